@@ -1,0 +1,189 @@
+"""Every error that Vectorferry raises on purpose.
+
+VectorferryError
+├── SpecError                     the spec file: file, line, what is wrong, the nearest valid key
+├── ConnectionMissing             a connection is missing or malformed
+├── RecordError                   a record that cannot be represented (NaN, a bad id, a bad type)
+├── FilterError                   a filter that is not valid, or that a store cannot express
+├── StoreError                    what a database said; always one of the two below
+│   ├── RetryableError            may be tried again (a write only if it is idempotent)
+│   │   ├── RateLimited           429, with the wait that the vendor asks for
+│   │   ├── Unavailable           5xx, connection refused or dropped
+│   │   └── OutcomeUnknown        sent, no answer: it may still take effect for up to D
+│   └── TerminalError             the same call will fail again
+│       ├── Unauthorized          a bad key or a missing right
+│       ├── NotFound              no such collection or namespace
+│       ├── AlreadyExists         the collection is there already
+│       ├── Refused               the database refused the request as invalid
+│       ├── Unsupported           the store has no such ability
+│       └── PartialWrite          fewer rows acknowledged than sent
+├── StagingError                  Parquet parts and manifests
+│   ├── StagingFull               no space left
+│   └── StagingCorrupt            a part does not match its manifest
+├── JournalError                  the control database
+│   ├── JournalUnavailable        cannot be reached
+│   ├── PlanMismatch              a plan of another spec, or a changed one
+│   ├── PhaseConflict             somebody else moved the phase (compare-and-set lost)
+│   └── LeaseLost                 this worker no longer owns what it works on
+└── GateError                     a rule of the migration says no; nothing was changed
+    ├── PreflightFailed           the list of what stands in the way
+    ├── CheckFailed               a verdict is failed, missing or empty
+    ├── NotApproved               no valid approval in the journal
+    └── SourceChanged             the source moved since the export and there are no routers
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class VectorferryError(Exception):
+    """Base of all errors raised on purpose; the message names the place and the way out."""
+
+
+@dataclass(frozen=True)
+class SpecProblem:
+    """One thing wrong in a spec file: `line` counts from 1; `hint` says what to do, or is empty."""
+
+    file: str
+    line: int
+    key: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.file}:{self.line}: {self.key}: {self.what}" if self.key else f"{self.file}:{self.line}: {self.what}"
+        )
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class SpecError(VectorferryError):
+    """The spec file is not valid; `problems` lists everything found, in file order."""
+
+    def __init__(self, problems: Sequence[SpecProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ConnectionMissing(VectorferryError):
+    """A named connection does not exist or cannot be parsed."""
+
+
+class RecordError(VectorferryError):
+    """A record that cannot be represented canonically; the message names the id and the field."""
+
+
+class FilterError(VectorferryError):
+    """A filter that is not valid in the filter language, or that a store cannot express; names the operator."""
+
+
+class StoreError(VectorferryError):
+    """What a database said, always retryable or terminal; `store` names the collection, as in 'weaviate Docs'."""
+
+    def __init__(self, message: str, *, store: str = "") -> None:
+        self.store = store
+        super().__init__(f"{store}: {message}" if store else message)
+
+
+class RetryableError(StoreError):
+    """May be tried again."""
+
+
+class RateLimited(RetryableError):
+    """The vendor asks for less; `retry_after` is in seconds, None where it did not say."""
+
+    def __init__(self, message: str, *, store: str = "", retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message, store=store)
+
+
+class Unavailable(RetryableError):
+    """The database could not serve the request; nothing was written by it."""
+
+
+class OutcomeUnknown(RetryableError):
+    """Sent, and no answer came: it may have taken effect, and may still do so for up to the request deadline D."""
+
+
+class TerminalError(StoreError):
+    """The same call will fail again."""
+
+
+class Unauthorized(TerminalError):
+    """The key is wrong or lacks a right."""
+
+
+class NotFound(TerminalError):
+    """No such collection or namespace."""
+
+
+class AlreadyExists(TerminalError):
+    """The collection is there already."""
+
+
+class Refused(TerminalError):
+    """The database refused the request as invalid."""
+
+
+class Unsupported(TerminalError):
+    """The store has no such ability; `capabilities` says so as data."""
+
+
+class PartialWrite(TerminalError):
+    """Fewer rows were acknowledged than sent, and the database did not say which or why."""
+
+
+class StagingError(VectorferryError):
+    """Parquet parts and manifests."""
+
+
+class StagingFull(StagingError):
+    """No space left where staging lies; nothing half-written was kept."""
+
+
+class StagingCorrupt(StagingError):
+    """A part does not match its manifest."""
+
+
+class JournalError(VectorferryError):
+    """The control database."""
+
+
+class JournalUnavailable(JournalError):
+    """The journal cannot be reached; nothing was sent that it has not recorded."""
+
+
+class PlanMismatch(JournalError):
+    """The plan in the journal belongs to another spec, or the spec changed since."""
+
+
+class PhaseConflict(JournalError):
+    """The control row is not as expected: somebody else moved it (compare-and-set lost)."""
+
+
+class LeaseLost(JournalError):
+    """This worker's lease has lapsed or was taken over; it must not go on."""
+
+
+class GateError(VectorferryError):
+    """A rule of the migration says no; nothing was changed."""
+
+
+class PreflightFailed(GateError):
+    """What stands in the way of a start; `problems` lists all of it."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("preflight refuses:\n" + "\n".join(f"- {problem}" for problem in self.problems))
+
+
+class CheckFailed(GateError):
+    """A verdict is failed, missing or empty."""
+
+
+class NotApproved(GateError):
+    """The journal holds no valid approval for this evidence."""
+
+
+class SourceChanged(GateError):
+    """The source changed since the export, and no router tracked it."""

@@ -1,0 +1,230 @@
+"""Frozen value types that travel between modules; nothing here talks to anything."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+DEFAULT_NAMESPACE = ""
+
+Vectors = npt.NDArray[np.float32]
+"""Dense vectors, shape [n, d], float32, C-contiguous."""
+
+
+class Metric(StrEnum):
+    """How similarity is measured; scores are normalised so that higher is better."""
+
+    COSINE = "cosine"
+    DOT = "dot"
+    EUCLIDEAN = "euclidean"
+
+
+class FieldType(StrEnum):
+    """Type of a declared metadata field in the target."""
+
+    STRING = "string"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    STRINGS = "strings"
+
+
+class MetadataKind(StrEnum):
+    """What a metadata value is; a store says which kinds it holds."""
+
+    STRING = "string"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    STRINGS = "strings"
+    NULL = "null"
+    LIST = "list"
+    OBJECT = "object"
+
+
+class Phase(StrEnum):
+    """Who has the authority; live phases move one step either way along this chain, per cohort."""
+
+    OFF = "OFF"
+    TRACK_A = "TRACK_A"
+    HOLD_A = "HOLD_A"
+    HOLD_B = "HOLD_B"
+    TRACK_B = "TRACK_B"
+    DONE = "DONE"
+
+
+class KeyOrder(StrEnum):
+    """What a collection is ordered and partitioned by, always compared bitwise ("C").
+
+    ID: the record's id. UUID: the uuid5 that `mapping.record_uuid` makes of (namespace, id), as 36 lowercase characters.
+    """
+
+    ID = "id"
+    UUID = "uuid"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """Half-open range of keys within one namespace: start <= key < end, None being unbounded.
+
+    `rows` is what the plan counted, None where it was not counted.
+    """
+
+    namespace: str
+    start: str | None = None
+    end: str | None = None
+    rows: int | None = None
+
+    def holds(self, key: str) -> bool:
+        """Whether a key of this namespace lies in the range, compared by its UTF-8 bytes."""
+        raw = key.encode()
+        return (self.start is None or self.start.encode() <= raw) and (self.end is None or raw < self.end.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A bounded, immutable slice of the source: one or several key ranges, all of one cohort."""
+
+    name: str
+    index: int
+    ranges: tuple[KeyRange, ...]
+    cohort: str = "all"
+
+    @property
+    def rows(self) -> int:
+        """Rows that the plan counted."""
+        return sum(r.rows or 0 for r in self.ranges)
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Namespaces touched, in order, each once."""
+        return tuple(dict.fromkeys(r.namespace for r in self.ranges))
+
+    @property
+    def label(self) -> str:
+        """Short text for a person: the name and what is in it."""
+        first = self.ranges[0].namespace or "(default)"
+        more = f" +{len(self.namespaces) - 1}" if len(self.namespaces) > 1 else ""
+        return f"{self.name} {first}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a store says of its collection. `namespaces` maps name to row count, which may lag (see Capabilities)."""
+
+    name: str
+    dimension: int | None
+    metric: Metric
+    namespaces: Mapping[str, int]
+    sparse: bool = False
+    fields: Mapping[str, FieldType] = field(default_factory=dict)
+    index: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Rows in all namespaces."""
+        return sum(self.namespaces.values())
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionDefinition:
+    """What to create: `index` holds settings in the words of the target's own database."""
+
+    dimension: int
+    metric: Metric
+    fields: Mapping[str, FieldType] = field(default_factory=dict)
+    index: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that the database refused: `row` is its position in the batch."""
+
+    row: int
+    namespace: str
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """Outcome of an upsert: rows definitely acknowledged, and rows definitely refused; together all rows of the batch."""
+
+    acknowledged: int
+    rejected: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Answers to n queries: for each the ids and scores of at most k neighbours, best first."""
+
+    ids: tuple[tuple[str, ...], ...]
+    scores: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a piece of work cost: requests sent, units that the vendor said it charged, seconds waited for the budget."""
+
+    requests: int = 0
+    retries: int = 0
+    throttled: int = 0
+    read_units: float = 0.0
+    write_units: float = 0.0
+    paced_seconds: float = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.requests + other.requests,
+            self.retries + other.retries,
+            self.throttled + other.throttled,
+            self.read_units + other.read_units,
+            self.write_units + other.write_units,
+            self.paced_seconds + other.paced_seconds,
+        )
+
+
+class DifferenceKind(StrEnum):
+    """How two sides disagree about one id."""
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    VECTOR = "vector"
+    SPARSE = "sparse"
+    METADATA = "metadata"
+    FIELD = "field"
+    RESULT = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One id on which source and target disagree; `field` is the column or the metadata key, values are shown as hashes."""
+
+    kind: DifferenceKind
+    namespace: str
+    id: str
+    field: str = ""
+    source: str = ""
+    target: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.namespace or '(default)'}/{self.id}"
+        values = f": {self.source or '-'} != {self.target or '-'}" if self.source or self.target else ""
+        return f"{place} {self.kind}{' ' + self.field if self.field else ''}{values}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Frozen result of one check on one scope (a partition's name, a namespace, or 'overall').
+
+    `figures` are the measured numbers, `differences` the first differing ids, `total_differences` how many there were.
+    """
+
+    check: str
+    scope: str
+    passed: bool
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
+    total_differences: int = 0
+    reason: str = ""

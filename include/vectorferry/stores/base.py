@@ -1,0 +1,195 @@
+"""The protocol that every store implements, and the data that says what a store can hold and do."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+from vectorferry.filters import OPERATORS, Filter
+from vectorferry.model import (
+    CollectionDefinition,
+    CollectionInfo,
+    FieldType,
+    KeyOrder,
+    KeyRange,
+    MetadataKind,
+    Metric,
+    Neighbours,
+    Usage,
+    Vectors,
+    WriteResult,
+)
+
+PLAIN_METADATA = frozenset({MetadataKind.STRING, MetadataKind.NUMBER, MetadataKind.BOOLEAN, MetadataKind.STRINGS})
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a store can hold and do, as data: no code asks a store for its name. Sizes are in bytes, times in seconds.
+
+    `vector_tolerance`: 0.0 where vectors come back bit for bit, else the largest difference of a component.
+    `exact_count`: `count` is exact and current. `indexes_later`: search lags behind writes until `pending_index` is 0.
+    `lists_ranges`: `scan` reads a key range by itself; where False it is fed ids (see `scan`).
+    `reads_per_second`, `writes_per_second`: the vendor's published quota of requests, None where it has none.
+    `read_unit_price`: US dollars for a million read units, and `read_units_per_row` what fetching a record costs about.
+    """
+
+    product: str
+    metrics: frozenset[Metric] = frozenset(Metric)
+    max_batch_rows: int = 1000
+    max_batch_bytes: int = 16 << 20
+    max_fetch_ids: int = 1000
+    max_top_k: int = 10_000
+    max_id_bytes: int | None = None
+    ascii_ids: bool = False
+    max_namespace_bytes: int | None = None
+    ascii_namespaces: bool = False
+    max_metadata_bytes: int | None = None
+    metadata_kinds: frozenset[MetadataKind] = frozenset(MetadataKind)
+    integers_beyond_53_bits: bool = True
+    max_dimension: int = 20_000
+    sparse: bool = True
+    vectorless: bool = True
+    zero_vectors: bool = True
+    key_order: KeyOrder = KeyOrder.ID
+    ordered_listing: bool = True
+    lists_ranges: bool = True
+    exact_count: bool = True
+    indexes_later: bool = False
+    conditional_writes: bool = False
+    aliases: bool = False
+    typed_fields: bool = False
+    vector_tolerance: float = 0.0
+    visibility_delay: float = 0.0
+    filter_operators: frozenset[str] = OPERATORS
+    filters_any_field: bool = True
+    reads_per_second: float | None = None
+    writes_per_second: float | None = None
+    write_concurrency: int = 2
+    read_unit_price: float = 0.0
+    read_units_per_row: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """How a collection is laid out and reached; `fields` are the declared metadata fields, `deadline` is D in seconds.
+
+    `namespaces` says what a namespace becomes where the database has no such thing.
+    """
+
+    fields: Mapping[str, FieldType] = field(default_factory=dict)
+    namespaces: Literal["tenants", "property"] = "tenants"
+    index: Mapping[str, Any] = field(default_factory=dict)
+    transport: Literal["auto", "rest", "grpc"] = "auto"
+    deadline: float = 30.0
+
+
+class VectorStore(Protocol):
+    """One collection in one database, as source or target.
+
+    Every error is a `StoreError`, retryable or terminal. A method that talks to the database paces, retries (reads and idempotent
+    writes) and meters itself through its `Caller`; what still escapes has been tried enough. Methods may be called from several
+    threads at once. Batches are in the canonical schema of `records`, with ids and namespaces of the source, never encoded ones.
+    """
+
+    @property
+    def name(self) -> str:
+        """Product and collection for messages, as in 'weaviate Docs'."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this collection can hold and do. May call the database once."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What the calls of this object cost so far."""
+        ...
+
+    def describe(self) -> CollectionInfo:
+        """The collection as it is. Raises NotFound where it does not exist.
+
+        Refuses with Unsupported a collection that would read as empty although it is not (Pinecone's document indexes).
+        """
+        ...
+
+    def create(self, definition: CollectionDefinition) -> None:
+        """Create the collection and wait until it takes writes. Raises AlreadyExists, Unsupported (metric), Refused."""
+        ...
+
+    def drop(self) -> None:
+        """Delete the collection with everything in it; not-found is success. Returns once it is gone."""
+        ...
+
+    def count(self, namespace: str | None = None) -> int:
+        """Rows of a namespace, or of all; exact where `capabilities.exact_count`. A namespace that is not there has 0."""
+        ...
+
+    def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
+        """Ids of a key range in pages, each id once, in key order where `capabilities.ordered_listing`.
+
+        Never ends early without an error. A namespace that is not there is empty.
+        """
+        ...
+
+    def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
+        """Ranges of about `rows` rows that cover the namespace's whole key space, in order, with counted or estimated rows."""
+        ...
+
+    def scan(
+        self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Records of a key range in batches of at most `batch_rows`, each once.
+
+        Stores that cannot list ranges fetch `ids` (pages of ids that the plan recorded) instead, and list for themselves where it is
+        None. A record deleted meanwhile is left out.
+        """
+        ...
+
+    def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
+        """The records found, in the order of `ids`; any number of ids (split inside); missing ones are left out."""
+        ...
+
+    def upsert(self, batch: pa.RecordBatch) -> WriteResult:
+        """Put whole records, replacing what has the same (namespace, id). Idempotent; namespaces are made as needed.
+
+        At most `capabilities.max_batch_rows` rows and about `max_batch_bytes` (see `payload_bytes`); larger batches are split inside.
+        Returns only when every row is acknowledged or definitely refused; raises PartialWrite where the database does not say, and
+        RecordError before sending for NaN, infinity or two rows with one key.
+        """
+        ...
+
+    def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        """Delete by id, any number; ids that are not there are no error. Idempotent."""
+        ...
+
+    def search(
+        self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
+    ) -> Neighbours:
+        """The index's k nearest of each query (shape [n, d]), best first; scores normalised so that higher is better.
+
+        `effort` is the index's own search effort (ef), None for its default. Raises FilterError for what it cannot express.
+        """
+        ...
+
+    def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
+        """Ids of records that pass a filter, at most `limit` of them. Raises FilterError for what it cannot express."""
+        ...
+
+    def pending_index(self) -> int:
+        """Vectors written but not yet searchable; 0 where search is current."""
+        ...
+
+    def alias_target(self, alias: str) -> str | None:
+        """Collection that an alias points to, None where there is no such alias. Raises Unsupported without aliases."""
+        ...
+
+    def point_alias(self, alias: str) -> None:
+        """Make an alias point to this collection, atomically; creates it where it is missing. Raises Unsupported."""
+        ...
+
+    def close(self) -> None:
+        """Release connections; idempotent."""
+        ...

@@ -1,0 +1,74 @@
+"""Cutting batches by rows and by bytes, and refusing rows that no database should be sent."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vectorferry.errors import RecordError
+from vectorferry.records import vectors_of
+
+T = TypeVar("T")
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Consecutive slices of at most `size` items."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def payload_bytes(batch: pa.RecordBatch) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """Size of each row as vendors count it, shape [n]: 4 bytes a float, 8 a sparse entry, and the UTF-8 of id and metadata."""
+    dense = vectors_of(batch).shape[1] * 4
+    size = np.full(len(batch), dense, np.int64)
+    for name in ("id", "metadata"):
+        size += pc.binary_length(batch.column(name)).to_numpy(zero_copy_only=False).astype(np.int64)
+    sparse = batch.column("sparse")
+    if sparse.null_count < len(sparse):
+        entries = pc.fill_null(pc.list_value_length(pc.struct_field(sparse, "indices")), 0)
+        size += entries.to_numpy(zero_copy_only=False).astype(np.int64) * 8
+    return size
+
+
+def cut(batch: pa.RecordBatch, max_rows: int, max_bytes: int) -> Iterator[pa.RecordBatch]:
+    """Consecutive slices within both limits; a single row over `max_bytes` is a slice of its own."""
+    total = np.concatenate(([0], np.cumsum(payload_bytes(batch))))
+    start = 0
+    while start < len(batch):
+        fitting = int(np.searchsorted(total, total[start] + max_bytes, side="right")) - 1
+        end = max(start + 1, min(fitting, start + max_rows))
+        yield batch.slice(start, end - start)
+        start = end
+
+
+def by_namespace(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Runs of rows with one namespace, in order."""
+    names = batch.column("namespace").to_pylist()
+    start = 0
+    for end in range(1, len(names) + 1):
+        if end == len(names) or names[end] != names[start]:
+            yield names[start], batch.slice(start, end - start)
+            start = end
+
+
+def refuse_unsendable(batch: pa.RecordBatch) -> None:
+    """Raise RecordError for NaN or infinite components and for two rows with one key, naming the first id.
+
+    Some databases take these without an error: NaN poisons every score, and of two rows with one key the last one wins.
+    """
+    vectors = vectors_of(batch)
+    finite = np.isfinite(vectors).all(axis=1) if vectors.shape[1] else np.ones(len(batch), bool)
+    finite |= ~batch.column("vector").is_valid().to_numpy(zero_copy_only=False)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise RecordError(f"{_key(batch, row)}: the vector holds NaN or infinity")
+    seen: set[tuple[str, str]] = set()
+    for row, key in enumerate(zip(batch.column("namespace").to_pylist(), batch.column("id").to_pylist(), strict=True)):
+        if key in seen:
+            raise RecordError(f"{_key(batch, row)}: the id occurs twice in one batch")
+        seen.add(key)
+
+
+def _key(batch: pa.RecordBatch, row: int) -> str:
+    return f"namespace {batch.column('namespace')[row].as_py()!r}, id {batch.column('id')[row].as_py()!r}"
