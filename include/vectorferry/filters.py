@@ -115,7 +115,7 @@ def matches(parsed: Filter, metadata: Mapping[str, Any]) -> bool:
 
 def _same(value: Any, wanted: Any) -> bool:
     if isinstance(value, list):
-        return wanted in value
+        return any(not isinstance(item, list) and _same(item, wanted) for item in value)
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted
     return (type(value) is type(wanted) and value == wanted) or (_number(value) and _number(wanted) and value == wanted)

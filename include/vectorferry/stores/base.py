@@ -149,7 +149,10 @@ class VectorStore(Protocol):
         ...
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
-        """The records found, in the order of `ids`; any number of ids (split inside); missing ones are left out."""
+        """The records found, in the order of `ids`; any number of ids (split inside); missing ones are left out.
+
+        An id given twice is answered once, at its first place.
+        """
         ...
 
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
@@ -170,6 +173,8 @@ class VectorStore(Protocol):
     ) -> Neighbours:
         """The index's k nearest of each query (shape [n, d]), best first; scores normalised so that higher is better.
 
+        A score is the cosine similarity, the dot product, or (euclidean) the negative squared distance. Fewer than k where the
+        namespace holds fewer; a namespace that is not there gives none. Records without a dense vector are never found.
         `effort` is the index's own search effort (ef), None for its default. Raises FilterError for what it cannot express.
         """
         ...

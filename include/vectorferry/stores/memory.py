@@ -1,0 +1,305 @@
+"""The reference store: collections in this process, exact search, every promise of the protocol kept literally."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vectorferry.connections import Connection
+from vectorferry.errors import AlreadyExists, FilterError, NotFound, Refused, Unsupported
+from vectorferry.filters import Filter, fields_of, matches, operators_of
+from vectorferry.mapping import record_uuid
+from vectorferry.model import (
+    CollectionDefinition,
+    CollectionInfo,
+    KeyOrder,
+    KeyRange,
+    Metric,
+    Neighbours,
+    Usage,
+    Vectors,
+    WriteResult,
+)
+from vectorferry.records import dimension_of, make_batch, parse_json, vectors_of
+from vectorferry.stores.base import Capabilities, StoreOptions
+from vectorferry.stores.batching import chunks, refuse_unsendable
+from vectorferry.stores.calling import Caller
+from vectorferry.stores.limits import unholdable, without
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    vector: Vectors | None
+    sparse: Mapping[str, Any] | None
+    metadata: str
+
+
+@dataclass(slots=True)
+class _Collection:
+    definition: CollectionDefinition
+    namespaces: dict[str, dict[str, _Row]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Database:
+    """All collections of one connection; `lock` guards everything in it."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    collections: dict[str, _Collection] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+
+
+_databases: dict[str, _Database] = {}
+_databases_lock = threading.Lock()
+
+MEMORY = Capabilities(product="memory", aliases=True)
+
+
+class MemoryStore:
+    """A collection in this process, shared by all stores opened on a connection of the same name."""
+
+    def __init__(
+        self, connection: str, collection: str, *, capabilities: Capabilities = MEMORY, caller: Caller | None = None
+    ) -> None:
+        with _databases_lock:
+            self._database = _databases.setdefault(connection, _Database())
+        self._collection = collection
+        self._capabilities = capabilities
+        self._call = caller or Caller()
+
+    @classmethod
+    def open(
+        cls, connection: Connection, collection: str, options: StoreOptions, caller: Caller | None = None
+    ) -> "MemoryStore":
+        """The collection of that name under the connection's name; nothing is created."""
+        del options
+        return cls(connection.name, collection, caller=caller)
+
+    @property
+    def name(self) -> str:
+        """Product and collection for messages."""
+        return f"memory {self._collection}"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """As given at construction."""
+        return self._capabilities
+
+    @property
+    def usage(self) -> Usage:
+        """Requests counted by the caller."""
+        return self._call.usage
+
+    def describe(self) -> CollectionInfo:
+        """The collection with exact row counts."""
+        with self._database.lock:
+            found = self._existing()
+            counts = {name: len(rows) for name, rows in found.namespaces.items() if rows}
+            definition = found.definition
+        return CollectionInfo(
+            self._collection,
+            definition.dimension,
+            definition.metric,
+            counts,
+            sparse=self._capabilities.sparse,
+            fields=definition.fields,
+            index=definition.index,
+        )
+
+    def create(self, definition: CollectionDefinition) -> None:
+        """Create the collection at once."""
+        if definition.metric not in self._capabilities.metrics:
+            raise Unsupported(f"metric {definition.metric} is not supported", store=self.name)
+        if not 0 < definition.dimension <= self._capabilities.max_dimension:
+            raise Refused(f"dimension {definition.dimension} is not supported", store=self.name)
+        with self._database.lock:
+            if self._collection in self._database.collections:
+                raise AlreadyExists("the collection exists", store=self.name)
+            self._database.collections[self._collection] = _Collection(definition)
+
+    def drop(self) -> None:
+        """Delete the collection."""
+        with self._database.lock:
+            self._database.collections.pop(self._collection, None)
+
+    def count(self, namespace: str | None = None) -> int:
+        """Exact number of rows."""
+        with self._database.lock:
+            found = self._existing().namespaces
+            return sum(map(len, found.values())) if namespace is None else len(found.get(namespace, {}))
+
+    def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
+        """Ids in key order, as they were when the listing began."""
+        return chunks([id_ for _, id_ in self._keys(span)], _PAGE)
+
+    def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
+        """Ranges of equal size, cut at keys that are there."""
+        keys = [key for key, _ in self._keys(KeyRange(namespace))]
+        parts = max(1, round(len(keys) / rows))
+        cuts = [len(keys) * part // parts for part in range(parts + 1)]
+        bounds = [None, *(keys[cut] for cut in cuts[1:-1]), None]
+        return [
+            KeyRange(namespace, bounds[part], bounds[part + 1], cuts[part + 1] - cuts[part]) for part in range(parts)
+        ]
+
+    def scan(
+        self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Records by id: those of `ids` where given, else those listed when the scan began."""
+        wanted = list(chain.from_iterable(self.list_ids(span) if ids is None else ids))
+        for part in chunks(wanted, batch_rows):
+            batch = self.fetch(span.namespace, part)
+            if len(batch):
+                yield batch
+
+    def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
+        """The records found, in the order of `ids`, each once."""
+        return self._call(lambda: self._fetch(namespace, ids))
+
+    def upsert(self, batch: pa.RecordBatch) -> WriteResult:
+        """Put all rows that fit the capabilities, in one step; the others are rejected."""
+        refuse_unsendable(batch)
+        rejected = unholdable(batch, self._capabilities)
+        kept = without(batch, rejected)
+        self._call(lambda: self._put(kept))
+        return WriteResult(len(kept), tuple(rejected))
+
+    def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        """Delete by id."""
+        self._call(lambda: self._delete(namespace, ids))
+
+    def search(
+        self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
+    ) -> Neighbours:
+        """The exact k nearest; equal scores are ordered by id. `effort` means nothing here."""
+        del effort
+        self._refuse_filter(where)
+        ids, vectors = self._candidates(namespace, where)
+        self._refuse_dimension(queries.shape[1])
+        if not ids:
+            return Neighbours(((),) * len(queries), ((),) * len(queries))
+        scores = _scores(self.describe().metric, queries, vectors)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return Neighbours(
+            tuple(tuple(ids[i] for i in row) for row in best),
+            tuple(tuple(line[row].tolist()) for line, row in zip(scores, best, strict=True)),
+        )
+
+    def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
+        """Ids that pass the reference evaluation of the filter, the first in key order."""
+        self._refuse_filter(where)
+        return frozenset([id_ for id_, _ in self._passing(namespace, where)][:limit])
+
+    def pending_index(self) -> int:
+        """Always 0: search is exact and current."""
+        return 0
+
+    def alias_target(self, alias: str) -> str | None:
+        """Collection that an alias points to."""
+        self._refuse_without_aliases()
+        with self._database.lock:
+            return self._database.aliases.get(alias)
+
+    def point_alias(self, alias: str) -> None:
+        """Make an alias point here."""
+        self._refuse_without_aliases()
+        with self._database.lock:
+            self._existing()
+            self._database.aliases[alias] = self._collection
+
+    def close(self) -> None:
+        """Nothing to release: the collection lives as long as the process."""
+
+    def _existing(self) -> _Collection:
+        found = self._database.collections.get(self._collection)
+        if found is None:
+            raise NotFound("no such collection", store=self.name)
+        return found
+
+    def _keys(self, span: KeyRange) -> list[tuple[str, str]]:
+        """(key, id) of the range's rows in key order; Python orders text by code point, which is UTF-8's bitwise order."""
+        with self._database.lock:
+            ids = list(self._existing().namespaces.get(span.namespace, {}))
+        return sorted((key, id_) for id_ in ids if span.holds(key := self._key(span.namespace, id_)))
+
+    def _key(self, namespace: str, id_: str) -> str:
+        return id_ if self._capabilities.key_order is KeyOrder.ID else str(record_uuid(namespace, id_))
+
+    def _fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
+        with self._database.lock:
+            collection = self._existing()
+            rows = collection.namespaces.get(namespace, {})
+            found = {id_: rows[id_] for id_ in ids if id_ in rows}
+        vectors = np.zeros((len(found), collection.definition.dimension), np.float32)
+        missing = np.array([row.vector is None for row in found.values()], bool)
+        for i, row in enumerate(found.values()):
+            if row.vector is not None:
+                vectors[i] = row.vector
+        metadata, sparse = [row.metadata for row in found.values()], [row.sparse for row in found.values()]
+        return make_batch(namespace, list(found), vectors, metadata, sparse, missing=missing)
+
+    def _put(self, batch: pa.RecordBatch) -> None:
+        vectors = vectors_of(batch).copy()
+        valid = batch.column("vector").is_valid().to_pylist()
+        columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "sparse", "metadata"))
+        with self._database.lock:
+            self._refuse_dimension(dimension_of(batch.schema))
+            namespaces = self._existing().namespaces
+            for i, (namespace, id_, sparse, metadata) in enumerate(zip(*columns, strict=True)):
+                row = _Row(vectors[i] if valid[i] else None, sparse, metadata)
+                namespaces.setdefault(namespace, {})[id_] = row
+
+    def _delete(self, namespace: str, ids: Sequence[str]) -> None:
+        with self._database.lock:
+            rows = self._existing().namespaces.get(namespace, {})
+            for id_ in ids:
+                rows.pop(id_, None)
+
+    def _passing(self, namespace: str, where: Filter | None) -> list[tuple[str, _Row]]:
+        with self._database.lock:
+            rows = sorted(self._existing().namespaces.get(namespace, {}).items())
+        return [(id_, row) for id_, row in rows if where is None or matches(where, parse_json(row.metadata))]
+
+    def _candidates(self, namespace: str, where: Filter | None) -> tuple[list[str], Vectors]:
+        rows = self._passing(namespace, where)
+        dense = [(id_, row.vector) for id_, row in rows if row.vector is not None]
+        return [id_ for id_, _ in dense], np.array([vector for _, vector in dense], np.float32)
+
+    def _refuse_dimension(self, dimension: int | None) -> None:
+        expected = self._existing().definition.dimension
+        if dimension is not None and dimension != expected:
+            raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
+
+    def _refuse_filter(self, where: Filter | None) -> None:
+        if where is None:
+            return
+        unknown = sorted(operators_of(where) - self._capabilities.filter_operators)
+        if unknown:
+            raise FilterError(f"{self.name} cannot express the operator {unknown[0]}")
+        undeclared = sorted(fields_of(where) - self.describe().fields.keys())
+        if undeclared and not self._capabilities.filters_any_field:
+            raise FilterError(f"{self.name} cannot filter by {undeclared[0]!r}: the field is not declared")
+
+    def _refuse_without_aliases(self) -> None:
+        if not self._capabilities.aliases:
+            raise Unsupported("there are no aliases", store=self.name)
+
+
+def _scores(metric: Metric, queries: Vectors, vectors: Vectors) -> npt.NDArray[np.float64]:
+    """Scores of shape [queries, vectors], computed in double precision; a zero vector has cosine similarity 0."""
+    left, right = queries.astype(np.float64), vectors.astype(np.float64)
+    if metric is Metric.EUCLIDEAN:
+        return np.array([-np.square(right - query).sum(axis=1) for query in left])
+    products: npt.NDArray[np.float64] = left @ right.T
+    if metric is Metric.DOT:
+        return products
+    lengths = np.outer(np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1))
+    similarities: npt.NDArray[np.float64] = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    return similarities
