@@ -1,0 +1,47 @@
+"""Session-wide real servers for the tests: started when first asked for, stopped together at the end.
+
+def test_x(postgres, weaviate): ...       # the servers, vectorferry.local.postgres.Postgres and .weaviate.Weaviate
+def test_y(database): ...                 # the URL of a fresh database with the extension vector, dropped afterwards
+"""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from vectorferry.local.postgres import Postgres
+from vectorferry.local.postgres import postgres as local_postgres
+from vectorferry.local.supervisor import Supervisor
+from vectorferry.local.weaviate import Weaviate
+from vectorferry.local.weaviate import weaviate as local_weaviate
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    folder = tmp_path_factory.mktemp("postgres")
+    server = local_postgres(folder / "postgres")
+    with Supervisor(folder) as supervisor:
+        supervisor.start(server.services())
+        yield server
+
+
+@pytest.fixture(scope="session")
+def weaviate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weaviate]:
+    folder = tmp_path_factory.mktemp("weaviate")
+    server = local_weaviate(folder / "weaviate")
+    with Supervisor(folder) as supervisor:
+        supervisor.start(server.services())
+        yield server
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a fresh database, `postgresql://...`."""
+    with contextlib.ExitStack() as cleanup:
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        cleanup.callback(postgres.drop_database, name)
+        yield postgres.create_database(name)
