@@ -1,0 +1,259 @@
+"""An independent judge: is a target collection the same as a Parquet file of records?
+
+It reads the whole target through the vendor's own SDK and compares keys, float32 vectors bit for bit, and metadata. It imports nothing
+of the project, so that a fault in the project's own reading cannot hide one in its writing. It does not look at sparse vectors.
+
+    python tests/oracle.py --expected data/docs.parquet --target pinecone --url http://127.0.0.1:5080 --collection docs --api-key KEY
+    python tests/oracle.py --expected data/docs.parquet --target weaviate --url http://127.0.0.1:8080 --grpc-port 50051 --collection Docs
+    python tests/oracle.py --expected data/docs.parquet --target pgvector --url postgresql://user@127.0.0.1/db --collection docs
+
+Exit code: 0 equal, 1 different, 2 could not be read.
+"""
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import numpy as np
+import pyarrow.parquet as pq
+
+Key = tuple[str, str]
+Rows = dict[Key, tuple[np.ndarray, dict[str, Any]]]
+SHOWN = 20
+FETCH_URL_BYTES = 8000
+FETCH_IDS = 100
+DEFAULT_NAMESPACE = "__default__"
+
+
+@dataclass(frozen=True, order=True)
+class Difference:
+    """One differing field of one record; kind is 'missing' or 'extra' (then field is empty) or 'differs'."""
+
+    namespace: str
+    id: str
+    kind: str
+    field: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind:8}{self.namespace!r} {self.id!r} {self.field}".rstrip()
+
+
+def compare(expected: Rows, actual: Rows) -> list[Difference]:
+    """All differences, ordered by key: of a record that is on both sides, each differing field."""
+    found = [Difference(*key, "missing") for key in expected.keys() - actual.keys()]
+    found += [Difference(*key, "extra") for key in actual.keys() - expected.keys()]
+    for key in expected.keys() & actual.keys():
+        found += [Difference(*key, "differs", field) for field in differing_fields(expected[key], actual[key])]
+    return sorted(found)
+
+
+def differing_fields(expected: tuple[np.ndarray, dict], actual: tuple[np.ndarray, dict]) -> list[str]:
+    vector = [] if float_bytes(expected[0]) == float_bytes(actual[0]) else ["vector"]
+    absent = object()
+    keys = sorted(expected[1].keys() | actual[1].keys())
+    return vector + [f"metadata.{k}" for k in keys if not same(expected[1].get(k, absent), actual[1].get(k, absent))]
+
+
+def float_bytes(vector: np.ndarray) -> bytes:
+    return np.asarray(vector, dtype="<f4").tobytes()
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality of metadata values: 1 and 1.0 are the same number, True and 1 are not the same value."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def add(rows: Rows, key: Key, vector: Iterable[float], metadata: Mapping[str, Any] | None) -> None:
+    """Adds a record; a second one with the same key is kept under an id of its own, so that it shows as an extra one."""
+    again = 2
+    unique = key
+    while unique in rows:
+        unique = (key[0], f"{key[1]} (again, {again})")
+        again += 1
+    rows[unique] = (np.asarray(vector, dtype=np.float64).astype(np.float32), dict(metadata or {}))
+
+
+def read_parquet(path: Path) -> Rows:
+    """Records of a Parquet file with the columns namespace, id, vector and metadata (JSON)."""
+    table = pq.read_table(path, columns=["namespace", "id", "vector", "metadata"])
+    vectors = table["vector"].combine_chunks()
+    matrix = vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)
+    rows: Rows = {}
+    columns = (table[name].to_pylist() for name in ("namespace", "id", "metadata"))
+    for namespace, id_, metadata, vector in zip(*columns, matrix, strict=True):
+        add(rows, (namespace, id_), vector, json.loads(metadata))
+    return rows
+
+
+def read_pinecone(collection: str, *, url: str | None = None, host: str | None = None, api_key: str = "local") -> Rows:
+    """All records of an index. `url`: control plane, None for the vendor's; `host`: the index itself, instead of its lookup."""
+    from pinecone import Pinecone
+
+    client = Pinecone(api_key=api_key, host=url) if url else Pinecone(api_key=api_key)
+    index = client.index(host=host) if host else client.index(collection)
+    listed = {item.name for page in index.list_namespaces() for item in page.namespaces}
+    rows: Rows = {}
+    for namespace in sorted({"" if name == DEFAULT_NAMESPACE else name for name in listed}):
+        ids = (item.id for page in index.list(namespace=namespace, limit=FETCH_IDS) for item in page.vectors)
+        for few in fetchable(ids):
+            for id_, record in index.fetch(ids=few, namespace=namespace).vectors.items():
+                add(rows, (namespace, id_), record.values, record.metadata)
+    return rows
+
+
+def fetchable(ids: Iterable[str]) -> Iterator[list[str]]:
+    """Ids in lists that fit one fetch, which is a GET whose URL holds them all."""
+    few: list[str] = []
+    size = 0
+    for id_ in ids:
+        cost = len(quote(id_, safe="")) + len("&ids=")
+        if few and (size + cost > FETCH_URL_BYTES or len(few) == FETCH_IDS):
+            yield few
+            few, size = [], 0
+        few.append(id_)
+        size += cost
+    if few:
+        yield few
+
+
+def read_weaviate(
+    collection: str,
+    *,
+    url: str = "http://127.0.0.1:8080",
+    grpc_port: int = 50051,
+    api_key: str | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> Rows:
+    """All objects of a collection, tenant by tenant where it has tenants.
+
+    `fields` maps metadata keys to typed properties (text, number, boolean, text[]): for these the property's value is returned in
+    place of the one in the JSON, so that `compare` judges what filters see.
+    """
+    import weaviate
+    from weaviate.auth import Auth
+
+    place = urlsplit(url)
+    host, secure = place.hostname or "127.0.0.1", place.scheme == "https"
+    client = weaviate.connect_to_custom(
+        http_host=host,
+        http_port=place.port or (443 if secure else 80),
+        http_secure=secure,
+        grpc_host=host,
+        grpc_port=grpc_port,
+        grpc_secure=secure,
+        auth_credentials=Auth.api_key(api_key) if api_key else None,
+        skip_init_checks=True,
+    )
+    rows: Rows = {}
+    with client:
+        for item in weaviate_objects(client.collections.use(collection)):
+            key = (item.properties["vf_namespace"], item.properties["vf_id"])
+            metadata = json.loads(item.properties["vf_metadata"])
+            add(rows, key, sole_vector(item.vector), with_properties(metadata, item.properties, fields or {}))
+    return rows
+
+
+def weaviate_objects(collection: Any) -> Iterator[Any]:
+    if not collection.config.get().multi_tenancy_config.enabled:
+        return iter(collection.iterator(include_vector=True, cache_size=1000))
+    parts = (collection.with_tenant(name) for name in sorted(collection.tenants.get()))
+    return chain.from_iterable(part.iterator(include_vector=True, cache_size=1000) for part in parts)
+
+
+def sole_vector(vectors: Mapping[str, Sequence[float]]) -> Sequence[float]:
+    """The object's one vector, empty if it has none. Raises ValueError where it has several."""
+    if len(vectors) > 1:
+        raise ValueError(f"more than one vector: {sorted(vectors)}")
+    return next(iter(vectors.values()), [])
+
+
+def with_properties(
+    metadata: dict[str, Any], properties: Mapping[str, Any], fields: Mapping[str, str]
+) -> dict[str, Any]:
+    typed = {field: properties.get(name) for field, name in fields.items()}
+    others = {key: value for key, value in metadata.items() if key not in fields}
+    return others | {field: value for field, value in typed.items() if value is not None}
+
+
+def read_pgvector(collection: str, *, url: str) -> Rows:
+    """All rows of a table, which may be named with its schema. Vectors come as binary real[], which is what they are made of."""
+    import psycopg
+    from psycopg import sql
+
+    table = sql.Identifier(*collection.split("."))
+    query = sql.SQL("SELECT namespace, id, vector::real[], metadata::text FROM {}").format(table)
+    rows: Rows = {}
+    with psycopg.connect(url) as connection, connection.cursor("oracle", binary=True) as cursor:
+        cursor.itersize = 1000
+        for namespace, id_, vector, metadata in cursor.execute(query):
+            add(rows, (namespace, id_), vector or [], json.loads(metadata or "{}"))
+    return rows
+
+
+def read_target(options: argparse.Namespace) -> Rows:
+    if options.target == "pinecone":
+        key = options.api_key or "local"
+        return read_pinecone(options.collection, url=options.url, host=options.host, api_key=key)
+    if options.target == "weaviate":
+        fields = dict(parse_field(text) for text in options.fields)
+        place = {"url": options.url, "grpc_port": options.grpc_port, "api_key": options.api_key}
+        return read_weaviate(options.collection, **place, fields=fields)
+    return read_pgvector(options.collection, url=options.url)
+
+
+def parse_field(text: str) -> tuple[str, str]:
+    field, _, name = text.partition("=")
+    return field, name or field
+
+
+def report(expected: Rows, actual: Rows) -> int:
+    found = compare(expected, actual)
+    print(f"expected {len(expected)} records, the target has {len(actual)}; {len(found)} differences")
+    for difference in found[:SHOWN]:
+        print(difference)
+    if len(found) > SHOWN:
+        print(f"... and {len(found) - SHOWN} more")
+    return 1 if found else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description="Compare a whole target collection with a Parquet file.")
+    made.add_argument("--expected", type=Path, required=True, help="Parquet with namespace, id, vector, metadata")
+    made.add_argument("--target", choices=("pinecone", "weaviate", "pgvector"), required=True)
+    made.add_argument("--url", help="Pinecone's control plane, Weaviate's REST, or PostgreSQL's connection string")
+    made.add_argument("--host", help="pinecone: host of the index itself, in place of asking the control plane")
+    made.add_argument("--collection", required=True, help="index, collection or table")
+    made.add_argument("--api-key")
+    made.add_argument("--grpc-port", type=int, default=50051, help="weaviate: gRPC port (50051)")
+    made.add_argument(
+        "--fields", nargs="*", default=[], metavar="FIELD[=PROPERTY]", help="weaviate: typed properties to check"
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = parser()
+    options = asked.parse_args(arguments)
+    if options.target != "pinecone" and not options.url:
+        asked.error(f"--target {options.target} needs --url")
+    try:
+        expected, actual = read_parquet(options.expected), read_target(options)
+    except Exception:  # noqa: BLE001  every vendor raises its own; an answer other than "equal" or "different" is exit code 2
+        traceback.print_exc()
+        return 2
+    return report(expected, actual)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
