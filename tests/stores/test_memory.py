@@ -1,0 +1,63 @@
+"""The reference store keeps the contract, with all abilities and with most of them taken away."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from stores.contract import StoreContract
+from stores.samples import MakeStore, drop_all, finish, new_name
+from vectorferry.connections import Connection
+from vectorferry.errors import ConnectionMissing
+from vectorferry.model import CollectionDefinition, KeyOrder, Metric
+from vectorferry.stores.base import PLAIN_METADATA, VectorStore
+from vectorferry.stores.memory import MEMORY, MemoryStore
+from vectorferry.stores.registry import open_store
+
+POOR = replace(
+    MEMORY,
+    metrics=frozenset({Metric.COSINE, Metric.DOT}),
+    max_id_bytes=512,
+    ascii_ids=True,
+    max_namespace_bytes=512,
+    max_metadata_bytes=40_960,
+    metadata_kinds=PLAIN_METADATA,
+    integers_beyond_53_bits=False,
+    sparse=False,
+    vectorless=False,
+    zero_vectors=False,
+    key_order=KeyOrder.UUID,
+    aliases=False,
+    typed_fields=True,
+    filter_operators=MEMORY.filter_operators - {"$exists", "$nin"},
+    filters_any_field=False,
+)
+
+
+class TestMemory(StoreContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make_store(cls) -> Iterator[MakeStore]:
+        made: list[VectorStore] = []
+        yield finish(lambda name, _: MemoryStore("contract", name), made)
+        drop_all(made)
+
+
+class TestPoorMemory(StoreContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make_store(cls) -> Iterator[MakeStore]:
+        made: list[VectorStore] = []
+        yield finish(lambda name, _: MemoryStore("poor", name, capabilities=POOR), made)
+        drop_all(made)
+
+
+def test_two_stores_on_one_connection_share_a_collection():
+    name, connection = new_name("Shared"), Connection(new_name("memory"), "memory")
+    open_store(connection, name).create(CollectionDefinition(2, Metric.DOT))
+    assert open_store(connection, name).describe().dimension == 2
+
+
+def test_an_unknown_type_of_connection_names_the_known_ones():
+    with pytest.raises(ConnectionMissing, match=r"'redis'.*memory, pinecone, postgres, weaviate"):
+        open_store(Connection("c", "redis"), "x")
