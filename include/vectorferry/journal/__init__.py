@@ -1,0 +1,27 @@
+"""The control plane on PostgreSQL: phases, plans, progress, evidence, approvals and the audit trail of migrations."""
+
+from vectorferry.journal.approvals import Approval
+from vectorferry.journal.attempts import Attempt, Progress, StepDone, StepState
+from vectorferry.journal.audit import AuditRow
+from vectorferry.journal.budget import JournalPacer
+from vectorferry.journal.control import ControlRow
+from vectorferry.journal.evidence import Evidence
+from vectorferry.journal.journal import Journal, open_journal
+from vectorferry.journal.plans import Plan
+from vectorferry.journal.records import ExcusedRow
+
+__all__ = [
+    "Approval",
+    "Attempt",
+    "AuditRow",
+    "ControlRow",
+    "Evidence",
+    "ExcusedRow",
+    "Journal",
+    "JournalPacer",
+    "Plan",
+    "Progress",
+    "StepDone",
+    "StepState",
+    "open_journal",
+]

@@ -1,0 +1,61 @@
+"""Who did what and when; never changed, and kept when a migration is forgotten."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from vectorferry.journal.database import Database
+from vectorferry.journal.tables import audit
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One thing done; `cohort` and `epoch` are set where a phase changed."""
+
+    id: int
+    at: datetime
+    migration: str
+    cohort: str | None
+    epoch: int | None
+    actor: str
+    action: str
+    detail: Mapping[str, Any]
+
+
+def note(
+    connection: sa.Connection,
+    migration: str,
+    actor: str,
+    action: str,
+    detail: Mapping[str, Any],
+    *,
+    cohort: str | None = None,
+    epoch: int | None = None,
+) -> None:
+    """Write an audit row in the transaction of what it tells of."""
+    connection.execute(
+        sa.insert(audit).values(
+            migration=migration, cohort=cohort, epoch=epoch, actor=actor, action=action, detail=dict(detail)
+        )
+    )
+
+
+class Audit:
+    """The audit trail."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, migration: str, actor: str, action: str, detail: Mapping[str, Any]) -> None:
+        """Add a row."""
+        with self._database.statement() as connection:
+            note(connection, migration, actor, action, detail)
+
+    def trail(self, migration: str) -> tuple[AuditRow, ...]:
+        """All rows of a migration, oldest first."""
+        with self._database.statement() as connection:
+            rows = connection.execute(sa.select(audit).where(audit.c.migration == migration).order_by(audit.c.id))
+            return tuple(AuditRow(**row._mapping) for row in rows)  # noqa: SLF001 (SQLAlchemy's public name)

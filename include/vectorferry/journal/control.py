@@ -1,0 +1,201 @@
+"""The control rows: one phase per cohort, moved by compare-and-set."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from vectorferry.errors import JournalError, PhaseConflict
+from vectorferry.journal.audit import note
+from vectorferry.journal.database import Database
+from vectorferry.journal.tables import ahead, audit, clock, control, member, member_phase, migration
+from vectorferry.model import Phase
+
+CHAIN = tuple(Phase)
+HOLDS = (Phase.HOLD_A, Phase.HOLD_B)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRow:
+    """Where a cohort stands; `epoch` grows by one with every change and is never used twice."""
+
+    migration: str
+    cohort: str
+    phase: Phase
+    epoch: int
+    hold_deadline: datetime | None
+    changed_at: datetime
+
+
+def may_follow(old: Phase, new: Phase) -> bool:
+    """Whether a phase is one step from another along the chain; DONE has no way back."""
+    return old is not Phase.DONE and abs(CHAIN.index(old) - CHAIN.index(new)) == 1
+
+
+class Control:
+    """The control rows of all migrations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def register(
+        self,
+        migration: str,
+        spec_fingerprint: str,
+        cohorts: Sequence[str],
+        actor: str,
+        *,
+        spec: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make the migration known, its new cohorts in OFF. Registering again is fine; a changed fingerprint is taken over.
+
+        A changed fingerprint voids the approvals given under the old one.
+        """
+        with self._database.transaction() as connection:
+            old = _register_migration(connection, migration, spec_fingerprint, spec, actor)
+            for cohort in sorted(set(cohorts)):
+                _register_cohort(connection, migration, cohort, actor)
+            if old != spec_fingerprint:
+                note(connection, migration, actor, "register", {"spec": spec_fingerprint, "before": old})
+
+    def get(self, migration: str, cohort: str) -> ControlRow:
+        """The row of one cohort; raises JournalError if it was never registered."""
+        found = next((row for row in self.all(migration) if row.cohort == cohort), None)
+        if found is None:
+            raise JournalError(
+                f"the journal at {self._database.where} knows no cohort {cohort!r} of {migration!r}: register it first"
+            )
+        return found
+
+    def all(self, migration: str) -> tuple[ControlRow, ...]:
+        """The rows of all cohorts, by name; empty if the migration is unknown."""
+        query = sa.select(control).where(control.c.migration == migration).order_by(control.c.cohort)
+        with self._database.statement() as connection:
+            return tuple(_control_row(row) for row in connection.execute(query))
+
+    def advance(
+        self, row: ControlRow, to: Phase, *, actor: str, reason: str, hold_seconds: float | None = None
+    ) -> ControlRow:
+        """Move a cohort one step from where `row` saw it; returns the new row.
+
+        `hold_seconds` sets the hold's deadline on the journal's clock; without it a hold keeps the deadline that it has. Raises
+        PhaseConflict, changing nothing, if the step is not along the chain, if somebody else moved the cohort since,
+        or if a member is in neither of the two phases.
+        """
+        if not may_follow(row.phase, to):
+            raise PhaseConflict(
+                f"{_name(row)}: {row.phase} -> {to} is not a step along {' - '.join(CHAIN)}, or leads back from DONE"
+            )
+        with self._database.transaction() as connection:
+            _lock_as_seen(connection, row)
+            _require_members_near(connection, row, to)
+            moved = _move(connection, row, to, actor, reason, hold_seconds)
+            detail = {"from": row.phase, "to": to, "reason": reason}
+            note(connection, row.migration, actor, "phase", detail, cohort=row.cohort, epoch=moved.epoch)
+        return moved
+
+
+def _register_migration(
+    connection: sa.Connection, name: str, fingerprint: str, spec: Mapping[str, Any] | None, actor: str
+) -> str | None:
+    # Inserting first makes the later read see, and lock, whichever row won.
+    connection.execute(
+        insert(migration)
+        .values(name=name, spec_fingerprint=fingerprint, spec=spec, created_by=actor)
+        .on_conflict_do_nothing()
+    )
+    row = sa.select(migration.c.spec_fingerprint).where(migration.c.name == name).with_for_update()
+    old: str = connection.execute(row).scalar_one()
+    if old != fingerprint:
+        connection.execute(
+            sa.update(migration).where(migration.c.name == name).values(spec_fingerprint=fingerprint, spec=spec)
+        )
+        return old
+    new = sa.select(control.c.cohort).where(control.c.migration == name).limit(1)
+    return old if connection.scalar(new) is not None else None
+
+
+def _register_cohort(connection: sa.Connection, migration: str, cohort: str, actor: str) -> None:
+    used = sa.select(sa.func.max(audit.c.epoch)).where(audit.c.migration == migration, audit.c.cohort == cohort)
+    connection.execute(
+        insert(control)
+        .values(
+            migration=migration,
+            cohort=cohort,
+            phase=Phase.OFF,
+            epoch=sa.func.coalesce(used.scalar_subquery() + 1, 0),  # one that was forgotten goes on counting
+            changed_by=actor,
+            reason="registered",
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+def _lock_as_seen(connection: sa.Connection, row: ControlRow) -> None:
+    query = sa.select(control).where(control.c.migration == row.migration, control.c.cohort == row.cohort)
+    found = connection.execute(query.with_for_update()).one_or_none()
+    if found is None:
+        raise PhaseConflict(f"{_name(row)} is no longer in the journal: it was forgotten")
+    if (found.phase, found.epoch) != (row.phase, row.epoch):
+        raise PhaseConflict(
+            f"{_name(row)} is no longer in {row.phase} (epoch {row.epoch}): {found.changed_by} moved it to {found.phase} "
+            f"(epoch {found.epoch}) at {found.changed_at:%Y-%m-%d %H:%M:%S %Z}: {found.reason}. Read it again and decide anew"
+        )
+
+
+def _require_members_near(connection: sa.Connection, row: ControlRow, to: Phase) -> None:
+    # Until this commits, nobody joins or acknowledges: a member that is not seen here would read the new phase.
+    connection.execute(sa.text("LOCK TABLE vectorferry.member, vectorferry.member_phase IN SHARE MODE"))
+    near = (row.phase, to)
+    at = member_phase.c
+    there = sa.and_(at.phase.in_(near), sa.or_(at.draining.is_(None), at.draining.in_(near)))
+    query = (
+        sa.select(member.c.id, member.c.host, at.phase, at.draining, (member.c.lease_until < clock()).label("lapsed"))
+        .outerjoin_from(member, member_phase, sa.and_(at.member == member.c.id, at.cohort == row.cohort))
+        .where(member.c.migration == row.migration, member.c.evicted_at.is_(None), there.is_not(True))
+        .order_by(member.c.id)
+    )
+    far = connection.execute(query).all()
+    if far:
+        names = ", ".join(_member_text(each) for each in far)
+        raise PhaseConflict(
+            f"{_name(row)} cannot go {row.phase} -> {to}: not every router is in one of the two: {names}. "
+            "Wait until they acknowledge, or remove the ones that are gone"
+        )
+
+
+def _member_text(row: sa.Row[Any]) -> str:
+    where = f"in {row.draining or row.phase}" if row.phase else "has acknowledged no phase"
+    return f"{row.id} on {row.host} ({where}{', lease lapsed' if row.lapsed else ''})"
+
+
+def _move(
+    connection: sa.Connection, row: ControlRow, to: Phase, actor: str, reason: str, hold_seconds: float | None
+) -> ControlRow:
+    deadline = None if to not in HOLDS else control.c.hold_deadline if hold_seconds is None else ahead(hold_seconds)
+    update = (
+        sa.update(control)
+        .where(control.c.migration == row.migration, control.c.cohort == row.cohort)
+        .where(control.c.phase == row.phase, control.c.epoch == row.epoch)
+        .values(
+            phase=to,
+            epoch=control.c.epoch + 1,
+            hold_deadline=deadline,
+            changed_at=clock(),
+            changed_by=actor,
+            reason=reason,
+        )
+        .returning(control)
+    )
+    return _control_row(connection.execute(update).one())
+
+
+def _control_row(row: sa.Row[Any]) -> ControlRow:
+    return ControlRow(row.migration, row.cohort, Phase(row.phase), row.epoch, row.hold_deadline, row.changed_at)
+
+
+def _name(row: ControlRow) -> str:
+    return f"cohort {row.cohort!r} of {row.migration!r}"

@@ -1,0 +1,105 @@
+"""The connection to the journal's PostgreSQL: transactions, single statements, and what its failures are called."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from vectorferry.connections import Connection
+from vectorferry.errors import ConnectionMissing, JournalUnavailable
+
+# The journal's statements take milliseconds. One that does not is stuck behind a lock or a dead network, and a worker
+# that waits for it outlives its lease. A pooler that refuses startup options needs "options": "" in the connection.
+TIMEOUTS = {
+    "connect_timeout": "5",
+    "tcp_user_timeout": "10000",
+    "options": "-c search_path=pg_catalog -c timezone=UTC "
+    "-c statement_timeout=20s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+    "application_name": "vectorferry",
+}
+PASSED_ON = (*TIMEOUTS, "sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding", "target_session_attrs")
+
+
+class Database:
+    """One pool of connections. Thread-safe; a forked child gets connections of its own."""
+
+    def __init__(self, connection: Connection) -> None:
+        if connection.type != "postgres":
+            raise ConnectionMissing(
+                f"connection {connection.name!r} is of type {connection.type}: the journal is PostgreSQL"
+            )
+        self.where = f"{connection.host}:{connection.port or 5432}/{connection.schema}"
+        self._name = connection.name
+        self._pid = os.getpid()
+        self._engine = sa.create_engine(
+            _url(connection),
+            pool_pre_ping=True,
+            pool_timeout=10,
+            hide_parameters=True,
+            connect_args=_options(connection),
+        )
+        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """One transaction, committed at the end of the block; raises JournalUnavailable."""
+        with self._translated(), self._own().begin() as connection:
+            yield connection
+
+    @contextmanager
+    def statement(self) -> Iterator[sa.Connection]:
+        """A connection on which each statement is its own transaction, in one round trip; raises JournalUnavailable."""
+        self._own()
+        with self._translated(), self._autocommit.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._own().dispose()
+
+    def _own(self) -> sa.Engine:
+        if os.getpid() != self._pid:  # a socket shared with the parent would mix up both sides' answers
+            self._engine.dispose(close=False)
+            self._pid = os.getpid()
+        return self._engine
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (exc.DBAPIError, exc.TimeoutError) as error:
+            if not _is_outage(error):
+                raise
+            raise JournalUnavailable(
+                f"the journal at {self.where} cannot be reached ({_first_line(error)}): "
+                f"check that PostgreSQL runs there, and the connection {self._name!r}"
+            ) from error
+
+
+def _is_outage(error: exc.SQLAlchemyError) -> bool:
+    lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+    return lost or isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.TimeoutError))
+
+
+def _first_line(error: exc.SQLAlchemyError) -> str:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    return next(iter(str(cause).splitlines()), "") or type(cause).__name__
+
+
+def _url(connection: Connection) -> sa.URL:
+    return sa.URL.create(
+        "postgresql+psycopg",
+        username=connection.login or None,
+        password=connection.password or None,
+        host=connection.host or None,
+        port=connection.port,
+        database=connection.schema or None,
+    )
+
+
+def _options(connection: Connection) -> dict[str, Any]:
+    given = {key: str(connection.extra[key]) for key in PASSED_ON if key in connection.extra}
+    return {**TIMEOUTS, **given}

@@ -1,0 +1,65 @@
+"""The journal as a whole: one object with an attribute for each concern."""
+
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+
+from vectorferry.connections import Connection
+from vectorferry.journal import schema
+from vectorferry.journal.approvals import Approvals
+from vectorferry.journal.attempts import Attempts
+from vectorferry.journal.audit import Audit
+from vectorferry.journal.control import Control
+from vectorferry.journal.database import Database
+from vectorferry.journal.evidence import EvidenceStore
+from vectorferry.journal.forget import forget
+from vectorferry.journal.plans import Plans
+from vectorferry.journal.records import Records
+from vectorferry.journal.tables import journal_meta
+
+
+class Journal:
+    """The control database of migrations. Thread-safe; usable after a fork."""
+
+    def __init__(self, database: Database, id: str) -> None:  # noqa: A002 (its own name)
+        self.database = database
+        self.id = id
+        self.control = Control(database)
+        self.plans = Plans(database)
+        self.attempts = Attempts(database)
+        self.evidence = EvidenceStore(database)
+        self.approvals = Approvals(database)
+        self.records = Records(database)
+        self.audit = Audit(database)
+
+    def forget(self, migration: str, *, actor: str = "journal") -> None:
+        """Delete all rows of a migration but its audit; raises GateError from HOLD_A on or while it has live routers."""
+        forget(self.database, migration, actor)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_journal(connection: Connection, *, upgrade: bool = False) -> Journal:
+    """Open the journal in a PostgreSQL database; `upgrade` makes its tables, or brings them up to date.
+
+    Raises JournalUnavailable if it cannot be reached, JournalError if its schema is of another revision.
+    """
+    database = Database(connection)
+    try:
+        schema.require(database, upgrade=upgrade)
+        with database.statement() as statement:
+            return Journal(database, str(statement.execute(sa.select(journal_meta.c.id)).scalar_one()))
+    except BaseException:
+        database.close()
+        raise

@@ -1,0 +1,88 @@
+"""What the journal knows of single records: excused, dirty, touched, open."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from vectorferry.journal.database import Database
+from vectorferry.journal.plans import Plan
+from vectorferry.journal.tables import SCHEMA, clock, intent, record_state
+
+PAGE = 1000
+
+
+class ExcusedRow(NamedTuple):
+    """A record that the target does not hold, or not completely, and why; never deleted or overwritten in the source."""
+
+    namespace: str
+    id: str
+    reason: str
+    partition: str
+
+
+class Records:
+    """The record states of all migrations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def excuse(self, plan: Plan, partition: str, rows: Sequence[tuple[str, str, str]]) -> None:
+        """Excuse records, given as (namespace, id, reason); excusing one again takes the newer reason."""
+        # One order for everybody, so that two writers cannot wait for each other.
+        reasons = sorted({(row[0], row[1]): row[2] for row in rows}.items())
+        with self._database.transaction() as connection:
+            for page in (reasons[at : at + PAGE] for at in range(0, len(reasons), PAGE)):
+                new = insert(record_state).values([_excused(plan.migration, partition, *each) for each in page])
+                changed = {name: new.excluded[name] for name in ("partition", "excused", "reason")}
+                connection.execute(new.on_conflict_do_update(index_elements=record_state.primary_key, set_=changed))
+
+    def excused(self, migration: str) -> Iterator[ExcusedRow]:
+        """The excused records by namespace and id, read page by page."""
+        c = record_state.c
+        query = sa.select(c.namespace, c.id, sa.func.coalesce(c.reason, ""), sa.func.coalesce(c.partition, ""))
+        query = query.where(c.migration == migration, c.excused).order_by(c.namespace, c.id).limit(PAGE)
+        after: sa.ColumnElement[bool] = sa.true()
+        while True:
+            with self._database.statement() as connection:
+                page = [ExcusedRow(*row) for row in connection.execute(query.where(after))]
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = sa.tuple_(c.namespace, c.id) > sa.tuple_(sa.literal(page[-1].namespace), sa.literal(page[-1].id))
+
+    def watermark(self) -> int:
+        """The newest generation handed out, 0 before the first."""
+        query = sa.text(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {SCHEMA}.generation")  # noqa: S608
+        with self._database.statement() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def touched_since(self, migration: str, generation: int) -> int:
+        """How many records were written, or marked dirty, after this generation."""
+        return self._count(record_state, record_state.c.migration == migration, record_state.c.generation > generation)
+
+    def dirty_count(self, migration: str) -> int:
+        """How many records the follower may lack."""
+        return self._count(record_state, record_state.c.migration == migration, record_state.c.dirty)
+
+    def open_intents(self, migration: str) -> int:
+        """How many writes may still take effect."""
+        still = sa.or_(intent.c.closed_at.is_(None), intent.c.closed_at > clock())
+        return self._count(intent, intent.c.migration == migration, still)
+
+    def _count(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
+        with self._database.statement() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(*where)).scalar_one())
+
+
+def _excused(migration: str, partition: str, record: tuple[str, str], reason: str) -> dict[str, object]:
+    namespace, id = record  # noqa: A001 (the record's own name for it)
+    return {
+        "migration": migration,
+        "namespace": namespace,
+        "id": id,
+        "partition": partition,
+        "excused": True,
+        "reason": reason,
+    }
