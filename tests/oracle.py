@@ -100,16 +100,25 @@ def read_pinecone(collection: str, *, url: str | None = None, host: str | None =
     """All records of an index. `url`: control plane, None for the vendor's; `host`: the index itself, instead of its lookup."""
     from pinecone import Pinecone
 
-    client = Pinecone(api_key=api_key, host=url) if url else Pinecone(api_key=api_key)
-    index = client.index(host=host) if host else client.index(collection)
-    listed = {item.name for page in index.list_namespaces() for item in page.namespaces}
     rows: Rows = {}
-    for namespace in sorted({"" if name == DEFAULT_NAMESPACE else name for name in listed}):
-        ids = (item.id for page in index.list(namespace=namespace, limit=FETCH_IDS) for item in page.vectors)
-        for few in fetchable(ids):
-            for id_, record in index.fetch(ids=few, namespace=namespace).vectors.items():
+    plane = {"host": url} if url else {}
+    index_of = {"host": host} if host else {"name": collection}
+    with Pinecone(api_key=api_key, **plane) as client, client.index(**index_of) as index:
+        for namespace in pinecone_namespaces(index):
+            for id_, record in pinecone_records(index, namespace):
                 add(rows, (namespace, id_), record.values, record.metadata)
     return rows
+
+
+def pinecone_namespaces(index: Any) -> list[str]:
+    listed = {item.name for page in index.list_namespaces() for item in page.namespaces}
+    return sorted({"" if name == DEFAULT_NAMESPACE else name for name in listed})
+
+
+def pinecone_records(index: Any, namespace: str) -> Iterator[tuple[str, Any]]:
+    ids = (item.id for page in index.list(namespace=namespace, limit=FETCH_IDS) for item in page.vectors)
+    for few in fetchable(ids):
+        yield from index.fetch(ids=few, namespace=namespace).vectors.items()
 
 
 def fetchable(ids: Iterable[str]) -> Iterator[list[str]]:

@@ -1,8 +1,12 @@
 """The oracle finds each kind of fault and names the id and the field."""
 
 import ast
+import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -107,3 +111,67 @@ def test_imports_nothing_of_the_project():
     modules = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module.split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
     assert modules - sys.stdlib_module_names == {"numpy", "pyarrow", "pinecone", "weaviate", "psycopg"}
+
+
+class FakePinecone(BaseHTTPRequestHandler):
+    """The four calls that reading needs, two namespaces or ids a page."""
+
+    protocol_version = "HTTP/1.1"
+    stored: oracle.Rows
+
+    def do_GET(self):
+        parts = urlsplit(self.path)
+        answer = {"/vectors/list": self.ids, "/vectors/fetch": self.records, "/namespaces": self.namespaces}
+        body = json.dumps(answer.get(parts.path, self.index)(parse_qs(parts.query))).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def index(self, _):
+        host = "http://{}:{}".format(*self.server.server_address)
+        schema = {"fields": {"_values": {"type": "dense_vector", "dimension": 3, "metric": "cosine"}}}
+        deployment = {"deployment_type": "managed", "cloud": "aws", "region": "us-east-1"}
+        settings = {"status": {"ready": True, "state": "Ready"}, "deletion_protection": "disabled"}
+        return {"name": "docs", "host": host, "schema": schema, "deployment": deployment, **settings}
+
+    def namespaces(self, query):
+        names = sorted({key[0] or "__default__" for key in self.stored})
+        page, token = self.page(names, query)
+        return {"namespaces": [{"name": name, "record_count": 1} for name in page], **token}
+
+    def ids(self, query):
+        page, token = self.page(sorted(self.inside(query)), query)
+        return {"vectors": [{"id": id_} for id_ in page], "namespace": "", "usage": {"readUnits": 1}, **token}
+
+    def records(self, query):
+        found = {id_: row for id_, row in self.inside(query).items() if id_ in query["ids"]}
+        vectors = {id_: {"id": id_, "values": row[0].tolist(), "metadata": row[1]} for id_, row in found.items()}
+        return {"vectors": vectors, "namespace": "", "usage": {"readUnits": 1}}
+
+    def inside(self, query):
+        return {key[1]: row for key, row in self.stored.items() if key[0] == query.get("namespace", [""])[0]}
+
+    def page(self, names, query):
+        token = query.get("paginationToken", query.get("pagination_token", ["0"]))
+        start = int(token[0])
+        more = {"pagination": {"next": str(start + 2)}} if start + 2 < len(names) else {}
+        return names[start : start + 2], more
+
+    def log_message(self, *_):
+        pass
+
+
+def test_pinecone_is_read_page_by_page_with_its_default_namespace():
+    vector = np.array([1.0, -0.5, 0.1], np.float32)
+    names = [("", "a b"), ("", "a/b"), ("", "a%2Fb"), ("x/y", "a b"), ("z", "1"), ("z", "2")]
+    stored = {key: (vector * number, {"n": number}) for number, key in enumerate(names, 1)}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Fake", (FakePinecone,), {"stored": stored}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        actual = oracle.read_pinecone("docs", url=f"http://127.0.0.1:{server.server_address[1]}")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert oracle.compare(stored, actual) == []
