@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path

@@ -17,8 +17,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any, Self
 
-import psutil
-
 from vectorferry.errors import VectorferryError
 from vectorferry.local.runfile import Entry, Run, RunFile, entry_of, stop_all, stop_together, this_process
 

@@ -35,7 +35,7 @@ class Weaviate:
     def is_ready(self) -> bool:
         """Say whether the server answers that it is ready."""
         try:
-            return httpx.get(f"{self.url}/v1/.well-known/ready", timeout=2).is_success
+            return httpx.get(f"{self.url}/v1/.well-known/ready", timeout=2, trust_env=False).is_success
         except httpx.TransportError:
             return False
 
