@@ -1,0 +1,1 @@
+"""Servers that speak a database's own wire protocol in front of a store."""

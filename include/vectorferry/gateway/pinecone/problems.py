@@ -1,0 +1,88 @@
+"""What the gateway answers when it does not do what was asked, as an HTTP status and a gRPC code at once."""
+
+from collections.abc import Mapping
+
+from vectorferry.errors import (
+    AlreadyExists,
+    FilterError,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    RecordError,
+    Refused,
+    RetryableError,
+    Unsupported,
+    VectorferryError,
+)
+
+# gRPC code and its name by HTTP status, as google.rpc.Code has them.
+CODES: Mapping[int, tuple[int, str]] = {
+    400: (3, "INVALID_ARGUMENT"),
+    401: (16, "UNAUTHENTICATED"),
+    403: (7, "PERMISSION_DENIED"),
+    404: (5, "NOT_FOUND"),
+    405: (12, "UNIMPLEMENTED"),
+    409: (6, "ALREADY_EXISTS"),
+    412: (9, "FAILED_PRECONDITION"),
+    413: (11, "OUT_OF_RANGE"),
+    414: (11, "OUT_OF_RANGE"),
+    429: (8, "RESOURCE_EXHAUSTED"),
+    500: (13, "INTERNAL"),
+    501: (12, "UNIMPLEMENTED"),
+    502: (14, "UNAVAILABLE"),
+    503: (14, "UNAVAILABLE"),
+    504: (4, "DEADLINE_EXCEEDED"),
+}
+
+
+class ApiProblem(Exception):
+    """An answer that is not a success: `status` is the HTTP one, `headers` go with it."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+
+    @property
+    def code(self) -> int:
+        """The gRPC code as a number."""
+        return CODES.get(self.status, (2, "UNKNOWN"))[0]
+
+    @property
+    def code_name(self) -> str:
+        """The gRPC code as a word."""
+        return CODES.get(self.status, (2, "UNKNOWN"))[1]
+
+
+class Dropped(Exception):
+    """An injected fault: the connection ends without an answer."""
+
+
+def invalid(message: str) -> ApiProblem:
+    """A request that is wrong in itself."""
+    return ApiProblem(400, message)
+
+
+def missing(what: str) -> ApiProblem:
+    """Something that is not there."""
+    return ApiProblem(404, f"{what} not found")
+
+
+def problem_of(error: VectorferryError) -> ApiProblem:
+    """What a client is told when the store behind the gateway raises."""
+    if isinstance(error, RateLimited):
+        return ApiProblem(429, str(error), {"Retry-After": f"{error.retry_after:g}"} if error.retry_after else None)
+    return ApiProblem(next((status for kind, status in _STATUSES if isinstance(error, kind)), 500), str(error))
+
+
+_STATUSES: tuple[tuple[type[VectorferryError], int], ...] = (
+    (NotFound, 404),
+    (AlreadyExists, 409),
+    (Refused, 400),
+    (Unsupported, 400),
+    (RecordError, 400),
+    (FilterError, 400),
+    (OutcomeUnknown, 504),
+    (RetryableError, 503),
+)
