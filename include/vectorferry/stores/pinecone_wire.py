@@ -1,0 +1,153 @@
+"""Requests to one Pinecone index, over REST or gRPC, each within the vendor's limits; answers as canonical values."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from pinecone import Index
+from pinecone.grpc import GrpcIndex
+
+from vectorferry.errors import NotFound, PartialWrite
+from vectorferry.model import DEFAULT_NAMESPACE, Metric, Vectors
+from vectorferry.stores.calling import Caller
+from vectorferry.stores.pinecone_control import IndexInfo
+from vectorferry.stores.pinecone_errors import translating
+from vectorferry.stores.pinecone_rows import (
+    DEFAULT_NAME,
+    Values,
+    grpc_values,
+    holdable_ids,
+    holdable_namespace,
+    json_values,
+    to_batch,
+    to_vectors,
+    url_chunks,
+)
+
+T = TypeVar("T")
+
+MAX_IDS = 1000
+_PAGE = 100
+_URL_BYTES = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """The SDK's client for one transport, with what differs between the two."""
+
+    client: Index | GrpcIndex
+    values: Values
+    url_bytes: int | None
+
+    @classmethod
+    def rest(cls, client: Index) -> "Transport":
+        """REST fetches by URL, which proxies cap at some tens of kilobytes."""
+        return cls(client, json_values, _URL_BYTES)
+
+    @classmethod
+    def grpc(cls, client: GrpcIndex) -> "Transport":
+        """gRPC has no URL to fill."""
+        return cls(client, grpc_values, None)
+
+
+class Wire:
+    """One index. Every method sends through the caller, which paces, retries and meters. Thread-safe."""
+
+    def __init__(self, store: str, info: IndexInfo, transport: Transport, caller: Caller) -> None:
+        self.info = info
+        self._store = store
+        self._transport = transport
+        self._call = caller
+
+    def put(self, namespace: str, rows: pa.RecordBatch) -> None:
+        """Upsert rows in one request. Raises PartialWrite where Pinecone counts fewer than were sent, Refused where it takes none."""
+        vectors = to_vectors(rows, self._transport.values)
+        answer = self._send(lambda client: client.upsert(vectors=vectors, namespace=namespace), write=True)
+        if answer.upserted_count != len(rows):
+            message = f"{answer.upserted_count} of {len(rows)} rows were acknowledged"
+            raise PartialWrite(message, store=self._store)
+
+    def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        """Delete at most 1000 ids in one request; a namespace that is not there is no error."""
+        try:
+            self._send(lambda client: client.delete(ids=list(ids), namespace=namespace), write=True)
+        except NotFound as error:
+            if "namespace" not in str(error).lower():
+                raise
+
+    def portions(self, namespace: str, ids: Iterable[str], rows: int) -> Iterator[list[str]]:
+        """The ids cut into what one fetch can ask for, without those that Pinecone could not hold."""
+        return url_chunks(holdable_ids(namespace, ids), min(rows, MAX_IDS), self._transport.url_bytes)
+
+    def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
+        """The records found, in the order of `ids`, for one of the `portions` or for none."""
+        if not ids:
+            return to_batch(namespace, [], {}, self.info.dimension)
+        answer = self._send(lambda client: client.fetch(ids=list(ids), namespace=namespace))
+        return to_batch(namespace, ids, answer.vectors, self.info.dimension)
+
+    def page(self, namespace: str, token: str | None) -> tuple[list[str], str | None]:
+        """A page of ids in bitwise order, and the token of the next one, None on the last."""
+        if not holdable_namespace(namespace):
+            return [], None
+        page = self._send(
+            lambda client: client.list_paginated(limit=_PAGE, pagination_token=token, namespace=namespace)
+        )
+        return [item.id or "" for item in page.vectors], _next(page)
+
+    def counts(self) -> dict[str, int]:
+        """Rows by namespace: of the statistics, and of the listing of namespaces, so that none is missed while one of them lags."""
+        counts = dict(self._listed_namespaces())
+        stats = self._send(lambda client: client.describe_index_stats())
+        for name, summary in stats.namespaces.items():
+            counts[_ours(name)] = summary.vector_count
+        return counts
+
+    def query(
+        self, namespace: str, vector: Vectors, k: int, where: dict[str, Any] | None
+    ) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        """Ids and scores of the k nearest of one query, shape [d]; higher is better, best first."""
+        if not holdable_namespace(namespace):
+            return (), ()
+        values = vector.tolist()
+        answer = self._send(lambda client: client.query(top_k=k, vector=values, namespace=namespace, filter=where))
+        sign = -1.0 if self.info.metric is Metric.EUCLIDEAN else 1.0
+        # The vendor's matches are not always in order.
+        ranked = sorted((-sign * match.score, match.id) for match in answer.matches)
+        return tuple(id_ for _, id_ in ranked), tuple(-score for score, _ in ranked)
+
+    def close(self) -> None:
+        """Release connections."""
+        self._transport.client.close()
+
+    def _send(self, request: Callable[[Index | GrpcIndex], T], *, write: bool = False) -> T:
+        def once() -> T:
+            with translating(self._store, write=write):
+                return request(self._transport.client)
+
+        answer = self._call(once)
+        usage = getattr(answer, "usage", None)
+        if usage is not None and usage.read_units:
+            self._call.charge(read_units=usage.read_units)
+        return answer
+
+    def _listed_namespaces(self) -> Iterator[tuple[str, int]]:
+        token: str | None = None
+        while True:
+            page = self._namespaces(token)
+            yield from ((_ours(found.name), int(found.record_count)) for found in page.namespaces)
+            token = _next(page)
+            if token is None:
+                return
+
+    def _namespaces(self, token: str | None) -> Any:
+        return self._send(lambda client: client.list_namespaces_paginated(limit=_PAGE, pagination_token=token))
+
+
+def _next(page: Any) -> str | None:
+    return (page.pagination.next or None) if page.pagination else None
+
+
+def _ours(namespace: str) -> str:
+    return DEFAULT_NAMESPACE if namespace == DEFAULT_NAME else namespace
