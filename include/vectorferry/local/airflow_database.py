@@ -10,26 +10,21 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
+from vectorferry.local.postgres import create_database
+
 MARK = "vectorferry_migrated"
 
 
 def main() -> None:
     """Migrate the database of AIRFLOW__DATABASE__SQL_ALCHEMY_CONN unless it is marked as migrated to this version."""
     url = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "")
-    _create(url)
+    create_database(urlsplit(url)._replace(path="/postgres").geturl(), urlsplit(url).path.removeprefix("/"))
     with psycopg.connect(url, autocommit=True) as connection:
         if _mark(connection) == version("apache-airflow-core"):
             return
     _migrate()
     with psycopg.connect(url, autocommit=True) as connection:
         _set_mark(connection, version("apache-airflow-core"))
-
-
-def _create(url: str) -> None:
-    name = urlsplit(url).path.removeprefix("/")
-    with psycopg.connect(url.removesuffix(name) + "postgres", autocommit=True) as connection:
-        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
 def _mark(connection: psycopg.Connection[Any]) -> str | None:

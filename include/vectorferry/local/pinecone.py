@@ -40,7 +40,7 @@ class Pinecone:
         return answer.is_success
 
     def services(self) -> list[Service]:
-        """Return the service that runs the gateway, once PostgreSQL is ready."""
+        """Return the service that runs the gateway, to be started after the one that creates its database."""
         options = ("--port", str(self.port), "--grpc-port", str(self.grpc_port), "--store", STORE_CONNECTION)
         environment = {
             "VECTORFERRY_GATEWAY_API_KEYS": self.api_key,  # not an option: command lines are readable by all users
@@ -53,7 +53,7 @@ class Pinecone:
                 self.folder,
                 ready=self.is_ready,
                 env=environment,
-                after=("postgres",),
+                after=("postgres-databases",),
                 where=f"{self.url}, gRPC {self.grpc_port}  Pinecone's protocol in front of pgvector",
             )
         ]

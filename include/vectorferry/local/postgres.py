@@ -3,9 +3,12 @@
 import os
 import shutil
 import signal
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
@@ -16,6 +19,7 @@ from vectorferry.local.supervisor import ServerError, Service
 
 USER = "vectorferry"
 MAJOR = 18
+SERVER_URL = "VECTORFERRY_POSTGRES_URL"
 # Sized for a laptop. What makes commits durable (fsync, synchronous_commit, full_page_writes) stays on: the journal
 # depends on it. wal_level=minimal is as durable; it only gives up replication, and lets COPY into new tables skip the log.
 SETTINGS = {
@@ -56,12 +60,7 @@ class Postgres:
 
     def create_database(self, name: str) -> str:
         """Create a database with the extension vector, unless it is there; return its URL."""
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        with psycopg.connect(self.url(name), autocommit=True) as connection:
-            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        return self.url(name)
+        return create_database(self.url(), name)
 
     def drop_database(self, name: str) -> None:
         """Drop a database and the connections to it, if it is there."""
@@ -76,10 +75,11 @@ class Postgres:
             return False
         return True
 
-    def services(self) -> list[Service]:
-        """Return the services that make the data folder, where there is none, and run the server."""
+    def services(self, databases: Sequence[str] = ()) -> list[Service]:
+        """Return the services that make the data folder, where there is none, run the server, and create databases."""
         prepare = [] if self._is_initialised() else [self._initdb()]
-        return [*prepare, self._server(after=tuple(each.name for each in prepare))]
+        server = self._server(after=tuple(each.name for each in prepare))
+        return [*prepare, server, *([self._creation(databases)] if databases else [])]
 
     @property
     def _data(self) -> Path:
@@ -110,10 +110,32 @@ class Postgres:
             grace=30,
         )
 
+    def _creation(self, databases: Sequence[str]) -> Service:
+        command = (sys.executable, "-m", "vectorferry.local.postgres", *databases)
+        env = {SERVER_URL: self.url()}
+        return Service("postgres-databases", command, self.folder, env=env, after=("postgres",), oneshot=True)
+
 
 def postgres(folder: Path, port: int = 0) -> Postgres:
     """Return the server of `folder`, at `port` if it is free, with the password that the folder keeps."""
     return Postgres(folder, free_port(port), secret(folder, "password"))
+
+
+def create_database(server_url: str, name: str) -> str:
+    """Create a database with the extension vector on the server of a URL, unless it is there; return its URL."""
+    url = urlsplit(server_url)._replace(path=f"/{name}").geturl()
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    return url
+
+
+def main() -> None:
+    """Create the databases that the command line names on the server of VECTORFERRY_POSTGRES_URL."""
+    for name in sys.argv[1:]:
+        create_database(os.environ[SERVER_URL], name)
 
 
 def _password_file(folder: Path) -> Path:
@@ -152,3 +174,7 @@ def _has_group(name: str) -> bool:
 def _give_to_server_user(folder: Path) -> None:
     if os.geteuid() == 0:
         shutil.chown(folder, "nobody")
+
+
+if __name__ == "__main__":
+    main()

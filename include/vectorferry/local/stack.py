@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vectorferry.local.airflow import Airflow, airflow
+from vectorferry.local.pinecone import DATABASE as PINECONE_DATABASE
 from vectorferry.local.pinecone import Pinecone, pinecone
 from vectorferry.local.postgres import Postgres, postgres
 from vectorferry.local.supervisor import Service
@@ -14,6 +15,7 @@ from vectorferry.local.weaviate import Weaviate, weaviate
 FOLDER = ".vectorferry"
 JOURNAL_DATABASE = "journal"
 PGVECTOR_DATABASE = "vectors"
+DATABASES = (JOURNAL_DATABASE, PGVECTOR_DATABASE, PINECONE_DATABASE)
 AIRFLOW_PORT = 8080
 
 
@@ -28,12 +30,7 @@ class Databases:
     def services(self) -> list[Service]:
         """Return all services, to be started by one supervisor."""
         others = (each for each in (self.pinecone, self.weaviate) if each is not None)
-        return [*self.postgres.services(), *(service for each in others for service in each.services())]
-
-    def create_databases(self) -> None:
-        """Create the journal's, the pgvector store's and the local Pinecone's databases in the running PostgreSQL."""
-        for name in (JOURNAL_DATABASE, PGVECTOR_DATABASE, "pinecone"):
-            self.postgres.create_database(name)
+        return [*self.postgres.services(DATABASES), *(service for each in others for service in each.services())]
 
     def connections(self, names: Mapping[str, str]) -> dict[str, str]:
         """Return Airflow connections as JSON: `names` gives the connection id of each of journal, pgvector, pinecone, weaviate."""

@@ -263,7 +263,7 @@ def _ending(code: int) -> str:
 
 def _start_watchdog(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "vectorferry.local.watchdog", str(folder)],
+        [sys.executable, "-m", "vectorferry.local.watchdog", str(folder), str(os.getpid())],
         env=package_env(),
         stdin=subprocess.PIPE,
         start_new_session=True,

@@ -1,0 +1,70 @@
+"""The demo's migration: the committed spec for Pinecone to Weaviate, and one derived from it for any other pair."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONNECTIONS = {"pinecone": "local_pinecone", "weaviate": "local_weaviate", "pgvector": "local_pgvector"}
+COLLECTIONS = {"pinecone": "docs", "weaviate": "Docs", "pgvector": "docs"}
+ALIASES = {"weaviate": "DocsLive"}
+COMMITTED = ("pinecone", "weaviate")
+DAG = '''"""Moves the demo's collection from {source} to {target}."""
+
+from vectorferry.orchestration import migration
+
+migrate = migration("{spec}")
+'''
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo moves: its spec and DAG files, the data set, and where everything lies."""
+
+    migration: str
+    source: str
+    target: str
+    spec_file: Path
+    dags_folder: Path
+    checkout: Path
+
+    @property
+    def dag_id(self) -> str:
+        """The DAG that is triggered."""
+        return f"{self.migration}.migrate"
+
+    @property
+    def data(self) -> Path:
+        """The data set."""
+        return self.checkout / "data" / "docs.parquet"
+
+    def environment(self) -> dict[str, str]:
+        """What Airflow needs besides: where the DAG lies."""
+        return {"AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folder)}
+
+
+def demo_of(checkout: Path, root: Path, source: str, target: str) -> Demo:
+    """The demo's migration between two kinds of database; writes spec and DAG where they are not the committed ones."""
+    committed = checkout / "include" / "migrations" / "docs.yaml"
+    if (source, target) == COMMITTED:
+        return Demo("docs", source, target, committed, checkout / "dags", checkout)
+    name, folder = f"docs_{source}_to_{target}", root / "generated" / f"{source}_to_{target}"
+    demo = Demo(name, source, target, folder / f"{name}.yaml", folder / "dags", checkout)
+    demo.dags_folder.mkdir(parents=True, exist_ok=True)
+    spec = _between(yaml.safe_load(committed.read_text(encoding="utf-8")), checkout, demo)
+    demo.spec_file.write_text(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    dag = DAG.format(source=source, target=target, spec=demo.spec_file)
+    (demo.dags_folder / f"{name}.py").write_text(dag, encoding="utf-8")
+    return demo
+
+
+def _between(spec: dict[str, Any], checkout: Path, demo: Demo) -> dict[str, Any]:
+    source = {"connection": CONNECTIONS[demo.source], "collection": COLLECTIONS[demo.source]}
+    target = {"connection": CONNECTIONS[demo.target], "collection": COLLECTIONS[demo.target]}
+    if demo.target in ALIASES:
+        target["alias"] = ALIASES[demo.target]
+    spec |= {"migration": demo.migration, "source": source, "target": target}
+    spec["staging"]["url"] = str(checkout / spec["staging"]["url"])
+    spec["checks"]["recall"]["queries"] = str(checkout / spec["checks"]["recall"]["queries"])
+    return spec
