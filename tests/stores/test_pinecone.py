@@ -563,12 +563,13 @@ def test_connections_name_the_control_plane(connection: Connection, host: str) -
     [
         ({}, ("127.0.0.1:5180", "http")),
         ({"grpc_port": "5181"}, ("127.0.0.1:5181", "http")),
+        ({"grpc_port": 1, "grpc_ports": {"other": 2, "name": 3}}, ("127.0.0.1:3", "http")),
         ({"grpc_host": "h.example.com", "grpc_port": 443, "grpc_scheme": "https"}, ("h.example.com:443", "https")),
     ],
 )
 def test_connections_name_the_grpc_endpoint(extra: dict[str, Any], expected: tuple[str, str]) -> None:
     endpoint = Endpoint.of(Connection("c", "pinecone", password="k", extra=extra))
-    assert endpoint.grpc("http://127.0.0.1:5180/ix/name") == expected
+    assert endpoint.grpc("name", "http://127.0.0.1:5180/ix/name") == expected
 
 
 def test_a_connection_without_a_key_is_refused() -> None:

@@ -39,7 +39,9 @@ _POLL = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What a connection says: `host` is the control plane's URL; `extra` holds region, cloud, grpc_host, grpc_port, grpc_scheme."""
+    """What a connection says: `host` is the control plane's URL; `extra` may hold region, cloud, grpc_host, grpc_scheme, and the
+    gRPC port: `grpc_ports` by index where each has its own, else `grpc_port`.
+    """
 
     host: str
     key: str
@@ -52,12 +54,12 @@ class Endpoint:
             raise ConnectionMissing(f"connection {connection.name!r} has no password: Pinecone's API key goes there")
         return cls(_url(connection), connection.password, connection.extra)
 
-    def grpc(self, index_host: str) -> tuple[str, Literal["http", "https"]]:
+    def grpc(self, index: str, index_host: str) -> tuple[str, Literal["http", "https"]]:
         """Address and scheme of an index over gRPC: those of its REST host unless the connection says otherwise."""
         parts = urlsplit(index_host)
         scheme = str(self.extra.get("grpc_scheme") or parts.scheme)
         host = self.extra.get("grpc_host") or parts.hostname
-        port = self.extra.get("grpc_port") or parts.port
+        port = self.extra.get("grpc_ports", {}).get(index) or self.extra.get("grpc_port") or parts.port
         return (f"{host}:{port}" if port else str(host)), "http" if scheme == "http" else "https"
 
 
@@ -138,7 +140,7 @@ class Control:
 
     def grpc(self, info: IndexInfo) -> GrpcIndex:
         """The data plane over gRPC, without the SDK's retries; its timeout is a deadline over connecting, sending and answer."""
-        host, scheme = self._endpoint.grpc(info.host)
+        host, scheme = self._endpoint.grpc(info.name, info.host)
         with translating(self._store, write=False):
             return GrpcIndex(
                 host=host,

@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import httpcore
@@ -26,12 +27,12 @@ class DeadlineTransport(httpx.HTTPTransport):
     """
 
     def __init__(self, seconds: float, connections: int) -> None:
-        super().__init__()
+        super().__init__(verify=_tls())
         self._seconds = seconds
         self._clock = _Clock()
         self._pool.close()
         self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl.create_default_context(),
+            ssl_context=_tls(),
             max_connections=connections,
             max_keepalive_connections=connections,
             keepalive_expiry=30.0,
@@ -44,6 +45,11 @@ class DeadlineTransport(httpx.HTTPTransport):
         self._clock.start(self._seconds)
         request.extensions = {**request.extensions, "timeout": httpx.Timeout(self._seconds).as_dict()}
         return super().handle_request(request)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 class _Clock(threading.local):
