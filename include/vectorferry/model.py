@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # a DAG file that is parsed reads specs, and must not wait for numpy
+    import numpy as np
+    import numpy.typing as npt
 
 DEFAULT_NAMESPACE = ""
 
-Vectors = npt.NDArray[np.float32]
+Vectors = Annotated["npt.NDArray[np.float32]", "shape [n, d]"]
 """Dense vectors, shape [n, d], float32, C-contiguous."""
 
 
