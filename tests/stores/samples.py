@@ -75,9 +75,10 @@ def finish(opener: Callable[[str, Mapping[str, FieldType]], VectorStore], made: 
 
 
 def drop_all(made: Sequence[VectorStore]) -> None:
-    """Drop and close what the suite made."""
+    """Drop and close what the suite made; closing twice is no error."""
     for store in made:
         store.drop()
+        store.close()
         store.close()
 
 

@@ -1,0 +1,75 @@
+"""The SQL of the pgvector store, put together from constants; every value is a parameter."""
+
+# ruff: noqa: S608
+
+from collections.abc import Mapping
+from typing import Any
+
+from vectorferry.errors import Refused
+from vectorferry.model import KeyRange, Metric
+from vectorferry.stores.pgvector_filters import FIELDS_EXPRESSION
+
+CATALOG = "vectorferry_collections"
+MAX_HNSW_DIMENSION = 2000
+OPERATORS: Mapping[Metric, tuple[str, str]] = {
+    Metric.COSINE: ("<=>", "vector_cosine_ops"),
+    Metric.DOT: ("<#>", "vector_ip_ops"),
+    Metric.EUCLIDEAN: ("<->", "vector_l2_ops"),
+}
+
+CREATE_CATALOG = f"""CREATE TABLE IF NOT EXISTS {CATALOG} (
+    name text COLLATE "C" PRIMARY KEY, dimension integer NOT NULL, metric text NOT NULL, fields json NOT NULL, index json NOT NULL
+)"""
+# Vectors of the usual sizes stay in the row (toast_tuple_target): a scan then reads pages in order.
+CREATE_TABLE = f"""CREATE TABLE {{{{table}}}} (
+    namespace text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL, vector vector({{dimension}}), sparse bytea,
+    metadata text NOT NULL, fields jsonb NOT NULL GENERATED ALWAYS AS ({FIELDS_EXPRESSION}) STORED,
+    PRIMARY KEY (namespace, id)
+) WITH (toast_tuple_target = 8160)"""
+CREATE_STAGING = """CREATE TEMPORARY TABLE IF NOT EXISTS vectorferry_staging (
+    namespace text COLLATE "C", id text COLLATE "C", vector vector, sparse bytea, metadata text
+) ON COMMIT DELETE ROWS"""
+# In key order, so that two writers of the same rows wait for each other instead of locking each other out.
+INSERT_STAGED = """INSERT INTO {table} (namespace, id, vector, sparse, metadata)
+SELECT namespace, id, vector, sparse, metadata FROM vectorferry_staging ORDER BY namespace, id
+ON CONFLICT (namespace, id) DO UPDATE
+SET vector = excluded.vector, sparse = excluded.sparse, metadata = excluded.metadata"""
+
+
+def nearest(metric: Metric, clause: str, *, exact: bool) -> str:
+    """The search for all queries at once; an order that is not the bare operator keeps the planner off the index."""
+    distance = f"vector {OPERATORS[metric][0]} query"
+    if exact and metric is Metric.COSINE:
+        distance = f"COALESCE(NULLIF({distance}, 'NaN'), 1)"  # a zero vector is similar to nothing
+    order = f"({distance}) + 0, id" if exact else distance
+    return (
+        "SELECT place, id, distance FROM unnest(%s) WITH ORDINALITY AS queries (query, place) CROSS JOIN LATERAL"
+        f" (SELECT id, {distance} AS distance FROM {{table}} WHERE {clause}"
+        f" ORDER BY {order} LIMIT %s) AS nearest ORDER BY place, distance, id"
+    )
+
+
+def index_settings(asked: Mapping[str, Any], dimension: int, store: str) -> dict[str, Any]:
+    """The index's settings with defaults filled in; raises Refused for what is unknown or cannot be."""
+    settings = {"type": "hnsw" if dimension <= MAX_HNSW_DIMENSION else "none", "m": 16, "ef_construction": 64, **asked}
+    unknown = sorted(settings.keys() - {"type", "m", "ef_construction"})
+    if unknown or settings["type"] not in ("hnsw", "none"):
+        what = f"index setting {unknown[0]!r}" if unknown else f"index type {settings['type']!r}"
+        raise Refused(f"{what} is unknown; there are type (hnsw or none), m and ef_construction", store=store)
+    if settings["type"] == "none":
+        return {"type": "none"}
+    if dimension > MAX_HNSW_DIMENSION:
+        raise Refused(f"HNSW takes at most {MAX_HNSW_DIMENSION} dimensions; set the index type to none", store=store)
+    return {"type": "hnsw", "m": int(settings["m"]), "ef_construction": int(settings["ef_construction"])}
+
+
+def bounds(span: KeyRange) -> tuple[list[str], list[str]]:
+    """Clauses and values of a range. What is greater than text followed by U+0000 is what is greater than that text."""
+    clauses, values = [], []
+    if span.start is not None:
+        clauses.append("id > %s" if "\0" in span.start else "id >= %s")
+        values.append(span.start.split("\0")[0])
+    if span.end is not None:
+        clauses.append("id <= %s" if "\0" in span.end else "id < %s")
+        values.append(span.end.split("\0")[0])
+    return clauses, values
