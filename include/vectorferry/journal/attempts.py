@@ -6,7 +6,7 @@ neither renew nor record progress. What they sent may still land, which `settled
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -117,9 +117,9 @@ class Attempts:
         columns = ["plan_id", "partition", "step", "batch", "rows", "excused", "detail", "at"]
         new = insert(progress).from_select(columns, source)
         changed = {name: new.excluded[name] for name in columns[4:]}
+        kept = new.on_conflict_do_update(index_elements=progress.primary_key, set_=changed)
         with self._database.statement() as connection:
-            done = connection.execute(new.on_conflict_do_update(index_elements=progress.primary_key, set_=changed))
-            if done.rowcount == 0:
+            if connection.execute(kept.returning(progress.c.batch)).first() is None:
                 raise LeaseLost(_why_lost(connection, held))
 
     def done_batches(self, plan_id: str, partition: str, step: str) -> dict[int, Progress]:
@@ -151,12 +151,18 @@ class Attempts:
 
         An attempt that has not ended counts as if it died now: its lease, and then the deadline D, must pass.
         """
-        lands = sa.func.coalesce(
-            attempt.c.settled_at, attempt.c.lease_until + (ahead(deadline_seconds) - clock()), type_=Time
-        )
-        query = sa.select(seconds_until(sa.func.max(lands))).where(*_at(attempt, plan_id, partition, step))
+        return self._lands_in(deadline_seconds, *_at(attempt, plan_id, partition, step))
+
+    def all_settled_at(self, migration: str, deadline_seconds: float) -> float:
+        """As `settled_at`, over all steps of all plans of a migration, retired ones included."""
+        plans = sa.select(plan.c.id).where(plan.c.migration == migration)
+        return self._lands_in(deadline_seconds, attempt.c.plan_id.in_(plans))
+
+    def _lands_in(self, deadline_seconds: float, *where: sa.ColumnElement[bool]) -> float:
+        after_death = attempt.c.lease_until + sa.literal(timedelta(seconds=deadline_seconds), sa.Interval)
+        last = sa.func.max(sa.func.coalesce(attempt.c.settled_at, after_death, type_=Time))
         with self._database.statement() as connection:
-            return max(0.0, connection.scalar(query) or 0.0)
+            return max(0.0, connection.scalar(sa.select(seconds_until(last)).where(*where)) or 0.0)
 
     def complete(
         self, plan_id: str, partition: str, step: str, rows: int, excused: int, detail: Detail | None = None

@@ -34,6 +34,7 @@ class Database:
         self.where = f"{connection.host}:{connection.port or 5432}/{connection.schema}"
         self._name = connection.name
         self._pid = os.getpid()
+        self._inherited: sa.Pool | None = None
         self._engine = sa.create_engine(
             _url(connection),
             pool_pre_ping=True,
@@ -62,6 +63,7 @@ class Database:
 
     def _own(self) -> sa.Engine:
         if os.getpid() != self._pid:  # a socket shared with the parent would mix up both sides' answers
+            self._inherited = self._engine.pool  # kept, because collecting it would warn of connections left open
             self._engine.dispose(close=False)
             self._pid = os.getpid()
         return self._engine
