@@ -17,7 +17,6 @@ from vectorferry.specfile import load_spec
 POLL = 1.0
 ENDED = ("success", "failed")
 APPROVER = "approver"
-WORKING = ("running", "queued", "scheduled", "awaiting_input", "deferred", "up_for_retry", "restarting")
 
 
 @dataclass

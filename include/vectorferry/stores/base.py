@@ -141,7 +141,7 @@ class VectorStore(Protocol):
     def scan(
         self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Records of a key range in batches of at most `batch_rows`, each once.
+        """Records of a key range in batches of at most `batch_rows`, each once, in key order (or the order of `ids`).
 
         Stores that cannot list ranges fetch `ids` (pages of ids that the plan recorded) instead, and list for themselves where it is
         None. A record deleted meanwhile is left out.

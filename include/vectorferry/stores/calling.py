@@ -69,6 +69,10 @@ class Caller:
         self._usage = Usage()
         self.unanswered_at: float | None = None
 
+    def pace(self, pacer: Pacer) -> None:
+        """Follow this pacer from now on."""
+        self._pacer = pacer
+
     @property
     def usage(self) -> Usage:
         """What the calls cost so far."""

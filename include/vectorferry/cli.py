@@ -1,0 +1,241 @@
+"""`vectorferry …`: everything an operator does outside Airflow, over the same functions that the DAGs call.
+
+Exit codes: 0 done and true; 1 the answer is no (a difference, a failed check, a refusal); 2 bad input (usage, spec, connection);
+3 a database, the journal or staging failed, and trying again may help.
+"""
+
+import getpass
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from vectorferry import __version__
+from vectorferry.connections import connection_from_environment
+from vectorferry.console import Console
+from vectorferry.errors import (
+    ConnectionMissing,
+    FilterError,
+    GateError,
+    PlanMismatch,
+    RecordError,
+    SpecError,
+    Unsupported,
+    VectorferryError,
+)
+from vectorferry.spec import MigrationSpec
+from vectorferry.specfile import load_spec
+
+app = typer.Typer(
+    name="vectorferry",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Move a vector collection from one database to another, and prove it.\n\n"
+    "Start with `vectorferry validate SPEC`, look at `vectorferry plan SPEC`, then `vectorferry run SPEC`, or trigger the DAG "
+    "`<migration>.migrate` in Airflow. Connections are read from AIRFLOW_CONN_<NAME>.",
+)
+gateway_app = typer.Typer(
+    no_args_is_help=True, help="Servers that speak a database's own protocol in front of a store."
+)
+app.add_typer(gateway_app, name="gateway")
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file (YAML) of the migration.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+
+BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, Unsupported)
+NO = (GateError, PlanMismatch)
+
+
+@contextmanager
+def _session(spec: MigrationSpec, console: Console, verb: str, *, upgrade: bool = False) -> Iterator[Any]:
+    from vectorferry.engine.session import open_session
+
+    run_id = f"{verb}-{datetime.now().astimezone():%Y%m%dT%H%M%S}"
+    with open_session(spec, actor=getpass.getuser(), run_id=run_id, report=console.report, upgrade=upgrade) as session:
+        yield session
+
+
+@app.command()
+def validate(spec: SpecPath, json: Json = False) -> None:
+    """Check a spec file and its connections, without touching any database.
+
+    Every problem is shown with its line and the nearest valid key.
+    """
+    loaded = load_spec(spec)
+    for name in (loaded.source.connection, loaded.target.connection, loaded.journal):
+        connection_from_environment(name)
+    result = {"migration": loaded.migration, "fingerprint": loaded.fingerprint}
+    Console(json=json).result(
+        result, f"{spec} is valid: migration {loaded.migration}, fingerprint {loaded.fingerprint[:12]}"
+    )
+
+
+@app.command()
+def plan(
+    spec: SpecPath,
+    json: Json = False,
+    save: Annotated[
+        bool, typer.Option(help="Also begin: make the target, cut the source, keep the plan in the journal.")
+    ] = False,
+) -> None:
+    """Look at both sides: rows, cost, metadata keys, and what stands in the way. Writes nothing without --save."""
+    from vectorferry import pipeline
+
+    console = Console(json=json)
+    with _session(load_spec(spec), console, "plan", upgrade=True) as session:
+        if save:
+            found, made = pipeline.prepare(session)
+            console.preflight(found, made)
+        else:
+            console.preflight(pipeline.preflight(session))
+
+
+@app.command()
+def run(spec: SpecPath, json: Json = False) -> None:
+    """Run the whole migration in this process: plan, export, load, checks, evidence, approval, cut-over, verification.
+
+    Killed, it goes on where it stopped. It asks for the approval here where the spec allows that (`approval.terminal`).
+    """
+    from vectorferry import pipeline
+
+    console = Console(json=json)
+    with _session(load_spec(spec), console, "run", upgrade=True) as session:
+        outcome = pipeline.run(session, console.ask_approval)
+        console.outcome(session, outcome)
+    if outcome.switched is None:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(spec: SpecPath, json: Json = False) -> None:
+    """Show where a migration stands: phase, partitions by step, evidence, approvals, audit trail."""
+    from vectorferry.engine.status import status as read
+    from vectorferry.journal import open_journal
+
+    loaded = load_spec(spec)
+    with open_journal(connection_from_environment(loaded.journal)) as journal:
+        Console(json=json).status(read(journal, loaded.migration))
+
+
+@app.command()
+def compare(
+    spec: SpecPath,
+    json: Json = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many differing ids to list.")] = 20,
+) -> None:
+    """Read both sides in full and compare every record. Exits 0 only when they hold the same records."""
+    from vectorferry.engine.compare import compare as read_both
+    from vectorferry.engine.session import source_options, target_options
+    from vectorferry.stores.registry import open_store
+
+    console, loaded = Console(json=json), load_spec(spec)
+    source = open_store(
+        connection_from_environment(loaded.source.connection), loaded.source.collection, source_options(loaded)
+    )
+    target = open_store(
+        connection_from_environment(loaded.target.connection), loaded.target.collection, target_options(loaded)
+    )
+    try:
+        found = read_both(source, target, loaded.namespaces, report=console.report, limit=limit)
+    finally:
+        source.close()
+        target.close()
+    console.comparison(found)
+    if not found.equal:
+        raise typer.Exit(1)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of spec files, for editors."""
+    text = orjson.dumps(MigrationSpec.model_json_schema(), option=orjson.OPT_INDENT_2)
+    sys.stdout.write(text.decode() + "\n")
+
+
+@app.command()
+def abandon(
+    spec: SpecPath,
+    json: Json = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+) -> None:
+    """List, then remove, what an unfinished migration left: the target that it made, staging, journal rows.
+
+    Refused from HOLD_A on. The audit trail stays.
+    """
+    from vectorferry.engine import abandon as verb
+
+    console = Console(json=json)
+    with _session(load_spec(spec), console, "abandon", upgrade=True) as session:
+        found = verb.leftovers(session)
+        console.leftovers(found)
+        if not yes and not typer.confirm("Remove all of it?"):
+            raise typer.Exit(1)
+        verb.abandon(session)
+    console.result({"removed": asdict(found)}, "removed")
+
+
+@gateway_app.command("pinecone")
+def gateway_pinecone(
+    store: Annotated[str, typer.Option(help="Connection of the store behind it, as in AIRFLOW_CONN_<NAME>.")],
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the REST API.")] = 5180,
+    grpc_port: Annotated[int, typer.Option(help="First of the gRPC ports, one an index; 0 serves no gRPC.")] = 5181,
+    folder: Annotated[Path, typer.Option(help="The gateway's own folder, for what the store does not keep.")] = Path(),
+    faults: Annotated[str, typer.Option(help="Faults to inject, as JSON; see docs/gateway.md.")] = "",
+) -> None:
+    """Speak Pinecone's wire protocol, REST and gRPC, in front of a store: a local Pinecone for the vendor's own SDK.
+
+    Clients must send one of the keys in VECTORFERRY_GATEWAY_API_KEYS (separated by commas).
+    """
+    from vectorferry.gateway.pinecone import GatewayConfig, run_gateway, stores_of
+    from vectorferry.gateway.pinecone.faults import parse_faults
+
+    keys = [key for key in os.environ.get("VECTORFERRY_GATEWAY_API_KEYS", "").split(",") if key]
+    if not keys:
+        raise ConnectionMissing(
+            "set VECTORFERRY_GATEWAY_API_KEYS to the keys that clients may send, separated by commas"
+        )
+    stores = stores_of(connection_from_environment(store))
+    rules, seed = parse_faults(orjson.loads(faults)) if faults else ([], 0)
+    run_gateway(GatewayConfig(stores, folder, keys, host, port, grpc_port or None, faults=rules, seed=seed))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    sys.stdout.write(__version__ + "\n")
+
+
+def main() -> None:
+    """Run the command line; the exit code says what happened."""
+    sys.exit(_guarded(lambda: app(standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    import click
+
+    try:
+        code = command()
+    except click.exceptions.Exit as exit_:
+        return int(exit_.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except VectorferryError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2 if isinstance(error, BAD_INPUT) else 1 if isinstance(error, NO) else 3
+    return int(code) if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    main()

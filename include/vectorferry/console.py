@@ -1,0 +1,154 @@
+"""What the command line shows: tables and progress for people, one JSON document for machines."""
+
+import getpass
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from rich.console import Console as Rich
+from rich.markdown import Markdown
+from rich.table import Table
+
+from vectorferry.live import Live
+
+if TYPE_CHECKING:
+    from vectorferry.engine.abandon import Leftovers
+    from vectorferry.engine.compare import Comparison
+    from vectorferry.engine.preflight import Cost, Preflight
+    from vectorferry.engine.session import Progress, Session
+    from vectorferry.engine.status import Status
+    from vectorferry.journal import Evidence, Plan
+    from vectorferry.pipeline import Outcome
+
+
+class Console:
+    """Shows results on standard output and progress on standard error, so that the former can be piped."""
+
+    def __init__(self, *, json: bool = False) -> None:
+        self._json = json
+        self._out = Rich(file=sys.stdout, highlight=False)
+        self._live = Live(Rich(file=sys.stderr, highlight=False))
+
+    def report(self, progress: "Progress") -> None:
+        """Show progress."""
+        self._live.show(progress)
+
+    def result(self, value: Any, text: str) -> None:
+        """Print a result: `value` for machines, `text` for people."""
+        self._live.close()
+        if self._json:
+            sys.stdout.write(orjson.dumps(value, default=_plain).decode() + "\n")
+        else:
+            self._out.print(text, markup=False)
+
+    def _table(self, title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+        self._live.close()
+        if self._json:
+            return
+        table = Table(*columns, title=title, title_justify="left")
+        for row in rows:
+            table.add_row(*(str(cell) for cell in row))
+        self._out.print(table)
+
+    def preflight(self, found: "Preflight", plan: "Plan | None" = None) -> None:
+        """Show what a migration would move and cost."""
+        value = {"rows": found.rows, "namespaces": dict(found.namespaces), "profile": found.profile}
+        value |= {
+            "proposed_fields": dict(found.proposed),
+            "full_pass": asdict(found.pass_cost),
+            "load": asdict(found.load_cost),
+        }
+        value |= {
+            "warnings": found.warnings,
+            "plan": plan.id if plan else None,
+            "partitions": len(plan.partitions) if plan else None,
+        }
+        self._table("Namespaces", ("namespace", "rows"), ((n or "(default)", r) for n, r in found.namespaces.items()))
+        costs = (("one pass over the source", found.pass_cost), ("the load", found.load_cost))
+        self._table("Cost", ("of", "requests", "hours", "read units", "US$"), (_cost(n, c) for n, c in costs))
+        self._table("Metadata keys of a sample", ("key", "types", "share", "values"), _keys(found.profile))
+        proposed = ", ".join(f"{name}: {kind}" for name, kind in found.proposed.items()) or "none"
+        lines = [f"{found.rows} rows. Fields worth declaring: {proposed}", *(f"warning: {w}" for w in found.warnings)]
+        if plan:
+            lines.append(f"Plan {plan.id}: {len(plan.partitions)} partitions")
+        self.result(value, "\n".join(lines))
+
+    def ask_approval(self, session: "Session", evidence: "Evidence") -> bool:
+        """Put the question on the terminal and keep the answer; where the spec does not allow that, say how to go on."""
+        from vectorferry.engine.approval import record_answer
+        from vectorferry.report.question import question
+
+        self._live.close()
+        asked = question(session, evidence)
+        if not self._json:
+            self._out.print(Markdown(asked.body))
+        if not session.spec.approval.terminal:
+            self._live.note(
+                "the spec does not allow an approval on a terminal: trigger the DAG and approve in the Airflow UI"
+            )
+            return False
+        answer = self._out.input("approve or reject? ").strip().lower()
+        decision = "approve" if answer == "approve" else "reject"
+        reason = self._out.input("reason: ")
+        record_answer(session, evidence.hash, decision, person=getpass.getuser(), reason=reason, via="terminal")  # type: ignore[arg-type]
+        return decision == "approve"
+
+    def outcome(self, session: "Session", outcome: "Outcome") -> None:
+        """Show how a run ended and where its files lie."""
+        folder = session.staging.locate(outcome.plan.id)
+        value = {"plan": outcome.plan.id, "evidence": outcome.evidence.hash, "files": folder}
+        if outcome.switched is None:
+            self.result(
+                value | {"phase": "TRACK_A"},
+                f"not approved: nothing has changed, the source has the authority. Files: {folder}",
+            )
+            return
+        value |= {"phase": str(outcome.switched.phase), "approved_by": outcome.switched.approved_by}
+        self.result(value, f"cut over: phase {outcome.switched.phase}, the target has the authority. Files: {folder}")
+
+    def status(self, found: "Status") -> None:
+        """Show where a migration stands."""
+        self._table(f"Migration {found.migration}", ("cohort", "phase", "epoch"), found.phases)
+        steps = ((s.step, f"{s.done}/{s.partitions}", s.running, s.rows, s.excused) for s in found.steps)
+        self._table("Partitions", ("step", "done", "running", "rows", "excused"), steps)
+        self._table("Verdicts", ("check", "passed", "all"), found.verdicts)
+        self._table(
+            "Audit",
+            ("at", "who", "what", "detail"),
+            ((f"{a:%Y-%m-%d %H:%M:%S}", w, x, d) for a, w, x, d in found.audit),
+        )
+        answers = "; ".join(f"{d} by {w}: {r}" for d, w, r in found.approvals) or "none"
+        signable = "can be signed" if found.approvable else "cannot be signed"
+        evidence = (
+            f"Evidence {found.evidence[:12]} ({signable}); answers: {answers}" if found.evidence else "No evidence yet."
+        )
+        self.result(found, evidence if found.phases else f"migration {found.migration} was never begun")
+
+    def comparison(self, found: "Comparison") -> None:
+        """Show whether both sides hold the same records."""
+        text = f"source {found.rows_source} rows, target {found.rows_target} rows: "
+        text += (
+            "equal" if found.equal else f"{found.total} differences\n" + "\n".join(f"  {d}" for d in found.differences)
+        )
+        self.result(found, text)
+
+    def leftovers(self, found: "Leftovers") -> None:
+        """Show what an unfinished migration left."""
+        rows = [(name, value) for name, value in asdict(found).items() if value]
+        self._table("Left behind", ("what", "where"), rows)
+
+
+def _cost(name: str, cost: "Cost") -> tuple[object, ...]:
+    return name, cost.requests, f"{cost.hours:.2f}", f"{cost.read_units:.0f}", f"{cost.dollars:.2f}"
+
+
+def _keys(profile: Any) -> Iterable[tuple[object, ...]]:
+    for key, seen in profile["fields"].items():
+        kinds = ", ".join(f"{kind} {count}" for kind, count in seen["kinds"].items())
+        yield key, kinds, f"{seen['share']:.0%}", f"{seen['distinct']}{'+' if seen['distinct_capped'] else ''}"
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else dict(value)

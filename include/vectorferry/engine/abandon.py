@@ -1,0 +1,59 @@
+"""Abandon: what an unfinished migration left behind is listed, then removed; refused from HOLD_A on."""
+
+from dataclasses import dataclass
+
+from vectorferry.engine.preflight import made_by_us
+from vectorferry.engine.session import Session
+from vectorferry.errors import GateError, NotFound
+from vectorferry.model import Phase
+
+_REVERSIBLE = (Phase.OFF, Phase.TRACK_A)
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What would be removed; None where there is nothing of the kind."""
+
+    target: str | None
+    target_rows: int
+    staging: str | None
+    plan: str | None
+
+
+def leftovers(session: Session) -> Leftovers:
+    """What an unfinished migration left. Raises GateError from HOLD_A on: the way back from there is a rollback."""
+    for row in session.journal.control.all(session.migration):
+        if row.phase not in _REVERSIBLE:
+            raise GateError(
+                f"migration {session.migration} is in {row.phase}: it can no longer be abandoned, roll it back instead"
+            )
+    plan = session.journal.plans.current(session.migration)
+    rows = _target_rows(session)
+    return Leftovers(
+        session.target.name if rows is not None and made_by_us(session) else None,
+        rows or 0,
+        session.staging.url if session.staging.exists("") else None,
+        plan.id if plan else None,
+    )
+
+
+def _target_rows(session: Session) -> int | None:
+    try:
+        return session.target.describe().rows
+    except NotFound:
+        return None
+
+
+def abandon(session: Session) -> Leftovers:
+    """Remove what `leftovers` lists: a target that this migration made, its staging, its journal rows. The audit stays."""
+    found = leftovers(session)
+    session.journal.audit.write(
+        session.migration, session.actor, "abandoning", {"target": found.target, "plan": found.plan}
+    )
+    if found.target is not None:
+        session.target.drop()
+    session.staging.remove()
+    session.journal.forget(session.migration)
+    # Last, so that a crash before it leaves the target known as ours and abandon can be called again.
+    session.journal.audit.write(session.migration, session.actor, "abandon", {"target": found.target})
+    return found

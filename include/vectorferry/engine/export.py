@@ -1,0 +1,139 @@
+"""Export: a partition's records stream from the source into Parquet parts and one manifest."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from vectorferry.engine.listing import range_pages
+from vectorferry.engine.partitioning import key_of
+from vectorferry.engine.profile import Profile
+from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.truth import partition_truth
+from vectorferry.engine.working import Work, working
+from vectorferry.errors import RecordError, StagingCorrupt
+from vectorferry.journal import Plan
+from vectorferry.model import KeyRange, Partition
+from vectorferry.records import digest, dimension_of, fingerprints, record_schema
+from vectorferry.staging import Staging
+from vectorferry.stores.batching import refuse_unsendable
+
+STEP = "export"
+PART_ROWS = 5_000
+BATCH_ROWS = 1_000
+
+
+def manifest_path(partition: Partition) -> str:
+    """Where a partition's manifest lies."""
+    return f"parts/{partition.name}/manifest.json"
+
+
+def export(session: Session, plan: Plan, partition: Partition) -> Mapping[str, Any]:
+    """Export a partition, going on after the last committed part; does nothing where it is complete. Returns the manifest."""
+    staged = session.staged(plan)
+    if session.journal.attempts.completed(plan.id, partition.name, STEP) is None:
+        with working(session, plan, partition, STEP) as work:
+            _write_parts(session, plan, partition, work)
+            manifest = _manifest(session, plan, partition)
+            staged.write_json(manifest_path(partition), manifest)
+            work.finish(None, 0.0)
+        session.journal.attempts.complete(
+            plan.id, partition.name, STEP, manifest["rows"], 0, {"digest": manifest["digest"]}
+        )
+    partition_truth(session, plan, partition)
+    found: Mapping[str, Any] = staged.read_json(manifest_path(partition))
+    return found
+
+
+def _write_parts(session: Session, plan: Plan, partition: Partition, work: Work) -> None:
+    done = session.journal.attempts.done_batches(plan.id, partition.name, STEP)
+    staged = session.staged(plan)
+    number, rows = len(done), sum(p.rows for p in done.values())
+    resume = dict(done[number - 1].detail or {}) if done else None
+    dimension = plan.details["dimension"]
+    for span, part in _parts(session, plan, partition, resume):
+        work.check()
+        path = f"parts/{partition.name}/part-{number:05}.parquet"
+        prints = [print_ for batch in part for print_ in fingerprints(batch)]
+        written = staged.write_table(path, record_schema(dimension), part)
+        last = part[-1].column("id")[-1].as_py()
+        detail = {"path": path, "bytes": written.bytes, "digest": f"{digest(prints):032x}", "range": span, "last": last}
+        # Noted only once the file is committed: a killed worker writes this part again, and nothing else.
+        work.note(number, written.rows, detail=detail)
+        number, rows = number + 1, rows + written.rows
+        session.report(Progress(STEP, partition.name, rows, partition.rows))
+
+
+def _parts(
+    session: Session, plan: Plan, partition: Partition, resume: Mapping[str, Any] | None
+) -> Iterator[tuple[int, list[pa.RecordBatch]]]:
+    first = int(resume["range"]) if resume else 0
+    for number in range(first, len(partition.ranges)):
+        last = str(resume["last"]) if resume and number == first else None
+        waiting: list[pa.RecordBatch] = []
+        for batch in _scan(session, plan, partition.ranges[number], last):
+            _refuse_wrong(session, plan, batch)
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= PART_ROWS:
+                yield number, waiting
+                waiting = []
+        if waiting:
+            yield number, waiting
+
+
+def _scan(session: Session, plan: Plan, span: KeyRange, last: str | None) -> Iterator[pa.RecordBatch]:
+    """Batches of a range after the record `last`, which is scanned once more and left out."""
+    if last is not None:
+        start = key_of(plan.key_order, span.namespace, last)
+        span = KeyRange(span.namespace, start, span.end, span.rows)
+    pages = range_pages(session, plan, span)
+    for batch in session.source.scan(span, batch_rows=BATCH_ROWS, ids=pages):
+        kept = batch
+        if last is not None and len(batch) and batch.column("id")[0].as_py() == last:
+            kept = batch.slice(1)
+        if len(kept):
+            yield kept
+
+
+def _refuse_wrong(session: Session, plan: Plan, batch: pa.RecordBatch) -> None:
+    found = dimension_of(batch.schema)
+    if found != plan.details["dimension"]:
+        raise RecordError(
+            f"{session.source.name}: vectors have {found} dimensions, the plan says {plan.details['dimension']}"
+        )
+    refuse_unsendable(batch)
+
+
+def _manifest(session: Session, plan: Plan, partition: Partition) -> dict[str, Any]:
+    done = session.journal.attempts.done_batches(plan.id, partition.name, STEP)
+    parts = [
+        {"rows": done[n].rows} | {k: (done[n].detail or {})[k] for k in ("path", "bytes", "digest")}
+        for n in sorted(done)
+    ]
+    profile, namespaces = Profile(), Counter[str]()
+    for batch in part_batches(session.staged(plan), parts, ["namespace", "metadata"]):
+        profile.see(batch.column("metadata").to_pylist())
+        namespaces.update(batch.column("namespace").to_pylist())
+    return {
+        "partition": partition.name,
+        "rows": sum(p["rows"] for p in parts),
+        "digest": f"{digest(int(p['digest'], 16) for p in parts):032x}",
+        "dimension": plan.details["dimension"],
+        "parts": parts,
+        "namespaces": dict(sorted(namespaces.items())),
+        "profile": profile.figures(),
+    }
+
+
+def part_batches(
+    staged: Staging, parts: list[dict[str, Any]], columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Batches of staged parts, in order; raises StagingCorrupt where a part has other rows than its manifest says."""
+    for part in parts:
+        rows = 0
+        for batch in staged.read_batches(part["path"], BATCH_ROWS, columns):
+            rows += len(batch)
+            yield batch
+        if rows != part["rows"]:
+            raise StagingCorrupt(f"{staged.locate(part['path'])} has {rows} rows, its manifest says {part['rows']}")

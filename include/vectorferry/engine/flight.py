@@ -1,0 +1,56 @@
+"""Several requests in flight at a time, fewer when the database asks for less."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Window:
+    """How many may be in flight: one more after a whole window without a complaint, half after one (AIMD)."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._clean = 0
+        self.size = most
+
+    def learn(self, complaints: int) -> None:
+        """Adjust after one answer; `complaints` is how often the database asked for less since the last one."""
+        if complaints:
+            self.size, self._clean = max(1, self.size // 2), 0
+            return
+        self._clean += 1
+        if self._clean >= self.size:
+            self.size, self._clean = min(self._most, self.size + 1), 0
+
+
+def fly(
+    items: Iterable[T], send: Callable[[T], R], land: Callable[[R], None], window: Window, complaints: Callable[[], int]
+) -> None:
+    """Send items in parallel; `land` gets each result on this thread, in the order in which they come.
+
+    The first error stops new sends, waits for what is in flight (landing what succeeds), and is raised.
+    """
+    known = complaints()
+    failed: BaseException | None = None
+    with ThreadPoolExecutor(max_workers=window.size, thread_name_prefix="flight") as pool:
+        flying: set[Future[R]] = set()
+        waiting = iter(items)
+        while True:
+            while failed is None and len(flying) < window.size and (item := next(waiting, None)) is not None:
+                flying.add(pool.submit(send, item))
+            if not flying:
+                break
+            done, flying = wait(flying, return_when=FIRST_COMPLETED)
+            for future in done:
+                error = future.exception()
+                if error is None:
+                    land(future.result())
+                failed = failed or error
+            seen = complaints()
+            window.learn(seen - known)
+            known = seen
+    if failed is not None:
+        raise failed

@@ -1,0 +1,90 @@
+"""Begin and plan: the target is made, tracking starts, and the source is cut into partitions once and for all."""
+
+from vectorferry.engine.listing import list_namespace, listed_pages
+from vectorferry.engine.partitioning import pack, split_listing
+from vectorferry.engine.preflight import Preflight, made_by_us
+from vectorferry.engine.queries import prepare_queries
+from vectorferry.engine.session import Progress, Session
+from vectorferry.errors import AlreadyExists, GateError
+from vectorferry.journal import Plan
+from vectorferry.model import CollectionDefinition, KeyRange, Phase
+from vectorferry.staging import Staging
+
+COHORT = "all"
+
+
+def begin(session: Session, found: Preflight) -> None:
+    """Make the target where it is missing, and enter TRACK_A. Idempotent; refused once the authority has moved."""
+    session.journal.control.register(session.migration, session.spec.fingerprint, [COHORT], session.actor)
+    row = session.journal.control.get(session.migration, COHORT)
+    if row.phase not in (Phase.OFF, Phase.TRACK_A):
+        raise GateError(
+            f"migration {session.migration} is in {row.phase}: there is nothing to begin; see `vectorferry status`"
+        )
+    if not found.target_exists:
+        _create_target(session, found)
+    if row.phase is Phase.OFF:
+        session.journal.control.advance(
+            row, Phase.TRACK_A, actor=session.actor, reason="begin: writers none, nobody to wait for"
+        )
+
+
+def _create_target(session: Session, found: Preflight) -> None:
+    if found.source.dimension is None:
+        raise GateError(f"{session.source.name} has no dense vectors; sparse-only collections are not supported yet")
+    definition = CollectionDefinition(
+        found.source.dimension, found.source.metric, session.spec.fields, session.spec.target.index
+    )
+    # The audit row comes first: after a crash in between, the half-made target is known as ours.
+    session.journal.audit.write(session.migration, session.actor, "create_target", {"target": session.target.name})
+    try:
+        session.target.create(definition)
+    except AlreadyExists:
+        if session.target.describe().rows and not made_by_us(session):
+            raise
+
+
+def plan(session: Session, found: Preflight) -> Plan:
+    """The plan in force, or a new one. Raises PlanMismatch where the journal holds a plan of another spec."""
+    fingerprint = session.spec.plan_fingerprint
+    existing = session.journal.plans.current(session.migration)
+    if existing is not None:
+        made = session.journal.plans.require(session.migration, fingerprint)
+    else:
+        made = session.journal.plans.save(_cut(session, found, fingerprint))
+    prepare_queries(session, made)
+    return made
+
+
+def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
+    plan_id = f"{session.migration}-{fingerprint[:12]}"
+    staged = session.staging.at(plan_id)
+    namespaces = sorted(found.namespaces, key=lambda n: n.encode())
+    able = session.source.capabilities
+    spans: list[KeyRange] = []
+    for number, namespace in enumerate(namespaces):
+        spans += _ranges(session, staged, namespaces, number) if not able.lists_ranges else _split(session, namespace)
+        session.report(Progress("plan", namespace, number + 1, len(namespaces)))
+    partitions = pack(spans, session.spec.partitions.rows, cohort=COHORT)
+    listing = "" if able.lists_ranges else "listing"
+    details = {"namespaces": namespaces, "rows": sum(p.rows for p in partitions), "metric": str(found.source.metric)}
+    details |= {"dimension": found.source.dimension}
+    return Plan(
+        id=plan_id,
+        migration=session.migration,
+        fingerprint=fingerprint,
+        key_order=able.key_order,
+        listing=listing,
+        partitions=partitions,
+        details=details,
+    )
+
+
+def _ranges(session: Session, staged: Staging, namespaces: list[str], number: int) -> list[KeyRange]:
+    list_namespace(session, staged, number, namespaces[number])
+    pages = listed_pages(staged, namespaces, namespaces[number])
+    return list(split_listing(namespaces[number], pages, session.spec.partitions.rows))
+
+
+def _split(session: Session, namespace: str) -> list[KeyRange]:
+    return list(session.source.split(namespace, session.spec.partitions.rows))

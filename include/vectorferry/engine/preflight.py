@@ -1,0 +1,198 @@
+"""What stands in the way of a migration, and what it will cost: looked at before anything is written."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vectorferry.engine.filter_parity import inexpressible
+from vectorferry.engine.profile import Profile, proposed_fields
+from vectorferry.engine.session import Progress, Session, budgeted_rate
+from vectorferry.errors import NotFound, PreflightFailed, StoreError
+from vectorferry.model import CollectionInfo, FieldType, KeyRange
+from vectorferry.stores.base import VectorStore
+from vectorferry.stores.limits import unholdable
+
+SAMPLE = 200
+PASSES = 3  # export, content check, and the reading at the switch
+RESERVED_NAMESPACE = "vectorferry-probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Cost of one full pass over the source and of the load: requests, hours at the budgeted rate, read units, US dollars."""
+
+    requests: int
+    hours: float
+    read_units: float
+    dollars: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What was found. `namespaces` maps each chosen namespace to its rows."""
+
+    source: CollectionInfo
+    namespaces: Mapping[str, int]
+    profile: Mapping[str, Any]
+    proposed: Mapping[str, FieldType]
+    pass_cost: Cost
+    load_cost: Cost
+    target_exists: bool
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def rows(self) -> int:
+        """Rows to move."""
+        return sum(self.namespaces.values())
+
+
+def preflight(session: Session) -> Preflight:
+    """Look at both sides. Raises PreflightFailed with everything that stands in the way."""
+    source = _describe(session.source, "source")
+    namespaces = {
+        n: rows
+        for n, rows in source.namespaces.items()
+        if session.spec.namespaces.chosen(n) and n != RESERVED_NAMESPACE
+    }
+    target = _existing(session.target)
+    sample = _sample(session, namespaces)
+    problems = [
+        *_source_problems(session, source, namespaces),
+        *_shape_problems(session, source),
+        *_target_problems(session, source, target),
+        *inexpressible(session.spec, session.target),
+        *sample.problems,
+    ]
+    if problems:
+        raise PreflightFailed(problems)
+    figures = sample.profile.figures()
+    return Preflight(
+        source,
+        namespaces,
+        figures,
+        proposed_fields(figures),
+        pass_cost(session, sum(namespaces.values())),
+        load_cost(session, sum(namespaces.values())),
+        target is not None,
+        tuple(_warnings(session, figures)),
+    )
+
+
+def _describe(store: VectorStore, side: str) -> CollectionInfo:
+    try:
+        return store.describe()
+    except NotFound as error:
+        raise PreflightFailed([f"{side} {error}; check `{side}.collection` in the spec"]) from error
+    except StoreError as error:
+        raise PreflightFailed([f"{side} {error}"]) from error
+
+
+def _existing(store: VectorStore) -> CollectionInfo | None:
+    try:
+        return store.describe()
+    except NotFound:
+        return None
+    except StoreError as error:
+        raise PreflightFailed([f"target {error}"]) from error
+
+
+def _source_problems(session: Session, source: CollectionInfo, namespaces: Mapping[str, int]) -> Iterator[str]:
+    if not sum(source.namespaces.values()):
+        yield f"source {session.source.name} is empty; an empty migration proves nothing"
+        return
+    for pattern in session.spec.namespaces.include:
+        if not any(c in pattern for c in "*?[") and pattern not in source.namespaces:
+            near = difflib.get_close_matches(pattern, source.namespaces, n=1)
+            yield f"namespace {pattern!r} is not in the source" + (f"; did you mean {near[0]!r}?" if near else "")
+    if not namespaces:
+        yield "no namespace of the source is chosen; check `namespaces` in the spec"
+
+
+def _shape_problems(session: Session, source: CollectionInfo) -> Iterator[str]:
+    wanted, able = session.spec.target, session.target.capabilities
+    if wanted.metric and wanted.metric is not source.metric:
+        yield f"target.metric is {wanted.metric}, but the source has {source.metric}: scores would not mean the same"
+    if source.metric not in able.metrics:
+        yield f"the target cannot measure by {source.metric}; it can by {', '.join(sorted(able.metrics))}"
+    if wanted.dimension and wanted.dimension != source.dimension:
+        yield f"target.dimension is {wanted.dimension}, but the source's vectors have {source.dimension}"
+    if source.dimension and source.dimension > able.max_dimension:
+        yield f"the source's vectors have {source.dimension} dimensions, the target takes {able.max_dimension}"
+
+
+def _target_problems(session: Session, source: CollectionInfo, target: CollectionInfo | None) -> Iterator[str]:
+    if target is None:
+        return
+    name = session.target.name
+    if target.dimension not in (None, source.dimension):
+        yield f"target {name} has {target.dimension} dimensions, the source {source.dimension}"
+    if target.metric is not source.metric:
+        yield f"target {name} measures by {target.metric}, the source by {source.metric}"
+    if target.rows and not session.spec.target.adopt and not made_by_us(session):
+        yield (
+            f"target {name} is not empty ({target.rows} rows) and was not made by this migration: "
+            "name another collection, empty it, or set `target.adopt: true`"
+        )
+
+
+def made_by_us(session: Session) -> bool:
+    """Whether this migration made the target, and it was not abandoned since."""
+    actions = [row.action for row in session.journal.audit.trail(session.migration)]
+    marks = [action for action in actions if action in ("create_target", "abandon")]
+    return bool(marks) and marks[-1] == "create_target"
+
+
+@dataclass
+class _Sample:
+    profile: Profile = field(default_factory=Profile)
+    problems: list[str] = field(default_factory=list)
+
+
+def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
+    found = _Sample()
+    for namespace in namespaces:
+        ids = next(iter(session.source.list_ids(KeyRange(namespace))), [])[:SAMPLE]
+        batch = session.source.fetch(namespace, list(ids))
+        found.profile.see(batch.column("metadata").to_pylist())
+        if session.spec.limits.unheld == "refuse":
+            found.problems += _unheld(session, unholdable(batch, session.target.capabilities))
+        session.report(Progress("preflight", namespace, found.profile.rows))
+    return found
+
+
+def _unheld(session: Session, rejections: Sequence[Any]) -> Iterator[str]:
+    for rejection in rejections[:5]:
+        place = f"{rejection.namespace or '(default)'}/{rejection.id}"
+        yield f"{session.target.name} cannot hold {place}: {rejection.reason}; set `limits.unheld: excuse` to leave such rows behind"
+
+
+def pass_cost(session: Session, rows: int) -> Cost:
+    """Cost of reading every row of the source once."""
+    able = session.source.capabilities
+    listing = 0 if able.lists_ranges else -(-rows // 100)
+    requests = listing + -(-rows // able.max_fetch_ids)
+    units = rows * able.read_units_per_row
+    return _cost(
+        requests, budgeted_rate(session.spec.budgets.source, able.reads_per_second), units, able.read_unit_price
+    )
+
+
+def load_cost(session: Session, rows: int) -> Cost:
+    """Cost of writing every row to the target once."""
+    able = session.target.capabilities
+    requests = -(-rows // able.max_batch_rows)
+    return _cost(requests, budgeted_rate(session.spec.budgets.target, able.writes_per_second), 0.0, 0.0)
+
+
+def _cost(requests: int, rate: float | None, units: float, price: float) -> Cost:
+    return Cost(requests, requests / rate / 3600 if rate else 0.0, units, units / 1e6 * price)
+
+
+def _warnings(session: Session, figures: Mapping[str, Any]) -> Iterator[str]:
+    for name, kind in session.spec.fields.items():
+        seen = figures["fields"].get(name)
+        if seen is None:
+            yield f"declared field {name!r} was not seen in a sample of {figures['rows']} records"
+        elif set(seen["kinds"]) - {kind.value}:
+            yield f"declared field {name!r} is {kind} but also holds {', '.join(sorted(set(seen['kinds']) - {kind.value}))}"

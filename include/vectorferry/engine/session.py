@@ -1,0 +1,155 @@
+"""What every verb needs: the spec, the journal, both stores and staging, opened for one actor and closed together."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from vectorferry.connections import Connections, connection_from_environment
+from vectorferry.journal import Journal, JournalPacer, Plan, open_journal
+from vectorferry.model import Usage
+from vectorferry.spec import Budget, MigrationSpec, Source, Target
+from vectorferry.staging import Staging
+from vectorferry.stores.base import StoreOptions, VectorStore
+from vectorferry.stores.calling import Caller
+from vectorferry.stores.registry import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of progress for people: what is worked on, rows done and rows in all (None where it is not known)."""
+
+    step: str
+    scope: str
+    done: int
+    total: int | None = None
+    note: str = ""
+
+
+Report = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """Show no progress."""
+    del progress
+
+
+StorageOptions = Callable[[str], Mapping[str, Any]]
+"""Credentials of an object storage by connection name, as fsspec takes them."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Open handles for one migration. `actor` is who asked for this run, `run_id` names the run in verdicts and reports."""
+
+    spec: MigrationSpec
+    journal: Journal
+    source: VectorStore
+    target: VectorStore
+    staging: Staging
+    actor: str
+    run_id: str
+    source_caller: Caller
+    target_caller: Caller
+    report: Report = field(default=silent)
+
+    @property
+    def migration(self) -> str:
+        """Name of the migration."""
+        return self.spec.migration
+
+    @property
+    def deadline(self) -> float:
+        """D: seconds for which a sent request may still take effect."""
+        return self.spec.limits.request_deadline.total_seconds()
+
+    @property
+    def lease(self) -> float:
+        """Seconds for which a silent worker keeps what it works on."""
+        return self.spec.limits.lease.total_seconds()
+
+    @property
+    def usage(self) -> Usage:
+        """What both stores cost in this session."""
+        return self.source.usage + self.target.usage
+
+    def plan(self) -> Plan:
+        """The plan in force; raises PlanMismatch where it belongs to another spec, or where there is none."""
+        return self.journal.plans.require(self.migration, self.spec.plan_fingerprint)
+
+    def staged(self, plan: Plan) -> Staging:
+        """The folder of a plan."""
+        return self.staging.at(plan.id)
+
+    @property
+    def owner(self) -> str:
+        """This process, as leases name it."""
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def source_options(spec: MigrationSpec) -> StoreOptions:
+    """How the source is laid out and reached."""
+    return _options(spec, spec.source, dict(spec.source.settings))
+
+
+def target_options(spec: MigrationSpec) -> StoreOptions:
+    """How the target is laid out and reached."""
+    return _options(spec, spec.target, dict(spec.target.index))
+
+
+def _options(spec: MigrationSpec, side: Source | Target, index: Mapping[str, Any]) -> StoreOptions:
+    deadline = spec.limits.request_deadline.total_seconds()
+    return StoreOptions(spec.fields, side.namespaces_are, index, side.transport, deadline)
+
+
+def budgeted_rate(budget: Budget, quota: float | None) -> float | None:
+    """Requests a second that this migration may send on a connection; None where neither spec nor vendor limits it."""
+    if budget.requests_per_second is not None:
+        return budget.requests_per_second
+    return None if quota is None else quota * budget.quota_share
+
+
+@contextmanager
+def open_session(
+    spec: MigrationSpec,
+    *,
+    actor: str,
+    run_id: str,
+    connections: Connections = connection_from_environment,
+    storage_options: StorageOptions | None = None,
+    report: Report = silent,
+    upgrade: bool = False,
+) -> Iterator[Session]:
+    """Open both stores, the journal and staging; closes them all, whatever happens. `upgrade` brings the journal's schema up to date."""
+    with ExitStack() as stack:
+        journal = stack.enter_context(open_journal(connections(spec.journal), upgrade=upgrade))
+        source, source_caller = _open_side(
+            stack, connections, journal, spec.source, source_options(spec), spec.budgets.source
+        )
+        target, target_caller = _open_side(
+            stack, connections, journal, spec.target, target_options(spec), spec.budgets.target
+        )
+        options = storage_options(spec.staging.connection) if spec.staging.connection and storage_options else {}
+        staging = Staging(spec.staging.url, options).at(spec.migration)
+        yield Session(spec, journal, source, target, staging, actor, run_id, source_caller, target_caller, report)
+
+
+def _open_side(
+    stack: ExitStack,
+    connections: Connections,
+    journal: Journal,
+    side: Source | Target,
+    options: StoreOptions,
+    budget: Budget,
+) -> tuple[VectorStore, Caller]:
+    # The quota is known only once the store is open, and the pacer only once the quota is known: the caller is told later.
+    caller = Caller()
+    store = open_store(connections(side.connection), side.collection, options, caller=caller)
+    stack.callback(store.close)
+    quotas = [q for q in (store.capabilities.reads_per_second, store.capabilities.writes_per_second) if q]
+    rate = budgeted_rate(budget, min(quotas) if quotas else None)
+    if rate is not None:
+        caller.pace(JournalPacer(journal, side.connection, rate))
+    return store, caller

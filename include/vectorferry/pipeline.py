@@ -1,0 +1,156 @@
+"""The steps of a migration in their order: the same functions under the DAG's tasks, the command line and the tests.
+
+    preflight -> begin -> plan -> each partition: export, load, check_partition
+      -> merge (truth and answers) -> each partition: check_recall -> check_collection -> evidence
+      -> approval -> switch -> verify
+
+Every step is idempotent and goes on where a killed one stopped. A failed check is recorded before it raises CheckFailed.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from vectorferry.engine import aftercheck, export, load, planning, switch
+from vectorferry.engine.content import check_counts
+from vectorferry.engine.extras import check_extras
+from vectorferry.engine.filter_parity import check_filters
+from vectorferry.engine.gate import failures, record, require_passed
+from vectorferry.engine.latency import check_latency
+from vectorferry.engine.preflight import Preflight
+from vectorferry.engine.preflight import preflight as look
+from vectorferry.engine.recall import ask_target, recall_by_namespace, recall_of_partition
+from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.truth import merge_truth
+from vectorferry.errors import CheckFailed, VectorferryError
+from vectorferry.journal import Evidence, Plan
+from vectorferry.model import Partition, Verdict
+from vectorferry.report.evidence import collect
+from vectorferry.report.expectations import check_expectations
+
+
+def preflight(session: Session) -> Preflight:
+    """Look at both sides and refuse what cannot work; writes nothing."""
+    return look(session)
+
+
+def prepare(session: Session) -> tuple[Preflight, Plan]:
+    """Preflight, begin (the target is made, TRACK_A) and plan."""
+    found = look(session)
+    planning.begin(session, found)
+    return found, planning.plan(session, found)
+
+
+def check_partition(session: Session, plan: Plan, partition: Partition) -> Sequence[Verdict]:
+    """Counts and content of one partition."""
+    verdicts = record(session, plan, check_counts(session, plan, partition))
+    require_passed(verdicts)
+    return verdicts
+
+
+def move_partition(session: Session, plan: Plan, partition: Partition) -> None:
+    """Export, load and check one partition."""
+    export.export(session, plan, partition)
+    load.load(session, plan, partition)
+    check_partition(session, plan, partition)
+
+
+def merge(session: Session, plan: Plan) -> None:
+    """Merge the partitions' exact neighbours, wait for the target's index, and ask it every query."""
+    merge_truth(session, plan)
+    ask_target(session, plan)
+
+
+def check_recall(session: Session, plan: Plan, partition: Partition) -> Sequence[Verdict]:
+    """Recall of one partition's records."""
+    verdicts = record(session, plan, [recall_of_partition(session, plan, partition)])
+    require_passed(verdicts)
+    return verdicts
+
+
+def check_collection(session: Session, plan: Plan) -> Sequence[Verdict]:
+    """Recall by namespace, extra records, filters and latency; all are measured before the first failure is raised."""
+    checks = (recall_by_namespace, check_extras, check_filters, check_latency)
+    verdicts = [v for check in checks for v in record(session, plan, check(session, plan))]
+    require_passed(verdicts)
+    return verdicts
+
+
+def evidence(session: Session, plan: Plan, *, approvable: bool = True) -> Evidence:
+    """Bind all verdicts of this run into evidence that can be signed. Raises CheckFailed, naming at most ten failures.
+
+    `approvable=False` marks the evidence of a subset or dry run: it is kept, and can never be signed.
+    """
+    record(session, plan, check_expectations(session, plan))
+    against = list(failures(plan, session.journal.evidence.verdicts(plan.id, session.run_id)))
+    made = collect(session, plan, against, approvable=approvable and not against)
+    if against and approvable:
+        more = f"\n… and {len(against) - 10} more" if len(against) > 10 else ""
+        raise CheckFailed("NO-GO:\n" + "\n".join(f"- {line}" for line in against[:10]) + more)
+    return made
+
+
+def verify(session: Session, plan: Plan) -> Verdict:
+    """Verify the new authority after the cut-over."""
+    verdict = aftercheck.verify_after(session, plan)
+    record(session, plan, [verdict])
+    session.journal.audit.write(session.migration, session.actor, "verified", {"passed": verdict.passed})
+    require_passed([verdict])
+    return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run in one process ended; `switched` is None where it was not approved."""
+
+    plan: Plan
+    evidence: Evidence
+    switched: switch.Switched | None
+
+
+Approve = Callable[[Session, Evidence], bool]
+"""Asks for the approval and writes the answer to the journal; returns whether it was given."""
+
+
+def run(session: Session, approve: Approve) -> Outcome:
+    """The whole migration in one process. A failed partition does not stop the others; its failure is raised at the end."""
+    _, plan = prepare(session)
+    _each(session, plan, move_partition)
+    merge(session, plan)
+    _each(session, plan, check_recall)
+    check_collection(session, plan)
+    made = evidence(session, plan)
+    if not approve(session, made):
+        return Outcome(plan, made, None)
+    switched = switch.cut_over(session, plan, made.hash)
+    verify(session, plan)
+    return Outcome(plan, made, switched)
+
+
+def _each(session: Session, plan: Plan, work: Callable[[Session, Plan, Partition], object]) -> None:
+    """Work on all partitions, several at a time, depth first; raises once all have ended."""
+
+    def one(partition: Partition) -> VectorferryError | None:
+        try:
+            work(session, plan, partition)
+        except VectorferryError as error:
+            session.report(Progress("failed", partition.name, 0, None, str(error)))
+            return error
+        return None
+
+    with ThreadPoolExecutor(session.spec.partitions.parallel, thread_name_prefix="partition") as pool:
+        errors = [error for error in pool.map(one, plan.partitions) if error is not None]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise CheckFailed(f"{len(errors)} partitions failed:\n" + "\n".join(str(e) for e in errors[:10]))
+
+
+def subset(plan: Plan, names: Sequence[str]) -> Plan:
+    """The plan with only the named partitions, for a subset run. Raises CheckFailed for a name that is not in the plan."""
+    unknown = set(names) - {p.name for p in plan.partitions}
+    if unknown:
+        raise CheckFailed(
+            f"no partition {', '.join(sorted(unknown))} in plan {plan.id}; it has p0000 to {plan.partitions[-1].name}"
+        )
+    return replace(plan, partitions=tuple(p for p in plan.partitions if p.name in names))

@@ -1,0 +1,98 @@
+"""Evidence: everything that a run measured, bound to its spec and plan by one hash; this is what the approver signs."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from vectorferry.engine.export import manifest_path
+from vectorferry.engine.session import Session
+from vectorferry.journal import Evidence, Plan
+from vectorferry.model import Verdict
+
+KIND = "cutover"
+SHOWN_EXCUSED = 1_000
+
+
+def collect(session: Session, plan: Plan, against: Sequence[str], *, approvable: bool, kind: str = KIND) -> Evidence:
+    """Bind this run's verdicts into evidence, keep it in the journal and beside the Parquet, and return it.
+
+    `against` is what the gate holds against a cut-over. The hash covers the whole body.
+    """
+    body = _body(session, plan, against)
+    digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    made = Evidence(
+        hash=digest,
+        migration=session.migration,
+        plan_id=plan.id,
+        run_id=session.run_id,
+        spec_fingerprint=session.spec.fingerprint,
+        watermark=session.journal.records.watermark(),
+        kind=kind,
+        body=body,
+        approvable=approvable,
+    )
+    session.staged(plan).write_json(evidence_path(session.run_id), {"hash": digest, "body": body})
+    return session.journal.evidence.save(made)
+
+
+def evidence_path(run_id: str) -> str:
+    """Where a run's evidence lies under the plan's folder."""
+    return f"{report_folder(run_id)}/evidence.json"
+
+
+def report_folder(run_id: str) -> str:
+    """A run's folder of reports under the plan's folder; run ids hold characters that folders should not."""
+    return "reports/" + "".join(c if c.isalnum() or c in "-_" else "_" for c in run_id)
+
+
+def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any]:
+    verdicts = session.journal.evidence.verdicts(plan.id, session.run_id)
+    excused = [row._asdict() for row in session.journal.records.excused(session.migration)]
+    staged = sum(
+        session.staged(plan).read_json(manifest_path(p))["rows"] for p in plan.partitions if _exported(session, plan, p)
+    )
+    body = {
+        "migration": session.migration,
+        "spec": session.spec.fingerprint,
+        "plan": plan.id,
+        "run": session.run_id,
+        "requested_by": session.actor,
+        "go": not against,
+        "against": list(against[:10]),
+        "against_total": len(against),
+        "source": session.source.name,
+        "target": session.target.name,
+        "namespaces": len(plan.details["namespaces"]),
+        "partitions": len(plan.partitions),
+        "rows": {"planned": plan.details["rows"], "staged": staged, "excused": len(excused)},
+        "excused": excused[:SHOWN_EXCUSED],
+        "excused_digest": hashlib.sha256(orjson.dumps(excused, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        "usage": asdict(session.usage),
+        "verdicts": [asdict(v) for v in verdicts],
+    }
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(body))
+    return plain
+
+
+def _exported(session: Session, plan: Plan, partition: Any) -> bool:
+    return session.staged(plan).exists(manifest_path(partition))
+
+
+def verdicts_of(evidence: Evidence, check: str) -> list[Mapping[str, Any]]:
+    """The verdicts of one check, as the evidence's body has them."""
+    return [v for v in evidence.body["verdicts"] if v["check"] == check]
+
+
+def worst_recall(verdicts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The namespace whose recall interval reaches lowest, None where no namespace was asked."""
+    spaces = [v for v in verdicts if v["check"] == "recall" and v["scope"].startswith("namespace:")]
+    return min(spaces, key=lambda v: v["figures"].get("low", 0.0), default=None)
+
+
+def summarise(verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:
+    """(check, passed, all) in the order in which the checks first appear."""
+    names = list(dict.fromkeys(v.check for v in verdicts))
+    return [(n, sum(v.passed for v in verdicts if v.check == n), sum(v.check == n for v in verdicts)) for n in names]

@@ -1,0 +1,119 @@
+"""The approver's question: one screen of Markdown, whatever the number of partitions."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vectorferry.engine.session import Session
+from vectorferry.journal import Evidence
+from vectorferry.report.evidence import evidence_path, verdicts_of, worst_recall
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the approver is asked; `body` is Markdown."""
+
+    subject: str
+    body: str
+
+
+def question(session: Session, evidence: Evidence) -> Question:
+    """The question about this evidence."""
+    body = evidence.body
+    word = "GO" if body["go"] else "NO-GO"
+    subject = f"{word}: cut over {evidence.migration} to {body['target']}?"
+    lines = [
+        f"**{word}**: move the authority of **{evidence.migration}** from `{body['source']}` to `{body['target']}`.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in _rows(session, evidence)),
+        "",
+        *_failures(body),
+        f"Evidence `{evidence.hash}`",
+    ]
+    return Question(subject, "\n".join(lines))
+
+
+def _rows(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
+    body, rows = evidence.body, evidence.body["rows"]
+    source, target = _counted(evidence)
+    yield "Cohort", f"all: {body['namespaces']} namespaces, {body['partitions']} partitions"
+    yield "Rows", f"source **{source:,}**, target **{target:,}**, excused **{rows['excused']:,}**"
+    yield "Content", _content(evidence)
+    yield "Recall", _recall(evidence)
+    yield "Filters", _filters(evidence)
+    yield "Latency", _latency(evidence)
+    yield "Shadow reads", "none (the spec says `writers: none`)"
+    yield "Write pause", "none: nobody writes; the switch rereads the source and refuses on any change"
+    yield "Undo", "until `DONE`: the source keeps everything; point readers back to it"
+    yield (
+        "Cost so far",
+        f"{body['usage']['requests']:,} requests in the evidence task, {body['usage']['read_units']:,.0f} read units",
+    )
+    yield "Asked by", f"{body['requested_by']}, run `{body['run']}`"
+    yield (
+        "Answer within",
+        f"{session.spec.approval.timeout}; the evidence lapses after {session.spec.approval.evidence_age}",
+    )
+    yield "Report", f"`{session.staging.locate(evidence.plan_id)}/{evidence_path(evidence.run_id)}`"
+
+
+def _counted(evidence: Evidence) -> tuple[int, int]:
+    counts = [v["figures"] for v in verdicts_of(evidence, "counts")]
+    return sum(f.get("source", 0) for f in counts), sum(f.get("target", 0) for f in counts)
+
+
+def _content(evidence: Evidence) -> str:
+    found = verdicts_of(evidence, "content")
+    rows = sum(v["figures"].get("compared", 0) for v in found)
+    differing = sum(v["total_differences"] for v in found)
+    return f"{rows:,} rows compared, **{differing:,}** differ"
+
+
+def _recall(evidence: Evidence) -> str:
+    overall: Mapping[str, Any] = next(
+        (v["figures"] for v in verdicts_of(evidence, "recall") if v["scope"] == "overall"), {}
+    )
+    worst = worst_recall(evidence.body["verdicts"])
+    if worst is None or not overall:
+        return "not measured"
+    name = worst["scope"].removeprefix("namespace:") or "(default)"
+    return f"overall {_interval(overall)}; worst namespace `{name}` {_interval(worst['figures'])}; must reach {overall['threshold']}"
+
+
+def _interval(figures: Mapping[str, Any]) -> str:
+    return f"**{figures['recall']:.4f}** [{figures['low']:.4f}, {figures['high']:.4f}]"
+
+
+def _filters(evidence: Evidence) -> str:
+    found = verdicts_of(evidence, "filters")
+    compared = sum(v["figures"].get("filters", 0) for v in found)
+    return (
+        f"{compared} filters, {sum(not v['passed'] for v in found)} differ"
+        if compared
+        else "none compared: no declared fields"
+    )
+
+
+def _latency(evidence: Evidence) -> str:
+    figures: Mapping[str, Any] = next((v["figures"] for v in verdicts_of(evidence, "latency")), {})
+    sides = [
+        f"{side} p50 {figures[f'{side}_p50']:.1f}, p95 {figures[f'{side}_p95']:.1f}, p99 {figures[f'{side}_p99']:.1f} ms"
+        for side in ("source", "target")
+        if f"{side}_p50" in figures
+    ]
+    return "; ".join(sides) or "not measured"
+
+
+def _failures(body: Mapping[str, Any]) -> list[str]:
+    if body["go"]:
+        return []
+    more = body["against_total"] - len(body["against"])
+    return [
+        "Against it:",
+        "",
+        *(f"- {line}" for line in body["against"]),
+        *([f"- … and {more} more"] if more else []),
+        "",
+    ]

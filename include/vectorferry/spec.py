@@ -1,0 +1,275 @@
+"""What a migration is: the model of a spec file, and its fingerprints."""
+
+import hashlib
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from vectorferry.errors import FilterError
+from vectorferry.filters import parse_filter
+from vectorferry.model import FieldType, Metric
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, str) and value[:-1].replace(".", "", 1).isdigit() and value[-1] in _UNITS:
+        return timedelta(seconds=float(value[:-1]) * _UNITS[value[-1]])
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return timedelta(seconds=value)
+    raise ValueError(f"{value!r} is no duration; write a number with s, m, h or d, as in 30s, 4h or 1d")
+
+
+def _valid_filter(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        parse_filter(value)
+    except FilterError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds, json_schema_input_type=str | float)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+FilterObject = Annotated[dict[str, Any], AfterValidator(_valid_filter)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
+
+
+class Section(BaseModel):
+    """Base of all parts of a spec: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Section):
+    """The collection to move: the authority until the cut-over."""
+
+    connection: str = Field(description="Name of an Airflow connection (AIRFLOW_CONN_<NAME>).")
+    collection: str = Field(min_length=1, description="Name of the index, collection or table.")
+    transport: Literal["auto", "rest", "grpc"] = "auto"
+    namespaces_are: Literal["tenants", "property"] = Field("tenants", description="How the database holds namespaces.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Settings in the database's own words.")
+
+
+class Target(Section):
+    """The collection to fill: the authority after the cut-over."""
+
+    connection: str
+    collection: str = Field(min_length=1)
+    transport: Literal["auto", "rest", "grpc"] = "auto"
+    namespaces_are: Literal["tenants", "property"] = "tenants"
+    metric: Metric | None = Field(
+        None, description="Must equal the source's; taken from the source where it is not given."
+    )
+    dimension: int | None = Field(
+        None, ge=1, description="Must equal the source's; taken from the source where it is not given."
+    )
+    index: dict[str, Any] = Field(
+        default_factory=dict, description="Index settings in the target database's own words."
+    )
+    adopt: bool = Field(False, description="Accept a target that exists and is not empty.")
+    alias: str | None = Field(None, description="Alias that is pointed to the target at the cut-over.")
+
+
+class Namespaces(Section):
+    """Which namespaces to move, as shell patterns; '' is the default namespace, '*' all."""
+
+    include: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
+    exclude: list[str] = Field(default_factory=list)
+
+    def chosen(self, namespace: str) -> bool:
+        """Whether the namespace is to be moved."""
+        wanted = any(namespace == p or fnmatchcase(namespace, p) for p in self.include)
+        return wanted and not any(namespace == p or fnmatchcase(namespace, p) for p in self.exclude)
+
+
+class Partitions(Section):
+    """How the source is cut."""
+
+    rows: int = Field(10_000, ge=1, description="About how many rows a partition has.")
+    parallel: int = Field(4, ge=1, le=64, description="Partitions that are worked on at a time.")
+    pool: str | None = Field(
+        None, description="Airflow pool whose slots the partitions' tasks take; it must exist in Airflow."
+    )
+
+
+class Budget(Section):
+    """How much of a connection this migration may use."""
+
+    requests_per_second: float | None = Field(
+        None, gt=0, description="Over all tasks and runs; default: a share of the quota."
+    )
+    quota_share: Share = Field(0.25, description="Share of the vendor's published quota, where no number is given.")
+    in_flight: int | None = Field(None, ge=1, le=64, description="Most writes in flight at a time for one partition.")
+
+
+class Budgets(Section):
+    """Budgets of both connections."""
+
+    source: Budget = Field(default_factory=Budget)
+    target: Budget = Field(default_factory=Budget)
+
+
+class Limits(Section):
+    """What may go wrong before the run stops."""
+
+    excused: int = Field(0, ge=0, description="Most rows that may stay behind, each with its reason.")
+    unheld: Literal["refuse", "excuse"] = Field(
+        "refuse", description="What the target cannot hold completely."
+    )
+    request_deadline: Duration = Field(
+        timedelta(seconds=30), description="D: longest time for which a sent request may still take effect."
+    )
+    lease: Duration = Field(timedelta(seconds=60), description="How long a silent worker keeps its partition.")
+
+
+class RecallCheck(Section):
+    """Recall of the target's index against exact neighbours."""
+
+    k: int = Field(10, ge=1, le=100)
+    threshold: Share = Field(
+        0.95, description="The confidence interval's lower end must reach it, per namespace and overall."
+    )
+    queries: str | None = Field(
+        None, description="Parquet file of real queries (columns namespace, vector, optional filter)."
+    )
+    sample: int = Field(
+        50, ge=1, description="Held-out records per namespace that are asked, where no query file covers it."
+    )
+    min_queries: int = Field(20, ge=1, description="Fewer queries than this for a namespace is a failed verdict.")
+    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+    effort: int | None = Field(None, ge=1, description="Search effort (ef), where the target takes one per query.")
+
+
+class FilterCheck(Section):
+    """Filters that must return the same ids from both sides, besides those made for the declared fields."""
+
+    recorded: list[FilterObject] = Field(default_factory=list)
+    limit: int = Field(1000, ge=1, le=10_000, description="Most ids compared per filter and namespace.")
+
+
+class LatencyCheck(Section):
+    """Latency of searches at a stated rate."""
+
+    queries: int = Field(200, ge=10)
+    rate: float = Field(50.0, gt=0, description="Searches per second, within the connection's budget.")
+    max_p95_ms: float | None = Field(None, gt=0, description="The target's p95 must not exceed it, where given.")
+
+
+class Expectation(Section):
+    """A Great Expectations expectation on a staged column; metadata keys are columns named `metadata.<key>`."""
+
+    type: str = Field(pattern=r"^expect_[a-z0-9_]+$")
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+class Checks(Section):
+    """What is verified, and against which thresholds."""
+
+    content_sample: float = Field(
+        1.0, gt=0.0, le=1.0, description="Share of rows read back and compared; 1 is every row."
+    )
+    recall: RecallCheck = Field(default_factory=RecallCheck)
+    filters: FilterCheck = Field(default_factory=FilterCheck)
+    latency: LatencyCheck = Field(default_factory=LatencyCheck)
+    expectations: list[Expectation] = Field(default_factory=list)
+    index_timeout: Duration = Field(
+        timedelta(hours=4), description="How long to wait for the target's index to be complete."
+    )
+
+
+class Approval(Section):
+    """Who signs the cut-over."""
+
+    approvers: list[str] = Field(
+        default_factory=list, description="User names; empty: everybody whom Airflow lets answer."
+    )
+    four_eyes: bool = Field(True, description="Whoever triggered the run cannot approve it.")
+    reason_required: bool = True
+    timeout: Duration = Field(timedelta(hours=24), description="How long the question waits, reminders included.")
+    reminders: int = Field(2, ge=0, le=10)
+    evidence_age: Duration = Field(
+        timedelta(hours=24), description="Evidence older than this cannot be approved or used."
+    )
+    terminal: bool = Field(False, description="Allow the approval on a terminal (`vectorferry run`); needs four_eyes: false.")
+
+    @model_validator(mode="after")
+    def _one_person_at_a_terminal(self) -> "Approval":
+        if self.terminal and self.four_eyes:
+            raise ValueError("terminal: true needs four_eyes: false, because whoever runs the command also answers")
+        return self
+
+
+class Notify(Section):
+    """Who hears of failures and questions: Airflow notifier classes with their arguments."""
+
+    class Notifier(Section):
+        """One notifier: a class by its import path."""
+
+        notifier: str = Field(pattern=r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$")
+        arguments: dict[str, Any] = Field(default_factory=dict)
+
+    on_failure: list[Notifier] = Field(default_factory=list)
+    on_question: list[Notifier] = Field(default_factory=list)
+
+
+class Staging(Section):
+    """Where Parquet and reports go."""
+
+    url: str = Field(description="Folder or any fsspec URL, as in file:///data/staging or s3://bucket/staging.")
+    connection: str | None = Field(
+        None, description="Airflow connection that holds the credentials of the object storage."
+    )
+    show_values: bool = Field(False, description="Show differing values in reports instead of their hashes.")
+    keep: Duration = Field(timedelta(days=30))
+
+
+class MigrationSpec(Section):
+    """One move of one collection."""
+
+    migration: Name = Field(description="Name of the migration; its DAG is <migration>.migrate.")
+    description: str = ""
+    owner: str = "vectorferry"
+    tags: list[str] = Field(default_factory=list)
+    source: Source
+    target: Target
+    journal: str = Field("vectorferry_journal", description="Connection of the control database (PostgreSQL).")
+    staging: Staging
+    writers: Literal["none"] = Field(
+        description="none: nobody writes the source from plan to cut-over; the switch proves it by rereading."
+    )
+    namespaces: Namespaces = Field(default_factory=Namespaces)
+    fields: dict[str, FieldType] = Field(
+        default_factory=dict, description="Metadata keys that become typed fields in the target."
+    )
+    partitions: Partitions = Field(default_factory=Partitions)
+    budgets: Budgets = Field(default_factory=Budgets)
+    limits: Limits = Field(default_factory=Limits)
+    checks: Checks = Field(default_factory=Checks)
+    approval: Approval = Field(default_factory=Approval)
+    notify: Notify = Field(default_factory=Notify)
+
+    @model_validator(mode="after")
+    def _two_places(self) -> "MigrationSpec":
+        here = (self.source.connection, self.source.collection)
+        if here == (self.target.connection, self.target.collection):
+            raise ValueError("source and target are the same collection")
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides what is moved and what counts as proof; evidence and approvals bind to it."""
+        untold: dict[str, Any] = dict.fromkeys(("description", "owner", "tags", "notify"), True)
+        return self._digest(exclude={**untold, "partitions": {"parallel", "pool"}})
+
+    @property
+    def plan_fingerprint(self) -> str:
+        """SHA-256 of everything that decides what is copied where; a plan binds to it."""
+        whole = ("migration", "source", "target", "namespaces", "fields", "writers", "staging")
+        return self._digest(include={**dict.fromkeys(whole, True), "partitions": {"rows"}})
+
+    def _digest(self, **chosen: dict[str, Any]) -> str:
+        content = self.model_dump(mode="json", **chosen)  # type: ignore[arg-type]
+        return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,0 +1,20 @@
+"""Worlds on the embedded PostgreSQL."""
+
+from pathlib import Path
+
+import pytest
+from pipeline.worlds import World, postgres_connection, rows_of, small_spec
+
+
+@pytest.fixture
+def world(database: str, tmp_path: Path) -> World:
+    """pgvector to pgvector, empty."""
+    names = ("source", "target", "journal")
+    return World(tmp_path, {name: postgres_connection(name, database) for name in names}, small_spec(tmp_path))
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    """The same with a few hundred records in five namespaces."""
+    world.fill(rows_of("asyncio", "email", "", "os/path", "wave"))
+    return world

@@ -1,0 +1,105 @@
+"""The whole pipeline in one process, on real databases."""
+
+import pytest
+from pipeline.worlds import World
+
+from vectorferry import pipeline
+from vectorferry.engine.approval import record_answer
+from vectorferry.engine.compare import compare
+from vectorferry.engine.session import Session
+from vectorferry.errors import GateError, NotApproved, PlanMismatch, SourceChanged
+from vectorferry.journal import Evidence
+from vectorferry.model import KeyRange, Phase
+
+
+def approve(session: Session, evidence: Evidence) -> bool:
+    record_answer(session, evidence.hash, "approve", person="approver", reason="looks right", via="airflow")
+    return True
+
+
+def phase_of(session: Session) -> Phase:
+    return session.journal.control.get(session.migration, "all").phase
+
+
+def test_a_migration_ends_equal_and_audited(filled: World) -> None:
+    with filled.session() as session:
+        outcome = pipeline.run(session, approve)
+        assert outcome.switched is not None
+        assert outcome.switched.phase is Phase.TRACK_B
+        found = compare(session.source, session.target, session.spec.namespaces, report=session.report, limit=10)
+        assert found.equal, found.differences
+        assert found.rows_source == found.rows_target > 500
+        actions = [row.action for row in session.journal.audit.trail("small")]
+        assert [a for a in actions if a in ("create_target", "verified")] == ["create_target", "verified"]
+        assert actions.count("phase") == 4
+
+
+def test_a_rejection_changes_nothing(filled: World) -> None:
+    def reject(session: Session, evidence: Evidence) -> bool:
+        record_answer(session, evidence.hash, "reject", person="approver", reason="not today", via="airflow")
+        return False
+
+    with filled.session() as session:
+        outcome = pipeline.run(session, reject)
+        assert outcome.switched is None
+        assert phase_of(session) is Phase.TRACK_A
+        with pytest.raises(NotApproved, match="not today"):
+            pipeline.switch.cut_over(session, outcome.plan, outcome.evidence.hash)
+
+
+def test_a_source_that_changed_is_refused_and_the_hold_steps_back(filled: World) -> None:
+    def approve_late(session: Session, evidence: Evidence) -> bool:
+        with filled.source() as store:
+            store.delete("asyncio", [next(iter(store.list_ids(KeyRange("asyncio"))))[0]])
+        return approve(session, evidence)
+
+    with filled.session() as session:
+        with pytest.raises(SourceChanged, match="changed since the export"):
+            pipeline.run(session, approve_late)
+        assert phase_of(session) is Phase.TRACK_A
+
+
+def test_loading_again_after_the_cut_over_writes_nothing(filled: World) -> None:
+    with filled.session() as session:
+        plan = pipeline.run(session, approve).plan
+        ids = next(iter(session.target.list_ids(KeyRange("asyncio"))))
+        session.target.delete("asyncio", ids[:5])
+        for partition in plan.partitions:
+            pipeline.load.load(session, plan, partition)
+        assert len(session.target.fetch("asyncio", ids[:5])) == 0
+        with pytest.raises(GateError, match="nothing to begin"):
+            pipeline.prepare(session)
+
+
+def test_a_changed_spec_refuses_the_old_plan(filled: World) -> None:
+    with filled.session() as session:
+        pipeline.prepare(session)
+    filled.spec_dict["partitions"] = {"rows": 50}
+    with filled.session() as session, pytest.raises(PlanMismatch, match="abandon"):
+        pipeline.prepare(session)
+
+
+def test_abandon_leaves_no_trace_but_the_audit(filled: World) -> None:
+    from vectorferry.engine.abandon import abandon, leftovers
+
+    with filled.session() as session:
+        _, plan = pipeline.prepare(session)
+        pipeline.move_partition(session, plan, plan.partitions[0])
+        found = leftovers(session)
+        assert found.target is not None
+        assert found.plan == plan.id
+        abandon(session)
+        after = leftovers(session)
+        assert (after.target, after.staging, after.plan) == (None, None, None)
+        assert [row.action for row in session.journal.audit.trail("small")][-1] == "abandon"
+    with filled.session() as session:
+        assert pipeline.run(session, approve).switched is not None
+
+
+def test_abandon_is_refused_after_the_cut_over(filled: World) -> None:
+    from vectorferry.engine.abandon import abandon
+
+    with filled.session() as session:
+        pipeline.run(session, approve)
+        with pytest.raises(GateError, match="roll it back"):
+            abandon(session)

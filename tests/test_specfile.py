@@ -1,0 +1,96 @@
+"""A bad spec is refused with file, line, what is wrong and the nearest valid key."""
+
+from pathlib import Path
+
+import pytest
+
+from vectorferry.errors import SpecError
+from vectorferry.specfile import load_spec, parse_spec
+
+GOOD = """\
+migration: docs
+source: {connection: a, collection: x}
+target:
+  connection: b
+  collection: y
+staging: {url: /tmp/staging}
+writers: none
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, "s.yaml")
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_minimal_spec_has_the_documented_defaults() -> None:
+    spec = parse_spec(GOOD, "s.yaml")
+    assert spec.limits.excused == 0
+    assert spec.approval.four_eyes
+    assert spec.namespaces.chosen("")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            ("  collection: y", "  collection: y\n  metrc: cosine"),
+            "s.yaml:6: target.metrc: is not a known key (did you mean 'metric'?)",
+        ),
+        (("writers: none", "writers: nobody"), "s.yaml:7: writers: Input should be 'none'"),
+        (("staging: {url: /tmp/staging}", ""), "s.yaml:1: staging: is required (add `staging:`)"),
+        (("writers: none", "writers: none\nlimits: {lease: soon}"), "s.yaml:8: limits.lease: 'soon' is no duration"),
+        (("writers: none", "writers: none\nwriters: none"), "s.yaml:8: writers: is given twice"),
+        (
+            ("writers: none", "writers: none\npartitions: {rows: 0}"),
+            "s.yaml:8: partitions.rows: Input should be greater than or equal to 1",
+        ),
+        (
+            ("writers: none", "writers: none\nfields: {year: date}"),
+            "s.yaml:8: fields.year: Input should be 'string', 'number'",
+        ),
+        (("migration: docs", "migration: 1 2"), "s.yaml:1: migration: String should match pattern"),
+        (("writers: none", "writers: [none"), "s.yaml:8: is not valid YAML"),
+    ],
+)
+def test_each_mistake_names_its_line(change: tuple[str, str], said: str) -> None:
+    found = problems(GOOD.replace(*change))
+    assert any(line.startswith(said) for line in found), found
+
+
+def test_every_mistake_is_listed_at_once_in_file_order() -> None:
+    found = problems("migration: docs\nsource: {connection: a}\nwriters: nobody\n")
+    assert [line.split(":")[1] for line in found] == sorted(line.split(":")[1] for line in found)
+    assert len(found) == 4
+
+
+def test_source_and_target_must_differ() -> None:
+    same = GOOD.replace("connection: b", "connection: a").replace("collection: y", "collection: x")
+    assert "source and target are the same collection" in problems(same)[0]
+
+
+def test_a_filter_that_is_wrong_names_the_operator() -> None:
+    text = GOOD + "checks:\n  filters:\n    recorded:\n      - {year: {$near: 3}}\n"
+    assert "s.yaml:11: checks.filters.recorded.0: operator $near on 'year' is unknown" in problems(text)[0]
+
+
+def test_a_missing_file_and_a_list_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot be read"):
+        load_spec(tmp_path / "no.yaml")
+    assert "is not a mapping" in problems("- a\n")[0]
+
+
+def test_fingerprints_bind_what_matters() -> None:
+    spec = parse_spec(GOOD, "s.yaml")
+    described = parse_spec(GOOD + "description: words\nowner: me\n", "s.yaml")
+    stricter = parse_spec(GOOD + "checks: {recall: {threshold: 0.99}}\n", "s.yaml")
+    smaller = parse_spec(GOOD + "partitions: {rows: 5}\n", "s.yaml")
+    assert described.fingerprint == spec.fingerprint
+    assert stricter.fingerprint != spec.fingerprint
+    assert stricter.plan_fingerprint == spec.plan_fingerprint
+    assert smaller.plan_fingerprint != spec.plan_fingerprint
+
+
+def test_the_terminal_cannot_hold_four_eyes() -> None:
+    assert "needs four_eyes: false" in problems(GOOD + "approval: {terminal: true}\n")[0]

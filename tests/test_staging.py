@@ -1,0 +1,100 @@
+"""Staging: nothing half-written is ever seen, and every failure says where and what to do."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vectorferry.errors import StagingCorrupt, StagingError, StagingFull
+from vectorferry.records import make_batch
+from vectorferry.staging import Staging, rows_between
+
+
+def some_batch(n: int = 100) -> pa.RecordBatch:
+    rng = np.random.default_rng(1)
+    return make_batch("ns", [f"id{i:04}" for i in range(n)], rng.standard_normal((n, 8), np.float32), ["{}"] * n)
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    return Staging(str(tmp_path)).at("plan")
+
+
+def test_a_table_comes_back_bit_for_bit(staging: Staging) -> None:
+    part = staging.write_table("parts/p/part.parquet", some_batch().schema, [some_batch()])
+    assert part.rows == 100
+    assert part.bytes > 0
+    assert staging.read_table(part.path).combine_chunks().to_batches()[0].equals(some_batch())
+
+
+def test_a_failure_while_writing_leaves_nothing_behind(staging: Staging) -> None:
+    def broken() -> Any:
+        yield some_batch()
+        raise RuntimeError("the source died")
+
+    with pytest.raises(RuntimeError):
+        staging.write_table("parts/p/part.parquet", some_batch().schema, broken())
+    assert not staging.exists("parts/p/part.parquet")
+    assert staging.list("parts/p") == []
+
+
+def test_a_rewrite_keeps_the_old_file_until_it_is_whole(staging: Staging) -> None:
+    staging.write_json("m.json", {"rows": 1})
+
+    def broken() -> Any:
+        yield some_batch()
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        staging.write_table("m.json", some_batch().schema, broken())
+    assert staging.read_json("m.json") == {"rows": 1}
+
+
+def test_no_space_left_is_said_plainly(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StagingFull, match=r"no space left at .*plan/x\.json"):
+        staging.write_json("x.json", {})
+    assert not staging.exists("x.json")
+    assert staging.list("") == []
+
+
+def test_a_damaged_part_is_named(staging: Staging, tmp_path: Path) -> None:
+    staging.write_bytes("parts/p/part.parquet", b"not parquet")
+    with pytest.raises(StagingCorrupt, match=r"parts/p/part\.parquet"):
+        staging.read_table("parts/p/part.parquet")
+    with pytest.raises(StagingCorrupt, match="missing"):
+        list(staging.read_batches("parts/p/other.parquet", 10))
+    with pytest.raises(StagingCorrupt, match="missing or damaged"):
+        staging.read_json("manifest.json")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StagingError, match="file"):
+        Staging(str(tmp_path / "file")).write_json("x.json", {})
+
+
+def test_an_unknown_protocol_is_named() -> None:
+    with pytest.raises(StagingError, match="nosuch"):
+        Staging("nosuch://bucket/folder")
+
+
+def test_any_fsspec_file_system_serves() -> None:
+    staging = Staging("memory://bucket/folder").at("plan")
+    part = staging.write_table("parts/p/part.parquet", some_batch().schema, [some_batch()])
+    assert staging.read_table(part.path).num_rows == 100
+    assert staging.list("parts/p") == ["parts/p/part.parquet"]
+    staging.remove()
+    assert not staging.exists(part.path)
+
+
+def test_ranges_are_compared_bitwise() -> None:
+    table = pa.table({"id": ["A", "Z", "a", "z", "é"]})
+    assert rows_between(table, "id", "Z", "é").column("id").to_pylist() == ["Z", "a", "z"]
+    assert rows_between(table, "id", None, None).num_rows == 5
