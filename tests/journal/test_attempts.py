@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from journal.helpers import MIGRATION, Database
+from journal.helpers import MIGRATION, Database, make_plan
 from vectorferry.errors import LeaseLost, PlanMismatch
 from vectorferry.journal import Attempt, Journal, Plan, Progress, StepDone
 
@@ -114,6 +114,15 @@ def test_the_latest_of_all_attempts_counts(journal: Journal, plan: Plan) -> None
     assert settled(journal, plan, deadline=10) == pytest.approx(30, abs=0.5)
     journal.attempts.finish(dead, unanswered_seconds_ago=None, settle_after=10)  # superseded, but it ended cleanly
     assert settled(journal, plan, deadline=10) == pytest.approx(10, abs=0.5)
+
+
+def test_over_all_plans_of_a_migration(journal: Journal, plan: Plan) -> None:
+    assert journal.attempts.all_settled_at(MIGRATION, 10) == 0
+    begin(journal, plan, lease=20)
+    journal.plans.retire(MIGRATION)
+    journal.plans.save(make_plan("plan-2"))
+    assert journal.attempts.all_settled_at(MIGRATION, 10) == pytest.approx(30, abs=0.5)
+    assert journal.attempts.all_settled_at("other", 10) == 0
 
 
 def test_the_first_end_counts(journal: Journal, plan: Plan) -> None:

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from journal.helpers import MIGRATION, SPEC, Database, make_evidence, make_plan
-from vectorferry.errors import NotApproved
+from vectorferry.errors import JournalError, NotApproved
 from vectorferry.journal import Approval, Evidence, Journal, Plan
 from vectorferry.model import Difference, DifferenceKind, Verdict
 
@@ -65,6 +65,11 @@ def test_evidence_comes_back_and_is_kept_once(journal: Journal) -> None:
     assert journal.evidence.save(made) == saved
     assert journal.evidence.get(made.hash) == saved
     assert journal.evidence.get("nope") is None
+
+
+def test_evidence_of_an_unknown_plan(journal: Journal) -> None:
+    with pytest.raises(JournalError, match="no longer has what this belongs to"):
+        journal.evidence.save(make_evidence(plan_id="nope"))
 
 
 def test_the_latest_of_a_kind(journal: Journal) -> None:

@@ -1,13 +1,16 @@
 """Forgetting: all of an unfinished migration but its audit, nothing of others, never from HOLD_A on."""
 
+import itertools
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from journal.helpers import MIGRATION, SPEC, Database, make_evidence, make_plan
-from vectorferry.errors import GateError, LeaseLost, PhaseConflict, PlanMismatch
+from vectorferry.errors import GateError, JournalError, LeaseLost, PhaseConflict, PlanMismatch
 from vectorferry.journal import Journal
 from vectorferry.journal.tables import metadata
 from vectorferry.model import Phase, Verdict
@@ -96,6 +99,28 @@ def test_workers_of_a_forgotten_migration_stop(journal: Journal) -> None:
         journal.attempts.begin("plan-1", "p0", "load", "w", 60)
     with pytest.raises(PhaseConflict, match="forgotten"):
         journal.control.advance(row, Phase.TRACK_A, actor="ann", reason="x")
+
+
+def test_a_worker_that_records_meanwhile_fails_and_leaves_nothing(journal: Journal, behind: Database) -> None:
+    """Progress of a live attempt may pass its check before the rows are deleted, and arrive after."""
+    journal.plans.save(make_plan())
+    held = journal.attempts.begin("plan-1", "p0", "load", "w", 60)
+
+    def work() -> str:
+        try:
+            for batch in itertools.count():
+                journal.attempts.progress(held, batch, 1)
+        except JournalError as error:
+            return type(error).__name__
+        raise AssertionError("never")
+
+    with ThreadPoolExecutor(4) as pool:
+        workers = [pool.submit(work) for _ in range(4)]
+        time.sleep(0.1)
+        journal.forget(MIGRATION)
+        ends = [worker.result(timeout=10) for worker in workers]
+    assert set(ends) <= {"LeaseLost", "JournalError"}
+    assert counts(behind)["progress"] == 0
 
 
 def test_epochs_go_on_after_forgetting(journal: Journal, move: Move) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from vectorferry.connections import Connection
-from vectorferry.errors import ConnectionMissing, JournalUnavailable
+from vectorferry.errors import ConnectionMissing, JournalError, JournalUnavailable
 
 # The journal's statements take milliseconds. One that does not is stuck behind a lock or a dead network, and a worker
 # that waits for it outlives its lease. A pooler that refuses startup options needs "options": "" in the connection.
@@ -46,13 +46,13 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """One transaction, committed at the end of the block; raises JournalUnavailable."""
+        """One transaction, committed at the end of the block; raises JournalUnavailable, or JournalError for a row without its parent."""
         with self._translated(), self._own().begin() as connection:
             yield connection
 
     @contextmanager
     def statement(self) -> Iterator[sa.Connection]:
-        """A connection on which each statement is its own transaction, in one round trip; raises JournalUnavailable."""
+        """A connection on which each statement is its own transaction, in one round trip; raises as `transaction` does."""
         self._own()
         with self._translated(), self._autocommit.connect() as connection:
             yield connection
@@ -72,6 +72,10 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except exc.IntegrityError as error:
+            raise JournalError(
+                f"the journal at {self.where} no longer has what this belongs to: {_first_line(error)}"
+            ) from error
         except (exc.DBAPIError, exc.TimeoutError) as error:
             if not _is_outage(error):
                 raise

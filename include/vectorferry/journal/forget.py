@@ -15,6 +15,7 @@ def forget(database: Database, migration: str, actor: str) -> None:
     """Delete the rows of a migration; raises GateError, deleting nothing, from HOLD_A on or while it has live routers."""
     with database.transaction() as connection:
         rows = _require_forgettable(connection, migration)
+        connection.execute(_plans(migration).with_for_update())  # workers that record something now wait, and then fail
         connection.execute(sa.text("SET LOCAL vectorferry.forgetting = 'on'"))
         for statement in _deletions(migration):
             connection.execute(statement)
@@ -42,10 +43,14 @@ def _require_forgettable(connection: sa.Connection, migration: str) -> list[sa.R
     return rows
 
 
+def _plans(migration: str) -> sa.Select[str]:
+    return sa.select(tables.plan.c.id).where(tables.plan.c.migration == migration)
+
+
 def _deletions(migration: str) -> list[sa.Delete]:
     t = tables
     members = sa.select(t.member.c.id).where(t.member.c.migration == migration)
-    plans = sa.select(t.plan.c.id).where(t.plan.c.migration == migration)
+    plans = _plans(migration)
     signed = sa.select(t.evidence.c.hash).where(t.evidence.c.migration == migration)
     of_plan = (t.verdict, t.step_done, t.progress, t.attempt, t.partition)
     return [
