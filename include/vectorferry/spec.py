@@ -89,6 +89,12 @@ class Partitions(Section):
     """How the source is cut."""
 
     rows: int = Field(10_000, ge=1, description="About how many rows a partition has.")
+    part_rows: int = Field(
+        5_000, ge=1, description="About how many rows one Parquet part has: a killed export repeats at most one."
+    )
+    batch_rows: int | None = Field(
+        None, ge=1, le=10_000, description="Most rows in one write; default: what the target takes."
+    )
     parallel: int = Field(4, ge=1, le=64, description="Partitions that are worked on at a time.")
     pool: str | None = Field(
         None, description="Airflow pool whose slots the partitions' tasks take; it must exist in Airflow."
@@ -116,9 +122,7 @@ class Limits(Section):
     """What may go wrong before the run stops."""
 
     excused: int = Field(0, ge=0, description="Most rows that may stay behind, each with its reason.")
-    unheld: Literal["refuse", "excuse"] = Field(
-        "refuse", description="What the target cannot hold completely."
-    )
+    unheld: Literal["refuse", "excuse"] = Field("refuse", description="What the target cannot hold completely.")
     request_deadline: Duration = Field(
         timedelta(seconds=30), description="D: longest time for which a sent request may still take effect."
     )
@@ -193,7 +197,9 @@ class Approval(Section):
     evidence_age: Duration = Field(
         timedelta(hours=24), description="Evidence older than this cannot be approved or used."
     )
-    terminal: bool = Field(False, description="Allow the approval on a terminal (`vectorferry run`); needs four_eyes: false.")
+    terminal: bool = Field(
+        False, description="Allow the approval on a terminal (`vectorferry run`); needs four_eyes: false."
+    )
 
     @model_validator(mode="after")
     def _one_person_at_a_terminal(self) -> "Approval":

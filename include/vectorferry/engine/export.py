@@ -20,7 +20,6 @@ from vectorferry.staging import Staging
 from vectorferry.stores.batching import refuse_unsendable
 
 STEP = "export"
-PART_ROWS = 5_000
 BATCH_ROWS = 1_000
 
 
@@ -75,7 +74,7 @@ def _parts(
         for batch in _scan(session, plan, partition.ranges[number], last):
             _refuse_wrong(session, plan, batch)
             waiting.append(batch)
-            if sum(map(len, waiting)) >= PART_ROWS:
+            if sum(map(len, waiting)) >= session.spec.partitions.part_rows:
                 yield number, waiting
                 waiting = []
         if waiting:
@@ -88,7 +87,7 @@ def _scan(session: Session, plan: Plan, span: KeyRange, last: str | None) -> Ite
         start = key_of(plan.key_order, span.namespace, last)
         span = KeyRange(span.namespace, start, span.end, span.rows)
     pages = range_pages(session, plan, span)
-    for batch in session.source.scan(span, batch_rows=BATCH_ROWS, ids=pages):
+    for batch in session.source.scan(span, batch_rows=min(BATCH_ROWS, session.spec.partitions.part_rows), ids=pages):
         kept = batch
         if last is not None and len(batch) and batch.column("id")[0].as_py() == last:
             kept = batch.slice(1)

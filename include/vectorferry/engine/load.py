@@ -87,11 +87,11 @@ def _send(session: Session, plan: Plan, partition: Partition, work: Work) -> Non
 
 def batches(session: Session, plan: Plan, partition: Partition) -> Iterator[Batch]:
     """The partition's batches: the same rows under the same numbers at every attempt."""
-    staged, able = session.staged(plan), session.target.capabilities
-    manifest = staged.read_json(manifest_path(partition))
-    slices = (
-        s for b in part_batches(staged, manifest["parts"]) for s in cut(b, able.max_batch_rows, able.max_batch_bytes)
-    )
+    # The limits are the plan's, not today's: another cut would give the numbers to other rows.
+    limits = plan.details["batch_rows"], plan.details["batch_bytes"]
+    staged = session.staged(plan)
+    parts = staged.read_json(manifest_path(partition))["parts"]
+    slices = (piece for batch in part_batches(staged, parts) for piece in cut(batch, *limits))
     return (Batch(number, rows) for number, rows in enumerate(slices))
 
 

@@ -68,7 +68,7 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     partitions = pack(spans, session.spec.partitions.rows, cohort=COHORT)
     listing = "" if able.lists_ranges else "listing"
     details = {"namespaces": namespaces, "rows": sum(p.rows for p in partitions), "metric": str(found.source.metric)}
-    details |= {"dimension": found.source.dimension}
+    details |= {"dimension": found.source.dimension, **_batch_limits(session)}
     return Plan(
         id=plan_id,
         migration=session.migration,
@@ -78,6 +78,12 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
         partitions=partitions,
         details=details,
     )
+
+
+def _batch_limits(session: Session) -> dict[str, int]:
+    able = session.target.capabilities
+    most = min(session.spec.partitions.batch_rows or able.max_batch_rows, able.max_batch_rows)
+    return {"batch_rows": most, "batch_bytes": able.max_batch_bytes}
 
 
 def _ranges(session: Session, staged: Staging, namespaces: list[str], number: int) -> list[KeyRange]:

@@ -1,0 +1,94 @@
+"""Writes docs/spec.schema.json and docs/spec.md from the spec's model; with --check, says whether they are up to date."""
+
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import orjson
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from vectorferry.spec import MigrationSpec
+
+DOCS = Path(__file__).parents[1] / "docs"
+HEAD = """# The spec file
+
+One YAML file describes one migration. Unknown keys are refused. Durations are a number with `s`, `m`, `h` or `d`, as in `30s` or `1d`.
+This page is generated from the model (`make schema`); `spec.schema.json` beside it is for editors: put
+`# yaml-language-server: $schema=../../docs/spec.schema.json` into the first line of a spec.
+"""
+
+
+def sections(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    yield path, model
+    for name, field in model.model_fields.items():
+        for inner in models_in(field.annotation):
+            yield from sections(inner, f"{path}.{name}".lstrip("."))
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (list, Union, UnionType):
+        return [m for arg in get_args(annotation) for m in models_in(arg)]
+    return []
+
+
+def row(name: str, field: FieldInfo, schema: dict[str, Any]) -> str:
+    return f"| `{name}` | {kind(schema)} | {default(field)} | {field.description or ''} |"
+
+
+def kind(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return "section" if "Section" not in schema else ""
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(kind(s) for s in schema["anyOf"] if s.get("type") != "null"))
+    if schema.get("type") == "array":
+        return f"list of {kind(schema.get('items', {}))}"
+    return {"object": "mapping"}.get(schema.get("type", ""), schema.get("type", "any"))
+
+
+def default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    value = field.default if field.default is not PydanticUndefined else field.default_factory()  # type: ignore[call-arg,misc]
+    if isinstance(value, BaseModel):
+        return ""
+    if isinstance(value, timedelta):
+        return f"`{int(value.total_seconds())}s`"
+    return f"`{orjson.dumps(value).decode()}`" if value is not None else ""
+
+
+def markdown() -> str:
+    lines = [HEAD]
+    for path, model in sections(MigrationSpec):
+        properties = model.model_json_schema()["properties"]
+        lines += [f"## {path or 'Top level'}", "", (model.__doc__ or "").strip(), "", "| key | type | default | |", "|---|---|---|---|"]
+        lines += [row(name, field, properties[name]) for name, field in model.model_fields.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    schema = orjson.dumps(MigrationSpec.model_json_schema(), option=orjson.OPT_INDENT_2).decode() + "\n"
+    wanted = {DOCS / "spec.schema.json": schema, DOCS / "spec.md": markdown()}
+    if "--check" not in sys.argv:
+        for path, text in wanted.items():
+            path.write_text(text, encoding="utf-8")
+        return 0
+    stale = [path.name for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if stale:
+        print(f"docs/{' and docs/'.join(stale)} are out of date: run make schema", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
