@@ -10,7 +10,7 @@ import httpx
 from vectorferry.local.credentials import secret
 from vectorferry.local.ports import LOOPBACK, free_port, free_run
 from vectorferry.local.supervisor import ServerError, Service
-from vectorferry.local.weaviate_binary import VERSION, WAY_OUT, find
+from vectorferry.local.weaviate_binary import VERSION, find_or_build
 
 USER = "vectorferry"
 
@@ -93,14 +93,12 @@ class Weaviate:
 def weaviate(folder: Path, port: int = 0) -> Weaviate:
     """Return the server at WEAVIATE_URL, or one of `folder`, at `port` if it is free.
 
-    For a given server, WEAVIATE_GRPC_PORT (50051) and WEAVIATE_API_KEY say the rest. Raises ServerError where there is
-    neither.
+    For a given server, WEAVIATE_GRPC_PORT (50051) and WEAVIATE_API_KEY say the rest. Where its binary is
+    missing it is built first, which takes minutes; raises WeaviateMissing where it cannot be.
     """
     if url := os.environ.get("WEAVIATE_URL"):
         return _given(url)
-    binary = find()
-    if binary is None:
-        raise ServerError(WAY_OUT)
+    binary = find_or_build()
     http = free_port(port)
     return Weaviate(
         host=LOOPBACK,

@@ -1,0 +1,92 @@
+# `make demo` and `make test` do all the set-up: they need Python 3.11, git and the package registries.
+
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.9
+PYTHON     ?= $(shell command -v python3.11 || command -v python3)
+UV         := .tools/bin/uv
+RUN        := .venv/bin
+FOLDER     := .vectorferry
+SCHEMA     := include/migrations/schema.json
+# The environment is made anew when the lock or the project's own definition changes, and only then.
+LOCK       := $(shell cat requirements.txt pyproject.toml | git hash-object --stdin)
+READY      := .venv/ready-$(LOCK)
+
+SOURCE  ?= pinecone
+TARGET  ?= weaviate
+APPROVE ?= ask
+
+export UV_PYTHON_DOWNLOADS := never
+export UV_LINK_MODE := copy
+export VECTORFERRY_UV := $(abspath $(UV))
+
+.PHONY: help demo test check format lock clean distclean stop bench dataset schema env lock ready weaviate
+
+help: ## Show the commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: ## Move real data on local servers; SOURCE= and TARGET= one of pinecone, weaviate, pgvector; APPROVE=auto
+	@$(MAKE) --no-print-directory -j2 ready $(if $(filter weaviate,$(SOURCE) $(TARGET)),weaviate)
+	@$(RUN)/python -m vectorferry.local.demo --source $(SOURCE) --target $(TARGET) --approve $(APPROVE)
+
+test: ## Run the whole test suite
+	@$(MAKE) --no-print-directory -j2 ready weaviate
+	@$(RUN)/pytest $(ARGS)
+
+check: $(READY) ## Lint, types, imports, the spec's schema, docker-compose.yaml
+	$(RUN)/ruff check
+	$(RUN)/ruff format --check
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(RUN)/vectorferry schema | diff - $(SCHEMA)
+	$(RUN)/python scripts/check_compose.py docker-compose.yaml --example .env.example
+
+format: $(READY) ## Format the code
+	$(RUN)/ruff check --fix
+	$(RUN)/ruff format
+
+schema: $(READY) ## Write the JSON schema of spec files, for editors
+	$(RUN)/vectorferry schema > $(SCHEMA)
+
+env: $(READY) ## Write .env with random secrets, for docker compose
+	$(RUN)/python scripts/make_env.py .env.example .env
+
+dataset: $(UV) ## Make the demo's data set again (downloads a model and torch)
+	$(UV) run --no-project --python $(PYTHON) scripts/make_dataset.py
+
+bench: $(READY) weaviate ## Measure export, upsert and checks
+	$(RUN)/python -m benchmarks
+
+stop: $(READY) ## Stop the servers that `make demo` started, and nothing else
+	@$(RUN)/python -m vectorferry.local.stop $(FOLDER)
+
+clean: ## Stop the servers and remove their data
+	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory stop; fi
+	rm -rf $(FOLDER) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+distclean: clean ## Remove the environment too
+	rm -rf .venv .tools
+
+lock: $(UV) ## Compile requirements.txt from pyproject.toml
+	$(UV) pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--quiet --output-file requirements.txt $(ARGS)
+
+ready: $(READY)
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+		|| { echo "Python 3.11 or 3.12 is needed; name it with PYTHON="; exit 1; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(READY): | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip sync --python .venv --require-hashes requirements.txt
+	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	@rm -f .venv/ready-* && touch $@
+
+# Needs only the standard library, so that it goes on while the environment is being made.
+weaviate: | $(UV)
+ifndef WEAVIATE_URL
+	@PYTHONPATH=include $(PYTHON) -m vectorferry.local.weaviate_binary --build >/dev/null
+endif
