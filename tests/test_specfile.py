@@ -86,7 +86,9 @@ def test_fingerprints_bind_what_matters() -> None:
     described = parse_spec(GOOD + "description: words\nowner: me\n", "s.yaml")
     stricter = parse_spec(GOOD + "checks: {recall: {threshold: 0.99}}\n", "s.yaml")
     smaller = parse_spec(GOOD + "partitions: {rows: 5}\n", "s.yaml")
-    assert described.fingerprint == spec.fingerprint
+    wider = parse_spec(GOOD + "partitions: {parallel: 9}\n", "s.yaml")
+    assert wider.plan_fingerprint == spec.plan_fingerprint
+    assert described.fingerprint == wider.fingerprint == spec.fingerprint
     assert stricter.fingerprint != spec.fingerprint
     assert stricter.plan_fingerprint == spec.plan_fingerprint
     assert smaller.plan_fingerprint != spec.plan_fingerprint

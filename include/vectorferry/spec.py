@@ -274,7 +274,7 @@ class MigrationSpec(Section):
     def plan_fingerprint(self) -> str:
         """SHA-256 of everything that decides what is copied where; a plan binds to it."""
         whole = ("migration", "source", "target", "namespaces", "fields", "writers", "staging")
-        return self._digest(include={**dict.fromkeys(whole, True), "partitions": {"rows"}})
+        return self._digest(include={**dict.fromkeys(whole, True), "partitions": {"rows", "part_rows", "batch_rows"}})
 
     def _digest(self, **chosen: dict[str, Any]) -> str:
         content = self.model_dump(mode="json", **chosen)  # type: ignore[arg-type]
