@@ -1,0 +1,159 @@
+"""The gate: a person is asked about this run's evidence in Airflow, and the answer is written to the journal.
+
+Airflow's own record of the answer is not proof: every user may mark tasks as successful and write XComs. So the answer is
+bound to the evidence's hash, kept in the journal by the answered task itself, and the switch reads only the journal.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Context, Param
+from airflow.sdk.configuration import conf
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.hitl import HITLUser
+
+from vectorferry.errors import GateError
+from vectorferry.orchestration.notify import callbacks
+from vectorferry.orchestration.running import own_evidence, run_session
+from vectorferry.spec import MigrationSpec
+
+if TYPE_CHECKING:
+    from vectorferry.engine.session import Session
+    from vectorferry.journal import Approval, Evidence
+
+EVIDENCE = "evidence"
+REASON = "reason"
+ASKED = "ask_approval"
+DECISIONS: Mapping[str, Any] = {ApprovalOperator.APPROVE: "approve", ApprovalOperator.REJECT: "reject"}
+USER_IDS = ("vectorferry", "user_ids")
+
+log = logging.getLogger(__name__)
+
+
+class BoundApproval(ApprovalOperator):
+    """Asks for the approval of a cut-over. Time-outs ask again (`approval.reminders`); there is no default answer.
+
+    An answer that this person may not give, or that lacks its reason, is refused, and the question is asked again.
+    """
+
+    def __init__(self, *, spec: MigrationSpec, params: Any = None, **arguments: Any) -> None:
+        del params  # the trigger form's, which Airflow hands to every operator: they are no part of the question
+        rules = spec.approval
+        super().__init__(
+            subject=f"Cut over {spec.migration}?",
+            body="",
+            params=_form(""),
+            response_timeout=rules.timeout / (rules.reminders + 1),
+            retries=rules.reminders,
+            retry_delay=timedelta(seconds=5),
+            **arguments,
+        )
+        self.spec = spec
+
+    def execute(self, context: Context) -> None:
+        """Ask, with the question made from the journal's evidence."""
+        from vectorferry.report.question import question
+
+        with run_session(self.spec) as session:
+            evidence = _approvable(session)
+            asked = question(session, evidence)
+            self.assigned_users = _assigned(self.spec, evidence)
+            _note_question(session, evidence)
+        self.subject, self.body = asked.subject, asked.body
+        self.params = ParamsDict(_form(evidence.hash))
+        self.notifiers = callbacks(self.spec.notify.on_question)  # type: ignore[assignment]
+        super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
+        """Keep the answer in the journal; only then let Airflow follow it. Raises NotApproved where it does not count."""
+        if "error" in event:
+            self.process_trigger_event_error(event)
+        self.validate_chosen_options(event["chosen_options"])
+        with run_session(self.spec) as session:
+            kept = _keep(session, event, context["ti"].start_date)
+        log.info("%s by %s: %s", kept.decision, kept.actor, kept.reason)
+        if kept.decision == "reject":
+            log.warning("nothing has changed: the source keeps the authority")
+        super().execute_complete(context, event)
+        return {"decision": kept.decision, "by": kept.actor, "evidence": kept.evidence_hash}
+
+
+def _form(digest: str) -> dict[str, Param]:
+    only: dict[str, Any] = {"enum": [digest]} if digest else {}
+    return {
+        EVIDENCE: Param(digest, type="string", title="Evidence that you answer to", source="task", **only),
+        # A required field would need a default to start with: an empty reason is refused when it is read instead.
+        REASON: Param(
+            None, type=["null", "string"], title="Reason", description="Kept with your answer.", source="task"
+        ),
+    }
+
+
+def _approvable(session: "Session") -> "Evidence":
+    try:
+        evidence = own_evidence(session)
+    except GateError as error:
+        raise AirflowFailException(str(error)) from error
+    if not evidence.approvable:
+        raise AirflowFailException(
+            f"evidence {evidence.hash[:12]} says NO-GO or is of a part: see the log of `evidence`"
+        )
+    return evidence
+
+
+def _note_question(session: "Session", evidence: "Evidence") -> None:
+    """Write to the audit trail that this is asked; raises AirflowFailException where Airflow would show an older question.
+
+    Airflow keeps the text of a task's first question for ever: asked again about other evidence, people would read the old figures.
+    """
+    trail = session.journal.audit.trail(session.migration)
+    shown = next((r.detail for r in trail if r.action == ASKED and r.detail["run"] == session.run_id), None)
+    if shown is not None and shown[EVIDENCE] != evidence.hash:
+        raise AirflowFailException(
+            f"this run asked about evidence {shown[EVIDENCE][:12]} before, and Airflow would show that question again "
+            f"instead of the one about {evidence.hash[:12]}: trigger a new run; what is loaded stays loaded"
+        )
+    session.journal.audit.write(
+        session.migration, session.actor, ASKED, {"run": session.run_id, EVIDENCE: evidence.hash}
+    )
+
+
+def _keep(session: "Session", event: Mapping[str, Any], asked_at: Any) -> "Approval":
+    from vectorferry.engine.approval import record_answer
+
+    answer = event["params_input"] or {}
+    person = (event["responded_by_user"] or {}).get("name", "")
+    evidence = _approvable(session)
+    if answer.get(EVIDENCE) != evidence.hash:
+        raise AirflowFailException(
+            f"{person} answered to evidence {str(answer.get(EVIDENCE))[:12]}, but {evidence.hash[:12]} is in force: "
+            "trigger a new run; what is loaded stays loaded"
+        )
+    return record_answer(
+        session,
+        evidence.hash,
+        DECISIONS[event["chosen_options"][0]],
+        person=person,
+        reason=str(answer.get(REASON) or ""),
+        via="airflow",
+        asked_at=asked_at,
+    )
+
+
+def _assigned(spec: MigrationSpec, evidence: "Evidence") -> list[HITLUser] | None:
+    """Whom Airflow lets answer: the spec's approvers without who asked; None where the spec names nobody."""
+    rules, asker = spec.approval, evidence.body["requested_by"]
+    if not rules.approvers:
+        return None
+    names = [name for name in rules.approvers if not (rules.four_eyes and name == asker)]
+    if not names:
+        raise AirflowFailException(
+            f"{asker} triggered this run and is its only approver: somebody else must trigger it"
+        )
+    ids = json.loads(conf.get(*USER_IDS, fallback="{}"))
+    return [{"id": str(ids.get(name, name)), "name": name} for name in names]

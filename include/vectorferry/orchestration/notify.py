@@ -1,0 +1,28 @@
+"""Notifiers of the spec: imported when they are needed, and never the reason why something fails."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from vectorferry.spec import Notify
+
+log = logging.getLogger(__name__)
+
+Callback = Callable[[Any], None]
+"""Takes Airflow's context."""
+
+
+def callbacks(notifiers: Sequence[Notify.Notifier]) -> list[Callback]:
+    """One callback for each notifier of the spec."""
+    return [partial(_notify, each.notifier, each.arguments) for each in notifiers]
+
+
+def _notify(path: str, arguments: Mapping[str, Any], context: Any) -> None:
+    module, _, name = path.rpartition(".")
+    # A mail server that is down must not fail the question that the mail is about.
+    try:
+        getattr(import_module(module), name)(**arguments)(context)
+    except Exception:
+        log.exception("notifier %s failed; nobody was told by it", path)

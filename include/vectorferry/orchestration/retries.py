@@ -1,0 +1,40 @@
+"""Which failures are tried again: what may pass by itself, and nothing that a rule of the migration decided."""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+
+from vectorferry.errors import (
+    ConnectionMissing,
+    FilterError,
+    GateError,
+    PlanMismatch,
+    RecordError,
+    SpecError,
+    StagingCorrupt,
+    StagingFull,
+    TerminalError,
+)
+
+FINAL: list[type[BaseException] | str] = [
+    ConnectionMissing,
+    FilterError,
+    GateError,
+    PlanMismatch,
+    RecordError,
+    SpecError,
+    StagingCorrupt,
+    StagingFull,
+    TerminalError,
+]
+
+RETRYING: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(minutes=10),
+    "retry_policy": ExceptionRetryPolicy(
+        rules=[RetryRule(exception=FINAL, action=RetryAction.FAIL, reason="the same try would fail again")]
+    ),
+}

@@ -1,0 +1,49 @@
+"""A migration's session inside a task: who asked for the run, with which form, and under which run id."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from airflow.sdk import get_current_context
+
+from vectorferry.errors import NotApproved
+from vectorferry.orchestration.connections import airflow_connection, airflow_storage_options
+from vectorferry.orchestration.form import overridden
+from vectorferry.orchestration.progress import LogReport
+from vectorferry.spec import MigrationSpec
+
+if TYPE_CHECKING:
+    from vectorferry.engine.session import Session
+    from vectorferry.journal import Evidence
+
+NOBODY = "scheduler"
+
+
+@contextmanager
+def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Session"]:
+    """The session of the task that runs now. Its actor is the user who triggered the run."""
+    from vectorferry.engine.session import open_session
+
+    context = get_current_context()
+    run = context["dag_run"]
+    with open_session(
+        overridden(spec, context["params"]),
+        actor=run.triggering_user_name or NOBODY,
+        run_id=run.run_id,
+        connections=airflow_connection,
+        storage_options=airflow_storage_options,
+        report=LogReport(),
+        upgrade=upgrade,
+    ) as session:
+        yield session
+
+
+def own_evidence(session: "Session") -> "Evidence":
+    """The newest evidence, which must be this run's; raises NotApproved. XComs are not asked: every user can write them."""
+    found = session.journal.evidence.latest(session.migration)
+    if found is None or found.run_id != session.run_id:
+        newest = "there is none" if found is None else f"the newest is of run {found.run_id}"
+        raise NotApproved(
+            f"run {session.run_id} has no evidence in force ({newest}): clear its task `evidence`, or trigger a new run"
+        )
+    return found

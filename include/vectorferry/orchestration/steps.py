@@ -1,0 +1,180 @@
+"""What the tasks do: each opens a session and calls the step of the pipeline that bears its name.
+
+Nothing of the engine is imported before a task runs: the DAG file is parsed often, and must be parsed fast.
+"""
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow.sdk import get_current_context
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from vectorferry.orchestration.form import DRY_RUN, PARTITIONS
+from vectorferry.orchestration.running import own_evidence, run_session
+from vectorferry.spec import MigrationSpec
+
+if TYPE_CHECKING:
+    from vectorferry.engine.preflight import Preflight
+    from vectorferry.engine.session import Session
+    from vectorferry.journal import Plan
+    from vectorferry.model import Partition
+
+LABEL = "partition_label"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The tasks of one migration, as methods; XComs carry partition names and the evidence's hash, nothing else."""
+
+    spec: MigrationSpec
+
+    def preflight(self) -> bool:
+        """Look at both sides from a worker; refuse what cannot work. A dry run ends here."""
+        from vectorferry import pipeline
+
+        with self._session(upgrade=True) as session:
+            found = pipeline.preflight(session)
+        _log_preflight(self.spec, found)
+        return not get_current_context()["params"][DRY_RUN]
+
+    def begin(self) -> None:
+        """Make the target where it is missing, and start to track."""
+        from vectorferry.engine import planning, preflight
+
+        with self._session() as session:
+            planning.begin(session, preflight.preflight(session))
+
+    def plan(self) -> list[str]:
+        """Cut the source into partitions, once and for all; returns their names."""
+        from vectorferry.engine import planning, preflight
+
+        with self._session() as session:
+            made = _chosen(planning.plan(session, preflight.preflight(session)))
+        names = [partition.name for partition in made.partitions]
+        most = conf.getint("core", "max_map_length", fallback=1024)
+        if len(names) > most:
+            raise AirflowFailException(
+                f"{len(names)} partitions, but Airflow maps over {most} at most: "
+                "raise `partitions.rows` in the spec, or Airflow's [core] max_map_length"
+            )
+        return names
+
+    def export(self, partition: str) -> None:
+        """Write the partition to Parquet in staging, with its exact neighbours."""
+        from vectorferry.engine.export import export
+
+        with self._session() as session:
+            export(session, *_labelled(session, partition))
+
+    def upsert(self, partition: str) -> None:
+        """Load the partition into the target. Once it is loaded, running this again writes nothing."""
+        from vectorferry.engine.load import load
+
+        with self._session() as session:
+            done = load(session, *_labelled(session, partition))
+        log.info("loaded %s rows, %s excused", done["rows"], done["excused"])
+
+    def check_counts(self, partition: str) -> None:
+        """Count the partition on both sides, and compare its content, read afresh."""
+        from vectorferry import pipeline
+
+        with self._session() as session:
+            pipeline.check_partition(session, *_labelled(session, partition))
+
+    def merge_truth(self) -> None:
+        """Merge the partitions' exact neighbours, wait for the target's index, and ask it every query."""
+        from vectorferry import pipeline
+
+        if _names():
+            raise AirflowSkipException("a run of some partitions: recall needs them all, and is not measured")
+        with self._session() as session:
+            pipeline.merge(session, session.plan())
+
+    def check_recall(self, partition: str) -> None:
+        """Compare what the target's index returned with the exact neighbours, for this partition's records."""
+        from vectorferry import pipeline
+
+        with self._session() as session:
+            pipeline.check_recall(session, *_labelled(session, partition))
+
+    def check_collection(self) -> None:
+        """Check the whole collection: recall by namespace, extra records, filters, latency."""
+        from vectorferry import pipeline
+
+        with self._session() as session:
+            pipeline.check_collection(session, session.plan())
+
+    def evidence(self) -> str:
+        """Bind all verdicts into evidence; fails with the list of what stands against a cut-over.
+
+        Runs whatever happened before, so that there is one place that says why. Returns the evidence's hash, or nothing
+        where it is not for an approver: then the run ends here.
+        """
+        from vectorferry import pipeline
+
+        if get_current_context()["ti"].xcom_pull(task_ids="plan") is None:
+            raise AirflowFailException("there is no plan: see the logs of preflight, begin and plan")
+        with self._session() as session:
+            made = pipeline.evidence(session, _chosen(session.plan()), approvable=not _names())
+        if not made.approvable:
+            log.warning("a run of some partitions: its evidence %s is kept, and is never put to an approver", made.hash)
+        return made.hash if made.approvable else ""
+
+    def switch(self) -> str:
+        """Move the authority to the target, if the journal holds a valid approval of this run's evidence; else refuse."""
+        from vectorferry.engine.switch import cut_over
+
+        with self._session() as session:
+            done = cut_over(session, session.plan(), own_evidence(session).hash)
+        log.info("phase %s; approved by %s", done.phase, done.approved_by or "the approver of an earlier try")
+        return str(done.phase)
+
+    def verify(self) -> None:
+        """Verify the new authority after the cut-over."""
+        from vectorferry import pipeline
+
+        with self._session() as session:
+            pipeline.verify(session, session.plan())
+
+    def _session(self, *, upgrade: bool = False) -> "AbstractContextManager[Session]":
+        return run_session(self.spec, upgrade=upgrade)
+
+
+def _names() -> Sequence[str]:
+    names: Sequence[str] = get_current_context()["params"][PARTITIONS]
+    return names
+
+
+def _chosen(plan: "Plan") -> "Plan":
+    from vectorferry import pipeline
+
+    names = _names()
+    return pipeline.subset(plan, names) if names else plan
+
+
+def _labelled(session: "Session", name: str) -> "tuple[Plan, Partition]":
+    """The plan and the partition of that name, whose label becomes the name of the mapped task."""
+    plan = session.plan()
+    partition = plan.partition(name)
+    get_current_context()[LABEL] = partition.label  # type: ignore[literal-required]
+    return plan, partition
+
+
+def _log_preflight(spec: MigrationSpec, found: "Preflight") -> None:
+    partitions = -(-found.rows // spec.partitions.rows)
+    log.info("%s rows in %s namespaces, about %s partitions", f"{found.rows:,}", len(found.namespaces), partitions)
+    for what, cost in (("one pass over the source", found.pass_cost), ("the load", found.load_cost)):
+        log.info(
+            "%s: %s requests, %.2f hours at the budgeted rate, %s read units, US$ %.2f",
+            *(what, f"{cost.requests:,}", cost.hours, f"{cost.read_units:,.0f}", cost.dollars),
+        )
+    for name, kind in found.proposed.items():
+        log.info("worth declaring in the spec: fields.%s: %s", name, kind)
+    for warning in found.warnings:
+        log.warning("%s", warning)
