@@ -231,11 +231,13 @@ def _metadata_differences(place: tuple[str, str], source: dict[str, Any], target
 
 
 def _typed(value: Any) -> Any:
-    return (
-        (type(value), value)
-        if not isinstance(value, (int, float)) or isinstance(value, bool)
-        else (float, float(value))
-    )
+    """The value with its types, at every depth: 1 is not "1" and not true, but 1 is 1.0. Integers are never rounded."""
+    if isinstance(value, Mapping):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return ("number" if number else type(value), value)
 
 
 def comparable_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
