@@ -6,7 +6,8 @@ import uuid
 
 _NAMESPACE = uuid.UUID("6d1c9f5e-0b5a-5a8e-9d0d-2f4f2c1b7a10")
 _TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_PROPERTY = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,230}\Z")
+# Weaviate lowers the first letter of a property's name, so that 'Key' and 'key' would be one property.
+_PROPERTY = re.compile(r"[_a-z][_0-9A-Za-z]{0,230}\Z")
 _RESERVED = frozenset({"id", "_id", "_additional", "vector"})
 _SUFFIXES = ("_searchable", "_rangeable", "_temp", "__meta_count", "_propertyLength", "_nullState")
 PREFIX = "vf_"
@@ -45,7 +46,7 @@ def decode_tenant(tenant: str) -> str | None:
 
 
 def encode_property(field: str) -> str:
-    """A metadata key as a property name of [_A-Za-z][_0-9A-Za-z]{0,230}, itself where it fits."""
+    """A metadata key as a property name of [_a-z][_0-9A-Za-z]{0,230}, itself where it fits."""
     fits = _PROPERTY.match(field) and field not in _RESERVED and not field.endswith(_SUFFIXES)
     if fits and not field.startswith((PREFIX, HASHED)):
         return field

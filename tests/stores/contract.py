@@ -433,6 +433,8 @@ class StoreContract:
         namespace = crowd.column("namespace")[0].as_py()
         batches = [batch for span in store.split(namespace, 500) for batch in store.scan(span, batch_rows=150)]
         assert all(0 < len(batch) <= 150 and batch.schema == crowd.schema for batch in batches)
+        if store.capabilities.ordered_listing and store.capabilities.lists_ranges:
+            assert ids_of(batches) == self.in_order(store, crowd)
         self._assert_same_rows(store, batches, crowd)
 
     def test_a_scan_takes_listed_ids(self, store: VectorStore, crowd: pa.RecordBatch) -> None:
