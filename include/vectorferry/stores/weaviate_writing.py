@@ -1,0 +1,94 @@
+"""Writing to a Weaviate collection: every object accounted for, deletions until nothing is left."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+
+from vectorferry.errors import NotFound, OutcomeUnknown, PartialWrite, RecordError
+from vectorferry.stores.calling import Caller
+from vectorferry.stores.weaviate_layout import Layout
+from vectorferry.stores.weaviate_link import Link, TenantMissing, no_collection, passes
+from vectorferry.stores.weaviate_proto import batch_delete_pb2, batch_pb2
+from vectorferry.stores.weaviate_wire import Codec, by_uuids, objects_of
+
+
+class Writer:
+    """Writes and deletes objects. Thread-safe."""
+
+    def __init__(self, link: Link, layout: Layout, codec: Codec, call: Caller, store: str) -> None:
+        self._link = link
+        self._layout = layout
+        self._codec = codec
+        self._call = call
+        self._store = store
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+
+    def put(self, batch: pa.RecordBatch) -> dict[int, str]:
+        """Write all rows in one request; returns the reason for each row that was refused, by its position."""
+        objects, refused = objects_of(batch, self._layout, self._codec)
+        if not objects:
+            return refused
+        self._make_tenants({item.tenant for item in objects})
+        request = batch_pb2.BatchObjectsRequest(objects=objects)
+        errors = self._call(lambda: self._errors(request, len(objects)))
+        rows = [row for row in range(len(batch)) if row not in refused]
+        return refused | {rows[place]: reason for place, reason in errors.items()}
+
+    def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        """Delete the objects of these ids, at most as many as one filter takes; a tenant that is not there has none."""
+        tenant = self._codec.tenant(namespace)
+        uuids = [uuid for uuid in (self._uuid(namespace, id_) for id_ in ids) if uuid]
+        if tenant is None or not uuids:
+            return
+        request = batch_delete_pb2.BatchDeleteRequest(
+            collection=self._layout.collection, tenant=tenant, filters=by_uuids(uuids)
+        )
+        # A call stops at the server's limit without saying so: only an answer of "nothing left" ends the work.
+        deleted = found = self._deleted(request)
+        while found and deleted < len(set(uuids)):
+            found = self._deleted(request)
+            deleted += found
+
+    def _errors(self, request: batch_pb2.BatchObjectsRequest, sent: int) -> dict[int, str]:
+        errors = {item.index: item.error for item in self._link.put(request).errors}
+        passing = next((text for text in errors.values() if passes(text)), None)
+        if passing:
+            raise OutcomeUnknown(passing, store=self._store)
+        missing = next((text for text in errors.values() if no_collection(text)), None)
+        if missing and len(errors) == sent:
+            raise NotFound(missing, store=self._store)
+        if any(not 0 <= place < sent for place in errors):
+            raise PartialWrite(f"errors for objects that were not sent: {sorted(errors)}", store=self._store)
+        return errors
+
+    def _deleted(self, request: batch_delete_pb2.BatchDeleteRequest) -> int:
+        try:
+            reply = self._call(lambda: self._link.delete(request))
+        except TenantMissing:
+            return 0
+        if reply.failed:
+            raise PartialWrite(f"{reply.failed} of {reply.matches} objects were not deleted", store=self._store)
+        return int(reply.successful)
+
+    def _uuid(self, namespace: str, id_: str) -> str | None:
+        try:
+            return self._codec.uuid(namespace, id_)
+        except RecordError:
+            return None
+
+    def _make_tenants(self, wanted: set[str]) -> None:
+        # The collections that we create make their tenants on write; one that was made elsewhere may not.
+        if not self._layout.tenants or self._layout.creates_tenants or wanted <= self._known:
+            return
+        with self._lock:
+            self._known |= set(self._call(lambda: self._link.tenants(self._layout.collection)))
+            missing = sorted(wanted - self._known)
+            if missing:
+                self._call(self._maker(missing))
+            self._known |= set(missing)
+
+    def _maker(self, names: Sequence[str]) -> Callable[[], object]:
+        body = [{"name": name} for name in names]
+        return lambda: self._link.send("POST", f"/schema/{self._layout.collection}/tenants", body)
