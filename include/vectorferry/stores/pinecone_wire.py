@@ -30,6 +30,8 @@ T = TypeVar("T")
 MAX_IDS = 1000
 _PAGE = 100
 _URL_BYTES = 8_000
+# The SDK makes a Python object of every float of an answer: this many are some 13 MB.
+_MAX_FLOATS = 400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class Wire:
 
     def portions(self, namespace: str, ids: Iterable[str], rows: int) -> Iterator[list[str]]:
         """The ids cut into what one fetch can ask for, without those that Pinecone could not hold."""
-        return url_chunks(holdable_ids(namespace, ids), min(rows, MAX_IDS), self._transport.url_bytes)
+        fitting = max(10, _MAX_FLOATS // (self.info.dimension or 1))
+        return url_chunks(holdable_ids(namespace, ids), min(rows, MAX_IDS, fitting), self._transport.url_bytes)
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
         """The records found, in the order of `ids`, for one of the `portions` or for none."""
