@@ -58,6 +58,7 @@ T = TypeVar("T")
 EXACT_ROWS = 10_000
 """Up to so many candidate rows a search compares all of them: as fast as the index, and complete."""
 _LISTED_IDS = 10_000
+_INDEXED_ROWS = 200  # HNSW takes milliseconds a row; a statement must end well within the deadline
 _MAX_NAME_BYTES = 63
 _MAX_EFFORT = 1000
 _NO_NAMESPACE = "-" * 600  # longer than any that is accepted
@@ -190,7 +191,8 @@ class PgvectorStore:
         self._refuse_dimension(dimension_of(batch.schema))
         rejected = _rejections(batch)
         kept = without(batch, rejected)
-        for part in cut(kept, _CAPABILITIES.max_batch_rows, _CAPABILITIES.max_batch_bytes):
+        rows = _INDEXED_ROWS if self._definition().index["type"] == "hnsw" else _CAPABILITIES.max_batch_rows
+        for part in cut(kept, rows, _CAPABILITIES.max_batch_bytes):
             self._do(partial(self._put, copy_data(part), len(part)))
         return WriteResult(len(kept), tuple(rejected))
 
