@@ -202,7 +202,7 @@ def configured(entry: IndexEntry, raw: Any) -> IndexEntry:
         raise invalid("The request must be an object")
     if "deletion_protection" in raw:
         entry = replace(entry, deletion_protection=_protection(raw["deletion_protection"]))
-    merged = {**entry.tags, **(raw.get("tags") or {})}
+    merged = {**entry.tags, **_object(raw, "tags")}
     return replace(entry, tags=check_tags({key: value for key, value in merged.items() if value != ""}))
 
 
@@ -237,8 +237,14 @@ def _check_vector_fields(fields: Mapping[str, Any]) -> None:
 
 
 def _deployment(raw: Mapping[str, Any]) -> dict[str, Any]:
-    serverless = (raw.get("spec") or {}).get("serverless") or {}
-    return {**_DEPLOYMENT, **serverless, **(raw.get("deployment") or {})}
+    return {**_DEPLOYMENT, **_object(_object(raw, "spec"), "serverless"), **_object(raw, "deployment")}
+
+
+def _object(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = raw.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise invalid(f"{key} must be an object")
+    return value
 
 
 def _protection(value: Any) -> str:

@@ -136,6 +136,8 @@ class IndexData:
         name = stored_namespace(limits.check_namespace(request.namespace))
         top_k = limits.check_top_k(request.top_k, sparse=self.shape.sparse_only)
         where = parse_filter(request.where) if request.where else None
+        if self.shape.documents:
+            return Matches((), ())
         dense, sparse = self._query_vectors(name, request)
         if dense is None and sparse is None:
             return Matches((), ())
@@ -241,7 +243,7 @@ class IndexData:
     def _vectors(self, values: Sequence[Any], sparse: Sequence[Any]) -> Vectors | None:
         if self.shape.dimension is not None:
             return limits.dense_matrix(values, self.shape.dimension)
-        if any(row is not None and len(row) for row in values):
+        if any(map(_given, values)):
             raise invalid("Dense values are not supported by a sparse index")
         if not all(sparse):
             raise invalid("Sparse values are required by a sparse index")
@@ -295,7 +297,7 @@ class IndexData:
         if (request.id is None) == (request.where is None):
             raise invalid("Update takes exactly one of id and filter")
         patch = parse_json(limits.metadata_text(request.metadata))
-        has_values = request.values is not None and len(request.values) > 0
+        has_values = _given(request.values)
         if request.where is not None and (has_values or request.sparse or not patch):
             raise invalid("Update by filter takes setMetadata, and nothing else")
         if has_values and self.shape.dimension is None:
@@ -312,7 +314,7 @@ class IndexData:
                     self._write(change.of(before))
 
     def _query_vectors(self, namespace: str, request: Query) -> tuple[Vectors | None, Mapping[str, Any] | None]:
-        given = request.vector if request.vector is not None and len(request.vector) else None
+        given = request.vector if _given(request.vector) else None
         if request.id:
             if given is not None or request.sparse:
                 raise invalid("Query takes a vector or an id, not both")
@@ -336,8 +338,6 @@ class IndexData:
     def _nearest(
         self, namespace: str, dense: Vectors | None, sparse: Mapping[str, Any] | None, top_k: int, where: Filter | None
     ) -> tuple[Sequence[str], Sequence[float]]:
-        if self.shape.documents:
-            return (), ()
         if sparse is not None or dense is None:
             return exhaustive_search(self._store, namespace, dense, sparse, top_k, where)
         found = self._store.search(namespace, dense, top_k, where=where)
@@ -366,6 +366,13 @@ class _Change:
             return make_batch(name, ids, None, metadata, sparse)
         absent = ~before.column("vector").is_valid().to_numpy(zero_copy_only=False) if self._vector is None else None
         return make_batch(name, ids, vectors, metadata, sparse, missing=absent)
+
+
+def _given(values: Any) -> bool:
+    """Whether dense values were sent; refuses what is no list."""
+    if values is not None and not isinstance(values, (list, np.ndarray)):
+        raise invalid("Vector values must be a list of numbers")
+    return values is not None and len(values) > 0
 
 
 def _last_of_each(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -5,8 +5,10 @@ Rules are drawn in their order from one seeded generator each, so the same reque
 
 import random
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -22,13 +24,15 @@ _GROUPS = {"reads": READS, "writes": WRITES, "control": CONTROL}
 class FaultKind(StrEnum):
     """What goes wrong.
 
-    RATE_LIMIT: 429 with Retry-After `seconds`. ERROR: the 5xx `status`. LATENCY: `seconds` more. DROP_BEFORE: the connection ends,
-    nothing was done. DROP_AFTER: it was done, and the connection ends without an answer. PARTIAL: an upsert keeps only some rows,
-    `share` of them being lost; `silent` says that all were kept. LAG: a write is acknowledged at once and seen by reads `seconds`
-    later. STALE: a fetch gives what was there before the writes of the last `seconds`.
+    RATE_LIMIT: 429 with Retry-After `seconds`. QUOTA: the same, for what exceeds `per_second` of the requests that the rule looks at.
+    ERROR: the 5xx `status`. LATENCY: `seconds` more. DROP_BEFORE: the connection ends, nothing was done. DROP_AFTER: it was done, and
+    the connection ends without an answer. PARTIAL: an upsert keeps only some rows, `share` of them being lost; `silent` says that all
+    were kept. LAG: a write is acknowledged at once and seen by reads `seconds` later. STALE: a fetch gives what was there before the
+    writes of the last `seconds`.
     """
 
     RATE_LIMIT = "rate_limit"
+    QUOTA = "quota"
     ERROR = "error"
     LATENCY = "latency"
     DROP_BEFORE = "drop_before"
@@ -53,6 +57,7 @@ class FaultRule:
     times: int | None = None
     skip: int = 0
     seconds: float = 1.0
+    per_second: float = 100.0
     status: int = 503
     share: float = 0.5
     silent: bool = False
@@ -89,15 +94,27 @@ class _Armed:
     draws: random.Random
     seen: int = 0
     hits: int = 0
+    recent: deque[float] = field(default_factory=deque)
 
     def strikes(self, operation: str, index: str) -> bool:
         """Whether the rule strikes this request; counts it."""
         if not self.rule.concerns(operation, index) or self.hits == self.rule.times:
             return False
         self.seen += 1
-        if self.seen <= self.rule.skip or self.draws.random() >= self.rule.rate:
+        if self.seen <= self.rule.skip or self.draws.random() >= self.rule.rate or self._within_quota():
             return False
         self.hits += 1
+        return True
+
+    def _within_quota(self) -> bool:
+        if self.rule.kind is not FaultKind.QUOTA:
+            return False
+        now = time.monotonic()
+        while self.recent and self.recent[0] <= now - 1:
+            self.recent.popleft()
+        if len(self.recent) >= self.rule.per_second:
+            return False
+        self.recent.append(now)
         return True
 
 
@@ -148,6 +165,7 @@ def _rate_limited(effects: Effects, rule: FaultRule) -> Effects:
 
 _APPLY: Mapping[FaultKind, Callable[[Effects, FaultRule], Effects]] = {
     FaultKind.RATE_LIMIT: _rate_limited,
+    FaultKind.QUOTA: _rate_limited,
     FaultKind.ERROR: lambda effects, rule: _refuse(effects, ApiProblem(rule.status, "Injected server error")),
     FaultKind.LATENCY: lambda effects, rule: replace(effects, latency=effects.latency + rule.seconds),
     FaultKind.DROP_BEFORE: lambda effects, rule: replace(effects, drop_before=True),  # noqa: ARG005
@@ -166,15 +184,22 @@ def parse_faults(raw: Any) -> tuple[list[FaultRule], int]:
         or not raw.keys() <= {"rules", "seed"}
     ):
         raise invalid('Faults are {"seed": 0, "rules": [{"kind": "rate_limit", "rate": 0.1}]}')
-    return [_parse_rule(rule) for rule in raw.get("rules", [])], int(raw.get("seed", 0))
+    seed = raw.get("seed", 0)
+    if type(seed) is not int:
+        raise invalid("seed must be a whole number")
+    return [_parse_rule(rule) for rule in raw.get("rules", [])], seed
 
 
 _RULE_KEYS = frozenset(each.name for each in fields(FaultRule))
+_NUMBERS = frozenset({"rate", "times", "skip", "seconds", "per_second", "status", "share"})
 
 
 def _parse_rule(raw: Any) -> FaultRule:
     if not isinstance(raw, Mapping) or not raw.keys() <= _RULE_KEYS or raw.get("kind") not in set(FaultKind):
         raise invalid(f"A fault rule has a kind of {', '.join(FaultKind)} and the keys {', '.join(sorted(_RULE_KEYS))}")
+    for key in _NUMBERS & raw.keys():
+        if type(raw[key]) not in (int, float) or raw[key] < 0:
+            raise invalid(f"{key} of a fault rule must be a number, at least 0")
     rule = dict(raw)
     rule["operations"] = _operations(rule.get("operations", ()))
     rule["indexes"] = frozenset(rule.get("indexes", ()))

@@ -19,6 +19,7 @@ from vectorferry.gateway.pinecone.limits import MAX_TARGET_BYTES
 _MAX_BODY_BYTES = 64 << 20
 _READ_BYTES = 256 << 10
 _MAX_CONNECTIONS = 512
+_PAUSE_SECONDS = 0.05
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -125,6 +126,7 @@ class HttpServer:
         self._handler = handler
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
+        self._closing = threading.Event()
         self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._acceptor = threading.Thread(target=self._accept, name="http-accept", daemon=True)
 
@@ -135,6 +137,7 @@ class HttpServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closing.set()
         # Shutting the listener down wakes the thread that accepts; closing it alone does not.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -149,12 +152,17 @@ class HttpServer:
             thread.join(timeout=10)
 
     def _accept(self) -> None:
-        while True:
+        while not self._closing.is_set():
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return
-            self._slots.acquire()
+                # Closed, or out of file descriptors for a moment.
+                self._closing.wait(_PAUSE_SECONDS)
+                continue
+            while not self._slots.acquire(timeout=_PAUSE_SECONDS):
+                if self._closing.is_set():
+                    connection.close()
+                    return
             thread = threading.Thread(target=self._serve, args=(connection,), name="http", daemon=True)
             with self._lock:
                 self._connections[connection] = thread

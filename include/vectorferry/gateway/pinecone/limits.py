@@ -50,11 +50,11 @@ def check_namespace(name: Any) -> str:
     return name
 
 
-def check_limit(limit: int | None, most: int, default: int) -> int:
+def check_limit(limit: Any, most: int, default: int) -> int:
     """The page size asked for, or the default."""
     if limit is None:
         return default
-    if not 1 <= limit <= most:
+    if type(limit) is not int or not 1 <= limit <= most:
         raise invalid(f"limit must be between 1 and {most}, got {limit}")
     return limit
 

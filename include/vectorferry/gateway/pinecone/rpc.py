@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from vectorferry.errors import VectorferryError
 from vectorferry.gateway.pinecone import wire_proto as wire
 from vectorferry.gateway.pinecone.data import IndexData
 from vectorferry.gateway.pinecone.faults import Effects
@@ -51,8 +52,9 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         if not self._front.knows(headers.get("api-key")):
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "Invalid API key")
         try:
-            data = self._front.catalog.data(self._index)
-            answer, lsn = self._front.call(operation, self._index, lambda effects: serve(data, message, effects))
+            answer, position = self._front.call(
+                operation, self._index, lambda effects: self._serve(serve, message, effects)
+            )
         except Dropped:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection dropped")
         except ApiProblem as problem:
@@ -61,9 +63,16 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         except Exception as error:  # the server must answer whatever happens; the log has the trace
             log.exception("%s failed", operation)
             context.abort(grpc.StatusCode.INTERNAL, f"Internal error: {type(error).__name__}")
-        name, position = ("x-pinecone-request-lsn", lsn) if lsn else ("x-pinecone-max-indexed-lsn", data.indexed)
-        context.set_trailing_metadata([(name, str(position))])
+        context.set_trailing_metadata([position])
         return answer
+
+    def _serve(self, serve: Serve, message: Any, effects: Effects) -> tuple[Any, tuple[str, str]]:
+        data = self._front.catalog.data(self._index)
+        answer, lsn = serve(data, message, effects)
+        return answer, ("x-pinecone-request-lsn", str(lsn)) if lsn else (
+            "x-pinecone-max-indexed-lsn",
+            str(data.indexed),
+        )
 
 
 def _upsert(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
@@ -155,12 +164,15 @@ _METHODS: Mapping[str, tuple[str, str, Serve]] = {
 
 
 class RpcServer:
-    """Serves the VectorService of one index on a port; raises RuntimeError where the port is taken."""
+    """Serves the VectorService of one index on a port; raises VectorferryError where the port is taken."""
 
     def __init__(self, front: Front, index: str, host: str, port: int) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"grpc-{index}")
         self._server = grpc.server(self._threads, handlers=(_Service(front, index),), options=_OPTIONS)
-        self.port: int = self._server.add_insecure_port(f"{host}:{port}")
+        try:
+            self.port: int = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise VectorferryError(f"gRPC port {port} for index {index!r} is taken") from error
         self._server.start()
 
     def stop(self) -> None:

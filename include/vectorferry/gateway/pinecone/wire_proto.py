@@ -1,7 +1,8 @@
 """Pinecone's protobuf messages, built at run time from a table of their wire facts.
 
-Packed floats are declared as bytes: on the wire the two are the same, and so vectors pass as buffers, without a Python object per
-number. A map is declared as the repeated entries that it is on the wire.
+The packed floats of dense vectors are declared as bytes: on the wire the two are the same, and so vectors pass as buffers, without a
+Python object per number. Sparse values are declared as what they are, since the vendor's client sends them unpacked. A map is
+declared as the repeated entries that it is on the wire.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,7 @@ from vectorferry.records import parse_json
 
 # Message: field number and name with its type; "?" marks presence, "*" a repeated field.
 _TABLE = """
-SparseValues: 1 indices uint32*, 2 values bytes
+SparseValues: 1 indices uint32*, 2 values float*
 Vector: 1 id string, 2 values bytes, 3 metadata Struct, 4 sparse_values SparseValues
 ScoredVector: 1 id string, 2 score float, 3 values bytes, 4 metadata Struct, 5 sparse_values SparseValues
 VectorEntry: 1 key string, 2 value Vector
@@ -202,7 +203,7 @@ def _sparse_of(message: Any, name: str = "sparse_values") -> dict[str, Any] | No
     if not message.HasField(name):
         return None
     sparse = getattr(message, name)
-    return {"indices": list(sparse.indices), "values": floats(sparse.values).tolist()}
+    return {"indices": list(sparse.indices), "values": list(sparse.values)}
 
 
 def _fill_records(slots: Iterable[Any], batch: pa.RecordBatch, *, values: bool = True, metadata: bool = True) -> None:
@@ -212,7 +213,7 @@ def _fill_records(slots: Iterable[Any], batch: pa.RecordBatch, *, values: bool =
             slot.values = vector.tobytes()
         if values and sparse:
             slot.sparse_values.indices.extend(sparse["indices"])
-            slot.sparse_values.values = sparse["values"].tobytes()
+            slot.sparse_values.values.extend(sparse["values"].tolist())
         if metadata and text != "{}":
             _fill(slot.metadata, parse_json(text))
 
