@@ -224,3 +224,14 @@ def kill_sessions(connection: Connection) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vectorferry'"
             " AND datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+def test_a_schema_called_like_the_user_hides_nothing(store: VectorStore, connection: Connection):
+    store.create(CollectionDefinition(8, Metric.COSINE))
+    with psycopg.connect(url_of(connection), autocommit=True) as session:
+        session.execute(f'CREATE SCHEMA IF NOT EXISTS "{connection.login}"')
+    later = open_store(connection, store.describe().name)
+    assert later.describe().dimension == 8
+    later.close()
+    with psycopg.connect(url_of(connection), autocommit=True) as session:
+        session.execute(f'DROP SCHEMA "{connection.login}" CASCADE')

@@ -112,6 +112,11 @@ class Sessions:
             self.close()
 
 
+def _search_path(connection: Connection) -> str:
+    schema = connection.extra.get("schema", "public")
+    return "public" if schema == "public" else f"{schema},public"  # the extension's types live in public
+
+
 def _parameters(connection: Connection, deadline: float) -> dict[str, Any]:
     milliseconds = int(deadline * 1000)
     tls = {key: value for key, value in connection.extra.items() if key.startswith("ssl")}
@@ -123,7 +128,9 @@ def _parameters(connection: Connection, deadline: float) -> dict[str, Any]:
         "dbname": connection.schema or connection.login,
         "connect_timeout": _CONNECT_SECONDS,
         "tcp_user_timeout": milliseconds,
-        "options": f"-c statement_timeout={milliseconds}",
+        # One schema, named: by default a session looks in one that is called like its user first, and whoever creates that
+        # schema later (the journal does, in its own database) would hide the collections from every new session.
+        "options": f"-c statement_timeout={milliseconds} -c search_path={_search_path(connection)}",
         "application_name": "vectorferry",
         "client_encoding": "utf8",
         # Plans depend on the namespace's size; and poolers that share sessions do not know prepared statements.
