@@ -17,7 +17,6 @@ TARGET  ?= weaviate
 APPROVE ?= ask
 
 export UV_PYTHON_DOWNLOADS := never
-export UV_LINK_MODE := copy
 export VECTORFERRY_UV := $(abspath $(UV))
 
 .PHONY: help demo test check format lock clean distclean stop bench dataset schema env lock ready weaviate
@@ -57,11 +56,11 @@ dataset: $(UV) ## Make the demo's data set again (downloads a model and torch)
 bench: $(READY) weaviate ## Measure export, upsert and checks
 	$(RUN)/python -m benchmarks
 
-stop: $(READY) ## Stop the servers that `make demo` started, and nothing else
-	@$(RUN)/python -m vectorferry.local.stop $(FOLDER)
+stop: ## Stop the servers that `make demo` started, and nothing else
+	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory ready && $(RUN)/python -m vectorferry.local.stop $(FOLDER); \
+		else echo "nothing was running"; fi
 
-clean: ## Stop the servers and remove their data
-	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory stop; fi
+clean: stop ## Stop the servers and remove their data
 	rm -rf $(FOLDER) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 distclean: clean ## Remove the environment too
@@ -76,14 +75,17 @@ ready: $(READY)
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
 		|| { echo "Python 3.11 or 3.12 is needed; name it with PYTHON="; exit 1; }
-	$(PYTHON) -m venv .tools
-	.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@echo "environment: installing uv $(UV_VERSION) into .tools"
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(READY): | $(UV)
-	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
-	$(UV) pip sync --python .venv --require-hashes requirements.txt
-	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	@echo "environment: installing $$(grep -c '^[a-z]' requirements.txt) packages into .venv"
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	@$(UV) pip sync --quiet --python .venv --require-hashes requirements.txt
+	@$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
 	@rm -f .venv/ready-* && touch $@
+	@echo "environment: ready"
 
 # Needs only the standard library, so that it goes on while the environment is being made.
 weaviate: | $(UV)
