@@ -161,10 +161,10 @@ class PgvectorStore:
         total = self.count(namespace)
         parts = max(1, round(total / rows))
         places = [total * part // parts for part in range(parts + 1)]
-        bounds = [None, *self._ids_at(namespace, places[1:-1]), None]
+        edges = [None, *self._ids_at(namespace, places[1:-1]), None]
         return [
             KeyRange(namespace, start, end, right - left)
-            for start, end, left, right in zip(bounds, bounds[1:], places, places[1:], strict=False)
+            for start, end, left, right in zip(edges, edges[1:], places, places[1:], strict=False)
         ]
 
     def scan(

@@ -41,11 +41,12 @@ def nearest(metric: Metric, clause: str, *, exact: bool) -> str:
     distance = f"vector {OPERATORS[metric][0]} query"
     if exact and metric is Metric.COSINE:
         distance = f"COALESCE(NULLIF({distance}, 'NaN'), 1)"  # a zero vector is similar to nothing
-    order = f"({distance}) + 0, id" if exact else distance
+    if exact:
+        distance = f"({distance}) + 0"
     return (
         "SELECT place, id, distance FROM unnest(%s) WITH ORDINALITY AS queries (query, place) CROSS JOIN LATERAL"
         f" (SELECT id, {distance} AS distance FROM {{table}} WHERE {clause}"
-        f" ORDER BY {order} LIMIT %s) AS nearest ORDER BY place, distance, id"
+        f" ORDER BY distance{', id' if exact else ''} LIMIT %s) AS nearest ORDER BY place, distance, id"
     )
 
 
