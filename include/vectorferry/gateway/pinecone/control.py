@@ -3,7 +3,7 @@
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,14 +100,12 @@ class Catalog:
                 raise ApiProblem(409, f"Resource {entry.name} already exists")
             if not entry.shape.documents:
                 self._create_collection(entry)
-            return self.put(entry)
+            return self._put(entry)
 
-    def put(self, entry: IndexEntry) -> IndexEntry:
-        """Keep a new or changed entry."""
+    def change(self, name: str, change: Callable[[IndexEntry], IndexEntry]) -> IndexEntry:
+        """Change what is kept of an index, in one step. Raises 404."""
         with self._lock:
-            self._entries[entry.name] = entry
-            self._save()
-            return entry
+            return self._put(change(self.entry(name)))
 
     def delete(self, name: str) -> None:
         """Drop an index with everything in it. Raises 403 where it is protected."""
@@ -145,7 +143,12 @@ class Catalog:
             info: CollectionInfo = _with_store(self._open_store, name, lambda store: store.describe())
         except NotFound:
             return None
-        return self.put(IndexEntry(name, _fields_of(info)))
+        return self._put(IndexEntry(name, _fields_of(info)))
+
+    def _put(self, entry: IndexEntry) -> IndexEntry:
+        self._entries[entry.name] = entry
+        self._save()
+        return entry
 
     def _save(self) -> None:
         text = orjson.dumps([asdict(entry) for entry in self._entries.values()], option=orjson.OPT_INDENT_2)
@@ -167,15 +170,17 @@ class Book:
 
     def add(self, namespace: str) -> None:
         """Remember a namespace."""
-        self._put({*self.names(), namespace})
+        self._change(lambda names: names | {namespace})
 
     def discard(self, namespace: str) -> None:
         """Forget a namespace, if it is there."""
         if namespace in self.names():
-            self._put(self.names() - {namespace})
+            self._change(lambda names: names - {namespace})
 
-    def _put(self, names: Iterable[str]) -> None:
-        self._catalog.put(replace(self._catalog.entry(self._index), namespaces=tuple(sorted(names))))
+    def _change(self, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
+        self._catalog.change(
+            self._index, lambda entry: replace(entry, namespaces=tuple(sorted(change(frozenset(entry.namespaces)))))
+        )
 
 
 def parse_creation(raw: Any) -> IndexEntry:

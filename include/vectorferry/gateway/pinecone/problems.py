@@ -35,7 +35,7 @@ CODES: Mapping[int, tuple[int, str]] = {
 }
 
 
-class ApiProblem(Exception):
+class ApiProblem(VectorferryError):
     """An answer that is not a success: `status` is the HTTP one, `headers` go with it."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
@@ -70,7 +70,9 @@ def missing(what: str) -> ApiProblem:
 
 
 def problem_of(error: VectorferryError) -> ApiProblem:
-    """What a client is told when the store behind the gateway raises."""
+    """What a client is told when the gateway, or the store behind it, raises."""
+    if isinstance(error, ApiProblem):
+        return error
     if isinstance(error, RateLimited):
         return ApiProblem(429, str(error), {"Retry-After": f"{error.retry_after:g}"} if error.retry_after else None)
     return ApiProblem(next((status for kind, status in _STATUSES if isinstance(error, kind)), 500), str(error))

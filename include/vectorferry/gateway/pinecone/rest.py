@@ -98,9 +98,9 @@ class RestApi:
             catalog.delete(name)
             self._dropped(name)
             return Response(202)
-        entry = catalog.entry(name)
         if request.method == "PATCH":
-            catalog.put(configured(entry, wire.body_object(request.body)))
+            change = wire.body_object(request.body)
+            catalog.change(name, lambda entry: configured(entry, change))
             return self._described(request, name, 202)
         self._opened(name)
         return self._described(request, name, 200)

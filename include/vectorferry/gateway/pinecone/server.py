@@ -116,14 +116,17 @@ class Gateway:
         with self._rpc_lock:
             if name in self._rpc:
                 return
-            entry = self._catalog.entry(name)
-            port = self._config.grpc_ports.get(name) or entry.grpc_port or self._free_rpc_port(self._config.grpc_port)
-            self._rpc[name] = RpcServer(self._front, name, self._config.host, port)
-            self._catalog.put(replace(entry, grpc_port=self._rpc[name].port))
+            port = self._rpc_port(name, self._config.grpc_port)
+            server = self._rpc[name] = RpcServer(self._front, name, self._config.host, port)
+            self._catalog.change(name, lambda entry: replace(entry, grpc_port=server.port))
+
+    def _rpc_port(self, name: str, first: int) -> int:
+        kept = self._config.grpc_ports.get(name) or self._catalog.entry(name).grpc_port
+        if first == 0:
+            return kept if kept and _is_free(self._config.host, kept) else 0
+        return kept or self._free_rpc_port(first)
 
     def _free_rpc_port(self, first: int) -> int:
-        if first == 0:
-            return 0
         taken = {self._catalog.entry(name).grpc_port for name in self._catalog.names()}
         taken |= {*self._config.grpc_ports.values(), self._http.port}
         return next(port for port in range(first, 65536) if port not in taken and _is_free(self._config.host, port))

@@ -136,6 +136,8 @@ class WriteLog:
                 if not self._rest():
                     return
                 continue
+            except ApiProblem as problem:
+                log.warning("a late write was acknowledged and is refused now: %s", problem)
             except VectorferryError as error:
                 self._broken = error
             with self._changed:
