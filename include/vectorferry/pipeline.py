@@ -26,7 +26,6 @@ from vectorferry.errors import CheckFailed, VectorferryError
 from vectorferry.journal import Evidence, Plan
 from vectorferry.model import Partition, Verdict
 from vectorferry.report.evidence import collect
-from vectorferry.report.expectations import check_expectations
 
 
 def preflight(session: Session) -> Preflight:
@@ -81,6 +80,8 @@ def evidence(session: Session, plan: Plan, *, approvable: bool = True) -> Eviden
 
     `approvable=False` marks the evidence of a subset or dry run: it is kept, and can never be signed.
     """
+    from vectorferry.report.expectations import check_expectations  # pandas, a second that no other task should pay
+
     record(session, plan, check_expectations(session, plan))
     against = list(failures(plan, session.journal.evidence.verdicts(plan.id, session.run_id)))
     made = collect(session, plan, against, approvable=approvable and not against)
