@@ -188,6 +188,7 @@ def gateway_pinecone(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the REST API.")] = 5180,
     grpc_port: Annotated[int, typer.Option(help="First of the gRPC ports, one an index; 0 serves no gRPC.")] = 5181,
+    index: Annotated[str, typer.Option(help="Index settings of the store behind it, as JSON; {\"type\": \"none\"} is exact.")] = "{}",
     folder: Annotated[Path, typer.Option(help="The gateway's own folder, for what the store does not keep.")] = Path(),
     faults: Annotated[str, typer.Option(help="Faults to inject, as JSON; see docs/gateway.md.")] = "",
 ) -> None:
@@ -197,13 +198,14 @@ def gateway_pinecone(
     """
     from vectorferry.gateway.pinecone import GatewayConfig, run_gateway, stores_of
     from vectorferry.gateway.pinecone.faults import parse_faults
+    from vectorferry.stores.base import StoreOptions
 
     keys = [key for key in os.environ.get("VECTORFERRY_GATEWAY_API_KEYS", "").split(",") if key]
     if not keys:
         raise ConnectionMissing(
             "set VECTORFERRY_GATEWAY_API_KEYS to the keys that clients may send, separated by commas"
         )
-    stores = stores_of(connection_from_environment(store))
+    stores = stores_of(connection_from_environment(store), StoreOptions(index=orjson.loads(index)))
     rules, seed = parse_faults(orjson.loads(faults)) if faults else ([], 0)
     run_gateway(GatewayConfig(stores, folder, keys, host, port, grpc_port or None, faults=rules, seed=seed))
 

@@ -133,9 +133,7 @@ class AirflowApi:
         """Return the log of one try of a task instance as plain text."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         answer = self.call("GET", path, params={"map_index": map_index, "full_content": True})
-        return "\n".join(
-            str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in answer["content"]
-        )
+        return "\n".join(_log_line(line) for line in answer["content"])
 
     def clear(self, dag_id: str, run_id: str, tasks: list[tuple[str, int]], *, downstream: bool = True) -> None:
         """Clear task instances, given as (task id, map index), and what follows them, so that they run again."""
@@ -200,6 +198,13 @@ class _Deadline:
         if time.monotonic() > self._end:
             raise AirflowError(self._message)
         time.sleep(POLL)
+
+
+def _log_line(line: Any) -> str:
+    if not isinstance(line, dict):
+        return str(line)
+    errors = (f"{e['exc_type']}: {e['exc_value']}" for e in line.get("error_detail") or ())
+    return "\n".join([str(line.get("event", line)), *errors])
 
 
 def _task_path(question: Question) -> str:

@@ -13,6 +13,7 @@ from vectorferry.local.supervisor import Service
 
 DATABASE = "pinecone"
 STORE_CONNECTION = "local_pinecone_store"
+EXACT = '{"type": "none"}'  # building an approximate index would cost more than it saves on a laptop's data
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Pinecone:
 
     def services(self) -> list[Service]:
         """Return the service that runs the gateway, to be started after the one that creates its database."""
-        options = ("--port", str(self.port), "--grpc-port", str(self.grpc_port), "--store", STORE_CONNECTION)
+        options = ("--port", str(self.port), "--grpc-port", str(self.grpc_port), "--store", STORE_CONNECTION, "--index", EXACT)
         environment = {
             "VECTORFERRY_GATEWAY_API_KEYS": self.api_key,  # not an option: command lines are readable by all users
             f"AIRFLOW_CONN_{STORE_CONNECTION.upper()}": self.postgres.airflow_uri(DATABASE),
