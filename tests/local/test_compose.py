@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from vectorferry.local import weaviate_binary
 
 CHECKOUT = Path(__file__).parents[2]
 COMPOSE = CHECKOUT / "docker-compose.yaml"
@@ -32,6 +35,11 @@ def env_file(tmp_path, monkeypatch):
 
 def test_the_file_is_valid_with_generated_secrets(env_file):
     assert check.problems(COMPOSE, EXAMPLE, check.read_env(env_file)) == []
+
+
+def test_weaviate_is_the_version_that_is_built_without_docker():
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    assert services["weaviate"]["image"].rpartition(":")[2] == weaviate_binary.VERSION
 
 
 def test_generated_secrets_are_private_different_and_long_enough(env_file):

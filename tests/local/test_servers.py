@@ -4,6 +4,10 @@ import httpx
 import psycopg
 import pytest
 
+from vectorferry.local.postgres import postgres as local_postgres
+from vectorferry.local.supervisor import ServerError, Supervisor
+from vectorferry.local.weaviate import weaviate as local_weaviate
+
 
 def test_postgres_has_vectors_and_keeps_commits_durable(database):
     with psycopg.connect(database) as connection:
@@ -42,3 +46,43 @@ def test_weaviate_wants_its_key_and_has_no_auto_schema(weaviate):
         json={"class": "Unknown", "properties": {"a": 1}},
     )
     assert unknown.status_code == 422
+
+
+def test_postgres_keeps_its_data_and_password_over_a_restart(tmp_path):
+    for run in range(2):
+        server = local_postgres(tmp_path / "postgres")
+        with Supervisor(tmp_path) as supervisor:
+            supervisor.start(server.services(["kept"]))
+            with psycopg.connect(server.url("kept")) as connection:
+                connection.execute("CREATE TABLE IF NOT EXISTS runs (run int)")
+                connection.execute("INSERT INTO runs VALUES (%s)", (run,))
+                assert connection.execute("SELECT count(*) FROM runs").fetchone() == (run + 1,)
+
+
+def test_an_initdb_that_was_cut_short_is_done_again(tmp_path):
+    (tmp_path / "postgres" / "data").mkdir(parents=True)
+    (tmp_path / "postgres" / "data" / "PG_VERSION").write_text("18\n")
+    server = local_postgres(tmp_path / "postgres")
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.start(server.services())
+        assert server.is_ready()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://db.example:9090", ("db.example", 9090, False, 50051)),
+        ("https://db.example", ("db.example", 443, True, 443)),
+        ("localhost", ("localhost", 8080, False, 50051)),
+    ],
+)
+def test_a_given_weaviate_is_taken(monkeypatch, tmp_path, url, expected):
+    monkeypatch.setenv("WEAVIATE_URL", url)
+    server = local_weaviate(tmp_path)
+    assert (server.host, server.port, server.secure, server.grpc_port) == expected
+
+
+def test_a_given_weaviate_that_does_not_answer_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("WEAVIATE_URL", "http://127.0.0.1:9")
+    with pytest.raises(ServerError, match=r"WEAVIATE_URL names http://127.0.0.1:9, which does not answer"):
+        local_weaviate(tmp_path).services()

@@ -86,7 +86,8 @@ class Postgres:
         return self.folder / "data"
 
     def _is_initialised(self) -> bool:
-        return (self._data / "PG_VERSION").exists()
+        # Written when a server starts on it: an initdb that was cut short leaves PG_VERSION, but never this.
+        return (self._data / "postmaster.opts").exists()
 
     def _initdb(self) -> Service:
         shutil.rmtree(self._data, ignore_errors=True)
