@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vectorferry.engine.joining import key_of
 from vectorferry.engine.keyset import KeySet, hashes
 from vectorferry.engine.rows import Findings
 from vectorferry.engine.selection import (
@@ -34,12 +35,26 @@ def check_extras(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     return (_Check(session, plan).verdict(),)
 
 
+def _partial(plan: Plan) -> dict[str, list[KeyRange]]:
+    """Ranges of the namespaces that the plan's partitions do not cover."""
+    spans: dict[str, list[KeyRange]] = {}
+    for span in (span for partition in plan.partitions for span in partition.ranges):
+        spans.setdefault(span.namespace, []).append(span)
+    return {name: found for name, found in spans.items() if not _cover(found)}
+
+
+def _cover(spans: list[KeyRange]) -> bool:
+    starts, ends = {span.start for span in spans}, {span.end for span in spans}
+    return starts == ends and None in starts
+
+
 class _Check:
     """The listing of both sides."""
 
     def __init__(self, session: Session, plan: Plan) -> None:
         self._session, self._plan = session, plan
         self._planned = planned_namespaces(plan)
+        self._spans = _partial(plan)
         self._excused = all_excused(session.staged(plan), plan)
         self._findings = Findings()
         self._counts: dict[str, Counter[str]] = {}
@@ -91,11 +106,12 @@ class _Check:
 
     def _namespaces(self, store: VectorStore) -> list[str]:
         found = dict.fromkeys([*self._planned, *sorted(store.describe().namespaces)])
-        return [name for name in found if name != RESERVED_NAMESPACE]
+        elsewhere = set(self._plan.details["namespaces"]) - set(self._planned)
+        return [name for name in found if name != RESERVED_NAMESPACE and name not in elsewhere]
 
     def _look(self, store: VectorStore, side: str, name: str, seen: _Marks) -> None:
         for page in store.list_ids(KeyRange(name)):
-            ids = list(page)
+            ids = [id_ for id_ in page if self._ours(name, id_)]
             places = self._keys.find(hashes(name, ids))
             seen[places[places >= 0]] = True
             extra = [id_ for id_, place in zip(ids, places.tolist(), strict=True) if place < 0]
@@ -108,6 +124,11 @@ class _Check:
         self._session.report(
             Progress("extras", name or "(default)", self._counts.get(name, Counter())[side], None, side)
         )
+
+    def _ours(self, namespace: str, id_: str) -> bool:
+        """Whether an id is this plan's business: in a subset of a plan, the rest of a namespace belongs to other partitions."""
+        spans = self._spans.get(namespace)
+        return spans is None or any(span.holds(key_of(self._plan.key_order, namespace, id_)) for span in spans)
 
     def _name(self, seen: _Marks, field: str) -> None:
         """Name the staged ids that a side did not list."""

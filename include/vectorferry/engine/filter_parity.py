@@ -1,8 +1,9 @@
 """Filters compared: each must match the same ids on both sides as it does, evaluated one by one, on the staged records."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -15,14 +16,13 @@ from vectorferry.engine.session import Progress, Session
 from vectorferry.errors import FilterError
 from vectorferry.filters import Filter, Group, matches, parse_filter
 from vectorferry.journal import Plan
-from vectorferry.model import Difference, DifferenceKind, Partition, Verdict
+from vectorferry.model import Difference, DifferenceKind, Verdict
 from vectorferry.records import parse_json, short_hash
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.base import Capabilities, VectorStore
-from vectorferry.stores.batching import by_namespace
 
 _NAMESPACES = 4
-_SAMPLED_ROWS = 2_000
+_SAMPLED_ROWS = 10_000  # of each partition
 _BATCH_ROWS = 2_000
 _SCOPE_LENGTH = 80
 
@@ -137,21 +137,13 @@ class _Check:
     def _values(self) -> dict[str, dict[str, FieldValues]]:
         """Values of the declared fields by namespace, from the first rows of every partition."""
         found: dict[str, dict[str, FieldValues]] = {}
-        if not self._session.spec.fields:
-            return found
-        for partition in self._plan.partitions:
-            self._sample(partition, found)
+        fields = self._session.spec.fields
+        for namespace, _, metadata in self._records(self._rows.keys(), _SAMPLED_ROWS) if fields else ():
+            values = found.setdefault(namespace, {})
+            for name in fields:
+                if metadata.get(name) is not None:
+                    values.setdefault(name, FieldValues()).see(metadata[name])
         return found
-
-    def _sample(self, partition: Partition, found: dict[str, dict[str, FieldValues]]) -> None:
-        for batch in staged_batches(self._staged, partition, _SAMPLED_ROWS, ["namespace", "metadata"]):
-            for namespace, rows in by_namespace(batch):
-                values = found.setdefault(namespace, {})
-                for text in rows.column("metadata").to_pylist():
-                    metadata = parse_json(text)
-                    for name in self._session.spec.fields:
-                        if metadata.get(name) is not None:
-                            values.setdefault(name, FieldValues()).see(metadata[name])
 
     def _chosen(self, values: Mapping[str, Mapping[str, FieldValues]]) -> tuple[str, ...]:
         """A few namespaces that hold as many declared fields as possible: those whose results fit the limit, else the smallest."""
@@ -166,27 +158,25 @@ class _Check:
         return tuple(chosen)
 
     def _truths(self, cases: Sequence[_Case]) -> list[dict[str, set[str]]]:
-        """For each filter and namespace the ids that match, one by one, on the staged records that are in the target."""
+        """For each filter and namespace the ids that match, one by one, on the staged records."""
         truths: list[dict[str, set[str]]] = [{name: set() for name in case.namespaces} for case in cases]
-        wanted = {name for case in cases for name in case.namespaces}
-        for partition in self._plan.partitions:
-            if wanted.isdisjoint(partition.namespaces):
-                continue
-            for batch in staged_batches(self._staged, partition, _BATCH_ROWS, ["namespace", "id", "metadata"]):
-                for namespace, rows in by_namespace(batch):
-                    here = [
-                        (case.where, truth[namespace])
-                        for case, truth in zip(cases, truths, strict=True)
-                        if namespace in truth
-                    ]
-                    for id_, text in zip(
-                        rows.column("id").to_pylist(), rows.column("metadata").to_pylist(), strict=True
-                    ):
-                        metadata = parse_json(text) if here else {}
-                        for where, ids in here:
-                            if matches(where, metadata):
-                                ids.add(id_)
+        for namespace, id_, metadata in self._records({name for case in cases for name in case.namespaces}):
+            for case, truth in zip(cases, truths, strict=True):
+                if namespace in truth and matches(case.where, metadata):
+                    truth[namespace].add(id_)
         return truths
+
+    def _records(self, namespaces: Set[str], most: int | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """(namespace, id, metadata) of the staged records of some namespaces, at most about `most` of a partition."""
+        columns = ["namespace", "id", "metadata"]
+        for partition in self._plan.partitions:
+            if namespaces.isdisjoint(partition.namespaces):
+                continue
+            batches = staged_batches(self._staged, partition, _BATCH_ROWS, columns)
+            for batch in islice(batches, None if most is None else -(-most // _BATCH_ROWS)):
+                for namespace, id_, text in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+                    if namespace in namespaces:
+                        yield namespace, id_, parse_json(text)
 
     def _run(self, case: _Case, truth: Mapping[str, set[str]]) -> _Outcome:
         outcome = _Outcome()

@@ -8,6 +8,7 @@ import fsspec
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -163,12 +164,15 @@ def _filter(path: str, row: int, text: str | None) -> str | None:
 
 
 def _vectors(path: str, table: pa.Table, dimension: int | None) -> Vectors:
-    column = table.column("vector").combine_chunks()
-    lengths = {len(vector) if vector is not None else 0 for vector in column}
+    try:
+        column = table.column("vector").combine_chunks().cast(pa.list_(pa.float32()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise PreflightFailed([f"query file {path}: the column 'vector' holds no lists of numbers: {error}"]) from error
+    lengths = set(pc.fill_null(pc.list_value_length(column), 0).to_pylist())
     if lengths - {dimension}:
         wrong = min(lengths - {dimension})
         raise PreflightFailed([f"query file {path} has vectors of {wrong} dimensions, the source has {dimension}"])
-    vectors: Vectors = np.array(column.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(-1, dimension or 0)
+    vectors: Vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension or 0)
     if not np.isfinite(vectors).all():
         row = int(np.argmin(np.isfinite(vectors).all(axis=1)))
         raise PreflightFailed([f"query file {path}, row {row}: the vector holds NaN or infinity"])
