@@ -45,7 +45,7 @@ def test_a_newer_attempt_supersedes_at_once(journal: Journal, plan: Plan) -> Non
 
 
 def test_attempts_that_begin_at_once_have_different_numbers(journal: Journal, plan: Plan) -> None:
-    barrier = threading.Barrier(8)
+    barrier = threading.Barrier(8, timeout=20)
 
     def run(_: int) -> Attempt:
         barrier.wait()
@@ -88,15 +88,15 @@ def test_nothing_can_land_before_the_first_attempt(journal: Journal, plan: Plan)
 
 def test_after_a_death_lease_and_deadline_must_pass(journal: Journal, plan: Plan) -> None:
     begin(journal, plan, lease=5)
-    assert settled(journal, plan, deadline=10) == pytest.approx(15, abs=0.5)
-    assert settled(journal, plan, deadline=0) == pytest.approx(5, abs=0.5)
+    assert settled(journal, plan, deadline=10) == pytest.approx(15, abs=2)
+    assert settled(journal, plan, deadline=0) == pytest.approx(5, abs=2)
 
 
 def test_a_lease_that_lapsed_long_ago_is_settled(journal: Journal, plan: Plan, behind: Database) -> None:
     begin(journal, plan, lease=5)
     behind.age("attempt", 16, "lease_until")
     assert settled(journal, plan, deadline=10) == 0
-    assert settled(journal, plan, deadline=20) == pytest.approx(9, abs=0.5)
+    assert settled(journal, plan, deadline=20) == pytest.approx(9, abs=2)
 
 
 def test_after_a_clean_end_only_an_unanswered_request_is_waited_for(journal: Journal, plan: Plan) -> None:
@@ -105,15 +105,15 @@ def test_after_a_clean_end_only_an_unanswered_request_is_waited_for(journal: Jou
     journal.attempts.finish(begin(journal, plan), unanswered_seconds_ago=12, settle_after=10)
     assert settled(journal, plan) == 0
     journal.attempts.finish(begin(journal, plan), unanswered_seconds_ago=4, settle_after=10)
-    assert settled(journal, plan) == pytest.approx(6, abs=0.5)
+    assert settled(journal, plan) == pytest.approx(6, abs=2)
 
 
 def test_the_latest_of_all_attempts_counts(journal: Journal, plan: Plan) -> None:
     dead = begin(journal, plan, lease=20)
     journal.attempts.finish(begin(journal, plan), unanswered_seconds_ago=0, settle_after=10)
-    assert settled(journal, plan, deadline=10) == pytest.approx(30, abs=0.5)
+    assert settled(journal, plan, deadline=10) == pytest.approx(30, abs=2)
     journal.attempts.finish(dead, unanswered_seconds_ago=None, settle_after=10)  # superseded, but it ended cleanly
-    assert settled(journal, plan, deadline=10) == pytest.approx(10, abs=0.5)
+    assert settled(journal, plan, deadline=10) == pytest.approx(10, abs=2)
 
 
 def test_over_all_plans_of_a_migration(journal: Journal, plan: Plan) -> None:
@@ -121,7 +121,7 @@ def test_over_all_plans_of_a_migration(journal: Journal, plan: Plan) -> None:
     begin(journal, plan, lease=20)
     journal.plans.retire(MIGRATION)
     journal.plans.save(make_plan("plan-2"))
-    assert journal.attempts.all_settled_at(MIGRATION, 10) == pytest.approx(30, abs=0.5)
+    assert journal.attempts.all_settled_at(MIGRATION, 10) == pytest.approx(30, abs=2)
     assert journal.attempts.all_settled_at("other", 10) == 0
 
 
@@ -129,7 +129,7 @@ def test_the_first_end_counts(journal: Journal, plan: Plan) -> None:
     held = begin(journal, plan)
     journal.attempts.finish(held, unanswered_seconds_ago=0, settle_after=10, detail={"rows": 3})
     journal.attempts.finish(held, unanswered_seconds_ago=None, settle_after=10)
-    assert settled(journal, plan) == pytest.approx(10, abs=0.5)
+    assert settled(journal, plan) == pytest.approx(10, abs=2)
     with pytest.raises(LeaseLost, match="was finished at"):
         journal.attempts.progress(held, 0, 1)
 

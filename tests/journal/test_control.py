@@ -100,7 +100,7 @@ def test_the_epoch_counts_even_if_the_phase_is_the_same_again(journal: Journal) 
 
 def test_of_many_at_once_exactly_one_wins(journal: Journal) -> None:
     for to in (Phase.TRACK_A, Phase.HOLD_A, Phase.TRACK_A, Phase.OFF):
-        row, barrier = get(journal), threading.Barrier(8)
+        row, barrier = get(journal), threading.Barrier(8, timeout=20)
 
         def attempt(_: int, row: ControlRow = row, to: Phase = to, barrier: threading.Barrier = barrier) -> bool:
             barrier.wait()

@@ -224,16 +224,16 @@ def test_an_answer_is_not_changed(journal: Journal, evidence: Evidence) -> None:
 
 
 def test_one_person_answering_twice_at_once_answers_once(journal: Journal, evidence: Evidence) -> None:
-    barrier = threading.Barrier(4)
+    barrier = threading.Barrier(4, timeout=20)
 
     def run(number: int) -> bool:
         barrier.wait()
         try:
-            answer(journal, "approve" if number % 2 else "reject")
+            answer(journal, "approve" if number % 2 else "reject", f"person-{number // 4}")
         except NotApproved:
             return False
         return True
 
     with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(run, range(4))) == 2
-    assert len(journal.approvals.all(evidence.hash)) == 1
+        assert sum(pool.map(run, range(40))) == 20
+    assert len(journal.approvals.all(evidence.hash)) == 10
