@@ -10,7 +10,7 @@ CONNECTIONS = {"pinecone": "local_pinecone", "weaviate": "local_weaviate", "pgve
 COLLECTIONS = {"pinecone": "docs", "weaviate": "Docs", "pgvector": "docs"}
 ALIASES = {"weaviate": "DocsLive"}
 COMMITTED = ("pinecone", "weaviate")
-DAG = '''"""Moves the demo's collection from {source} to {target}."""
+DAG = '''"""The Airflow DAG that moves the demo's collection from {source} to {target}."""
 
 from vectorferry.orchestration import migration
 
