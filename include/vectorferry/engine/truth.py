@@ -26,7 +26,7 @@ SPARE = 10
 TIE = 1e-6
 """Scores closer than this, relatively, are equal."""
 _MOST_TIED = 4_096
-_BATCH_ROWS = 5_000
+_BATCH_ROWS = 2500
 _SCHEMA = pa.schema([("query", pa.int32()), ("namespace", pa.string()), ("id", pa.string()), ("score", pa.float64())])
 _MERGED_SCHEMA = pa.schema(
     [
