@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -157,11 +157,10 @@ class WeaviateStore:
     def pending_index(self) -> int:
         """Vectors in the queues of all shards; not 0 only where the server indexes asynchronously."""
         layout = self._reading().layout
-        shards = self._call(lambda: self._link.get(f"/schema/{layout.collection}/shards"))
-        if shards is None:
+        found = self._call(lambda: self._link.get(f"/nodes/{layout.collection}?output=verbose"))
+        if found is None:
             raise NotFound("no such collection", store=self.name)
-        waiting = sum(int(shard.get("vectorQueueSize") or 0) for shard in shards)
-        return waiting + len([shard for shard in shards if shard.get("status") == "INDEXING"])
+        return sum(_pending(shard) for node in found["nodes"] for shard in node.get("shards") or ())
 
     def alias_target(self, alias: str) -> str | None:
         """Collection that an alias points to."""
@@ -319,6 +318,11 @@ class WeaviateStore:
                 self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="weaviate")
             pool = self._pool
         return list(pool.map(work, wanted))
+
+
+def _pending(shard: Mapping[str, Any]) -> int:
+    # A shard goes on indexing for a moment after its queue was emptied. (The schema's own list of shards shows an empty queue all along.)
+    return max(int(shard.get("vectorQueueLength") or 0), int(shard.get("vectorIndexingStatus") == "INDEXING"))
 
 
 def _namespace_of(tenant: str, reader: Reader) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from vectorferry.errors import FilterError
@@ -23,6 +24,13 @@ _VALUE_KINDS = {
     FieldType.STRINGS: (MetadataKind.STRING,),
     FieldType.NUMBER: (MetadataKind.NUMBER,),
     FieldType.BOOLEAN: (MetadataKind.BOOLEAN,),
+}
+
+# Values come from JSON, so that their types are exactly these.
+_PYTHON_TYPES: Mapping[FieldType, tuple[type, ...]] = {
+    FieldType.STRING: (str,),
+    FieldType.NUMBER: (int, float),
+    FieldType.BOOLEAN: (bool,),
 }
 
 
@@ -59,9 +67,11 @@ def _not(part: base_pb2.Filters) -> base_pb2.Filters:
 
 def typed_value(value: Any, kind: FieldType) -> Any:
     """What a typed property holds of a metadata value: None where the value is of another type, numbers as doubles."""
-    if kind is FieldType.NUMBER:
-        return float(value) if kind_of(value) is MetadataKind.NUMBER else None
-    return value if kind_of(value).value == kind.value else None
+    if kind is FieldType.STRINGS:
+        return value if kind_of(value) is MetadataKind.STRINGS else None
+    if type(value) not in _PYTHON_TYPES[kind]:
+        return None
+    return float(value) if kind is FieldType.NUMBER else value
 
 
 def index_terms(metadata: Mapping[str, Any], fields: Mapping[str, FieldType]) -> list[str]:
@@ -81,6 +91,7 @@ def index_terms(metadata: Mapping[str, Any], fields: Mapping[str, FieldType]) ->
     return terms
 
 
+@lru_cache(4096)
 def _presence(key: str) -> str:
     return _inexact(key)[:-1]
 
@@ -101,7 +112,7 @@ def _items(value: Any) -> list[Any]:
 def _is_exact(value: Any, kind: FieldType) -> bool:
     if typed_value(value, kind) is None:
         return False
-    return all(_is_plain(item) for item in (value if isinstance(value, list) else [value]))
+    return all(map(_is_plain, value)) if kind is FieldType.STRINGS else _is_plain(value)
 
 
 def _is_plain(value: Any) -> bool:
