@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from vectorferry.engine.preflight import made_by_us
 from vectorferry.engine.session import Session
+from vectorferry.engine.working import wait_landed
 from vectorferry.errors import GateError, NotFound
 from vectorferry.model import Phase
 
@@ -49,6 +50,10 @@ def abandon(session: Session) -> Leftovers:
     found = leftovers(session)
     session.journal.audit.write(
         session.migration, session.actor, "abandoning", {"target": found.target, "plan": found.plan}
+    )
+    # A request of a killed worker that lands after the drop would write into whatever is made under that name next.
+    wait_landed(
+        session, found.plan or "", lambda: session.journal.attempts.all_settled_at(session.migration, session.deadline)
     )
     if found.target is not None:
         session.target.drop()

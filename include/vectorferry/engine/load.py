@@ -10,7 +10,7 @@ from vectorferry.engine.export import manifest_path, part_batches
 from vectorferry.engine.flight import Window, fly
 from vectorferry.engine.planning import COHORT
 from vectorferry.engine.session import Progress, Session
-from vectorferry.engine.working import Work, working
+from vectorferry.engine.working import Work, wait_landed, working
 from vectorferry.errors import CheckFailed, GateError
 from vectorferry.journal import Plan
 from vectorferry.model import Partition, Phase, Rejection
@@ -49,7 +49,8 @@ def load(session: Session, plan: Plan, partition: Partition) -> Mapping[str, int
         with working(session, plan, partition, STEP) as work:
             _send(session, plan, partition, work)
             work.finish(_unanswered(session), session.deadline)
-        _wait_landed(session, plan, partition)
+        # Rule 5: a request that lands after the partition counts as loaded would overwrite what settle puts later.
+        wait_landed(session, partition.name, lambda: _lands_in(session, plan, partition))
         _complete(session, plan, partition)
         done = session.journal.attempts.completed(plan.id, partition.name, STEP)
         assert done is not None, "complete() committed"
@@ -141,11 +142,8 @@ def _unanswered(session: Session) -> float | None:
     return None if at is None else time.monotonic() - at
 
 
-def _wait_landed(session: Session, plan: Plan, partition: Partition) -> None:
-    """Wait until no request of any attempt can land any more (rule 5): it would overwrite what settle puts later."""
-    while (left := session.journal.attempts.settled_at(plan.id, partition.name, STEP, session.deadline)) > 0:
-        session.report(Progress("wait", partition.name, 0, None, f"{left:.0f} s until no earlier request can land"))
-        time.sleep(min(left, 5.0))
+def _lands_in(session: Session, plan: Plan, partition: Partition) -> float:
+    return session.journal.attempts.settled_at(plan.id, partition.name, STEP, session.deadline)
 
 
 def _complete(session: Session, plan: Plan, partition: Partition) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -60,6 +61,7 @@ def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any
         "plan": plan.id,
         "run": session.run_id,
         "requested_by": session.actor,
+        "collected_at": datetime.now(UTC).isoformat(),  # also keeps two collections of the same figures apart
         "go": not against,
         "against": list(against[:10]),
         "against_total": len(against),
