@@ -37,13 +37,13 @@ _NEVER_SENT = ("failed to connect", "connections to all backends failing", "dns 
 _PASSING = (
     "context deadline exceeded", "context canceled", "leader not found", "shutting down", "shut or dropped", "not enough memory",
     "memory pressure", "too many requests", "connection refused", "connection reset", "transport is closing", "not ready",
+    "read-only", "tenant not active",
 )  # fmt: skip
+# The last is the answer about a missing collection where the server makes collections on the fly.
 _NO_CLASS = (
-    "could not find class",
-    "class not found",
-    "not found in schema",
+    "could not find class", "class not found", "not found in schema", "not present in schema",
     "has multi-tenancy disabled, but request",
-)
+)  # fmt: skip
 
 
 class TenantMissing(NotFound):
