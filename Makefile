@@ -5,9 +5,8 @@
 UV_VERSION := 0.13.9
 PYTHON     ?= $(shell command -v python3.11 || command -v python3)
 UV         := .tools/bin/uv
-RUN        := .venv/bin
+BIN        := .venv/bin
 FOLDER     := .vectorferry
-SCHEMA     := include/migrations/schema.json
 # The environment is made anew when the lock or the project's own definition changes, and only then.
 LOCK       := $(shell cat requirements.txt pyproject.toml | git hash-object --stdin)
 READY      := .venv/ready-$(LOCK)
@@ -19,45 +18,49 @@ APPROVE ?= ask
 export UV_PYTHON_DOWNLOADS := never
 export VECTORFERRY_UV := $(abspath $(UV))
 
-.PHONY: help demo test check format lock clean distclean stop bench dataset schema env lock ready weaviate
+.PHONY: help demo with test check format lock clean distclean stop bench dataset schema env lock ready weaviate
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## Move real data on local servers; SOURCE= and TARGET= one of pinecone, weaviate, pgvector; APPROVE=auto
 	@$(MAKE) --no-print-directory -j2 ready $(if $(filter weaviate,$(SOURCE) $(TARGET)),weaviate)
-	@$(RUN)/python -m vectorferry.local.demo --source $(SOURCE) --target $(TARGET) --approve $(APPROVE)
+	@$(BIN)/python -m vectorferry.local.demo --source $(SOURCE) --target $(TARGET) --approve $(APPROVE)
+
+with: ## Run a command among the servers of the last demo: RUN='vectorferry compare SPEC'
+	@$(MAKE) --no-print-directory -j2 ready $(if $(filter weaviate,$(SOURCE) $(TARGET)),weaviate)
+	@$(BIN)/python -m vectorferry.local.demo --source $(SOURCE) --target $(TARGET) --command "$(RUN)"
 
 test: ## Run the whole test suite
 	@$(MAKE) --no-print-directory -j2 ready weaviate
-	@$(RUN)/pytest $(ARGS)
+	@$(BIN)/pytest $(ARGS)
 
 check: $(READY) ## Lint, types, imports, the spec's schema, docker-compose.yaml
-	$(RUN)/ruff check
-	$(RUN)/ruff format --check
-	$(RUN)/mypy
-	$(RUN)/lint-imports
-	$(RUN)/vectorferry schema | diff - $(SCHEMA)
-	$(RUN)/python scripts/check_compose.py docker-compose.yaml --example .env.example
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/schema.py --check
+	$(BIN)/python scripts/check_compose.py docker-compose.yaml --example .env.example
 
 format: $(READY) ## Format the code
-	$(RUN)/ruff check --fix
-	$(RUN)/ruff format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
-schema: $(READY) ## Write the JSON schema of spec files, for editors
-	$(RUN)/vectorferry schema > $(SCHEMA)
+schema: $(READY) ## Write the JSON schema and the documentation of spec files
+	$(BIN)/python scripts/schema.py
 
 env: $(READY) ## Write .env with random secrets, for docker compose
-	$(RUN)/python scripts/make_env.py .env.example .env
+	$(BIN)/python scripts/make_env.py .env.example .env
 
 dataset: $(UV) ## Make the demo's data set again (downloads a model and torch)
 	$(UV) run --no-project --python $(PYTHON) scripts/make_dataset.py
 
 bench: $(READY) weaviate ## Measure export, upsert and checks
-	$(RUN)/python -m benchmarks
+	$(BIN)/python -m benchmarks
 
 stop: ## Stop the servers that `make demo` started, and nothing else
-	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory ready && $(RUN)/python -m vectorferry.local.stop $(FOLDER); \
+	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory ready && $(BIN)/python -m vectorferry.local.stop $(FOLDER); \
 		else echo "nothing was running"; fi
 
 clean: stop ## Stop the servers and remove their data

@@ -47,8 +47,11 @@ class Preflight:
         return sum(self.namespaces.values())
 
 
-def preflight(session: Session) -> Preflight:
-    """Look at both sides. Raises PreflightFailed with everything that stands in the way."""
+def preflight(session: Session, *, sample: bool = True) -> Preflight:
+    """Look at both sides. Raises PreflightFailed with everything that stands in the way.
+
+    Without `sample` no record is read: neither their metadata nor what the target could not hold is judged.
+    """
     source = _describe(session.source, "source")
     namespaces = {
         n: rows
@@ -56,17 +59,17 @@ def preflight(session: Session) -> Preflight:
         if session.spec.namespaces.chosen(n) and n != RESERVED_NAMESPACE
     }
     target = _existing(session.target)
-    sample = _sample(session, namespaces)
+    seen = _sample(session, namespaces) if sample else _Sample()
     problems = [
         *_source_problems(session, source, namespaces),
         *_shape_problems(session, source),
         *_target_problems(session, source, target),
         *inexpressible(session.spec, session.target),
-        *sample.problems,
+        *seen.problems,
     ]
     if problems:
         raise PreflightFailed(problems)
-    figures = sample.profile.figures()
+    figures = seen.profile.figures()
     return Preflight(
         source,
         namespaces,
@@ -75,7 +78,7 @@ def preflight(session: Session) -> Preflight:
         pass_cost(session, sum(namespaces.values())),
         load_cost(session, sum(namespaces.values())),
         target is not None,
-        tuple(_warnings(session, figures)),
+        tuple(_warnings(session, figures)) if sample else (),
     )
 
 

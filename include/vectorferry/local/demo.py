@@ -69,6 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         os.environ.update(airflow.environment())
         if options.command:
             supervisor.start(servers.services())
+            os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
             return subprocess.call(shlex.split(options.command), cwd=checkout)
         return _migrate(supervisor, servers, airflow, demo, auto=options.approve == "auto")
 

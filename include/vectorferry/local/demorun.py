@@ -21,7 +21,8 @@ APPROVER = "approver"
 
 @dataclass
 class _Watch:
-    """One run that is watched; `shown` is the line printed last, `began` when rows first moved."""
+    """One run that is watched; `shown` is the line printed last, `began` and `moved` when rows moved first
+    and last."""
 
     supervisor: Supervisor
     api: AirflowApi
@@ -29,7 +30,9 @@ class _Watch:
     dag_id: str
     run_id: str
     shown: str = ""
+    rows: int = 0
     began: float = 0.0
+    moved: float = 0.0
     start: float = field(default_factory=time.monotonic)
 
 
@@ -85,19 +88,22 @@ def _show_progress(watch: _Watch) -> None:
     busy = sorted({t.task_id.split(".")[-1] for t in tasks if t.state == "running"})
     steps = ", ".join(f"{s.step} {s.done}/{s.partitions}" for s in found.steps)
     rows = next((s.rows for s in found.steps if s.step == "load"), 0)
-    text = f"{steps or 'preparing'}; {rows:,} of {found.rows:,} rows{_rate(watch, rows)}; checks {checks['success']} passed"
     failed = f", {checks['failed']} FAILED" if checks["failed"] else ""
-    line = f"{text}{failed}; running: {', '.join(busy) or '-'}"
-    if line != watch.shown:
-        print(f"[{time.monotonic() - watch.start:4.0f} s] {line}", flush=True)
-        watch.shown = line
+    text = f"{steps or 'preparing'}; checks {checks['success']} passed{failed}; running: {', '.join(busy) or '-'}"
+    rate = _rate(watch, rows)
+    if text != watch.shown:
+        print(f"[{time.monotonic() - watch.start:4.0f} s] {rows:6,} of {found.rows:,} rows{rate}; {text}", flush=True)
+        watch.shown = text
 
 
 def _rate(watch: _Watch, rows: int) -> str:
-    if rows and not watch.began:
-        watch.began = time.monotonic()
-    elapsed = time.monotonic() - watch.began if watch.began else 0.0
-    return f" ({rows / elapsed:,.0f} rows/s)" if elapsed > 1 else ""
+    now = time.monotonic()
+    if not rows:
+        watch.began = now
+    if rows > watch.rows:
+        watch.rows, watch.moved = rows, now
+    elapsed = watch.moved - watch.began
+    return f" ({watch.rows / elapsed:,.0f} rows/s)" if elapsed > 1 else ""
 
 
 def _show_question(watch: _Watch, airflow: Airflow, question: Question) -> None:

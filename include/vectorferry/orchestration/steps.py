@@ -48,14 +48,14 @@ class Steps:
         from vectorferry.engine import planning, preflight
 
         with self._session() as session:
-            planning.begin(session, preflight.preflight(session))
+            planning.begin(session, preflight.preflight(session, sample=False))
 
     def plan(self) -> list[str]:
         """Cut the source into partitions, once and for all; returns their names."""
         from vectorferry.engine import planning, preflight
 
         with self._session() as session:
-            made = _chosen(planning.plan(session, preflight.preflight(session)))
+            made = _chosen(planning.plan(session, preflight.preflight(session, sample=False)))
         names = [partition.name for partition in made.partitions]
         most = conf.getint("core", "max_map_length", fallback=1024)
         if len(names) > most:
