@@ -112,11 +112,12 @@ def test_a_missing_or_damaged_query_file_is_refused_by_name(tmp_path: Path, name
 
 def test_filters_that_the_target_cannot_express_are_named(tmp_path: Path) -> None:
     file = query_file(tmp_path, namespace=["n"], vector=vectors(1).tolist(), filter=['{"lines": {"$nin": [1, 2]}}'])
-    recorded = [{"$or": [{"kind": "class"}, {"since": {"$exists": True}}]}]
+    recorded = [{"$or": [{"kind": "class"}, {"since": {"$exists": True}}]}, {"kind": {"$gt": 1}}]
     checks = {"recall": {"queries": file}, "filters": {"recorded": recorded}}
-    able = replace(MEMORY, filters_any_field=False, filter_operators=frozenset({"$or", "$eq", "$exists"}))
+    able = replace(MEMORY, filters_any_field=False, filter_operators=frozenset({"$or", "$eq", "$exists", "$gt"}))
     made = build(tmp_path, [records("n", 3)], checks=checks, target=able)
-    since, lines = inexpressible(made.session.spec, made.target)
+    since, kind, lines = inexpressible(made.session.spec, made.target)
     assert "declare 'since'" in since
+    assert "cannot express $gt on 'kind', which is declared as string" in kind
     assert "cannot express $nin on 'lines'" in lines
     assert inexpressible(made.session.spec, made.source) == []

@@ -16,11 +16,12 @@ from vectorferry.engine.session import Progress, Session
 from vectorferry.errors import FilterError
 from vectorferry.filters import Filter, Group, matches, parse_filter
 from vectorferry.journal import Plan
-from vectorferry.model import Difference, DifferenceKind, Verdict
+from vectorferry.model import Difference, DifferenceKind, FieldType, Verdict
 from vectorferry.records import parse_json, short_hash
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.base import Capabilities, VectorStore
 
+_RANGES = ("$gt", "$gte", "$lt", "$lte")
 _NAMESPACES = 4
 _SAMPLED_ROWS = 10_000  # of each partition
 _BATCH_ROWS = 2_000
@@ -50,6 +51,8 @@ def _problems(where: Filter, spec: MigrationSpec, able: Capabilities) -> Iterato
         yield f"cannot express {where.operator} on {where.field!r}"
     elif not able.filters_any_field and where.field not in spec.fields:
         yield f"can filter by declared fields only: declare {where.field!r} under `fields`"
+    elif not able.filters_any_field and where.operator in _RANGES and spec.fields[where.field] is not FieldType.NUMBER:
+        yield f"cannot express {where.operator} on {where.field!r}, which is declared as {spec.fields[where.field]}"
 
 
 @dataclass(frozen=True)
