@@ -10,6 +10,7 @@ import pyarrow as pa
 from vectorferry.model import Metric, Vectors
 
 THREADS = 2
+_LARGE = 100_000_000  # multiplications, some 5 ms of one core
 Scores = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.object_]
 
@@ -22,7 +23,6 @@ class Nearest:
     """
 
     def __init__(self, queries: Vectors, width: int, metric: Metric) -> None:
-        faiss.omp_set_num_threads(THREADS)
         self._metric = metric
         self._queries = _prepared(queries, metric)
         self._width = width
@@ -44,6 +44,9 @@ class Nearest:
 
     def _candidates(self, vectors: Vectors) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         width = min(self._width, len(vectors))
+        # A small product is done before a second thread has woken up.
+        large = self._queries.size * len(vectors) > _LARGE
+        faiss.omp_set_num_threads(THREADS if large else 1)
         if self._metric is Metric.EUCLIDEAN:
             distances, rows = faiss.knn(self._queries, vectors, width, metric=faiss.METRIC_L2)
             return -distances, rows
