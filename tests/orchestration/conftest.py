@@ -1,0 +1,212 @@
+"""One Airflow for the session, whose DAGs move 300 records from one table to another, each into a target of its own."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+# Airflow reads this when it is imported, and writes its configuration there.
+os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-"))
+
+from vectorferry.connections import Connection
+from vectorferry.journal import Journal, open_journal
+from vectorferry.local.airflow import Airflow, airflow
+from vectorferry.local.airflow_api import AirflowApi, Question, TaskState
+from vectorferry.local.postgres import Postgres
+from vectorferry.local.supervisor import Supervisor
+from vectorferry.model import CollectionDefinition, Metric, Phase
+from vectorferry.stores.registry import open_store
+
+ROWS, NAMESPACES = 100, ("asyncio", "email")
+PATIENCE = 240
+DAG = '''"""The Airflow DAG of {name}."""
+
+from vectorferry.orchestration import migration
+
+migrate = migration("{name}.yaml", __file__)
+'''
+SPEC: Mapping[str, Any] = {
+    "source": {"connection": "vectors", "collection": "source"},
+    "journal": "journal",
+    "staging": {"url": "staging"},
+    "writers": "none",
+    "partitions": {"rows": 100, "parallel": 2},
+    "checks": {
+        "recall": {"sample": 20, "min_queries": 10, "threshold": 0.5},
+        "latency": {"queries": 10, "rate": 200},
+    },
+}
+# One migration for each story that the tests tell; all stories run side by side.
+APPROVALS: Mapping[str, Mapping[str, Any]] = {
+    "happy": {"approvers": ["approver"]},
+    "gate": {"reminders": 5},
+    "stale": {"approvers": ["approver"]},
+    "late": {"timeout": "16s", "reminders": 1},
+}
+TRIGGERED_BY = {"gate": "approver"}
+
+
+@dataclass
+class Story:
+    """One run of one migration."""
+
+    stage: "Stage"
+    name: str
+    run_id: str
+
+    @property
+    def dag_id(self) -> str:
+        return f"{self.name}.migrate"
+
+    @property
+    def operator(self) -> AirflowApi:
+        return self.stage.api("operator")
+
+    def path(self, rest: str = "") -> str:
+        return f"/dags/{self.dag_id}/dagRuns/{self.run_id}{rest}"
+
+    def question(self) -> Question:
+        return self.operator.wait_for_question(self.dag_id, self.run_id, timeout=PATIENCE)
+
+    def answer(self, option: str, *, user: str = "approver", **params: Any) -> Question:
+        asked = self.question()
+        self.stage.api(user).answer(asked, option, {"reason": "looked at it", **params})
+        return asked
+
+    def end(self) -> str:
+        return self.operator.wait_for_run(self.dag_id, self.run_id, timeout=PATIENCE)
+
+    def tasks(self) -> list[TaskState]:
+        return self.operator.tasks(self.dag_id, self.run_id)
+
+    def states(self) -> dict[str, str | None]:
+        """States by task id, of mapped tasks as `id[index]`."""
+        return {t.task_id if t.map_index < 0 else f"{t.task_id}[{t.map_index}]": t.state for t in self.tasks()}
+
+    def log(self, task: str, *, map_index: int = -1, attempt: int = 1) -> str:
+        return self.operator.log(self.dag_id, self.run_id, task, map_index=map_index, try_number=attempt)
+
+    def set_state(self, task: str, state: str) -> None:
+        self.operator.call("PATCH", self.path(f"/taskInstances/{task}"), json={"new_state": state})
+
+    def clear(self, *tasks: tuple[str, int], downstream: bool = True) -> None:
+        self.operator.clear(self.dag_id, self.run_id, list(tasks), downstream=downstream)
+
+    def phase(self) -> Phase:
+        with self.stage.journal() as journal:
+            return journal.control.get(self.name, "all").phase
+
+
+@dataclass
+class Stage:
+    """The servers and the folder of specs and DAGs."""
+
+    airflow: Airflow
+    postgres: Postgres
+    folder: Path
+    clients: dict[str, AirflowApi] = field(default_factory=dict)
+
+    def api(self, user: str) -> AirflowApi:
+        return self.clients.setdefault(user, self.airflow.api(user))
+
+    def begin(self, name: str, *, user: str = "operator", **conf: Any) -> Story:
+        dag_id = f"{name}.migrate"
+        self.api("operator").wait_for_dag(dag_id)
+        self.api("operator").unpause(dag_id)
+        return Story(self, name, self.api(user).trigger(dag_id, conf))
+
+    def journal(self) -> Journal:
+        return open_journal(self.connection("journal"), upgrade=True)
+
+    def connection(self, database: str) -> Connection:
+        server = self.postgres
+        return Connection(database, "postgres", server.host, server.port, server.user, server.password, database)
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement against the database of the vectors."""
+        with psycopg.connect(self.postgres.url("vectors"), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def table(self, collection: str) -> list[tuple[Any, ...]]:
+        """All rows of a collection, read by plain SQL."""
+        columns = "namespace, id, vector::text, metadata"
+        return self.sql(f'SELECT {columns} FROM "{collection}" ORDER BY namespace COLLATE "C", id COLLATE "C"')
+
+    def make(self, collection: str, rows: pa.Table | None = None) -> None:
+        """Create a collection, and fill it."""
+        store = open_store(self.connection("vectors"), collection)
+        store.create(CollectionDefinition(384, Metric.COSINE, index={"type": "none"}))
+        for batch in rows.to_batches() if rows else ():
+            assert not store.upsert(batch).rejected
+        store.close()
+
+    def refuse_namespace(self, collection: str, namespace: str) -> None:
+        """Make the database refuse every row of a namespace."""
+        self.sql(
+            f"""CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE EXCEPTION 'disk quota of this tenant' USING ERRCODE = '22000'; END $$;
+            CREATE TRIGGER refuse BEFORE INSERT ON "{collection}" FOR EACH ROW
+            WHEN (NEW.namespace = '{namespace}') EXECUTE FUNCTION refuse()"""
+        )
+
+    def accept_all(self, collection: str) -> None:
+        self.sql(f'DROP TRIGGER refuse ON "{collection}"')
+
+
+@pytest.fixture(scope="session")
+def stage(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("checkout")
+    for database in ("vectors", "journal"):
+        postgres.create_database(database)
+    write_migrations(folder)
+    connections = {name: postgres.airflow_uri(name) for name in ("vectors", "journal")}
+    server = airflow(folder / "airflow", folder, postgres, connections=connections)
+    found = Stage(server, postgres, folder)
+    found.make("source", some_docs())
+    found.journal().close()
+    with Supervisor(folder) as supervisor:
+        supervisor.start(list(without_postgres(server)))
+        yield found
+        for client in found.clients.values():
+            client.close()
+
+
+@pytest.fixture(scope="session")
+def stories(stage: Stage) -> dict[str, Story]:
+    """A run of every migration; the target of `happy` refuses the rows of its second partition."""
+    stage.make("target_happy")
+    stage.refuse_namespace("target_happy", NAMESPACES[1])
+    return {name: stage.begin(name, user=TRIGGERED_BY.get(name, "operator")) for name in APPROVALS}
+
+
+def without_postgres(server: Airflow) -> Iterator[Any]:
+    """Airflow's services; PostgreSQL runs already."""
+    for each in server.services():
+        yield replace(each, after=tuple(name for name in each.after if name != "postgres"))
+
+
+def write_migrations(folder: Path) -> None:
+    specs, dags = folder / "include" / "migrations", folder / "dags"
+    for each in (specs, dags, folder / "plugins"):
+        each.mkdir(parents=True)
+    for name, approval in APPROVALS.items():
+        target = {"connection": "vectors", "collection": f"target_{name}", "index": {"type": "none"}}
+        spec = {"migration": name, **SPEC, "target": target, "approval": approval}
+        (specs / f"{name}.yaml").write_text(json.dumps(spec))  # JSON is YAML
+        (dags / f"{name}.py").write_text(DAG.format(name=name))
+
+
+def some_docs() -> pa.Table:
+    docs = pq.read_table(Path(__file__).parents[2] / "data" / "docs.parquet")
+    parts = [docs.filter(pc.equal(docs["namespace"], name)).slice(0, ROWS) for name in NAMESPACES]
+    return pa.concat_tables(parts).combine_chunks()

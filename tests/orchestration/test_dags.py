@@ -1,0 +1,179 @@
+"""The DAG that a spec becomes: its shape, its form, its errors, and how little parsing it costs."""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+
+from vectorferry.errors import CheckFailed, ConnectionMissing, RateLimited, SpecError, Unauthorized
+from vectorferry.orchestration import build_dag, migration
+from vectorferry.orchestration.form import form, overridden
+from vectorferry.orchestration.retries import RETRYING
+from vectorferry.spec import MigrationSpec
+
+CHECKOUT = Path(__file__).parents[2]
+ORDER = [
+    *("preflight", "begin", "plan"),
+    *("partition.export", "partition.upsert", "partition.check_counts"),
+    *("merge_truth", "check_recall", "check_collection", "evidence"),
+    *("approve_cutover", "switch", "verify"),
+]
+HEAVY = {
+    *("numpy", "pyarrow", "pandas", "faiss", "alembic", "psycopg", "weaviate", "pinecone", "great_expectations"),
+    *("vectorferry.engine", "vectorferry.journal", "vectorferry.pipeline", "vectorferry.stores"),
+}
+PARSE = """
+import json, runpy, sys, time
+from airflow.sdk import DAG, task
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.python import PythonOperator
+before = time.process_time()
+runpy.run_path(sys.argv[1])
+print(json.dumps([time.process_time() - before, sorted(sys.modules)]))
+"""
+
+
+def spec(**changes: object) -> MigrationSpec:
+    side = {"connection": "a", "collection": "x"}
+    plain = {
+        "migration": "docs",
+        "source": side,
+        "target": {**side, "connection": "b"},
+        "staging": {"url": "/tmp/s"},
+        "writers": "none",
+    }
+    return MigrationSpec.model_validate(plain | changes)
+
+
+@pytest.fixture(scope="module")
+def dag() -> DAG:
+    return build_dag(spec(partitions={"parallel": 3, "pool": "docs"}, owner="ann", tags=["demo"]))
+
+
+def test_the_committed_dag_file_makes_its_dag_without_heavy_imports() -> None:
+    command = [sys.executable, "-c", PARSE, str(CHECKOUT / "dags" / "docs.py")]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "include")}
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd="/")
+    seconds, modules = json.loads(answer.stdout.splitlines()[-1])
+    assert not HEAVY & set(modules)
+    assert seconds < 0.5
+
+
+def test_a_dag_file_is_about_ten_lines_and_is_taken_for_one() -> None:
+    text = (CHECKOUT / "dags" / "docs.py").read_text()
+    assert len(text.splitlines()) <= 10
+    assert "airflow" in text.lower()
+    assert "dag" in text.lower()
+
+
+def test_the_tasks_follow_each_other(dag: DAG) -> None:
+    assert dag.dag_id == "docs.migrate"
+    assert sorted(dag.task_ids) == sorted(ORDER)
+    for first, second in pairwise(ORDER):
+        assert first in dag.get_task(second).get_flat_relative_ids(upstream=True)
+    assert sum(task.startswith("partition.") or task == "check_recall" for task in dag.task_ids) <= 5
+
+
+def test_a_begun_partition_goes_first(dag: DAG) -> None:
+    weights = [dag.get_task(f"partition.{step}").weight_rule for step in ("export", "upsert", "check_counts")]
+    assert set(weights) == {"upstream"}
+
+
+def test_the_spec_bounds_the_partitions_tasks(dag: DAG) -> None:
+    for task_id in ("partition.export", "partition.upsert", "partition.check_counts", "check_recall"):
+        task = dag.get_task(task_id)
+        assert task.max_active_tis_per_dagrun == 3
+        assert task.pool == "docs"
+
+
+def test_the_evidence_waits_for_every_partition_whatever_became_of_it(dag: DAG) -> None:
+    evidence = dag.get_task("evidence")
+    assert evidence.trigger_rule == "all_done"
+    assert {"plan", "partition.check_counts", "check_recall", "check_collection"} <= evidence.upstream_task_ids
+
+
+def test_the_gate_has_no_default_answer_and_asks_again(dag: DAG) -> None:
+    gate = dag.get_task("approve_cutover")
+    assert gate.defaults is None
+    assert gate.retries == 2
+    assert gate.response_timeout.total_seconds() * 3 == 24 * 3600
+    assert gate.retry_policy is None
+
+
+def test_the_dag_describes_itself(dag: DAG) -> None:
+    assert dag.tags >= {"vectorferry", "docs", "demo"}
+    assert dag.get_task("plan").owner == "ann"
+    assert "recall@10 of at least 0.95" in dag.doc_md
+    assert (dag.schedule, dag.max_active_runs, dag.catchup) == (None, 1, False)
+
+
+def test_the_dag_can_be_serialised(dag: DAG) -> None:
+    DagSerialization.validate_schema(DagSerialization.to_dict(dag))
+
+
+def test_the_form_is_the_spec_until_it_is_changed() -> None:
+    plain = spec()
+    values = {name: param.resolve() for name, param in form(plain).items()}
+    assert values == {"partitions": [], "dry_run": False, "recall_threshold": 0.95, "parallelism": None}
+    assert overridden(plain, values).fingerprint == plain.fingerprint
+    stricter = overridden(plain, values | {"recall_threshold": 1, "parallelism": 3})
+    assert stricter.checks.recall.threshold == 1.0
+    assert stricter.budgets.target.in_flight == 3
+    assert stricter.fingerprint != plain.fingerprint
+    assert stricter.plan_fingerprint == plain.plan_fingerprint
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("partitions", ["all"]), ("recall_threshold", 1.5), ("parallelism", 0), ("dry_run", "yes"), ("parallelism", 1.5)],
+)
+def test_the_form_refuses(field: str, value: object) -> None:
+    param = form(spec())[field]
+    param.value = value
+    with pytest.raises(ValueError, match="Failed validating"):
+        param.resolve()
+
+
+def write(folder: Path, text: str) -> str:
+    (folder / "include" / "migrations").mkdir(parents=True)
+    (folder / "include" / "migrations" / "docs.yaml").write_text(text)
+    return str(folder / "dags" / "docs.py")
+
+
+def test_a_bad_spec_names_file_line_and_hint(tmp_path: Path) -> None:
+    dag_file = write(tmp_path, "migration: docs\nsuorce: {connection: a, collection: x}\n")
+    with pytest.raises(SpecError, match=r"docs\.yaml:2: suorce: is not a known key \(did you mean 'source'\?\)"):
+        migration("docs.yaml", dag_file)
+
+
+def test_a_missing_spec_names_the_places(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"include/migrations/none\.yaml"):
+        migration("none.yaml", str(tmp_path / "dags" / "x.py"))
+
+
+def test_relative_paths_start_at_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = yaml.safe_dump(json.loads(spec(staging={"url": "staging"}).model_dump_json(exclude_defaults=True)))
+    write(tmp_path, text)
+    monkeypatch.setenv("VECTORFERRY_HOME", str(tmp_path))
+    assert f"`{tmp_path}/staging`" in migration("docs.yaml").doc_md
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (RateLimited("wait"), "default"),
+        (OSError("worker lost"), "default"),
+        (Unauthorized("bad key"), "fail"),
+        (CheckFailed("recall"), "fail"),
+        (ConnectionMissing("x"), "fail"),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(error: Exception, action: str) -> None:
+    assert RETRYING["retry_policy"].evaluate(error, 1, 3).action.value == action
