@@ -42,7 +42,16 @@ class Pinecone:
 
     def services(self) -> list[Service]:
         """Return the service that runs the gateway, to be started after the one that creates its database."""
-        options = ("--port", str(self.port), "--grpc-port", str(self.grpc_port), "--store", STORE_CONNECTION, "--index", EXACT)
+        options = (
+            "--port",
+            str(self.port),
+            "--grpc-port",
+            str(self.grpc_port),
+            "--store",
+            STORE_CONNECTION,
+            "--index",
+            EXACT,
+        )
         environment = {
             "VECTORFERRY_GATEWAY_API_KEYS": self.api_key,  # not an option: command lines are readable by all users
             f"AIRFLOW_CONN_{STORE_CONNECTION.upper()}": self.postgres.airflow_uri(DATABASE),
