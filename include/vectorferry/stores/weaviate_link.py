@@ -37,7 +37,7 @@ _NEVER_SENT = ("failed to connect", "connections to all backends failing", "dns 
 _PASSING = (
     "context deadline exceeded", "context canceled", "leader not found", "shutting down", "shut or dropped", "not enough memory",
     "memory pressure", "too many requests", "connection refused", "connection reset", "transport is closing", "not ready",
-    "read-only", "tenant not active",
+    "read-only",
 )  # fmt: skip
 # The last is the answer about a missing collection where the server makes collections on the fly.
 _NO_CLASS = (
