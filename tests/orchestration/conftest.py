@@ -27,7 +27,7 @@ from vectorferry.model import CollectionDefinition, Metric, Phase
 from vectorferry.stores.registry import open_store
 
 ROWS, NAMESPACES = 100, ("asyncio", "email")
-PATIENCE = 240
+PATIENCE = 300
 DAG = '''"""The Airflow DAG of {name}."""
 
 from vectorferry.orchestration import migration

@@ -136,11 +136,12 @@ class TestGate:
             (answer,) = journal.approvals.all(asked.params["evidence"])
         assert (answer.actor, answer.decision, answer.reason) == ("admin", "reject", "too slow")
 
-    def test_after_a_rejection_a_cleared_switch_refuses(self, stories: Stories) -> None:
+    def test_after_a_rejection_a_cleared_switch_stays_skipped(self, stories: Stories) -> None:
         run = stories["gate"]
         run.set_state("switch", "failed")
         run.clear(("switch", -1), downstream=False)
         run.end()
+        assert run.states()["switch"] == "skipped"
         assert run.phase() is Phase.TRACK_A
 
 

@@ -1,5 +1,6 @@
 """A migration's session inside a task: who asked for the run, with which form, and under which run id."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from vectorferry.journal import Evidence
 
 NOBODY = "scheduler"
+TALKATIVE = ("faiss.loader", "great_expectations")  # at the level of Airflow's task logs
 
 
 @contextmanager
 def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Session"]:
     """The session of the task that runs now. Its actor is the user who triggered the run."""
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     from vectorferry.engine.session import open_session
 
     context = get_current_context()
