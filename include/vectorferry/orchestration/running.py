@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from vectorferry.journal import Evidence
 
 NOBODY = "scheduler"
-TALKATIVE = ("faiss.loader", "great_expectations")  # at the level of Airflow's task logs
+# A task's log is for people: these write pages into it while they are imported.
+for talkative in ("faiss.loader", "great_expectations"):
+    logging.getLogger(talkative).setLevel(logging.WARNING)
 
 
 @contextmanager
 def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Session"]:
     """The session of the task that runs now. Its actor is the user who triggered the run."""
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
     from vectorferry.engine.session import open_session
 
     context = get_current_context()
