@@ -140,7 +140,7 @@ class RecallCheck(Section):
         None, description="Parquet file of real queries (columns namespace, vector, optional filter)."
     )
     sample: int = Field(
-        50, ge=1, description="Held-out records per namespace that are asked, where no query file covers it."
+        50, ge=1, description="Held-out records per namespace that are asked too."
     )
     min_queries: int = Field(20, ge=1, description="Fewer queries than this for a namespace is a failed verdict.")
     confidence: float = Field(0.95, gt=0.5, lt=1.0)

@@ -68,17 +68,18 @@ def _parts(
     session: Session, plan: Plan, partition: Partition, resume: Mapping[str, Any] | None
 ) -> Iterator[tuple[int, list[pa.RecordBatch]]]:
     first = int(resume["range"]) if resume else 0
+    at, waiting = first, list[pa.RecordBatch]()
     for number in range(first, len(partition.ranges)):
         last = str(resume["last"]) if resume and number == first else None
-        waiting: list[pa.RecordBatch] = []
         for batch in _scan(session, plan, partition.ranges[number], last):
             _refuse_wrong(session, plan, batch)
             waiting.append(batch)
+            at = number  # where the part ends, so where the next attempt goes on: ranges after it may be empty
             if sum(map(len, waiting)) >= session.spec.partitions.part_rows:
-                yield number, waiting
+                yield at, waiting
                 waiting = []
-        if waiting:
-            yield number, waiting
+    if waiting:
+        yield at, waiting
 
 
 def _scan(session: Session, plan: Plan, span: KeyRange, last: str | None) -> Iterator[pa.RecordBatch]:
