@@ -8,7 +8,7 @@ VectorferryError
 ├── StoreError                    what a database said; always one of the two below
 │   ├── RetryableError            may be tried again (a write only if it is idempotent)
 │   │   ├── RateLimited           429, with the wait that the vendor asks for
-│   │   ├── Unavailable           5xx, connection refused or dropped
+│   │   ├── Unavailable           connection refused; 5xx on a read
 │   │   └── OutcomeUnknown        sent, no answer: it may still take effect for up to D
 │   └── TerminalError             the same call will fail again
 │       ├── Unauthorized          a bad key or a missing right
@@ -25,6 +25,9 @@ VectorferryError
 │   ├── PlanMismatch              a plan of another spec, or a changed one
 │   ├── PhaseConflict             somebody else moved the phase (compare-and-set lost)
 │   └── LeaseLost                 this worker no longer owns what it works on
+├── ApiProblem                    a request that a gateway answers with an error (gateway/)
+├── ServerError, AirflowError     the local servers of demo and tests (local/)
+├── WeaviateMissing               no Weaviate, and no way to build one (local/)
 └── GateError                     a rule of the migration says no; nothing was changed
     ├── PreflightFailed           the list of what stands in the way
     ├── CheckFailed               a verdict is failed, missing or empty

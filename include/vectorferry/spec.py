@@ -228,8 +228,6 @@ class Staging(Section):
     connection: str | None = Field(
         None, description="Airflow connection that holds the credentials of the object storage."
     )
-    show_values: bool = Field(False, description="Show differing values in reports instead of their hashes.")
-    keep: Duration = Field(timedelta(days=30))
 
 
 class MigrationSpec(Section):

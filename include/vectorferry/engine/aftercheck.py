@@ -6,6 +6,7 @@ from typing import Any
 
 from vectorferry.engine.export import manifest_path, part_batches
 from vectorferry.engine.load import excused_ids
+from vectorferry.engine.rows import vectors_within
 from vectorferry.engine.session import Progress, Session
 from vectorferry.journal import Plan
 from vectorferry.model import Difference, DifferenceKind, Partition, Verdict
@@ -66,9 +67,9 @@ def _sample(session: Session, plan: Plan, partition: Partition) -> list[Differen
     for namespace in {row["namespace"] for row in wanted}:
         ids = [row["id"] for row in wanted if row["namespace"] == namespace]
         found |= {(r["namespace"], r["id"]): r for r in comparable_rows(session.target.fetch(namespace, ids))}
-    differences = []
+    differences, equal = list[Difference](), vectors_within(session.target.capabilities.vector_tolerance)
     for row in wanted:
         other = found.get((row["namespace"], row["id"]))
         missing = Difference(DifferenceKind.MISSING, row["namespace"], row["id"])
-        differences += [missing] if other is None else differences_of(row, other)
+        differences += [missing] if other is None else differences_of(row, other, equal)
     return differences
