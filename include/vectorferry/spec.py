@@ -275,5 +275,6 @@ class MigrationSpec(Section):
         return self._digest(include={**dict.fromkeys(whole, True), "partitions": {"rows", "part_rows", "batch_rows"}})
 
     def _digest(self, **chosen: dict[str, Any]) -> str:
-        content = self.model_dump(mode="json", **chosen)  # type: ignore[arg-type]
+        # Without defaults: a key that a later release adds must not void the plans of migrations under way.
+        content = self.model_dump(mode="json", exclude_defaults=True, **chosen)  # type: ignore[arg-type]
         return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
