@@ -188,7 +188,9 @@ def gateway_pinecone(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the REST API.")] = 5180,
     grpc_port: Annotated[int, typer.Option(help="First of the gRPC ports, one an index; 0 serves no gRPC.")] = 5181,
-    index: Annotated[str, typer.Option(help="Index settings of the store behind it, as JSON; {\"type\": \"none\"} is exact.")] = "{}",
+    index: Annotated[
+        str, typer.Option(help='Index settings of the store behind it, as JSON; {"type": "none"} is exact.')
+    ] = "{}",
     folder: Annotated[Path, typer.Option(help="The gateway's own folder, for what the store does not keep.")] = Path(),
     faults: Annotated[str, typer.Option(help="Faults to inject, as JSON; see docs/gateway.md.")] = "",
 ) -> None:

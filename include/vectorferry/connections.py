@@ -75,3 +75,27 @@ def _from_uri(name: str, text: str) -> Connection:
         unquote(parts.path.lstrip("/")),
         orjson.loads(nested) if nested else query,
     )
+
+
+def storage_options(connection: Connection) -> Mapping[str, Any]:
+    """fsspec's options: those of s3fs for a connection of type aws, the extra of one of type generic as it stands.
+
+    An aws connection without a login leaves the credentials to the machine (environment, profile, role).
+    """
+    if connection.type == "generic":
+        return dict(connection.extra)
+    if connection.type != "aws":
+        raise ConnectionMissing(
+            f"connection {connection.name!r} has type {connection.type!r}: "
+            "staging takes aws, or generic with fsspec's options as extra"
+        )
+    extra = connection.extra
+    options = {
+        "key": connection.login or extra.get("aws_access_key_id"),
+        "secret": connection.password or extra.get("aws_secret_access_key"),
+        "token": extra.get("aws_session_token"),
+        "endpoint_url": extra.get("endpoint_url"),
+        "client_kwargs": {"region_name": extra["region_name"]} if extra.get("region_name") else None,
+        "config_kwargs": extra.get("config_kwargs"),
+    }
+    return {name: value for name, value in options.items() if value}

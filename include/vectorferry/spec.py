@@ -139,9 +139,7 @@ class RecallCheck(Section):
     queries: str | None = Field(
         None, description="Parquet file of real queries (columns namespace, vector, optional filter)."
     )
-    sample: int = Field(
-        50, ge=1, description="Held-out records per namespace that are asked too."
-    )
+    sample: int = Field(50, ge=1, description="Held-out records per namespace that are asked too.")
     min_queries: int = Field(20, ge=1, description="Fewer queries than this for a namespace is a failed verdict.")
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
     effort: int | None = Field(None, ge=1, description="Search effort (ef), where the target takes one per query.")
@@ -277,4 +275,5 @@ class MigrationSpec(Section):
     def _digest(self, **chosen: dict[str, Any]) -> str:
         # Without defaults: a key that a later release adds must not void the plans of migrations under way.
         content = self.model_dump(mode="json", exclude_defaults=True, **chosen)  # type: ignore[arg-type]
+        content = {name: part for name, part in content.items() if part != {}}
         return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -12,13 +12,12 @@ from airflow.sdk.exceptions import AirflowFailException
 from pytest import MonkeyPatch
 
 from journal.helpers import connection_of, make_evidence, make_plan
-from vectorferry.connections import Connection
+from vectorferry.connections import Connection, storage_options
 from vectorferry.engine.session import Session
 from vectorferry.errors import ConnectionMissing, NotApproved
 from vectorferry.journal import Journal, open_journal
 from vectorferry.orchestration import approval, notify
 from vectorferry.orchestration.approval import BoundApproval
-from vectorferry.orchestration.connections import storage_options
 from vectorferry.spec import MigrationSpec, Notify
 
 SPEC = MigrationSpec.model_validate(

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from vectorferry.connections import Connections, connection_from_environment
+from vectorferry.connections import Connections, connection_from_environment, storage_options
 from vectorferry.journal import Journal, JournalPacer, Plan, open_journal
 from vectorferry.model import Usage
 from vectorferry.spec import Budget, MigrationSpec, Source, Target
@@ -34,10 +34,6 @@ Report = Callable[[Progress], None]
 def silent(progress: Progress) -> None:
     """Show no progress."""
     del progress
-
-
-StorageOptions = Callable[[str], Mapping[str, Any]]
-"""Credentials of an object storage by connection name, as fsspec takes them."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,6 @@ def open_session(
     actor: str,
     run_id: str,
     connections: Connections = connection_from_environment,
-    storage_options: StorageOptions | None = None,
     report: Report = silent,
     upgrade: bool = False,
 ) -> Iterator[Session]:
@@ -131,7 +126,7 @@ def open_session(
         target, target_caller = _open_side(
             stack, connections, journal, spec.target, target_options(spec), spec.budgets.target
         )
-        options = storage_options(spec.staging.connection) if spec.staging.connection and storage_options else {}
+        options = storage_options(connections(spec.staging.connection)) if spec.staging.connection else {}
         staging = Staging(spec.staging.url, options).at(spec.migration)
         yield Session(spec, journal, source, target, staging, actor, run_id, source_caller, target_caller, report)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import get_current_context
 
 from vectorferry.errors import NotApproved
-from vectorferry.orchestration.connections import airflow_connection, airflow_storage_options
+from vectorferry.orchestration.connections import airflow_connection
 from vectorferry.orchestration.form import overridden
 from vectorferry.orchestration.progress import LogReport
 from vectorferry.spec import MigrationSpec
@@ -35,7 +35,6 @@ def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Sess
         actor=run.triggering_user_name or NOBODY,
         run_id=run.run_id,
         connections=airflow_connection,
-        storage_options=airflow_storage_options,
         report=LogReport(),
         upgrade=upgrade,
     ) as session:

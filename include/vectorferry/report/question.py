@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from vectorferry.engine.session import Session
@@ -54,9 +55,14 @@ def _rows(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "Asked by", f"{body['requested_by']}, run `{body['run']}`"
     yield (
         "Answer within",
-        f"{session.spec.approval.timeout}; the evidence lapses after {session.spec.approval.evidence_age}",
+        f"{_span(session.spec.approval.timeout)}; the evidence lapses after {_span(session.spec.approval.evidence_age)}",
     )
     yield "Report", f"`{session.staging.locate(evidence.plan_id)}/{evidence_path(evidence.run_id)}`"
+
+
+def _span(span: timedelta) -> str:
+    hours = span.total_seconds() / 3600
+    return f"{hours:.0f} h" if hours >= 1 else f"{hours * 60:.0f} min"
 
 
 def _counted(evidence: Evidence) -> tuple[int, int]:
@@ -99,9 +105,9 @@ def _filters(evidence: Evidence) -> str:
 def _latency(evidence: Evidence) -> str:
     figures: Mapping[str, Any] = next((v["figures"] for v in verdicts_of(evidence, "latency")), {})
     sides = [
-        f"{side} p50 {figures[f'{side}_p50']:.1f}, p95 {figures[f'{side}_p95']:.1f}, p99 {figures[f'{side}_p99']:.1f} ms"
+        f"{side} p50 {found['p50_ms']:.1f}, p95 {found['p95_ms']:.1f}, p99 {found['p99_ms']:.1f} ms"
         for side in ("source", "target")
-        if f"{side}_p50" in figures
+        if "p50_ms" in (found := figures.get(side) or {})
     ]
     return "; ".join(sides) or "not measured"
 
