@@ -15,6 +15,7 @@ from vectorferry.live import Live
 
 if TYPE_CHECKING:
     from vectorferry.engine.abandon import Leftovers
+    from vectorferry.engine.approval import Decision
     from vectorferry.engine.compare import Comparison
     from vectorferry.engine.preflight import Cost, Preflight
     from vectorferry.engine.session import Progress, Session
@@ -29,7 +30,8 @@ class Console:
     def __init__(self, *, json: bool = False) -> None:
         self._json = json
         self._out = Rich(file=sys.stdout, highlight=False)
-        self._live = Live(Rich(file=sys.stderr, highlight=False))
+        self._err = Rich(file=sys.stderr, highlight=False)
+        self._live = Live(self._err)
 
     def report(self, progress: "Progress") -> None:
         """Show progress."""
@@ -89,11 +91,21 @@ class Console:
                 "the spec does not allow an approval on a terminal: trigger the DAG and approve in the Airflow UI"
             )
             return False
-        answer = self._out.input("approve or reject? ").strip().lower()
-        decision = "approve" if answer == "approve" else "reject"
-        reason = self._out.input("reason: ")
-        record_answer(session, evidence.hash, decision, person=getpass.getuser(), reason=reason, via="terminal")  # type: ignore[arg-type]
+        try:
+            decision = self._decision()
+            reason = self._err.input("reason: ")
+        except EOFError:
+            self._live.note("no answer came and none was kept: run the command again to be asked again")
+            return False
+        record_answer(session, evidence.hash, decision, person=getpass.getuser(), reason=reason, via="terminal")
         return decision == "approve"
+
+    def _decision(self) -> "Decision":
+        """One of the two words: a slip of the keyboard is no rejection, which would stand."""
+        words: dict[str, Decision] = {"approve": "approve", "reject": "reject"}
+        while (answer := self._err.input("approve or reject? ").strip().lower()) not in words:
+            pass
+        return words[answer]
 
     def outcome(self, session: "Session", outcome: "Outcome") -> None:
         """Show how a run ended and where its files lie."""

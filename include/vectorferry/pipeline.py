@@ -114,7 +114,13 @@ Approve = Callable[[Session, Evidence], bool]
 
 
 def run(session: Session, approve: Approve) -> Outcome:
-    """The whole migration in one process. A failed partition does not stop the others; its failure is raised at the end."""
+    """The whole migration in one process. A failed partition does not stop the others; its failure is raised at the end.
+
+    A switch that was cut short is ended first, on the evidence that was signed for it.
+    """
+    signed = session.journal.evidence.latest(session.migration)
+    if signed is not None and switch.unfinished(session):
+        return _switched(session, session.plan(), signed)
     _, plan = prepare(session)
     _each(session, plan, move_partition)
     merge(session, plan)
@@ -123,9 +129,13 @@ def run(session: Session, approve: Approve) -> Outcome:
     made = evidence(session, plan)
     if not approve(session, made):
         return Outcome(plan, made, None)
-    switched = switch.cut_over(session, plan, made.hash)
+    return _switched(session, plan, made)
+
+
+def _switched(session: Session, plan: Plan, signed: Evidence) -> Outcome:
+    switched = switch.cut_over(session, plan, signed.hash)
     verify(session, plan)
-    return Outcome(plan, made, switched)
+    return Outcome(plan, signed, switched)
 
 
 def _each(session: Session, plan: Plan, work: Callable[[Session, Plan, Partition], object]) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vectorferry.engine.preflight import made_by_us
+from vectorferry.engine.preflight import last_mark, made_by_us, target_place
 from vectorferry.engine.session import Session
 from vectorferry.engine.working import wait_landed
 from vectorferry.errors import GateError, NotFound
@@ -22,12 +22,16 @@ class Leftovers:
 
 
 def leftovers(session: Session) -> Leftovers:
-    """What an unfinished migration left. Raises GateError from HOLD_A on: the way back from there is a rollback."""
+    """What an unfinished migration left.
+
+    Raises GateError from HOLD_A on, where the way back is a rollback, and where the spec names another target than it began with.
+    """
     for row in session.journal.control.all(session.migration):
         if row.phase not in _REVERSIBLE:
             raise GateError(
                 f"migration {session.migration} is in {row.phase}: it can no longer be abandoned, roll it back instead"
             )
+    _refuse_other_target(session)
     plan = session.journal.plans.current(session.migration)
     rows = _target_rows(session)
     return Leftovers(
@@ -36,6 +40,15 @@ def leftovers(session: Session) -> Leftovers:
         session.staging.url if session.staging.exists("") else None,
         plan.id if plan else None,
     )
+
+
+def _refuse_other_target(session: Session) -> None:
+    mark = last_mark(session)
+    if mark is not None and mark[1] != target_place(session):
+        raise GateError(
+            f"migration {session.migration} began with target {mark[1]['target']} of connection {mark[1]['connection']!r}, "
+            f"the spec now names {session.target.name}: restore `target` in the spec, then abandon"
+        )
 
 
 def _target_rows(session: Session) -> int | None:

@@ -2,7 +2,7 @@
 
 from vectorferry.engine.listing import list_namespace, listed_pages
 from vectorferry.engine.partitioning import pack, split_listing
-from vectorferry.engine.preflight import Preflight, made_by_us
+from vectorferry.engine.preflight import CREATED, FILLED, TAKEN, Preflight, filled_by_us, made_by_us, target_place
 from vectorferry.engine.queries import prepare_queries
 from vectorferry.engine.session import Progress, Session
 from vectorferry.errors import AlreadyExists, GateError
@@ -23,6 +23,8 @@ def begin(session: Session, found: Preflight) -> None:
         )
     if not found.target_exists:
         _create_target(session, found)
+    elif not filled_by_us(session):
+        session.journal.audit.write(session.migration, session.actor, FILLED, target_place(session))
     if row.phase is Phase.OFF:
         session.journal.control.advance(
             row, Phase.TRACK_A, actor=session.actor, reason="begin: writers none, nobody to wait for"
@@ -35,12 +37,15 @@ def _create_target(session: Session, found: Preflight) -> None:
     definition = CollectionDefinition(
         found.source.dimension, found.source.metric, session.spec.fields, session.spec.target.index
     )
-    # The audit row comes first: after a crash in between, the half-made target is known as ours.
-    session.journal.audit.write(session.migration, session.actor, "create_target", {"target": session.target.name})
+    ours = made_by_us(session)
+    if not ours:
+        # The audit row comes first: after a crash in between, the half-made target is known as ours.
+        session.journal.audit.write(session.migration, session.actor, CREATED, target_place(session))
     try:
         session.target.create(definition)
     except AlreadyExists:
-        if session.target.describe().rows and not made_by_us(session):
+        if not ours:  # somebody made it since preflight looked: it is not ours to fill, let alone to drop
+            session.journal.audit.write(session.migration, session.actor, TAKEN, target_place(session))
             raise
 
 

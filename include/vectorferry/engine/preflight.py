@@ -16,6 +16,8 @@ from vectorferry.stores.limits import unholdable
 SAMPLE = 200
 PASSES = 3  # export, content check, and the reading at the switch
 RESERVED_NAMESPACE = "vectorferry-probe"
+CREATED, FILLED, TAKEN, ABANDONED = "create_target", "fill_target", "target_taken", "abandon"
+_MARKS = (CREATED, FILLED, TAKEN, ABANDONED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ def _shape_problems(session: Session, source: CollectionInfo) -> Iterator[str]:
         yield f"the target cannot measure by {source.metric}; it can by {', '.join(sorted(able.metrics))}"
     if wanted.dimension and wanted.dimension != source.dimension:
         yield f"target.dimension is {wanted.dimension}, but the source's vectors have {source.dimension}"
+    if wanted.alias and not able.aliases:
+        yield f"the target has no aliases: take `target.alias: {wanted.alias}` out of the spec"
     if source.dimension and source.dimension > able.max_dimension:
         yield f"the source's vectors have {source.dimension} dimensions, the target takes {able.max_dimension}"
 
@@ -132,7 +136,7 @@ def _target_problems(session: Session, source: CollectionInfo, target: Collectio
         yield f"target {name} has {target.dimension} dimensions, the source {source.dimension}"
     if target.metric is not source.metric:
         yield f"target {name} measures by {target.metric}, the source by {source.metric}"
-    if target.rows and not session.spec.target.adopt and not made_by_us(session):
+    if target.rows and not session.spec.target.adopt and not filled_by_us(session):
         yield (
             f"target {name} is not empty ({target.rows} rows) and was not made by this migration: "
             "name another collection, empty it, or set `target.adopt: true`"
@@ -140,10 +144,26 @@ def _target_problems(session: Session, source: CollectionInfo, target: Collectio
 
 
 def made_by_us(session: Session) -> bool:
-    """Whether this migration made the target, and it was not abandoned since."""
-    actions = [row.action for row in session.journal.audit.trail(session.migration)]
-    marks = [action for action in actions if action in ("create_target", "abandon")]
-    return bool(marks) and marks[-1] == "create_target"
+    """Whether this migration made the target that the spec names, and it was not abandoned since."""
+    return last_mark(session) == (CREATED, target_place(session))
+
+
+def filled_by_us(session: Session) -> bool:
+    """Whether this migration made the target that the spec names, or began to fill it."""
+    mark = last_mark(session)
+    return mark is not None and mark[1] == target_place(session) and mark[0] in (CREATED, FILLED)
+
+
+def target_place(session: Session) -> dict[str, str]:
+    """The target as the audit names it: what one spec made is not another's to drop."""
+    return {"target": session.target.name, "connection": session.spec.target.connection}
+
+
+def last_mark(session: Session) -> tuple[str, Mapping[str, Any]] | None:
+    """What became of this migration's target last, and which it was; None where it has none, or it was abandoned."""
+    trail = session.journal.audit.trail(session.migration)
+    marks = [(row.action, row.detail) for row in trail if row.action in _MARKS]
+    return marks[-1] if marks and marks[-1][0] not in (TAKEN, ABANDONED) else None
 
 
 @dataclass

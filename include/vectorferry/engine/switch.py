@@ -10,7 +10,7 @@ from vectorferry.engine.planning import COHORT
 from vectorferry.engine.preflight import RESERVED_NAMESPACE
 from vectorferry.engine.session import Session
 from vectorferry.engine.unchanged import require_unchanged
-from vectorferry.errors import GateError, StoreError
+from vectorferry.errors import GateError, StagingError, StoreError, TerminalError
 from vectorferry.journal import ControlRow, Plan
 from vectorferry.model import Phase
 from vectorferry.records import make_batch
@@ -32,33 +32,42 @@ class Switched:
 
 
 def cut_over(session: Session, plan: Plan, evidence_hash: str) -> Switched:
-    """Move the authority to the target. Safe to call again after any crash: it reads the control row first.
+    """Move the authority to the target. Safe to call again after any crash: it reads the control row first, and goes on from there.
 
-    Raises NotApproved, SourceChanged or GateError; then the phase is TRACK_A again and nothing has changed.
+    Raises NotApproved, SourceChanged or another error that says no; then the phase is TRACK_A again and nothing has changed. After a
+    RetryableError of the target in HOLD_B the phase stays, and the call can be made again.
     """
     row = session.journal.control.get(session.migration, COHORT)
     if row.phase in (Phase.OFF, Phase.DONE):
         raise GateError(f"migration {session.migration} is in {row.phase}: there is nothing to switch")
     if row.phase is Phase.TRACK_B:
         return Switched(row.phase, 0.0, 0, "")
+    began, rows = time.monotonic(), 0
+    if row.phase is Phase.TRACK_A:
+        row = _hold(session, plan, row, evidence_hash)
+    if row.phase is Phase.HOLD_A:
+        row, rows = _prove_unchanged(session, plan, row, evidence_hash)
+    _point_alias(session, row)
+    row = _step(session, row, Phase.TRACK_B, "the target has the authority")
+    answers = session.journal.approvals.all(evidence_hash)
+    return Switched(row.phase, time.monotonic() - began, rows, answers[0].actor if answers else "")
+
+
+def unfinished(session: Session) -> bool:
+    """Whether a switch was cut short: in a hold, or before the new authority was verified."""
+    phases = {row.phase for row in session.journal.control.all(session.migration)}
+    if phases & {Phase.HOLD_A, Phase.HOLD_B}:
+        return True
+    done = [row.action for row in session.journal.audit.trail(session.migration) if row.action in ("phase", "verified")]
+    return Phase.TRACK_B in phases and done[-1] == "phase"
+
+
+def _hold(session: Session, plan: Plan, row: ControlRow, evidence_hash: str) -> ControlRow:
     approval = require_approval(session, evidence_hash)
     prove_way_back(session.source)
-    began = time.monotonic()
-    if row.phase is Phase.TRACK_A:
-        _require_loaded(session, plan)
-        row = _step(
-            session,
-            row,
-            Phase.HOLD_A,
-            f"approved by {approval.actor}, evidence {evidence_hash[:12]}",
-            hold=HOLD_SECONDS,
-        )
-    rows = _reread_or_step_back(session, plan, row) if row.phase is Phase.HOLD_A else 0
-    if row.phase is Phase.HOLD_A:
-        row = _step(session, row, Phase.HOLD_B, f"source unchanged, {rows} rows read once more")
-    _point_alias(session)
-    row = _step(session, row, Phase.TRACK_B, "the target has the authority")
-    return Switched(row.phase, time.monotonic() - began, rows, approval.actor)
+    _require_loaded(session, plan)
+    reason = f"approved by {approval.actor}, evidence {evidence_hash[:12]}"
+    return _step(session, row, Phase.HOLD_A, reason, hold=HOLD_SECONDS)
 
 
 def _step(session: Session, row: ControlRow, to: Phase, reason: str, hold: float | None = None) -> ControlRow:
@@ -73,27 +82,36 @@ def _require_loaded(session: Session, plan: Plan) -> None:
         )
 
 
-def _reread_or_step_back(session: Session, plan: Plan, row: ControlRow) -> int:
+def _prove_unchanged(session: Session, plan: Plan, row: ControlRow, evidence_hash: str) -> tuple[ControlRow, int]:
+    """Go on to HOLD_B, or step back to TRACK_A: a hold that nobody ends would keep the writers out for ever."""
     try:
-        return require_unchanged(session, plan)
-    except (GateError, StoreError) as error:
+        # Once more, because an approval may have lapsed since an earlier try was cut short in the hold.
+        require_approval(session, evidence_hash)
+        rows = require_unchanged(session, plan)
+    except (GateError, StoreError, StagingError) as error:
         _step(session, row, Phase.TRACK_A, f"stepped back: {error}")
         raise
+    return _step(session, row, Phase.HOLD_B, f"source unchanged, {rows} rows read once more"), rows
 
 
-def _point_alias(session: Session) -> None:
+def _point_alias(session: Session, row: ControlRow) -> None:
     # In HOLD_B nobody writes, and the target already is the authority: readers of the alias move before writers do.
-    if session.spec.target.alias:
-        session.target.point_alias(session.spec.target.alias)
-        session.journal.audit.write(
-            session.migration, session.actor, "point_alias", {"alias": session.spec.target.alias}
-        )
+    alias = session.spec.target.alias
+    if alias is None:
+        return
+    try:
+        session.target.point_alias(alias)
+    except TerminalError as error:
+        held = _step(session, row, Phase.HOLD_A, f"stepped back: {error}")
+        _step(session, held, Phase.TRACK_A, f"stepped back: {error}")
+        raise
+    session.journal.audit.write(session.migration, session.actor, "point_alias", {"alias": alias})
 
 
 def prove_way_back(store: VectorStore) -> None:
-    """Write a probe record to the old authority's reserved namespace, read it, delete it: rollback would work.
+    """Write a probe record to the old authority's reserved namespace, and delete it: rollback would work.
 
-    Raises GateError where it cannot be written or read back.
+    Raises GateError where it cannot be written or deleted.
     """
     dimension = store.describe().dimension or 1
     vector = np.full((1, dimension), 1.0 / dimension, np.float32)

@@ -1,0 +1,176 @@
+"""Processes of the engine killed between a partition's first and last acknowledged batch: nothing is lost, little is sent again.
+
+VECTORFERRY_KILL_SEED draws other moments.
+"""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import oracle
+from pipeline.killing import Killed, Told, in_one_process, killable, told
+from pipeline.worlds import World, postgres_connection, rows_of, small_spec
+from vectorferry.connections import Connection
+from vectorferry.gateway.pinecone import Gateway, GatewayConfig
+from vectorferry.local.postgres import Postgres
+from vectorferry.local.weaviate import Weaviate
+from vectorferry.model import WriteResult
+from vectorferry.stores.base import VectorStore
+from vectorferry.stores.memory import MemoryStore
+
+SEED = os.environ.get("VECTORFERRY_KILL_SEED", "1")
+KEY = "key-of-the-killed"
+IN_FLIGHT = 2
+SLOW = {"requests_per_second": 12}
+NAMESPACES = ("asyncio", "email", "", "xml.etree", "os/path", "wave")
+
+
+RECEIVED = Counter[tuple[str, str]]()
+"""How often the local Pinecone was sent each (namespace, id)."""
+
+
+class Counting:
+    """A store that counts what it is sent."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+
+    def upsert(self, batch: pa.RecordBatch) -> WriteResult:
+        names, ids = batch.column("namespace").to_pylist(), batch.column("id").to_pylist()
+        with self._lock:
+            RECEIVED.update(zip(names, ids, strict=True))
+        return self._store.upsert(batch)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A local Pinecone in this process, which counts what it is sent."""
+
+    def opened(name: str) -> Any:
+        return Counting(MemoryStore("killed", name))
+
+    config = GatewayConfig(opened, tmp_path_factory.mktemp("gateway"), [KEY], port=0, grpc_port=None)
+    with Gateway(config) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a side lies: its connection, its collection, and how the oracle reads it."""
+
+    connection: Connection
+    collection: Callable[[str], str]
+    read: Callable[[str], oracle.Rows]
+
+
+@pytest.fixture(scope="module")
+def places(postgres: Postgres, gateway: Gateway, weaviate: Weaviate) -> dict[str, Place]:
+    url = postgres.create_database("killed")
+    pinecone = Connection("pinecone", "pinecone", gateway.url, password=KEY)
+    extra = {"grpc_port": weaviate.grpc_port}
+    real = Connection("weaviate", "weaviate", weaviate.host, weaviate.port, password=weaviate.api_key, extra=extra)
+    read = {"url": weaviate.url, "grpc_port": weaviate.grpc_port, "api_key": weaviate.api_key}
+    return {
+        "pgvector": Place(
+            postgres_connection("x", url), lambda name: name, lambda name: oracle.read_pgvector(name, url=url)
+        ),
+        "pinecone": Place(
+            pinecone,
+            lambda name: name.replace("_", "-"),
+            lambda name: oracle.read_pinecone(name, url=gateway.url, api_key=KEY),
+        ),
+        "weaviate": Place(real, lambda name: name.title(), lambda name: oracle.read_weaviate(name, **read)),
+    }
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[pa.Table, Path]:
+    rows = rows_of(*NAMESPACES, most=300)
+    path = tmp_path_factory.mktemp("expected") / "expected.parquet"
+    pq.write_table(rows, path)
+    return rows, path
+
+
+Make = Callable[[str, str, str], World]
+
+
+@pytest.fixture
+def make(places: dict[str, Place], postgres: Postgres, tmp_path: Path) -> Iterator[Make]:
+    """Makes a world between two products, with a journal, staging and target of its own, under a name."""
+    made = []
+
+    def world(source: str, target: str, name: str) -> World:
+        folder = tmp_path / name
+        folder.mkdir()
+        journal = f"journal_{source}_{target}_{name}"
+        connections = {
+            "source": replace(places[source].connection, name="source"),
+            "target": replace(places[target].connection, name="target"),
+            "journal": postgres_connection("journal", postgres.create_database(journal)),
+        }
+        made.append(journal)
+        spec = killable(small_spec(folder))
+        spec["source"]["collection"] = places[source].collection(f"docs_{source}_{target}")
+        spec["target"]["collection"] = places[target].collection(f"to_{target}_{source}_{name}")
+        return World(folder, connections, spec)
+
+    yield world
+    for journal in made:
+        postgres.drop_database(journal)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("source", "target"), [("pgvector", "pinecone"), ("pinecone", "pgvector"), ("pgvector", "weaviate")]
+)
+def test_kills_lose_nothing(
+    source: str,
+    target: str,
+    make: Make,
+    places: dict[str, Place],
+    table: tuple[pa.Table, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows, path = table
+    world = make(source, target, "killed")
+    world.fill(rows)
+    killed = Killed(world, f"{SEED}-{source}-{target}")
+    RECEIVED.clear()
+
+    world.spec_dict["budgets"] = {"source": SLOW, "target": SLOW | {"in_flight": IN_FLIGHT}}
+    killed.kill(killed.moments(exports=2, loads=3))
+    # The budgets are no part of the plan: what is left goes as fast as it can.
+    world.spec_dict["budgets"] = {"target": {"in_flight": IN_FLIGHT}}
+    killed.kill(["checks", "checks"])
+    killed.finish()
+    with capsys.disabled():
+        print(f"\n{source} to {target}: kills {dict(killed.kills)}, {killed.missed} landed elsewhere", end=" ")
+
+    assert killed.kills == {"export": 2, "load": 3, "checks": 2}
+    assert oracle.compare(oracle.read_parquet(path), places[target].read(world.spec.target.collection)) == []
+    if target == "pinecone":
+        assert len(RECEIVED) == len(rows)
+        resent = sum(times - 1 for times in RECEIVED.values())
+        # A kill that landed elsewhere may have interrupted a load too.
+        assert resent <= (killed.kills.total() + killed.missed) * IN_FLIGHT * 25 * world.spec.partitions.parallel
+    assert told(world) == undisturbed(make(source, target, "undisturbed"), world)
+
+
+def undisturbed(reference: World, world: World) -> set[Told]:
+    """The verdicts of the same migration to a target of its own, which nothing disturbed."""
+    reference.spec_dict["source"] = world.spec_dict["source"]
+    reference.spec_dict["budgets"] = {}
+    in_one_process(reference)
+    return told(reference)
