@@ -110,4 +110,4 @@ class _Comparing:
     def _seen(self, namespace: str, source: int, target: int) -> None:
         self._rows_source += source
         self._rows_target += target
-        self._report(Progress("compare", namespace or "(default)", self._rows_source))
+        self._report(Progress("compare", "both sides", self._rows_source, None))
