@@ -62,7 +62,8 @@ def plan(session: Session, found: Preflight) -> Plan:
 
 
 def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
-    plan_id = f"{session.migration}-{fingerprint[:12]}"
+    # With the journal in the name, staging that a lost journal left behind is never taken for this plan's.
+    plan_id = f"{session.migration}-{fingerprint[:12]}-{session.journal.id[:6]}"
     staged = session.staging.at(plan_id)
     namespaces = sorted(found.namespaces, key=lambda n: n.encode())
     able = session.source.capabilities

@@ -49,6 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--command", default="", help="instead of a migration: run this among the servers of the last demo"
     )
+    parser.add_argument("--root", type=Path, default=Path(FOLDER), help="folder for the servers' data")
     options = parser.parse_args()
     if options.source == options.target:
         parser.error(f"source and target are both {options.source}; name two different ones")
@@ -57,7 +58,7 @@ def _options() -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> int:
     checkout = Path.cwd()
-    root = checkout / FOLDER
+    root = checkout / options.root
     demo = demo_of(checkout, root, options.source, options.target)
     with Supervisor(root) as supervisor:
         if not options.command:
