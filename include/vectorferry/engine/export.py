@@ -30,6 +30,13 @@ def manifest_path(partition: Partition) -> str:
 
 def export(session: Session, plan: Plan, partition: Partition) -> Mapping[str, Any]:
     """Export a partition, going on after the last committed part; does nothing where it is complete. Returns the manifest."""
+    manifest = stage(session, plan, partition)
+    partition_truth(session, plan, partition)
+    return manifest
+
+
+def stage(session: Session, plan: Plan, partition: Partition) -> Mapping[str, Any]:
+    """The export without its exact neighbours: Parquet parts and their manifest, which is returned."""
     staged = session.staged(plan)
     if session.journal.attempts.completed(plan.id, partition.name, STEP) is None:
         with working(session, plan, partition, STEP) as work:
@@ -40,7 +47,6 @@ def export(session: Session, plan: Plan, partition: Partition) -> Mapping[str, A
         session.journal.attempts.complete(
             plan.id, partition.name, STEP, manifest["rows"], 0, {"digest": manifest["digest"]}
         )
-    partition_truth(session, plan, partition)
     found: Mapping[str, Any] = staged.read_json(manifest_path(partition))
     return found
 

@@ -1,0 +1,73 @@
+"""Export into Parquet: our engine's against the SDK's."""
+
+import shutil
+from pathlib import Path
+
+from benchmarks import moves, pinecone_sdk, weaviate_sdk
+from benchmarks.moves import Place
+from benchmarks.records import Records
+from benchmarks.servers import Servers
+from benchmarks.timing import Contestant, Race, Rounds, Watch, race
+
+PINECONE = Place("pinecone", "benchmark-source")
+WEAVIATE = Place("weaviate", "BenchmarkSource", {"type": "flat"})
+NOWHERE = Place("memory", "nowhere")
+
+
+def from_pinecone(servers: Servers, records: Records, rounds: Rounds, grid: int | None = None) -> Race:
+    """Listing and export of an index, as parts, manifest and profile, against list and fetch."""
+    ours = Contestant("export", lambda watch: _ours(servers, PINECONE, records, watch, listed=True))
+    with moves.filled(servers, PINECONE, records):
+        others = [_pinecone_sdk(servers, records, settings) for settings in pinecone_sdk.FETCHING[:grid]]
+        return race("export from Pinecone", len(records), ours, others, rounds)
+
+
+def from_weaviate(servers: Servers, records: Records, rounds: Rounds, grid: int | None = None) -> Race:
+    """Export of a collection against the client's iterator and pages."""
+    ours = Contestant("export", lambda watch: _ours(servers, WEAVIATE, records, watch, listed=False))
+    with moves.filled(servers, WEAVIATE, records):
+        others = [_weaviate_sdk(servers, records, reading) for reading in weaviate_sdk.READING[:grid]]
+        return race("export from Weaviate", len(records), ours, others, rounds)
+
+
+def _ours(servers: Servers, source: Place, records: Records, watch: Watch, *, listed: bool) -> None:
+    with moves.session_of(servers, moves.spec_of(servers, source, NOWHERE)) as session:
+        moves.begin(session)
+        if listed:
+            with watch:
+                moves.list_ids(session)
+        plan = moves.plan(session)
+        with watch:
+            files = moves.stage(session, plan)
+        records.require_file(*files)
+        session.staging.remove()
+        session.target.drop()
+
+
+def _pinecone_sdk(servers: Servers, records: Records, settings: pinecone_sdk.Fetching) -> Contestant:
+    def run(watch: Watch) -> None:
+        file = _file(servers)
+        with pinecone_sdk.client(servers, PINECONE.collection, settings.transport) as index:
+            with watch:
+                pinecone_sdk.export(index, settings, file)
+        records.require_file(file)
+
+    return Contestant(str(settings), run)
+
+
+def _weaviate_sdk(servers: Servers, records: Records, reading: weaviate_sdk.Reading) -> Contestant:
+    def run(watch: Watch) -> None:
+        file = _file(servers)
+        with weaviate_sdk.collection(servers, WEAVIATE.collection) as handle:
+            with watch:
+                reading.export(handle, file)
+        records.require_file(file)
+
+    return Contestant(reading.name, run)
+
+
+def _file(servers: Servers) -> Path:
+    folder = servers.folder / "sdk"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder / "export.parquet"

@@ -1,0 +1,105 @@
+"""Contestants measured in turn: every round runs each of them once, so that a busy machine is busy for all."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+ENOUGH = 0.9
+"""The least ratio of our rate to the best of the others."""
+_FINALISTS = 2
+
+
+class Watch:
+    """Counts the seconds inside its `with` blocks; preparing and reading back stay outside of them."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def __enter__(self) -> Self:
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.seconds += time.perf_counter() - self._began
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to do the job; `run` prepares, works under the watch, and raises where reading back finds the job incomplete."""
+
+    name: str
+    run: Callable[[Watch], None]
+
+    def once(self) -> float:
+        """Seconds of one run."""
+        gc.collect()
+        watch = Watch()
+        self.run(watch)
+        return watch.seconds
+
+
+@dataclass
+class Timed:
+    """One contestant's runs, in seconds."""
+
+    name: str
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+@dataclass(frozen=True)
+class Race:
+    """What came out for one job of `rows` rows: `grid` are the qualifying runs of all settings, `others` the finalists."""
+
+    job: str
+    rows: int
+    ours: Timed
+    others: Sequence[Timed]
+    grid: Sequence[Timed]
+
+    @property
+    def best(self) -> Timed:
+        """The other that was fastest by its median."""
+        return min(self.others, key=lambda timed: timed.median)
+
+    @property
+    def ratio(self) -> float:
+        """Our rate by the best other's, both by their medians."""
+        return self.best.median / self.ours.median
+
+    @property
+    def enough(self) -> bool:
+        """Whether the ratio reaches what is asked for."""
+        return self.ratio >= ENOUGH
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How often: `repeats` rounds among us and the `finalists` best of the grid."""
+
+    repeats: int = 5
+    finalists: int = _FINALISTS
+
+
+def race(job: str, rows: int, ours: Contestant, others: Sequence[Contestant], rounds: Rounds) -> Race:
+    """Run the grid once, then the final; our own first run warms up and is not counted, as the grid's are not."""
+    grid = [Timed(other.name, [other.once()]) for other in others]
+    by_time = sorted(zip(grid, others, strict=True), key=lambda pair: pair[0].median)
+    final = [ours, *(other for _, other in by_time[: rounds.finalists])]
+    ours.once()
+    timed = [Timed(each.name) for each in final]
+    for number in range(rounds.repeats):
+        order = [(place + number) % len(final) for place in range(len(final))]
+        for place in order:
+            timed[place].seconds.append(final[place].once())
+    return Race(job, rows, timed[0], timed[1:], grid)

@@ -1,0 +1,171 @@
+"""Weaviate's own client used well: its iterator or pages into Parquet, and Parquet into insert_many or a batch."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import weaviate
+from weaviate.classes.data import DataObject
+from weaviate.classes.init import Auth
+
+from benchmarks.parquet import Sink, batches, sink, table_of
+from benchmarks.records import FIELDS, NAMESPACE
+from benchmarks.servers import Servers
+from vectorferry.mapping import encode_property, record_uuid
+from vectorferry.records import vectors_of
+
+_READ = ["vf_id", "vf_metadata"]
+_NAMES = {key: encode_property(key) for key in FIELDS}
+_PYTHON = {"string": str, "number": (int, float), "boolean": bool}
+
+
+@contextmanager
+def collection(servers: Servers, name: str) -> Iterator[Any]:
+    """The vendor's handle of a collection's one tenant."""
+    server = servers.weaviate
+    client = weaviate.connect_to_custom(
+        http_host=server.host,
+        http_port=server.port,
+        http_secure=server.secure,
+        grpc_host=server.host,
+        grpc_port=server.grpc_port,
+        grpc_secure=server.secure,
+        auth_credentials=Auth.api_key(server.api_key) if server.api_key else None,
+        skip_init_checks=True,
+    )
+    try:
+        yield client.collections.use(name).with_tenant(NAMESPACE)
+    finally:
+        client.close()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to export: a name for people, and what does it."""
+
+    name: str
+    export: Callable[[Any, Path], None]
+
+
+def _iterating(cache_size: int) -> Reading:
+    def export(handle: Any, path: Path) -> None:
+        held: list[Any] = []
+        with sink(path) as out:
+            # One loop over it: the client's iterator begins anew when it is asked again after its end.
+            for each in handle.iterator(include_vector=True, return_properties=_READ, cache_size=cache_size):
+                held.append(each)
+                if len(held) == 1000:
+                    out.add(_table(held))
+                    held = []
+            if held:
+                out.add(_table(held))
+
+    return Reading(f"iterator cache_size={cache_size}", export)
+
+
+def _paging(threads: int) -> Reading:
+    """Pages of 1000 by `fetch_objects(after=...)`, each thread in its own range of UUIDs."""
+
+    def export(handle: Any, path: Path) -> None:
+        cuts = [UUID(int=max((part << 128) // threads - 1, 0)) for part in range(threads)]
+        ranges = zip(cuts, [*cuts[1:], UUID(int=(1 << 128) - 1)], strict=True)
+        with ThreadPoolExecutor(threads) as pool, sink(path) as out:
+            for tables in pool.map(lambda span: _pages(handle, *span), ranges):
+                _add_all(out, tables)
+
+    return Reading(f"fetch_objects limit=1000 x {threads} ranges", export)
+
+
+def _pages(handle: Any, after: UUID, last: UUID) -> list[pa.Table]:
+    tables = []
+    while True:
+        objects = handle.query.fetch_objects(
+            limit=1000, after=after, include_vector=True, return_properties=_READ
+        ).objects
+        inside = [each for each in objects if each.uuid <= last]
+        if inside:
+            tables.append(_table(inside))
+        if len(inside) < len(objects) or not objects:
+            return tables
+        after = objects[-1].uuid
+
+
+def _add_all(out: Sink, tables: list[pa.Table]) -> None:
+    for table in tables:
+        out.add(table)
+
+
+def _table(objects: list[Any]) -> pa.Table:
+    vectors = np.array([each.vector["default"] for each in objects], np.float32)
+    ids, metadata = ([each.properties[name] for each in objects] for name in _READ)
+    return table_of(NAMESPACE, ids, vectors, metadata)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """One way to load: a name for people, and what does it."""
+
+    name: str
+    load: Callable[[Any, list[Path]], None]
+
+
+def _inserting(rows: int, threads: int) -> Writing:
+    def load(handle: Any, paths: list[Path]) -> None:
+        def insert(batch: pa.RecordBatch) -> None:
+            answer = handle.data.insert_many([DataObject(**each) for each in _objects(batch)])
+            assert not answer.has_errors, next(iter(answer.errors.values()))
+
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(insert, batches(paths, rows)):
+                pass
+
+    return Writing(f"insert_many {rows} x {threads} threads", load)
+
+
+def _batching(name: str, begin: Callable[[Any], Any]) -> Writing:
+    def load(handle: Any, paths: list[Path]) -> None:
+        with begin(handle.batch) as batch:
+            for rows in batches(paths, 1000):
+                for each in _objects(rows):
+                    batch.add_object(**each)
+        assert not handle.batch.failed_objects, handle.batch.failed_objects[0]
+
+    return Writing(name, load)
+
+
+def _fixed(size: int, requests: int) -> Writing:
+    name = f"fixed_size batch_size={size} concurrent_requests={requests}"
+    return _batching(name, lambda batch: batch.fixed_size(batch_size=size, concurrent_requests=requests))
+
+
+READING = [*map(_iterating, (100, 500, 1000, 2000)), *map(_paging, (1, 2, 4))]
+WRITING = [
+    *(_inserting(rows, threads) for rows in (500, 1000) for threads in (1, 2, 4)),
+    *(_fixed(size, requests) for size in (200, 1000) for requests in (2, 4)),
+    _batching("stream", lambda batch: batch.stream()),
+]
+
+
+def _objects(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "metadata"))
+    for vector, namespace, id_, metadata in zip(vectors_of(batch).tolist(), *columns, strict=True):
+        uuid = record_uuid(namespace, id_)
+        yield {"uuid": uuid, "properties": _properties(namespace, id_, metadata), "vector": {"default": vector}}
+
+
+def _properties(namespace: str, id_: str, metadata: str) -> dict[str, Any]:
+    """The record's own properties and its declared fields; the index terms that our side adds are not asked of the others."""
+    parsed = orjson.loads(metadata)
+    typed = {name: parsed[key] for key, name in _NAMES.items() if key in parsed and _fits(parsed[key], FIELDS[key])}
+    return {"vf_id": id_, "vf_namespace": namespace, "vf_metadata": metadata, **typed}
+
+
+def _fits(value: Any, kind: str) -> bool:
+    return isinstance(value, list) if kind == "strings" else isinstance(value, _PYTHON[kind])
