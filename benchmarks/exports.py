@@ -47,9 +47,8 @@ def _ours(servers: Servers, source: Place, records: Records, watch: Watch, *, li
 def _pinecone_sdk(servers: Servers, records: Records, settings: pinecone_sdk.Fetching) -> Contestant:
     def run(watch: Watch) -> None:
         file = _file(servers)
-        with pinecone_sdk.client(servers, PINECONE.collection, settings.transport) as index:
-            with watch:
-                pinecone_sdk.export(index, settings, file)
+        with pinecone_sdk.client(servers, PINECONE.collection, settings.transport) as index, watch:
+            pinecone_sdk.export(index, settings, file)
         records.require_file(file)
 
     return Contestant(str(settings), run)
@@ -58,9 +57,8 @@ def _pinecone_sdk(servers: Servers, records: Records, settings: pinecone_sdk.Fet
 def _weaviate_sdk(servers: Servers, records: Records, reading: weaviate_sdk.Reading) -> Contestant:
     def run(watch: Watch) -> None:
         file = _file(servers)
-        with weaviate_sdk.collection(servers, WEAVIATE.collection) as handle:
-            with watch:
-                reading.export(handle, file)
+        with weaviate_sdk.collection(servers, WEAVIATE.collection) as handle, watch:
+            reading.export(handle, file)
         records.require_file(file)
 
     return Contestant(reading.name, run)

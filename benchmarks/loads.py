@@ -62,9 +62,8 @@ def _pinecone_sdk(
 ) -> Contestant:
     def run(watch: Watch) -> None:
         with moves.empty(servers, PINECONE, records.dimension):
-            with pinecone_sdk.client(servers, PINECONE.collection, settings.transport) as index:
-                with watch:
-                    pinecone_sdk.load(index, settings, files)
+            with pinecone_sdk.client(servers, PINECONE.collection, settings.transport) as index, watch:
+                pinecone_sdk.load(index, settings, files)
             _require(servers, PINECONE_TABLE, records)
 
     return Contestant(str(settings), run)
@@ -75,9 +74,8 @@ def _weaviate_sdk(
 ) -> Contestant:
     def run(watch: Watch) -> None:
         with moves.empty(servers, target, records.dimension):
-            with weaviate_sdk.collection(servers, target.collection) as handle:
-                with watch:
-                    way.load(handle, files)
+            with weaviate_sdk.collection(servers, target.collection) as handle, watch:
+                way.load(handle, files)
             _require(servers, target, records)
 
     return Contestant(way.name, run)

@@ -12,7 +12,10 @@ _ROW_GROUP = 5_000
 
 
 def table_of(
-    namespace: str, ids: Sequence[str], vectors: "np.ndarray[tuple[int, int], np.dtype[np.float32]]", metadata: Sequence[str | bytes]
+    namespace: str,
+    ids: Sequence[str],
+    vectors: "np.ndarray[tuple[int, int], np.dtype[np.float32]]",
+    metadata: Sequence[str | bytes],
 ) -> pa.Table:
     """The columns namespace, id, vector, metadata."""
     flat = pa.array(vectors.reshape(-1))

@@ -57,7 +57,9 @@ class Records:
                 raise Incomplete(f"the column {name} differs")
         if vectors_of(found).tobytes() != vectors_of(self.batch).tobytes():
             raise Incomplete("the vectors differ")
-        if [_canonical(text) for text in found.column("metadata").to_pylist()] != self.batch.column("metadata").to_pylist():
+        if [_canonical(text) for text in found.column("metadata").to_pylist()] != self.batch.column(
+            "metadata"
+        ).to_pylist():
             raise Incomplete("the metadata differ")
 
     def require_in(self, store: VectorStore) -> None:

@@ -42,7 +42,10 @@ class Servers:
             case "memory":
                 return Connection(name, "memory")
             case "weaviate":
-                server, extra = self.weaviate, {"http_secure": self.weaviate.secure, "grpc_port": self.weaviate.grpc_port}
+                server, extra = (
+                    self.weaviate,
+                    {"http_secure": self.weaviate.secure, "grpc_port": self.weaviate.grpc_port},
+                )
                 return Connection(name, "weaviate", server.host, server.port, password=server.api_key, extra=extra)
             case "pinecone":
                 extra = {"grpc_ports": self._grpc_ports(), "grpc_scheme": "http", "visibility_delay": 0.0}

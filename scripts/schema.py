@@ -71,7 +71,14 @@ def markdown() -> str:
     lines = [HEAD]
     for path, model in sections(MigrationSpec):
         properties = model.model_json_schema()["properties"]
-        lines += [f"## {path or 'Top level'}", "", (model.__doc__ or "").strip(), "", "| key | type | default | |", "|---|---|---|---|"]
+        lines += [
+            f"## {path or 'Top level'}",
+            "",
+            (model.__doc__ or "").strip(),
+            "",
+            "| key | type | default | |",
+            "|---|---|---|---|",
+        ]
         lines += [row(name, field, properties[name]) for name, field in model.model_fields.items()]
         lines.append("")
     return "\n".join(lines)
@@ -84,7 +91,9 @@ def main() -> int:
         for path, text in wanted.items():
             path.write_text(text, encoding="utf-8")
         return 0
-    stale = [path.name for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    stale = [
+        path.name for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     if stale:
         print(f"docs/{' and docs/'.join(stale)} are out of date: run make schema", file=sys.stderr)
     return 1 if stale else 0

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from pipeline.worlds import World, postgres_connection, rows_of, small_spec
 
 

@@ -1,8 +1,8 @@
 """The whole pipeline in one process, on real databases."""
 
 import pytest
-from pipeline.worlds import World
 
+from pipeline.worlds import World
 from vectorferry import pipeline
 from vectorferry.engine.approval import record_answer
 from vectorferry.engine.compare import compare

@@ -89,7 +89,9 @@ class World:
 def as_json(connection: Connection) -> str:
     """A connection in Airflow's JSON form."""
     form = {"conn_type": connection.type, "host": connection.host, "port": connection.port, "login": connection.login}
-    return json.dumps(form | {"password": connection.password, "schema": connection.schema, "extra": dict(connection.extra)})
+    return json.dumps(
+        form | {"password": connection.password, "schema": connection.schema, "extra": dict(connection.extra)}
+    )
 
 
 def postgres_connection(name: str, url: str) -> Connection:
@@ -109,6 +111,9 @@ def small_spec(folder: Path) -> dict[str, Any]:
         "fields": dict(FIELDS),
         "partitions": {"rows": 100, "parallel": 2},
         "limits": {"request_deadline": "3s", "lease": "10s"},
-        "checks": {"recall": {"sample": 15, "min_queries": 10, "threshold": 0.9}, "latency": {"queries": 20, "rate": 200}},
+        "checks": {
+            "recall": {"sample": 15, "min_queries": 10, "threshold": 0.9},
+            "latency": {"queries": 20, "rate": 200},
+        },
         "approval": {"approvers": ["approver"]},
     }

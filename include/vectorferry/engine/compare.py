@@ -82,7 +82,7 @@ class _Comparing:
         source = self._source.scan(span, batch_rows=_BATCH_ROWS)
         target = self._target.scan(span, batch_rows=_BATCH_ROWS)
         for joined in join(source, target, self._source.capabilities.key_order, names):
-            self._seen(namespace, len(joined.left) + len(joined.left_only), len(joined.right) + len(joined.right_only))
+            self._seen(len(joined.left) + len(joined.left_only), len(joined.right) + len(joined.right_only))
             self._findings.add(row_differences(joined.left, joined.right, self._tolerance))
             self._missing(keys_of(joined.left_only))
             self._findings.note(DifferenceKind.EXTRA, keys_of(joined.right_only))
@@ -94,7 +94,7 @@ class _Comparing:
             ids = batch.column("id").to_pylist()
             keys.append(hashes(namespace, ids))
             there, found, missing = aligned(batch, self._target.fetch(namespace, ids))
-            self._seen(namespace, len(batch), 0)
+            self._seen(len(batch), 0)
             self._findings.add(row_differences(there, found, self._tolerance))
             self._missing((namespace, id_) for id_ in missing)
         known = KeySet(keys)
@@ -102,12 +102,12 @@ class _Comparing:
             places = known.find(hashes(namespace, list(page)))
             extra = [(namespace, id_) for id_, place in zip(page, places.tolist(), strict=True) if place < 0]
             self._findings.note(DifferenceKind.EXTRA, extra)
-            self._seen(namespace, 0, len(page))
+            self._seen(0, len(page))
 
     def _missing(self, keys: Iterator[tuple[str, str]]) -> None:
         self._findings.note(DifferenceKind.MISSING, (key for key in keys if key not in self._excused))
 
-    def _seen(self, namespace: str, source: int, target: int) -> None:
+    def _seen(self, source: int, target: int) -> None:
         self._rows_source += source
         self._rows_target += target
         self._report(Progress("compare", "both sides", self._rows_source, None))
