@@ -98,9 +98,10 @@ class _Comparing:
             self._findings.add(row_differences(there, found, self._tolerance))
             self._missing((namespace, id_) for id_ in missing)
         known = KeySet(keys)
+        seen = known.unseen()
         for page in self._target.list_ids(KeyRange(namespace)):
-            places = known.find(hashes(namespace, list(page)))
-            extra = [(namespace, id_) for id_, place in zip(page, places.tolist(), strict=True) if place < 0]
+            fresh = known.mark(known.find(hashes(namespace, list(page))), seen)
+            extra = [(namespace, id_) for id_, is_fresh in zip(page, fresh.tolist(), strict=True) if not is_fresh]
             self._findings.note(DifferenceKind.EXTRA, extra)
             self._seen(0, len(page))
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from vectorferry.engine.listing import range_pages
 from vectorferry.engine.partitioning import key_of
 from vectorferry.engine.profile import Profile
+from vectorferry.engine.rows import keys_of
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.truth import partition_truth
 from vectorferry.engine.working import Work, working
@@ -94,12 +95,28 @@ def _scan(session: Session, plan: Plan, span: KeyRange, last: str | None) -> Ite
         start = key_of(plan.key_order, span.namespace, last)
         span = KeyRange(span.namespace, start, span.end, span.rows)
     pages = range_pages(session, plan, span)
-    for batch in session.source.scan(span, batch_rows=min(BATCH_ROWS, session.spec.partitions.part_rows), ids=pages):
+    rows = min(BATCH_ROWS, session.spec.partitions.part_rows)
+    for batch in _ascending(session, plan, session.source.scan(span, batch_rows=rows, ids=pages)):
         kept = batch
         if last is not None and len(batch) and batch.column("id")[0].as_py() == last:
             kept = batch.slice(1)
         if len(kept):
             yield kept
+
+
+def _ascending(session: Session, plan: Plan, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, whose keys must ascend: an export that goes on after a key would lose what was stored under another."""
+    last = ""
+    for batch in batches:
+        for namespace, id_ in keys_of(batch):
+            key = key_of(plan.key_order, namespace, id_)
+            if key <= last:
+                raise RecordError(
+                    f"{session.source.name}: namespace {namespace!r}, id {id_!r} comes out of key order: there is a second record "
+                    "of that id, or this one was not stored under its own key; delete one of them in the source"
+                )
+            last = key
+        yield batch
 
 
 def _refuse_wrong(session: Session, plan: Plan, batch: pa.RecordBatch) -> None:

@@ -112,9 +112,9 @@ class _Check:
     def _look(self, store: VectorStore, side: str, name: str, seen: _Marks) -> None:
         for page in store.list_ids(KeyRange(name)):
             ids = [id_ for id_ in page if self._ours(name, id_)]
-            places = self._keys.find(hashes(name, ids))
-            seen[places[places >= 0]] = True
-            extra = [id_ for id_, place in zip(ids, places.tolist(), strict=True) if place < 0]
+            fresh = self._keys.mark(self._keys.find(hashes(name, ids)), seen)
+            # A second record of an id that was listed before is as much too many as an id that nobody staged.
+            extra = [id_ for id_, is_fresh in zip(ids, fresh.tolist(), strict=True) if not is_fresh]
             if side == "target":
                 extra += [id_ for id_ in ids if (name, id_) in self._excused]
             self._count(name, side, len(ids))

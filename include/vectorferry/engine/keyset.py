@@ -42,6 +42,16 @@ class KeySet:
             places[same] = place[same]
         return places
 
+    def mark(self, places: Places, seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Mark keys as seen; says of each place, shape [n], whether it is a key that was not seen before, here or earlier."""
+        fresh: npt.NDArray[np.bool_] = places >= 0
+        fresh[fresh] = ~seen[places[fresh]]
+        first = np.zeros(len(places), np.bool_)
+        first[np.unique(places, return_index=True)[1]] = True
+        fresh &= first
+        seen[places[fresh]] = True
+        return fresh
+
     def unseen(self) -> npt.NDArray[np.bool_]:
         """A mark for each key, shape [len], all False, for the caller to set."""
         return np.zeros(len(self._keys), np.bool_)

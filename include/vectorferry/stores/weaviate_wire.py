@@ -103,7 +103,10 @@ class OwnCodec:
         return search_get_pb2.PropertiesRequest(non_ref_properties=[ID, NAMESPACE, *names])
 
     def row(self, result: search_get_pb2.SearchResult, namespace: str) -> Row:
-        """As stored: a namespace or id that was changed behind our back shows, and so does a typed property."""
+        """As stored: a namespace or id that was changed behind our back shows, and so does a typed property.
+
+        Where the property and the JSON contradict each other the value is both of them: neither can be trusted.
+        """
         del namespace
         values = result.properties.non_ref_props.fields
         metadata = values[METADATA].text_value if METADATA in values else "{}"
@@ -118,7 +121,7 @@ class OwnCodec:
             found = _read_typed(values[name], kind) if name in values else None
             if found != typed_value(parsed.get(key), kind):
                 changed = True
-                parsed[key] = found
+                parsed[key] = found if key not in parsed else {name: found, METADATA: parsed[key]}
                 if found is None:
                     del parsed[key]
         return canonical_json(parsed) if changed else metadata

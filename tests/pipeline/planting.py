@@ -1,0 +1,122 @@
+"""Somebody else's hands in the target: records read, written and deleted through the vendors' raw clients."""
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import psycopg
+import weaviate as client
+from weaviate.auth import Auth
+from weaviate.classes.data import DataObject
+from weaviate.classes.query import Filter
+
+from vectorferry.local.weaviate import Weaviate
+from vectorferry.mapping import encode_tenant, record_uuid
+
+Key = tuple[str, str]
+"""Namespace and id."""
+Metadata = dict[str, Any]
+TYPED: Mapping[str, type | tuple[type, ...]] = {"kind": str, "lines": (int, float), "public": bool, "tags": list}
+
+
+class Raw(Protocol):
+    """A target as a foreign client sees it; what it wrote can be undone by `undo`."""
+
+    def read(self, key: Key) -> tuple[list[float], Metadata]: ...
+
+    def write(self, key: Key, vector: list[float], metadata: Metadata) -> None: ...
+
+    def delete(self, key: Key) -> None: ...
+
+
+class RawWeaviate:
+    """The layout with tenants, written by weaviate-client."""
+
+    def __init__(self, connection: Any, collection: str) -> None:
+        self._collection = connection.collections.use(collection)
+
+    def read(self, key: Key) -> tuple[list[float], Metadata]:
+        found = self.object(key)
+        return found.vector["default"], json.loads(found.properties["vf_metadata"])
+
+    def object(self, key: Key) -> Any:
+        where = Filter.by_property("vf_id").equal(key[1])
+        [found] = self._tenant(key).query.fetch_objects(filters=where, include_vector=True).objects
+        return found
+
+    def write(self, key: Key, vector: list[float], metadata: Metadata) -> None:
+        typed = {name: metadata[name] for name, kind in TYPED.items() if _is(metadata.get(name), kind)}
+        keys = {"vf_keys": sorted(metadata)}
+        known = {"vf_id": key[1], "vf_namespace": key[0], "vf_metadata": _json(metadata)}
+        self.put(key, known | keys | typed, vector)
+
+    def put(self, key: Key, properties: Metadata, vector: list[float], place: uuid.UUID | None = None) -> None:
+        """An object with these properties, at the record's own UUID or at another."""
+        made = DataObject(uuid=place or record_uuid(*key), properties=properties, vector={"default": vector})
+        assert not self._tenant(key).data.insert_many([made]).has_errors
+
+    def change(self, key: Key, properties: Metadata) -> None:
+        """Some properties in place; the rest stays."""
+        found = self.object(key)
+        self.put(key, {**found.properties, **properties}, found.vector["default"])
+
+    def delete(self, key: Key) -> None:
+        self.delete_at(key, record_uuid(*key))
+
+    def delete_at(self, key: Key, place: uuid.UUID) -> None:
+        self._tenant(key).data.delete_by_id(place)
+
+    def _tenant(self, key: Key) -> Any:
+        return self._collection.with_tenant(encode_tenant(key[0]))
+
+
+@contextmanager
+def raw_weaviate(server: Weaviate, collection: str) -> Iterator[RawWeaviate]:
+    connection = client.connect_to_custom(
+        http_host=server.host,
+        http_port=server.port,
+        http_secure=server.secure,
+        grpc_host=server.host,
+        grpc_port=server.grpc_port,
+        grpc_secure=server.secure,
+        auth_credentials=Auth.api_key(server.api_key),
+        skip_init_checks=True,
+    )
+    with connection:
+        yield RawWeaviate(connection, collection)
+
+
+class RawPostgres:
+    """The table, written by SQL."""
+
+    def __init__(self, connection: "psycopg.Connection[Any]", table: str) -> None:
+        self._connection, self._table = connection, table
+
+    def read(self, key: Key) -> tuple[list[float], Metadata]:
+        query = f"SELECT vector::text, metadata FROM {self._table} WHERE namespace = %s AND id = %s"
+        vector, metadata = self._connection.execute(query, key).fetchone() or ("[]", "{}")
+        return json.loads(vector), json.loads(metadata)
+
+    def write(self, key: Key, vector: list[float], metadata: Metadata) -> None:
+        self.delete(key)
+        query = f"INSERT INTO {self._table} (namespace, id, vector, metadata) VALUES (%s, %s, %s, %s)"
+        self._connection.execute(query, (*key, json.dumps(vector), _json(metadata)))
+
+    def delete(self, key: Key) -> None:
+        self._connection.execute(f"DELETE FROM {self._table} WHERE namespace = %s AND id = %s", key)
+
+
+@contextmanager
+def raw_postgres(url: str, table: str) -> Iterator[RawPostgres]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield RawPostgres(connection, table)
+
+
+def _json(metadata: Metadata) -> str:
+    return json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
