@@ -17,9 +17,18 @@ _FIELD_TYPES = {
 }
 
 
+_KINDS: Mapping[type, MetadataKind] = {
+    str: MetadataKind.STRING,
+    int: MetadataKind.NUMBER,
+    float: MetadataKind.NUMBER,
+    bool: MetadataKind.BOOLEAN,
+    type(None): MetadataKind.NULL,
+}
+
+
 @dataclass
 class FieldProfile:
-    """What was seen of one key. `values` holds hashes of at most CARDINALITY_CAP distinct values."""
+    """What was seen of one key. `values` holds hashes of distinct values, no more of them once there are CARDINALITY_CAP."""
 
     kinds: Counter[MetadataKind] = field(default_factory=Counter)
     values: set[str] = field(default_factory=set)
@@ -27,17 +36,22 @@ class FieldProfile:
     low: float | None = None
     high: float | None = None
 
-    def see(self, value: Any) -> None:
-        """Count one value."""
-        kind = kind_of(value)
-        self.kinds[kind] += 1
+    def see(self, values: Sequence[Any]) -> None:
+        """Count values, of which a key has millions: those of one type are looked at together."""
+        types = set(map(type, values))
+        for each in types:
+            self._see_alike(each, values if len(types) == 1 else [v for v in values if type(v) is each])
+
+    def _see_alike(self, type_: type, values: Sequence[Any]) -> None:
+        kind = _KINDS.get(type_)
+        self.kinds.update(map(kind_of, values) if kind is None else {kind: len(values)})
         if len(self.values) < CARDINALITY_CAP:
-            self.values.add(short_hash(value))
+            self.values.update(map(short_hash, values if kind is None else set(values)))
         if kind is MetadataKind.NUMBER:
-            self.low = value if self.low is None else min(self.low, value)
-            self.high = value if self.high is None else max(self.high, value)
+            self.low = min(values) if self.low is None else min(self.low, *values)
+            self.high = max(values) if self.high is None else max(self.high, *values)
         if kind is MetadataKind.STRING:
-            self.longest = max(self.longest, len(value))
+            self.longest = max(self.longest, max(map(len, values)))
 
     def figures(self, rows: int) -> dict[str, Any]:
         """The profile of this key as JSON; `share` is of `rows` records."""
@@ -46,7 +60,7 @@ class FieldProfile:
             "kinds": {kind.value: count for kind, count in sorted(self.kinds.items())},
             "rows": found,
             "share": round(found / rows, 4) if rows else 0.0,
-            "distinct": len(self.values),
+            "distinct": min(len(self.values), CARDINALITY_CAP),
             "distinct_capped": len(self.values) >= CARDINALITY_CAP,
         }
         if self.low is not None:
@@ -63,12 +77,14 @@ class Profile:
 
     def see(self, metadata: Iterable[str]) -> None:
         """Count records by their canonical JSON."""
+        columns: dict[str, list[Any]] = {}
         for text in metadata:
             self.rows += 1
-            if text == "{}":
-                continue
-            for key, value in parse_json(text).items():
-                self._fields.setdefault(key, FieldProfile()).see(value)
+            if text != "{}":
+                for key, value in parse_json(text).items():
+                    columns.setdefault(key, []).append(value)
+        for key, values in columns.items():
+            self._fields.setdefault(key, FieldProfile()).see(values)
 
     def figures(self) -> dict[str, Any]:
         """The profile as JSON: {"rows": n, "fields": {key: figures}}."""

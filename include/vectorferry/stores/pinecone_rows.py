@@ -146,7 +146,7 @@ def url_chunks(ids: Iterable[str], rows: int, url_bytes: int | None) -> Iterator
     part: list[str] = []
     size = 0
     for id_ in ids:
-        cost = len("&ids=") + len(quote(id_, safe=""))
+        cost = 0 if url_bytes is None else len("&ids=") + len(quote(id_, safe=""))
         if part and (len(part) == rows or (url_bytes is not None and size + cost > url_bytes)):
             yield part
             part, size = [], 0

@@ -1,0 +1,141 @@
+"""`python -m benchmarks`: starts the servers, measures, prints; exits 1 where a figure misses what is asked for."""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from benchmarks import exact, exports, loads, memory, records, table
+from benchmarks.memory import Peak
+from benchmarks.servers import Servers, running
+from benchmarks.timing import Race, Rounds
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured; `grid` None takes all settings of the others."""
+
+    rows: int = 10_000
+    hnsw_rows: int = 5_000
+    exact_rows: int = 50_000
+    queries: int = 200
+    partitions: tuple[int, ...] = (10_000, 100_000)
+    repeats: int = 5
+    peak_repeats: int = 3
+    finalists: int = 3
+    grid: int | None = None
+
+    @property
+    def rounds(self) -> Rounds:
+        return Rounds(self.repeats, self.finalists)
+
+
+QUICK = Size(300, 200, 2_000, 20, (1_000, 2_000), repeats=1, peak_repeats=1, finalists=1, grid=2)
+Found = list[Race] | list[Peak]
+
+
+def export_pinecone(servers: Servers, size: Size) -> list[Race]:
+    return [exports.from_pinecone(servers, records.real(size.rows), size.rounds, size.grid)]
+
+
+def export_weaviate(servers: Servers, size: Size) -> list[Race]:
+    return [exports.from_weaviate(servers, records.real(size.rows), size.rounds, size.grid)]
+
+
+def upsert_pinecone(servers: Servers, size: Size) -> list[Race]:
+    return [loads.into_pinecone(servers, records.real(size.rows), size.rounds, size.grid)]
+
+
+def upsert_weaviate(servers: Servers, size: Size) -> list[Race]:
+    return [loads.into_weaviate(servers, records.real(size.rows), size.rounds, "flat", size.grid)]
+
+
+def upsert_weaviate_hnsw(servers: Servers, size: Size) -> list[Race]:
+    return [loads.into_weaviate(servers, records.real(size.hnsw_rows), size.rounds, "hnsw", size.grid)]
+
+
+def exact_truth(servers: Servers, size: Size) -> list[Race]:
+    with exact.staged(servers, size.exact_rows, size.queries) as held:
+        return [exact.search(held, size.rounds), exact.truth(held, size.rounds)]
+
+
+def peak_memory(servers: Servers, size: Size) -> list[Peak]:
+    return memory.peaks(servers, size.partitions, size.peak_repeats, lambda line: print(f"  {line}", flush=True))
+
+
+PARTS: dict[str, Callable[[Servers, Size], Found]] = {
+    "export-pinecone": export_pinecone,
+    "export-weaviate": export_weaviate,
+    "upsert-pinecone": upsert_pinecone,
+    "upsert-weaviate": upsert_weaviate,
+    "upsert-weaviate-hnsw": upsert_weaviate_hnsw,
+    "truth": exact_truth,
+    "memory": peak_memory,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parsed(arguments)
+    size = _size(given)
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    print(f"{os.cpu_count()} cores; load averages before: {load}; {size.repeats} rounds, each runs every finalist once")
+    with tempfile.TemporaryDirectory(prefix="vectorferry-benchmarks-") as folder, running(Path(folder)) as servers:
+        races, peaks = measure(servers, given.only or list(PARTS), size)
+    print()
+    print("\n".join(table.summary(races, peaks)))
+    if given.json:
+        Path(given.json).write_bytes(orjson.dumps(table.as_json(races, peaks), option=orjson.OPT_INDENT_2))
+    return 0 if all(found.enough for found in [*races, *peaks]) else 1
+
+
+def measure(servers: Servers, parts: Sequence[str], size: Size) -> tuple[list[Race], list[Peak]]:
+    """Run parts by name, printing what each found."""
+    races: list[Race] = []
+    peaks: list[Peak] = []
+    for part in parts:
+        began = time.monotonic()
+        print(f"\n{part}", flush=True)
+        for found in PARTS[part](servers, size):
+            if isinstance(found, Race):
+                races.append(found)
+                print("\n".join(table.race_lines(found)))
+            else:
+                peaks.append(found)
+                print("\n".join(table.peak_lines(found)))
+        print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
+    return races, peaks
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Export, upsert, exact neighbours and memory, measured on local servers beside the vendors' own SDKs.",
+    )
+    parser.add_argument(
+        "--only", action="append", choices=PARTS, metavar="PART", help=f"one of {', '.join(PARTS)}; may be repeated"
+    )
+    parser.add_argument("--quick", action="store_true", help="a few hundred rows, once: whether it works, not how fast")
+    parser.add_argument("--rows", type=int, help="rows that are exported and upserted, at most 10,000")
+    parser.add_argument("--repeats", type=int, help="rounds of a final")
+    parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    return parser.parse_args(arguments)
+
+
+def _size(given: argparse.Namespace) -> Size:
+    base = QUICK if given.quick else Size()
+    changes = {
+        "rows": given.rows,
+        "repeats": given.repeats,
+        "hnsw_rows": given.rows and min(given.rows, base.hnsw_rows),
+    }
+    return Size(**{**base.__dict__, **{name: value for name, value in changes.items() if value}})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Peak memory of export, upsert and check, each in a fresh process, on a small and on a large partition; pgvector on both sides."""
+
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from benchmarks import moves
+from benchmarks.moves import Place
+from benchmarks.records import many
+from benchmarks.servers import Servers
+from vectorferry.connections import Connection
+from vectorferry.model import CollectionDefinition, Metric
+
+TASKS = ("export", "upsert", "check")
+MOST_BYTES = 500 << 20
+MOST_GROWTH = 0.05
+_EXACT = {"type": "none"}
+_ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Peak:
+    """One task: peak bytes of each run, by rows of the partition, and seconds of the median run."""
+
+    task: str
+    peaks: Mapping[int, Sequence[int]]
+    seconds: Mapping[int, float]
+
+    @property
+    def medians(self) -> dict[int, float]:
+        return {rows: statistics.median(runs) for rows, runs in self.peaks.items()}
+
+    @property
+    def growth(self) -> float:
+        """From the smallest partition to the largest, as a share."""
+        medians = self.medians
+        return medians[max(medians)] / medians[min(medians)] - 1
+
+    @property
+    def enough(self) -> bool:
+        """Whether memory stays flat and small."""
+        return self.growth < MOST_GROWTH and max(self.medians.values()) < MOST_BYTES
+
+
+def peaks(servers: Servers, sizes: Sequence[int], repeats: int, report: Callable[[str], None]) -> list[Peak]:
+    """Peak memory of every task on partitions of these sizes."""
+    found: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for rows in sizes:
+        with _source(servers, rows) as source:
+            for _ in range(repeats):
+                for task, taken in _migration(servers, source):
+                    found.setdefault((task, rows), []).append(taken)
+                    report(f"{task} of {rows} rows: {taken['bytes'] / 1e6:.0f} MB, {taken['seconds']:.1f} s")
+    return [
+        Peak(
+            task,
+            {rows: [int(taken["bytes"]) for taken in found[task, rows]] for rows in sizes},
+            {rows: statistics.median(taken["seconds"] for taken in found[task, rows]) for rows in sizes},
+        )
+        for task in TASKS
+    ]
+
+
+@contextmanager
+def _source(servers: Servers, rows: int) -> Iterator[Place]:
+    place = Place("pgvector", f"peak_{rows}", _EXACT)
+    with moves.opened(servers, place) as store:
+        store.drop()
+        batches = many(rows)
+        first = next(batches)
+        dimension = first.schema.field("vector").type.list_size
+        store.create(CollectionDefinition(dimension, Metric.COSINE, moves.FIELDS_TYPED, _EXACT))
+        store.upsert(first)
+        for batch in batches:
+            store.upsert(batch)
+        yield place
+        store.drop()
+
+
+def _migration(servers: Servers, source: Place) -> Iterator[tuple[str, dict[str, float]]]:
+    """Each task of one migration, in order, in a process of its own."""
+    target = Place("pgvector", f"{source.collection}_moved", _EXACT)
+    spec = moves.spec_of(servers, source, target, checks={"recall": {"sample": 200}})
+    file = servers.folder / f"{spec['migration']}.yaml"
+    file.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    with moves.session_of(servers, spec) as session:
+        moves.begin(session)
+        moves.plan(session)
+        for task in TASKS:
+            yield task, _run(servers, task, file)
+        session.staging.remove()
+        session.target.drop()
+
+
+def _run(servers: Servers, task: str, spec_file: Path) -> dict[str, float]:
+    command = (sys.executable, "-m", "benchmarks.peak", task, str(spec_file))
+    path = os.pathsep.join((str(_ROOT), str(_ROOT / "include")))
+    environment = {**os.environ, "PYTHONPATH": path, **_connections(servers, "journal", "pgvector")}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{task} failed:\n{done.stderr.decode()}")
+    return dict(orjson.loads(done.stdout))
+
+
+def _connections(servers: Servers, *names: str) -> dict[str, str]:
+    return {f"AIRFLOW_CONN_{name.upper()}": _as_json(servers.connection(name)) for name in names}
+
+
+def _as_json(connection: Connection) -> str:
+    form: dict[str, Any] = {"conn_type": connection.type, "host": connection.host, "port": connection.port}
+    form |= {"login": connection.login, "password": connection.password, "schema": connection.schema}
+    return orjson.dumps(form | {"extra": dict(connection.extra)}).decode()
