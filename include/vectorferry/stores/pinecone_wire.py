@@ -13,6 +13,7 @@ from vectorferry.model import DEFAULT_NAMESPACE, Metric, Vectors
 from vectorferry.stores.calling import Caller
 from vectorferry.stores.pinecone_control import IndexInfo
 from vectorferry.stores.pinecone_errors import translating
+from vectorferry.stores.pinecone_first import alone_at_first
 from vectorferry.stores.pinecone_rows import (
     DEFAULT_NAME,
     Values,
@@ -65,7 +66,7 @@ class Wire:
     def put(self, namespace: str, rows: pa.RecordBatch) -> None:
         """Upsert rows in one request. Raises PartialWrite where Pinecone counts fewer than were sent, Refused where it takes none."""
         vectors = to_vectors(rows, self._transport.values)
-        answer = self._send(lambda client: client.upsert(vectors=vectors, namespace=namespace), write=True)
+        answer = self._send("upsert", lambda client: client.upsert(vectors=vectors, namespace=namespace), write=True)
         if answer.upserted_count != len(rows):
             message = f"{answer.upserted_count} of {len(rows)} rows were acknowledged"
             raise PartialWrite(message, store=self._store)
@@ -73,7 +74,7 @@ class Wire:
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete at most 1000 ids in one request; a namespace that is not there is no error."""
         try:
-            self._send(lambda client: client.delete(ids=list(ids), namespace=namespace), write=True)
+            self._send("delete", lambda client: client.delete(ids=list(ids), namespace=namespace), write=True)
         except NotFound as error:
             if "namespace" not in str(error).lower():
                 raise
@@ -87,7 +88,7 @@ class Wire:
         """The records found, in the order of `ids`, for one of the `portions` or for none."""
         if not ids:
             return to_batch(namespace, [], {}, self.info.dimension)
-        answer = self._send(lambda client: client.fetch(ids=list(ids), namespace=namespace))
+        answer = self._send("fetch", lambda client: client.fetch(ids=list(ids), namespace=namespace))
         return to_batch(namespace, ids, answer.vectors, self.info.dimension)
 
     def page(self, namespace: str, token: str | None) -> tuple[list[str], str | None]:
@@ -95,14 +96,14 @@ class Wire:
         if not holdable_namespace(namespace):
             return [], None
         page = self._send(
-            lambda client: client.list_paginated(limit=_PAGE, pagination_token=token, namespace=namespace)
+            "list", lambda client: client.list_paginated(limit=_PAGE, pagination_token=token, namespace=namespace)
         )
         return [item.id or "" for item in page.vectors], _next(page)
 
     def counts(self) -> dict[str, int]:
         """Rows by namespace: of the statistics, and of the listing of namespaces, so that none is missed while one of them lags."""
         counts = dict(self._listed_namespaces())
-        stats = self._send(lambda client: client.describe_index_stats())
+        stats = self._send("stats", lambda client: client.describe_index_stats())
         for name, summary in stats.namespaces.items():
             counts[_ours(name)] = summary.vector_count
         return counts
@@ -114,7 +115,9 @@ class Wire:
         if not holdable_namespace(namespace):
             return (), ()
         values = vector.tolist()
-        answer = self._send(lambda client: client.query(top_k=k, vector=values, namespace=namespace, filter=where))
+        answer = self._send(
+            "query", lambda client: client.query(top_k=k, vector=values, namespace=namespace, filter=where)
+        )
         sign = -1.0 if self.info.metric is Metric.EUCLIDEAN else 1.0
         # The vendor's matches are not always in order.
         ranked = sorted((-sign * match.score, match.id) for match in answer.matches)
@@ -124,9 +127,9 @@ class Wire:
         """Release connections."""
         self._transport.client.close()
 
-    def _send(self, request: Callable[[Index | GrpcIndex], T], *, write: bool = False) -> T:
+    def _send(self, kind: str, request: Callable[[Index | GrpcIndex], T], *, write: bool = False) -> T:
         def once() -> T:
-            with translating(self._store, write=write):
+            with translating(self._store, write=write), alone_at_first(kind):
                 return request(self._transport.client)
 
         answer = self._call(once)
@@ -145,7 +148,9 @@ class Wire:
                 return
 
     def _namespaces(self, token: str | None) -> Any:
-        return self._send(lambda client: client.list_namespaces_paginated(limit=_PAGE, pagination_token=token))
+        return self._send(
+            "namespaces", lambda client: client.list_namespaces_paginated(limit=_PAGE, pagination_token=token)
+        )
 
 
 def _next(page: Any) -> str | None:
