@@ -11,6 +11,10 @@ from uuid import UUID
 import numpy as np
 import orjson
 import pyarrow as pa
+
+import vectorferry.stores.weaviate_proto  # noqa: F401  quietens what the client's imports warn of
+
+# isort: split
 import weaviate
 from weaviate.classes.data import DataObject
 from weaviate.classes.init import Auth

@@ -28,6 +28,13 @@ Row = tuple[str, str, str]
 """Namespace, id and canonical metadata of a record."""
 
 _SINGLE = base_pb2.Vectors.VECTOR_TYPE_SINGLE_FP32
+_NOTHING = (None, "null_value")
+_PLAIN: Mapping[FieldType, tuple[str, tuple[type, ...]]] = {
+    FieldType.STRING: ("text_value", (str,)),
+    FieldType.NUMBER: ("number_value", (int, float)),
+    FieldType.BOOLEAN: ("bool_value", (bool,)),
+    FieldType.STRINGS: ("list_value", (list,)),
+}
 
 
 class Codec(Protocol):
@@ -69,6 +76,7 @@ class OwnCodec:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._names = [(key, layout.names[key], kind) for key, kind in layout.fields.items()]
+        self._plain = [_PLAIN[kind] for kind in layout.fields.values()]
         self.fields: Fields = DeclaredFields(layout.fields, layout.names)
 
     def tenant(self, namespace: str) -> str | None:
@@ -117,8 +125,11 @@ class OwnCodec:
             return metadata
         parsed = parse_json(metadata)
         changed = False
-        for key, name, kind in self._names:
-            found = _read_typed(values[name], kind) if name in values else None
+        for (key, name, kind), plain in zip(self._names, self._plain, strict=True):
+            value = values.get(name)
+            if _agrees(value, parsed.get(key), plain):
+                continue
+            found = None if value is None else _read_typed(value, kind)
             if found != typed_value(parsed.get(key), kind):
                 changed = True
                 parsed[key] = found if key not in parsed else {name: found, METADATA: parsed[key]}
@@ -147,9 +158,21 @@ def _set_texts(target: batch_pb2.BatchObject.Properties, name: str, values: Sequ
         target.empty_list_props.append(name)
 
 
+def _agrees(value: Any, expected: Any, plain: "tuple[str, tuple[type, ...]]") -> bool:
+    """Whether a property holds what the JSON says: nearly always, and quickly told. False tells nothing."""
+    if expected is None or value is None:
+        return expected is None and (value is None or value.WhichOneof("kind") in _NOTHING)
+    attribute, types = plain
+    if type(expected) not in types or not expected:
+        return False
+    if attribute == "list_value":
+        return bool(list(value.list_value.text_values.values) == expected)
+    return bool(getattr(value, attribute) == expected)
+
+
 def _read_typed(value: Any, kind: FieldType) -> Any:
     which = value.WhichOneof("kind")
-    if which in (None, "null_value"):
+    if which in _NOTHING:
         return None
     if which == "list_value":
         return list(value.list_value.text_values.values) if kind is FieldType.STRINGS else None

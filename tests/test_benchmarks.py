@@ -1,0 +1,123 @@
+"""The benchmarks work and count what they moved; how fast they are is never asserted here."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pytest
+from benchmarks import exact, exports, loads, memory, records, table
+from benchmarks.records import Incomplete
+from benchmarks.servers import Servers, beside
+from benchmarks.timing import Contestant, Race, Rounds, Timed, Watch, race
+
+from vectorferry.local.postgres import Postgres
+from vectorferry.local.weaviate import Weaviate
+from vectorferry.records import make_batch, vectors_of
+
+ONCE = Rounds(repeats=1, finalists=1)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, weaviate: Weaviate) -> Iterator[Servers]:
+    with beside(tmp_path_factory.mktemp("benchmarks"), postgres, weaviate) as running:
+        yield running
+
+
+def sleeper(name: str, log: list[str], seconds: float = 0.0) -> Contestant:
+    def run(watch: Watch) -> None:
+        log.append(name)
+        with watch:
+            pass
+        watch.seconds = seconds
+
+    return Contestant(name, run)
+
+
+def test_a_race_interleaves_us_and_the_best_of_the_grid() -> None:
+    log: list[str] = []
+    others = [sleeper("slow", log, 3.0), sleeper("fast", log, 1.0), sleeper("fair", log, 2.0)]
+    found = race("job", 10, sleeper("ours", log, 2.0), others, Rounds(repeats=2, finalists=2))
+    assert log[:4] == ["slow", "fast", "fair", "ours"]
+    assert log[4:] == ["ours", "fast", "fair", "fast", "fair", "ours"]
+    assert (found.best.name, found.ratio, found.enough) == ("fast", 0.5, False)
+
+
+def test_the_watch_counts_only_its_blocks() -> None:
+    watch = Watch()
+    with watch:
+        first = watch.seconds
+    assert first == 0.0 < watch.seconds
+    kept = watch.seconds
+    with watch:
+        pass
+    assert watch.seconds > kept
+
+
+Change = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+
+def _changed_vector(batch: pa.RecordBatch) -> pa.RecordBatch:
+    vectors = vectors_of(batch).copy()
+    vectors[3, 5] += 1e-6
+    columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "metadata"))
+    names, ids, metadata = columns
+    return make_batch(names, ids, vectors, metadata)
+
+
+def _changed_metadata(batch: pa.RecordBatch) -> pa.RecordBatch:
+    metadata = [*batch.column("metadata").to_pylist()[:-1], '{"kind":"changed"}']
+    return make_batch(records.NAMESPACE, batch.column("id").to_pylist(), vectors_of(batch), metadata)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda batch: batch.slice(1),
+        lambda batch: pa.concat_batches([batch, batch.slice(0, 1)]),
+        _changed_vector,
+        _changed_metadata,
+    ],
+    ids=["missing", "extra", "vector", "metadata"],
+)
+def test_a_copy_that_differs_is_incomplete(change: Change) -> None:
+    real = records.real(20)
+    real.require_complete(real.batch.slice(start, 7) for start in range(0, 20, 7))
+    with pytest.raises(Incomplete):
+        real.require_complete([change(real.batch)])
+
+
+def test_exports_are_complete_on_both_sides(servers: Servers) -> None:
+    real = records.real(150)
+    for found in (exports.from_pinecone(servers, real, ONCE, 1), exports.from_weaviate(servers, real, ONCE, 1)):
+        assert len(found.ours.seconds) == len(found.best.seconds) == 1
+
+
+def test_loads_are_complete_on_both_sides(servers: Servers) -> None:
+    real = records.real(150)
+    for found in (loads.into_pinecone(servers, real, ONCE, 1), loads.into_weaviate(servers, real, ONCE, "flat", 1)):
+        assert len(found.ours.seconds) == len(found.best.seconds) == 1
+
+
+def test_exact_neighbours_are_found_by_both(servers: Servers) -> None:
+    with exact.staged(servers, 3_000, 10) as held:
+        assert exact.search(held, ONCE).rows == exact.truth(held, ONCE).rows == 3_000
+
+
+def test_peak_memory_is_that_of_each_task_in_its_own_process(servers: Servers) -> None:
+    found = memory.peaks(servers, [200], 1, lambda _: None)
+    assert [peak.task for peak in found] == ["export", "upsert", "check"]
+    assert all(50 << 20 < peak.medians[200] < 2 << 30 for peak in found)
+
+
+def test_figures_are_shown_and_written(tmp_path: Path) -> None:
+    timed = [Timed("load", [1.0, 2.0, 3.0]), Timed("insert_many", [4.0, 4.0, 4.0])]
+    found = Race("upsert", 100, timed[0], timed[1:], timed[1:])
+    peak = memory.Peak("export", {10: [100 << 20], 20: [130 << 20]}, {10: 1.0, 20: 2.0})
+    text = "\n".join([*table.race_lines(found), *table.peak_lines(peak), *table.summary([found], [peak])])
+    assert "| upsert | 100 | 50 | insert_many | 25 | 2.00 |" in text
+    assert "growth +30.0%  NOT ENOUGH" in text
+    written = orjson.loads(orjson.dumps(table.as_json([found], [peak])))
+    assert (written["races"][0]["ratio"], written["peaks"][0]["bytes"]["20"]) == (2.0, [130 << 20])
+    assert not replace(found, ours=timed[1], others=timed[:1]).enough
