@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,25 @@ APPROVALS: Mapping[str, Mapping[str, Any]] = {
     "late": {"timeout": "16s", "reminders": 1},
 }
 TRIGGERED_BY = {"gate": "approver"}
+# Small batches at a low rate: there is time to kill a task between two of them.
+IN_FLIGHT, KILLED_RATE = 2, 15
+KILLED: Mapping[str, Any] = {
+    "source": {"connection": "vectors", "collection": "source_killed"},
+    "partitions": {"rows": 200, "part_rows": 10, "batch_rows": 10, "parallel": 2},
+    "budgets": {
+        "source": {"requests_per_second": KILLED_RATE},
+        "target": {"requests_per_second": KILLED_RATE, "in_flight": IN_FLIGHT},
+    },
+    "limits": {"request_deadline": "2s", "lease": "5s"},
+}
+# No DAG file changes, so none is parsed twice; and a scheduler, or the process that watches a task, is missed soon after its death:
+# by default after five minutes.
+SETTINGS = {
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+}
 
 
 @dataclass
@@ -113,6 +132,7 @@ class Stage:
     airflow: Airflow
     postgres: Postgres
     folder: Path
+    supervisor: Supervisor
     clients: dict[str, AirflowApi] = field(default_factory=dict)
 
     def api(self, user: str) -> AirflowApi:
@@ -170,11 +190,11 @@ def stage(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
         postgres.create_database(database)
     write_migrations(folder)
     connections = {name: postgres.airflow_uri(name) for name in ("vectors", "journal")}
-    server = airflow(folder / "airflow", folder, postgres, connections=connections)
-    found = Stage(server, postgres, folder)
-    found.make("source", some_docs())
-    found.journal().close()
+    server = airflow(folder / "airflow", folder, postgres, connections=connections, variables=SETTINGS)
     with Supervisor(folder) as supervisor:
+        found = Stage(server, postgres, folder, supervisor)
+        found.make("source", some_docs())
+        found.journal().close()
         supervisor.start(list(without_postgres(server)))
         yield found
         for client in found.clients.values():
@@ -199,14 +219,20 @@ def write_migrations(folder: Path) -> None:
     specs, dags = folder / "include" / "migrations", folder / "dags"
     for each in (specs, dags, folder / "plugins"):
         each.mkdir(parents=True)
-    for name, approval in APPROVALS.items():
-        target = {"connection": "vectors", "collection": f"target_{name}", "index": {"type": "none"}}
-        spec = {"migration": name, **SPEC, "target": target, "approval": approval}
+    migrations = {name: spec_of(name, approval=approval) for name, approval in APPROVALS.items()}
+    migrations["killed"] = spec_of("killed", approval={"approvers": ["approver"]}, **KILLED)
+    for name, spec in migrations.items():
         (specs / f"{name}.yaml").write_text(json.dumps(spec))  # JSON is YAML
         (dags / f"{name}.py").write_text(DAG.format(name=name))
 
 
-def some_docs() -> pa.Table:
+def spec_of(name: str, **changes: Any) -> dict[str, Any]:
+    """The spec of a migration into a table of its own."""
+    target = {"connection": "vectors", "collection": f"target_{name}", "index": {"type": "none"}}
+    return {"migration": name, **SPEC, "target": target, **changes}
+
+
+def some_docs(namespaces: Iterable[str] = NAMESPACES, rows: int = ROWS) -> pa.Table:
     docs = pq.read_table(Path(__file__).parents[2] / "data" / "docs.parquet")
-    parts = [docs.filter(pc.equal(docs["namespace"], name)).slice(0, ROWS) for name in NAMESPACES]
+    parts = [docs.filter(pc.equal(docs["namespace"], name)).slice(0, rows) for name in namespaces]
     return pa.concat_tables(parts).combine_chunks()
