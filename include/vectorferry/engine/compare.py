@@ -1,5 +1,6 @@
 """Two collections compared in full, with no journal and no staging: what `vectorferry compare` says."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -57,6 +58,7 @@ class _Comparing:
         self._tolerance = max(source.capabilities.vector_tolerance, target.capabilities.vector_tolerance)
         self._findings = Findings(limit)
         self._rows_source = self._rows_target = 0
+        self._by_namespace = Counter[str]()
 
     def run(self, namespaces: Namespaces) -> Comparison:
         """Compare namespace by namespace."""
@@ -82,7 +84,7 @@ class _Comparing:
         source = self._source.scan(span, batch_rows=_BATCH_ROWS)
         target = self._target.scan(span, batch_rows=_BATCH_ROWS)
         for joined in join(source, target, self._source.capabilities.key_order, names):
-            self._seen(len(joined.left) + len(joined.left_only), len(joined.right) + len(joined.right_only))
+            self._seen(namespace, len(joined.left) + len(joined.left_only), len(joined.right) + len(joined.right_only))
             self._findings.add(row_differences(joined.left, joined.right, self._tolerance))
             self._missing(keys_of(joined.left_only))
             self._findings.note(DifferenceKind.EXTRA, keys_of(joined.right_only))
@@ -94,7 +96,7 @@ class _Comparing:
             ids = batch.column("id").to_pylist()
             keys.append(hashes(namespace, ids))
             there, found, missing = aligned(batch, self._target.fetch(namespace, ids))
-            self._seen(len(batch), 0)
+            self._seen(namespace, len(batch), 0)
             self._findings.add(row_differences(there, found, self._tolerance))
             self._missing((namespace, id_) for id_ in missing)
         known = KeySet(keys)
@@ -103,12 +105,13 @@ class _Comparing:
             fresh = known.mark(known.find(hashes(namespace, list(page))), seen)
             extra = [(namespace, id_) for id_, is_fresh in zip(page, fresh.tolist(), strict=True) if not is_fresh]
             self._findings.note(DifferenceKind.EXTRA, extra)
-            self._seen(0, len(page))
+            self._seen(namespace, 0, len(page))
 
     def _missing(self, keys: Iterator[tuple[str, str]]) -> None:
         self._findings.note(DifferenceKind.MISSING, (key for key in keys if key not in self._excused))
 
-    def _seen(self, source: int, target: int) -> None:
+    def _seen(self, namespace: str, source: int, target: int) -> None:
         self._rows_source += source
         self._rows_target += target
-        self._report(Progress("compare", "both sides", self._rows_source, None))
+        self._by_namespace[namespace] += source
+        self._report(Progress("compare", namespace or "(default)", self._by_namespace[namespace]))
