@@ -2,7 +2,9 @@
 
 import os
 import platform
+import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from benchmarks.memory import MOST_BYTES, MOST_GROWTH, Peak
@@ -16,7 +18,7 @@ def race_lines(race: Race) -> Iterator[str]:
         yield f"  grid   {_rate(race, timed):>9}  {timed.name}"
     for timed in (race.ours, *race.others):
         runs = ", ".join(f"{race.rows / seconds:,.0f}" for seconds in sorted(timed.seconds, reverse=True))
-        yield f"  final  {_rate(race, timed):>9}  {timed.name}  ({runs})"
+        yield f"  final  {_rate(race, timed):>9}  {timed.name}  ({runs}; client CPU {_cpu(timed):.2f} s)"
     yield f"  ratio  {race.ratio:9.2f}  {_judged(race.enough)}, at least {ENOUGH} is asked for"
 
 
@@ -33,11 +35,11 @@ def peak_lines(peak: Peak) -> Iterator[str]:
 def summary(races: Sequence[Race], peaks: Sequence[Peak]) -> Iterator[str]:
     """A Markdown table of all."""
     if races:
-        yield "| job | rows | ours, rows/s | best other | its rows/s | ratio |"
-        yield "|---|---|---|---|---|---|"
+        yield "| job | rows | ours, rows/s | best other | its rows/s | ratio | client CPU, ours and its |"
+        yield "|---|---|---|---|---|---|---|"
         for race in races:
             figures = f"{_rate(race, race.ours)} | {race.best.name} | {_rate(race, race.best)} | {race.ratio:.2f}"
-            yield f"| {race.job} | {race.rows:,} | {figures} |"
+            yield f"| {race.job} | {race.rows:,} | {figures} | {_cpu(race.ours):.2f} s, {_cpu(race.best):.2f} s |"
     if races and peaks:
         yield ""
     if peaks:
@@ -70,9 +72,9 @@ def _race_json(race: Race) -> dict[str, Any]:
     return {
         "job": race.job,
         "rows": race.rows,
-        "ours": {"name": race.ours.name, "seconds": race.ours.seconds},
-        "others": [{"name": timed.name, "seconds": timed.seconds} for timed in race.others],
-        "grid": [{"name": timed.name, "seconds": timed.seconds} for timed in race.grid],
+        "ours": asdict(race.ours),
+        "others": [asdict(timed) for timed in race.others],
+        "grid": [asdict(timed) for timed in race.grid],
         "best": race.best.name,
         "ratio": race.ratio,
         "enough": race.enough,
@@ -81,6 +83,10 @@ def _race_json(race: Race) -> dict[str, Any]:
 
 def _rate(race: Race, timed: Timed) -> str:
     return f"{race.rows / timed.median:,.0f}"
+
+
+def _cpu(timed: Timed) -> float:
+    return statistics.median(timed.cpu)
 
 
 def _judged(enough: bool) -> str:

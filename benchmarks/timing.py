@@ -14,13 +14,16 @@ _FINALISTS = 2
 
 
 class Watch:
-    """Counts the seconds inside its `with` blocks; preparing and reading back stay outside of them."""
+    """Counts the seconds inside its `with` blocks, and the CPU seconds of this process; preparing and reading back stay outside."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.cpu = 0.0
         self._began = 0.0
+        self._cpu_began = 0.0
 
     def __enter__(self) -> Self:
+        self._cpu_began = time.process_time()
         self._began = time.perf_counter()
         return self
 
@@ -28,6 +31,7 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.seconds += time.perf_counter() - self._began
+        self.cpu += time.process_time() - self._cpu_began
 
 
 @dataclass(frozen=True)
@@ -37,24 +41,30 @@ class Contestant:
     name: str
     run: Callable[[Watch], None]
 
-    def once(self) -> float:
-        """Seconds of one run."""
+    def once(self) -> Watch:
+        """One run."""
         gc.collect()
         watch = Watch()
         self.run(watch)
-        return watch.seconds
+        return watch
 
 
 @dataclass
 class Timed:
-    """One contestant's runs, in seconds."""
+    """One contestant's runs, in seconds; `cpu` is what they took of this process's processors."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)
+
+    def add(self, watch: Watch) -> None:
+        """Note one run."""
+        self.seconds.append(watch.seconds)
+        self.cpu.append(watch.cpu)
 
 
 @dataclass(frozen=True)
@@ -93,13 +103,15 @@ class Rounds:
 
 def race(job: str, rows: int, ours: Contestant, others: Sequence[Contestant], rounds: Rounds) -> Race:
     """Run the grid once, then the final; our own first run warms up and is not counted, as the grid's are not."""
-    grid = [Timed(other.name, [other.once()]) for other in others]
+    grid = [Timed(other.name) for other in others]
+    for timed, other in zip(grid, others, strict=True):
+        timed.add(other.once())
     by_time = sorted(zip(grid, others, strict=True), key=lambda pair: pair[0].median)
     final = [ours, *(other for _, other in by_time[: rounds.finalists])]
     ours.once()
-    timed = [Timed(each.name) for each in final]
+    finalists = [Timed(each.name) for each in final]
     for number in range(rounds.repeats):
-        order = [(place + number) % len(final) for place in range(len(final))]
-        for place in order:
-            timed[place].seconds.append(final[place].once())
-    return Race(job, rows, timed[0], timed[1:], grid)
+        for place in range(len(final)):
+            turn = (place + number) % len(final)
+            finalists[turn].add(final[turn].once())
+    return Race(job, rows, finalists[0], finalists[1:], grid)

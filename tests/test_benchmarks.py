@@ -112,11 +112,11 @@ def test_peak_memory_is_that_of_each_task_in_its_own_process(servers: Servers) -
 
 
 def test_figures_are_shown_and_written(tmp_path: Path) -> None:
-    timed = [Timed("load", [1.0, 2.0, 3.0]), Timed("insert_many", [4.0, 4.0, 4.0])]
+    timed = [Timed("load", [1.0, 2.0, 3.0], [0.5] * 3), Timed("insert_many", [4.0] * 3, [1.0] * 3)]
     found = Race("upsert", 100, timed[0], timed[1:], timed[1:])
     peak = memory.Peak("export", {10: [100 << 20], 20: [130 << 20]}, {10: 1.0, 20: 2.0})
     text = "\n".join([*table.race_lines(found), *table.peak_lines(peak), *table.summary([found], [peak])])
-    assert "| upsert | 100 | 50 | insert_many | 25 | 2.00 |" in text
+    assert "| upsert | 100 | 50 | insert_many | 25 | 2.00 | 0.50 s, 1.00 s |" in text
     assert "growth +30.0%  NOT ENOUGH" in text
     written = orjson.loads(orjson.dumps(table.as_json([found], [peak])))
     assert (written["races"][0]["ratio"], written["peaks"][0]["bytes"]["20"]) == (2.0, [130 << 20])

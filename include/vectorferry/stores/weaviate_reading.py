@@ -1,6 +1,7 @@
 """Reading from a Weaviate collection: pages in the order of UUIDs, records by id, counts and searches."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -138,6 +139,8 @@ class Reader:
             return
         ask = partial(search_request, self.layout, self.codec, tenant, vectors=not ids_only, ids_only=ids_only)
         found = self._cursor(ask, span, min(batch_rows, _PAGE)) if scope is None else self._sliced(ask, span, scope)
+        if not ids_only:
+            found = _ahead(found)
         for results in found:
             for part in chunks(_inside(results, span), batch_rows):
                 yield self._page(part, span.namespace)
@@ -270,6 +273,19 @@ class Reader:
             return list(self._call(lambda: self._link.search(request)).results)
         except TenantMissing:
             return []
+
+
+def _ahead(pages: Iterator[Results]) -> Iterator[Results]:
+    """The same pages, the next one being asked for while one is worked on."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="weaviate-scan")
+    try:
+        coming = pool.submit(next, pages, None)
+        while (page := coming.result()) is not None:
+            coming = pool.submit(next, pages, None)
+            yield page
+    finally:
+        # A reader that stops early does not wait for an answer that nobody wants.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _inside(results: Results, span: KeyRange) -> Results:
