@@ -7,7 +7,7 @@ Exit codes: 0 done and true; 1 the answer is no (a difference, a failed check, a
 import getpass
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -27,6 +27,7 @@ from vectorferry.errors import (
     PlanMismatch,
     RecordError,
     SpecError,
+    Unauthorized,
     Unsupported,
     VectorferryError,
 )
@@ -50,7 +51,7 @@ app.add_typer(gateway_app, name="gateway")
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file (YAML) of the migration.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
 
-BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, Unsupported)
+BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, Unauthorized, Unsupported)
 NO = (GateError, PlanMismatch)
 
 
@@ -220,25 +221,13 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; the exit code says what happened."""
-    sys.exit(_guarded(lambda: app(standalone_mode=False)))
-
-
-def _guarded(command: Callable[[], Any]) -> int:
-    import click
-
     try:
-        code = command()
-    except click.exceptions.Exit as exit_:
-        return int(exit_.exit_code)
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        return 130
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except VectorferryError as error:
         sys.stderr.write(f"{error}\n")
-        return 2 if isinstance(error, BAD_INPUT) else 1 if isinstance(error, NO) else 3
-    return int(code) if isinstance(code, int) else 0
+        sys.exit(2 if isinstance(error, BAD_INPUT) else 1 if isinstance(error, NO) else 3)
 
 
 if __name__ == "__main__":

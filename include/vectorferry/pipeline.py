@@ -22,7 +22,7 @@ from vectorferry.engine.preflight import preflight as look
 from vectorferry.engine.recall import ask_target, recall_by_namespace, recall_of_partition
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.truth import merge_truth
-from vectorferry.errors import CheckFailed, VectorferryError
+from vectorferry.errors import CheckFailed, GateError, VectorferryError
 from vectorferry.journal import Evidence, Plan
 from vectorferry.model import Partition, Verdict
 from vectorferry.report.evidence import collect
@@ -154,7 +154,9 @@ def _each(session: Session, plan: Plan, work: Callable[[Session, Plan, Partition
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise CheckFailed(f"{len(errors)} partitions failed:\n" + "\n".join(str(e) for e in errors[:10]))
+        said_no = any(isinstance(error, GateError) for error in errors)
+        kind = CheckFailed if said_no else type(errors[0])
+        raise kind(f"{len(errors)} partitions failed:\n" + "\n".join(str(e) for e in errors[:10]))
 
 
 def subset(plan: Plan, names: Sequence[str]) -> Plan:

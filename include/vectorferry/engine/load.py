@@ -47,8 +47,11 @@ def load(session: Session, plan: Plan, partition: Partition) -> Mapping[str, int
     if done is None:
         _refuse_phase(session)
         with working(session, plan, partition, STEP) as work:
-            _send(session, plan, partition, work)
-            work.finish(_unanswered(session), session.deadline)
+            try:
+                _send(session, plan, partition, work)
+            finally:
+                # Also after an error: nothing is in flight any more, so the next attempt need not wait for this lease to run out.
+                work.finish(_unanswered(session), session.deadline)
         # Rule 5: a request that lands after the partition counts as loaded would overwrite what settle puts later.
         wait_landed(session, partition.name, lambda: _lands_in(session, plan, partition))
         _complete(session, plan, partition)

@@ -7,10 +7,11 @@ from typing import Any
 
 from vectorferry.engine.filter_parity import inexpressible
 from vectorferry.engine.profile import Profile, proposed_fields
-from vectorferry.engine.session import Progress, Session, budgeted_rate
-from vectorferry.errors import NotFound, PreflightFailed, StoreError
+from vectorferry.engine.session import Progress, Session, budgeted_rate, reaching
+from vectorferry.errors import NotFound, PreflightFailed, RetryableError, StoreError, Unauthorized
 from vectorferry.model import CollectionInfo, FieldType, KeyRange
 from vectorferry.stores.base import VectorStore
+from vectorferry.stores.batching import refuse_unsendable
 from vectorferry.stores.limits import unholdable
 
 SAMPLE = 200
@@ -54,13 +55,15 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
 
     Without `sample` no record is read: neither their metadata nor what the target could not hold is judged.
     """
-    source = _describe(session.source, "source")
+    source = _existing(session.source, "source", session.spec.source.connection)
+    if source is None:
+        raise PreflightFailed([f"source {session.source.name} is not there; check `source.collection` in the spec"])
     namespaces = {
         n: rows
         for n, rows in source.namespaces.items()
         if session.spec.namespaces.chosen(n) and n != RESERVED_NAMESPACE
     }
-    target = _existing(session.target)
+    target = _existing(session.target, "target", session.spec.target.connection)
     seen = _sample(session, namespaces) if sample else _Sample()
     problems = [
         *_source_problems(session, source, namespaces),
@@ -84,22 +87,16 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
     )
 
 
-def _describe(store: VectorStore, side: str) -> CollectionInfo:
-    try:
-        return store.describe()
-    except NotFound as error:
-        raise PreflightFailed([f"{side} {error}; check `{side}.collection` in the spec"]) from error
-    except StoreError as error:
-        raise PreflightFailed([f"{side} {error}"]) from error
-
-
-def _existing(store: VectorStore) -> CollectionInfo | None:
-    try:
-        return store.describe()
-    except NotFound:
-        return None
-    except StoreError as error:
-        raise PreflightFailed([f"target {error}"]) from error
+def _existing(store: VectorStore, side: str, connection: str) -> CollectionInfo | None:
+    with reaching(side, connection):
+        try:
+            return store.describe()
+        except NotFound:
+            return None
+        except (RetryableError, Unauthorized):
+            raise  # as it is: a database that was away for a moment is tried again
+        except StoreError as error:
+            raise PreflightFailed([f"{side} {error}"]) from error
 
 
 def _source_problems(session: Session, source: CollectionInfo, namespaces: Mapping[str, int]) -> Iterator[str]:
@@ -177,6 +174,7 @@ def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
     for namespace in namespaces:
         ids = next(iter(session.source.list_ids(KeyRange(namespace))), [])[:SAMPLE]
         batch = session.source.fetch(namespace, list(ids))
+        refuse_unsendable(batch)
         found.profile.see(batch.column("metadata").to_pylist())
         if session.spec.limits.unheld == "refuse":
             found.problems += _unheld(session, unholdable(batch, session.target.capabilities))

@@ -20,6 +20,7 @@ from vectorferry.journal import Plan
 from vectorferry.model import KeyRange, Vectors
 from vectorferry.records import canonical_json, vector_array, vectors_of
 from vectorferry.staging import Staging
+from vectorferry.stores.batching import refuse_unsendable
 
 PATH = "queries.parquet"
 _NOTE = "queries.json"
@@ -199,6 +200,7 @@ def _held_out_of(session: Session, plan: Plan, namespace: str) -> Queries:
     batch = session.source.fetch(namespace, fetched)
     if batch.column("vector").null_count:
         fetched, batch = drawn, session.source.fetch(namespace, drawn)
+    refuse_unsendable(batch)  # a query that holds NaN would be kept, and fail every run to come
     dense = batch.filter(batch.column("vector").is_valid())
     # The only record that can be found is its own only neighbour: it may find itself.
     alone = len(dense) == 1 and len(fetched) == rows

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vectorferry.connections import Connections, connection_from_environment, storage_options
+from vectorferry.errors import RetryableError, Unauthorized
 from vectorferry.journal import Journal, JournalPacer, Plan, open_journal
 from vectorferry.model import Usage
 from vectorferry.spec import Budget, MigrationSpec, Source, Target
@@ -108,6 +109,15 @@ def budgeted_rate(budget: Budget, quota: float | None) -> float | None:
 
 
 @contextmanager
+def reaching(side: str, connection: str) -> Iterator[None]:
+    """Say by which connection a database could not be reached, or did not let us in."""
+    try:
+        yield
+    except (RetryableError, Unauthorized) as error:
+        raise type(error)(f"{side} {error}; check the connection {connection!r}") from error
+
+
+@contextmanager
 def open_session(
     spec: MigrationSpec,
     *,
@@ -121,10 +131,10 @@ def open_session(
     with ExitStack() as stack:
         journal = stack.enter_context(open_journal(connections(spec.journal), upgrade=upgrade))
         source, source_caller = _open_side(
-            stack, connections, journal, spec.source, source_options(spec), spec.budgets.source
+            stack, connections, journal, "source", spec.source, source_options(spec), spec.budgets.source
         )
         target, target_caller = _open_side(
-            stack, connections, journal, spec.target, target_options(spec), spec.budgets.target
+            stack, connections, journal, "target", spec.target, target_options(spec), spec.budgets.target
         )
         options = storage_options(connections(spec.staging.connection)) if spec.staging.connection else {}
         staging = Staging(spec.staging.url, options).at(spec.migration)
@@ -135,6 +145,7 @@ def _open_side(
     stack: ExitStack,
     connections: Connections,
     journal: Journal,
+    name: str,
     side: Source | Target,
     options: StoreOptions,
     budget: Budget,
@@ -143,7 +154,9 @@ def _open_side(
     caller = Caller()
     store = open_store(connections(side.connection), side.collection, options, caller=caller)
     stack.callback(store.close)
-    quotas = [q for q in (store.capabilities.reads_per_second, store.capabilities.writes_per_second) if q]
+    with reaching(name, side.connection):
+        able = store.capabilities
+    quotas = [q for q in (able.reads_per_second, able.writes_per_second) if q]
     rate = budgeted_rate(budget, min(quotas) if quotas else None)
     if rate is not None:
         caller.pace(JournalPacer(journal, side.connection, rate))
