@@ -18,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from vectorferry.errors import StagingCorrupt, StagingError, StagingFull
 
 ROW_GROUP = 5_000
+WRITE_BUFFER = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,12 @@ class Staging:
     def write_table(self, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Part:
         """Commit a Parquet file of these batches; vectors are stored plain (byte-stream-split), everything in zstd."""
         rows = 0
-        with self._committing(path) as file, pq.ParquetWriter(file, schema, **_encoding(schema)) as writer:
+        encoding = _encoding(schema)
+        with (
+            self._committing(path) as file,
+            _buffered(file) as stream,
+            pq.ParquetWriter(stream, schema, **encoding) as writer,
+        ):
             for batch in batches:
                 writer.write_batch(batch, row_group_size=ROW_GROUP)
                 rows += len(batch)
@@ -142,6 +148,16 @@ class Staging:
 
     def _full(self, path: str) -> str:
         return posixpath.join(self._root, path) if path else self._root
+
+
+@contextmanager
+def _buffered(file: Any) -> Iterator[Any]:
+    """Few large writes: each one needs Python's lock, for which the threads that read the source would make it wait."""
+    stream = pa.BufferedOutputStream(pa.PythonFile(file, "w"), WRITE_BUFFER)
+    try:
+        yield stream
+    finally:
+        stream.detach()  # which flushes, and leaves the file open
 
 
 def _uncommitted(path: str) -> bool:

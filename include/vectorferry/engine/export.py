@@ -1,7 +1,8 @@
 """Export: a partition's records stream from the source into Parquet parts and one manifest."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -41,8 +42,8 @@ def stage(session: Session, plan: Plan, partition: Partition) -> Mapping[str, An
     staged = session.staged(plan)
     if session.journal.attempts.completed(plan.id, partition.name, STEP) is None:
         with working(session, plan, partition, STEP) as work:
-            _write_parts(session, plan, partition, work)
-            manifest = _manifest(session, plan, partition)
+            contents = _write_parts(session, plan, partition, work)
+            manifest = _manifest(session, plan, partition, contents)
             staged.write_json(manifest_path(partition), manifest)
             work.finish(None, 0.0)
         session.journal.attempts.complete(
@@ -52,7 +53,25 @@ def stage(session: Session, plan: Plan, partition: Partition) -> Mapping[str, An
     return found
 
 
-def _write_parts(session: Session, plan: Plan, partition: Partition, work: Work) -> None:
+@dataclass
+class _Contents:
+    """What the records of some parts are like: seen while the source is read, so that it costs no time of its own."""
+
+    paths: set[str] = field(default_factory=set)
+    profile: Profile = field(default_factory=Profile)
+    namespaces: Counter[str] = field(default_factory=Counter)
+
+    def see(self, path: str, batches: Iterable[pa.RecordBatch]) -> None:
+        """Count the records of one part."""
+        self.paths.add(path)
+        for batch in batches:
+            self.profile.see(batch.column("metadata").to_pylist())
+            self.namespaces.update(batch.column("namespace").to_pylist())
+
+
+def _write_parts(session: Session, plan: Plan, partition: Partition, work: Work) -> _Contents:
+    """Write the parts that are not there yet; returns what these are like."""
+    contents = _Contents()
     done = session.journal.attempts.done_batches(plan.id, partition.name, STEP)
     staged = session.staged(plan)
     number, rows = len(done), sum(p.rows for p in done.values())
@@ -67,8 +86,10 @@ def _write_parts(session: Session, plan: Plan, partition: Partition, work: Work)
         detail = {"path": path, "bytes": written.bytes, "digest": f"{digest(prints):032x}", "range": span, "last": last}
         # Noted only once the file is committed: a killed worker writes this part again, and nothing else.
         work.note(number, written.rows, detail=detail)
+        contents.see(path, part)
         number, rows = number + 1, rows + written.rows
         session.report(Progress(STEP, partition.name, rows, partition.rows))
+    return contents
 
 
 def _parts(
@@ -128,24 +149,23 @@ def _refuse_wrong(session: Session, plan: Plan, batch: pa.RecordBatch) -> None:
     refuse_unsendable(batch)
 
 
-def _manifest(session: Session, plan: Plan, partition: Partition) -> dict[str, Any]:
+def _manifest(session: Session, plan: Plan, partition: Partition, contents: _Contents) -> dict[str, Any]:
     done = session.journal.attempts.done_batches(plan.id, partition.name, STEP)
     parts = [
         {"rows": done[n].rows} | {k: (done[n].detail or {})[k] for k in ("path", "bytes", "digest")}
         for n in sorted(done)
     ]
-    profile, namespaces = Profile(), Counter[str]()
-    for batch in part_batches(session.staged(plan), parts, ["namespace", "metadata"]):
-        profile.see(batch.column("metadata").to_pylist())
-        namespaces.update(batch.column("namespace").to_pylist())
+    for part in parts:
+        if part["path"] not in contents.paths:  # an earlier attempt's
+            contents.see(part["path"], part_batches(session.staged(plan), [part], ["namespace", "metadata"]))
     return {
         "partition": partition.name,
         "rows": sum(p["rows"] for p in parts),
         "digest": f"{digest(int(p['digest'], 16) for p in parts):032x}",
         "dimension": plan.details["dimension"],
         "parts": parts,
-        "namespaces": dict(sorted(namespaces.items())),
-        "profile": profile.figures(),
+        "namespaces": dict(sorted(contents.namespaces.items())),
+        "profile": contents.profile.figures(),
     }
 
 

@@ -161,12 +161,16 @@ def regrouped(parts: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordB
     held: list[pa.RecordBatch] = []
     for part in parts:
         if held and sum(map(len, held)) + len(part) > rows:
-            yield pa.concat_batches(held)
+            yield _joined(held)
             held = []
         if len(part):
             held.append(part)
     if held:
-        yield pa.concat_batches(held)
+        yield _joined(held)
+
+
+def _joined(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
 
 def rows_by_namespace(batch: pa.RecordBatch, rows: Iterable[int]) -> dict[str, list[int]]:
