@@ -47,7 +47,7 @@ class BoundApproval(ApprovalOperator):
         super().__init__(
             subject=f"Cut over {spec.migration}?",
             body="",
-            params=_form(""),
+            params=_form("", spec),
             response_timeout=rules.timeout / (rules.reminders + 1),
             retries=rules.reminders,
             retry_delay=timedelta(seconds=5),
@@ -65,7 +65,7 @@ class BoundApproval(ApprovalOperator):
             self.assigned_users = _assigned(self.spec, evidence)
             _note_question(session, evidence)
         self.subject, self.body = asked.subject, asked.body
-        self.params = ParamsDict(_form(evidence.hash))
+        self.params = ParamsDict(_form(evidence.hash, self.spec))
         self.notifiers = callbacks(self.spec.notify.on_question)  # type: ignore[assignment]
         super().execute(context)
 
@@ -83,13 +83,19 @@ class BoundApproval(ApprovalOperator):
         return {"decision": kept.decision, "by": kept.actor, "evidence": kept.evidence_hash}
 
 
-def _form(digest: str) -> dict[str, Param]:
-    only: dict[str, Any] = {"enum": [digest]} if digest else {}
+def _form(digest: str, spec: MigrationSpec) -> dict[str, Param]:
+    needed = "Required. " if spec.approval.reason_required else ""
+    # A constant is sent with the answer, and not shown: the question itself names the evidence.
+    only: dict[str, Any] = {"const": digest} if digest else {}
     return {
         EVIDENCE: Param(digest, type="string", title="Evidence that you answer to", source="task", **only),
         # A required field would need a default to start with: an empty reason is refused when it is read instead.
         REASON: Param(
-            None, type=["null", "string"], title="Reason", description="Kept with your answer.", source="task"
+            None,
+            type=["null", "string"],
+            title="Reason",
+            description=f"{needed}Kept in the journal with your name and your answer.",
+            source="task",
         ),
     }
 

@@ -40,13 +40,14 @@ def _rows(spec: MigrationSpec) -> Iterator[tuple[str, str]]:
     yield "Approvers", _approvers(spec)
     yield (
         "Question",
-        f"waits {rules.timeout}, with {rules.reminders} reminders; evidence lapses after {rules.evidence_age}",
+        f"waits {_hours(rules.timeout)}, with {rules.reminders} reminders; evidence lapses after {_hours(rules.evidence_age)}",
     )
     yield "Staging", f"`{spec.staging.url}`"
 
 
 def _namespaces(spec: MigrationSpec) -> str:
-    chosen = ", ".join(f"`{pattern or '(default)'}`" for pattern in spec.namespaces.include)
+    included = spec.namespaces.include
+    chosen = "all" if included == ["*"] else ", ".join(f"`{pattern or '(default)'}`" for pattern in included)
     without = ", ".join(f"`{pattern or '(default)'}`" for pattern in spec.namespaces.exclude)
     return f"{chosen} without {without}" if without else chosen
 

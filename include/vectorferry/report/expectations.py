@@ -1,6 +1,7 @@
 """Great Expectations over the staged partitions, the metadata columns and the verdicts, with Data Docs in staging."""
 
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from vectorferry.records import parse_json
 from vectorferry.report.evidence import report_folder
 
 METADATA = "metadata."
+# The pages would fetch their logo from the vendor at every view, naming an id made for this run.
+_REMOTE_LOGO = re.compile(rb"https://great-expectations-web-assets\.[^\"')]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def check_expectations(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     suites = [_partitions(session, plan), _verdicts(session, plan), *_metadata(session, plan)]
     folder = f"{report_folder(session.run_id)}/data_docs"
     with tempfile.TemporaryDirectory(prefix="vectorferry-gx-") as scratch:
-        results = _validate(suites, Path(scratch))
+        results = _validate(suites, Path(scratch), session.migration)
         _publish(session, plan, Path(scratch) / "gx" / "uncommitted" / "data_docs" / "local_site", folder)
     failed = [f"{suite}: {what}" for suite, what, passed in results if not passed]
     figures = {
@@ -144,8 +147,8 @@ def _rows(session: Session, plan: Plan, partition: Any, keys: Sequence[str]) -> 
     session.report(Progress("expectations", partition.name, partition.index + 1, len(plan.partitions)))
 
 
-def _validate(suites: Sequence[Suite], scratch: Path) -> list[tuple[str, str, bool]]:
-    """(suite, expectation, passed) of everything expected; builds the Data Docs under `scratch`."""
+def _validate(suites: Sequence[Suite], scratch: Path, title: str) -> list[tuple[str, str, bool]]:
+    """(suite, expectation, passed) of everything expected; builds the Data Docs under `scratch`, with `title` on them."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
     # Great Expectations warns about its own dependencies while it is imported; those are not ours to mend.
     with warnings.catch_warnings():
@@ -154,13 +157,15 @@ def _validate(suites: Sequence[Suite], scratch: Path) -> list[tuple[str, str, bo
 
         context = gx.get_context(mode="file", project_root_dir=str(scratch))
         context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+        for name, site in dict(context.variables.data_docs_sites or {}).items():
+            context.update_data_docs_site(name, site | {"show_how_to_buttons": False})
         source = context.data_sources.add_pandas("staging")
-        results = [outcome for suite in suites for outcome in _run(gx, context, source, suite)]
+        results = [outcome for suite in suites for outcome in _run(gx, context, source, suite, title)]
         context.build_data_docs()
     return results
 
 
-def _run(gx: Any, context: Any, source: Any, suite: Suite) -> list[tuple[str, str, bool]]:
+def _run(gx: Any, context: Any, source: Any, suite: Suite, title: str) -> list[tuple[str, str, bool]]:
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
     batch = source.add_dataframe_asset(suite.name).add_batch_definition_whole_dataframe("all")
@@ -170,7 +175,7 @@ def _run(gx: Any, context: Any, source: Any, suite: Suite) -> list[tuple[str, st
     made.save()
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.name, data=batch, suite=made))
     checkpoint = context.checkpoints.add(gx.Checkpoint(name=suite.name, validation_definitions=[definition]))
-    outcome = checkpoint.run(batch_parameters={"dataframe": suite.table})
+    outcome = checkpoint.run(batch_parameters={"dataframe": suite.table}, run_id=gx.RunIdentifier(run_name=title))
     (validation,) = outcome.run_results.values()
     return [(suite.name, _describe(r), bool(r.success)) for r in validation.results]
 
@@ -185,4 +190,13 @@ def _describe(result: Any) -> str:
 def _publish(session: Session, plan: Plan, site: Path, folder: str) -> None:
     for file in sorted(site.rglob("*")):
         if file.is_file():
-            session.staged(plan).write_bytes(f"{folder}/{file.relative_to(site).as_posix()}", file.read_bytes())
+            name = file.relative_to(site)
+            session.staged(plan).write_bytes(f"{folder}/{name.as_posix()}", _page(file, len(name.parents) - 1))
+
+
+def _page(file: Path, depth: int) -> bytes:
+    """The file of the Data Docs; a page, `depth` folders down, takes its logo from beside it."""
+    content = file.read_bytes()
+    if file.suffix != ".html":
+        return content
+    return _REMOTE_LOGO.sub(b"../" * depth + b"static/images/logo-long.png", content)

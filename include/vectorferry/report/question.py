@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from vectorferry.engine.preflight import pass_cost
 from vectorferry.engine.session import Session
 from vectorferry.journal import Evidence
-from vectorferry.report.evidence import evidence_path, verdicts_of, worst_recall
+from vectorferry.report.evidence import report_folder, verdicts_of, worst_recall
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,41 +26,39 @@ def question(session: Session, evidence: Evidence) -> Question:
     body = evidence.body
     word = "GO" if body["go"] else "NO-GO"
     subject = f"{word}: cut over {evidence.migration} to {body['target']}?"
+    sides = f"from `{body['source']}` to `{body['target']}`"
     lines = [
-        f"**{word}**: move the authority of **{evidence.migration}** from `{body['source']}` to `{body['target']}`.",
+        f"Approved, the authority of **{evidence.migration}** moves {sides}. Rejected, nothing changes.",
         "",
         "| | |",
         "|---|---|",
-        *(f"| {name} | {value} |" for name, value in _rows(session, evidence)),
+        *(f"| {name.replace(' ', NO_BREAK)} | {value} |" for name, value in _rows(session, evidence)),
         "",
         *_failures(body),
-        f"Evidence `{evidence.hash}`",
     ]
     return Question(subject, "\n".join(lines))
 
 
 def _rows(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
-    body, rows = evidence.body, evidence.body["rows"]
-    source, target = _counted(evidence)
+    body = evidence.body
     yield "Cohort", f"all: {body['namespaces']} namespaces, {body['partitions']} partitions"
-    yield "Rows", f"source **{source:,}**, target **{target:,}**, excused **{rows['excused']:,}**"
+    yield "Rows", _counts(evidence)
     yield "Content", _content(evidence)
     yield "Recall", _recall(evidence)
     yield "Filters", _filters(evidence)
     yield "Latency", _latency(evidence)
-    yield "Shadow reads", "none (the spec says `writers: none`)"
+    yield "Expectations", _expectations(evidence)
+    yield "Shadow reads", "none: the spec says `writers: none`"
     yield "Write pause", "none: nobody writes; the switch rereads the source and refuses on any change"
     yield "Undo", "until `DONE`: the source keeps everything; point readers back to it"
-    yield (
-        "Cost so far",
-        f"{body['usage']['requests']:,} requests in the evidence task, {body['usage']['read_units']:,.0f} read units",
-    )
+    yield "Cost", _cost(session, evidence)
     yield "Asked by", f"{body['requested_by']}, run `{body['run']}`"
     yield (
         "Answer within",
         f"{_span(session.spec.approval.timeout)}; the evidence lapses after {_span(session.spec.approval.evidence_age)}",
     )
-    yield "Report", f"`{session.staging.locate(evidence.plan_id)}/{evidence_path(evidence.run_id)}`"
+    yield "Report", f"`{session.staging.locate(evidence.plan_id)}/{report_folder(evidence.run_id)}`"
+    yield "Evidence", f"`{evidence.hash}`"
 
 
 def _span(span: timedelta) -> str:
@@ -65,16 +66,25 @@ def _span(span: timedelta) -> str:
     return f"{hours:.0f} h" if hours >= 1 else f"{hours * 60:.0f} min"
 
 
-def _counted(evidence: Evidence) -> tuple[int, int]:
+def _cost(session: Session, evidence: Evidence) -> str:
+    cost = pass_cost(session, evidence.body["rows"]["planned"])
+    units = f" and {cost.read_units:,.0f} read units (${cost.dollars:,.2f})" if cost.read_units else ""
+    return f"the switch reads the source once more: about {cost.requests:,} requests{units}"
+
+
+def _counts(evidence: Evidence) -> str:
     counts = [v["figures"] for v in verdicts_of(evidence, "counts")]
-    return sum(f.get("source", 0) for f in counts), sum(f.get("target", 0) for f in counts)
+    source, target = (sum(f.get(side, 0) for f in counts) for side in ("source", "target"))
+    extra = sum(v["figures"].get("extra", 0) for v in verdicts_of(evidence, "extras"))
+    excused = evidence.body["rows"]["excused"]
+    return f"source **{source:,}**, target **{target:,}**, excused **{excused:,}**, only in the target **{extra:,}**"
 
 
 def _content(evidence: Evidence) -> str:
     found = verdicts_of(evidence, "content")
     rows = sum(v["figures"].get("compared", 0) for v in found)
     differing = sum(v["total_differences"] for v in found)
-    return f"{rows:,} rows compared, **{differing:,}** differ"
+    return f"{rows:,} rows read back from both sides, **{differing:,}** differ"
 
 
 def _recall(evidence: Evidence) -> str:
@@ -93,12 +103,21 @@ def _interval(figures: Mapping[str, Any]) -> str:
 
 
 def _filters(evidence: Evidence) -> str:
-    found = verdicts_of(evidence, "filters")
-    compared = sum(v["figures"].get("filters", 0) for v in found)
+    found: Mapping[str, Any] = next(
+        (v["figures"] for v in verdicts_of(evidence, "filters") if v["scope"] == "overall"), {}
+    )
+    if not found.get("filters"):
+        return "none compared: no declared fields"
+    unable = found["refused_by_target"]
+    beyond = f", {unable:,} that the target cannot express" if unable else ""
+    return f"{found['compared_on_target']:,} compared with the staged records, **{found['failed']:,}** differ{beyond}"
+
+
+def _expectations(evidence: Evidence) -> str:
+    found = verdicts_of(evidence, "expectations")
+    checked = sum(v["figures"]["expectations"] for v in found)
     return (
-        f"{compared} filters, {sum(not v['passed'] for v in found)} differ"
-        if compared
-        else "none compared: no declared fields"
+        f"{checked:,} on the staged rows and the verdicts, **{sum(v['total_differences'] for v in found):,}** not met"
     )
 
 
