@@ -4,17 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from pipeline.worlds import World
+from pipeline.worlds import World, rows_of
 from vectorferry import pipeline
+from vectorferry.connections import Connection
 from vectorferry.engine import switch
 from vectorferry.engine.abandon import abandon, leftovers
 from vectorferry.engine.approval import record_answer
 from vectorferry.engine.preflight import preflight
 from vectorferry.engine.session import Session
 from vectorferry.errors import AlreadyExists, GateError, NotApproved, PreflightFailed, SourceChanged, Unsupported
+from vectorferry.gateway.pinecone import Gateway, GatewayConfig, stores_of
 from vectorferry.journal import Evidence, Plan
 from vectorferry.model import CollectionDefinition, KeyRange, Metric, Phase
 
@@ -190,3 +193,26 @@ def test_a_load_into_an_empty_target_goes_on_after_a_crash(filled: World) -> Non
         assert leftovers(session).target is None
         abandon(session)
     assert count_elsewhere(filled, "docs_moved") == plan.partitions[0].rows
+
+
+def test_a_listing_that_was_cut_short_is_not_taken_for_another_namespaces(
+    filled: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The listing's parts are numbered by namespace: one more namespace, and each number means another."""
+    rows = rows_of("xml.etree", "wave")
+    config = GatewayConfig(
+        stores_of(Connection("listing", "memory")), tmp_path / "gateway", ["key"], port=0, grpc_port=None
+    )
+    with Gateway(config) as gateway:
+        filled.connections["source"] = Connection("source", "pinecone", gateway.url, password="key")
+        filled.spec_dict["source"]["collection"] = "listed"
+        filled.fill(rows)
+        with filled.session() as session, crashing(monkeypatch, type(session.journal.plans), "save"):
+            pipeline.prepare(session)
+        with filled.source() as source:
+            source.upsert(rows_of("os/path").to_batches()[0])
+        with filled.session() as session:
+            _, plan = pipeline.prepare(session)
+            for partition in plan.partitions:
+                pipeline.move_partition(session, plan, partition)
+            assert session.target.count() == len(rows) + 17

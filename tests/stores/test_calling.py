@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stores.samples import random_vectors, records
-from vectorferry.errors import OutcomeUnknown, RateLimited, Refused, RetryableError, Unavailable
+from vectorferry.errors import LeaseLost, OutcomeUnknown, RateLimited, Refused, RetryableError, Unavailable
 from vectorferry.model import MetadataKind
 from vectorferry.records import make_batch
 from vectorferry.stores.base import PLAIN_METADATA, Capabilities
 from vectorferry.stores.batching import by_namespace, chunks, cut, payload_bytes
-from vectorferry.stores.calling import Caller, RetryPolicy
+from vectorferry.stores.calling import Caller, RetryPolicy, permitted_by
 from vectorferry.stores.limits import unholdable, without
 
 
@@ -128,3 +128,24 @@ def test_a_call_that_must_not_be_repeated_is_not():
     with pytest.raises(OutcomeUnknown):
         caller(Failing(OutcomeUnknown("no answer")), retry=False)
     assert caller.unanswered_at is not None and caller.unanswered_at >= before
+
+
+def test_each_try_asks_whether_it_may_still_be_sent() -> None:
+    sent: list[int] = []
+
+    def check() -> None:
+        if sent:
+            raise LeaseLost("another worker took over")
+
+    def request() -> None:
+        sent.append(1)
+        raise OutcomeUnknown("no answer")
+
+    caller = Caller(policy=RetryPolicy(attempts=5, base=0.0))
+    with permitted_by(check), pytest.raises(LeaseLost):
+        caller(request)
+    assert len(sent) == 1
+    assert caller.unanswered_at is not None
+    with pytest.raises(OutcomeUnknown):
+        caller(request)
+    assert len(sent) == 6

@@ -15,6 +15,14 @@ PAGE = 1_000
 SCHEMA = pa.schema([pa.field("namespace", pa.string()), pa.field("id", pa.string())])
 
 
+def begin_listing(staged: Staging, namespaces: Sequence[str]) -> None:
+    """Forget a listing that was cut short where the source has other namespaces now: its parts are numbered by them."""
+    note = f"{FOLDER}.json"
+    if staged.exists(note) and staged.read_json(note)["namespaces"] != list(namespaces):
+        staged.remove(FOLDER)
+    staged.write_json(note, {"namespaces": list(namespaces)})
+
+
 def list_namespace(session: Session, staged: Staging, number: int, namespace: str) -> int:
     """List a namespace into parts, going on after the last committed one; returns how many ids it has."""
     closed = f"{FOLDER}/{number:05}.json"

@@ -16,6 +16,7 @@ from vectorferry.journal import Plan
 from vectorferry.model import Partition, Phase, Rejection
 from vectorferry.records import record_schema
 from vectorferry.stores.batching import cut
+from vectorferry.stores.calling import permitted_by
 from vectorferry.stores.limits import unholdable, without
 
 STEP = "load"
@@ -75,8 +76,8 @@ def _send(session: Session, plan: Plan, partition: Partition, work: Work) -> Non
     most = session.spec.budgets.target.in_flight or session.target.capabilities.write_concurrency
 
     def send(batch: Batch) -> Loaded:
-        work.check()
-        return _upsert(session, batch)
+        with permitted_by(work.check):
+            return _upsert(session, batch)
 
     def land(result: Loaded) -> None:
         nonlocal rows

@@ -1,6 +1,6 @@
 """Begin and plan: the target is made, tracking starts, and the source is cut into partitions once and for all."""
 
-from vectorferry.engine.listing import list_namespace, listed_pages
+from vectorferry.engine.listing import begin_listing, list_namespace, listed_pages
 from vectorferry.engine.partitioning import pack, split_listing
 from vectorferry.engine.preflight import CREATED, FILLED, TAKEN, Preflight, filled_by_us, made_by_us, target_place
 from vectorferry.engine.queries import prepare_queries
@@ -67,6 +67,7 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     staged = session.staging.at(plan_id)
     namespaces = sorted(found.namespaces, key=lambda n: n.encode())
     able = session.source.capabilities
+    begin_listing(staged, namespaces)
     spans: list[KeyRange] = []
     for number, namespace in enumerate(namespaces):
         spans += _ranges(session, staged, namespaces, number) if not able.lists_ranges else _split(session, namespace)

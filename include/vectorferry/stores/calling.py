@@ -3,7 +3,9 @@
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -47,6 +49,21 @@ class RetryPolicy:
 
 ONCE = RetryPolicy(attempts=1)
 
+_permission: ContextVar[Callable[[], None] | None] = ContextVar("permission", default=None)
+
+
+@contextmanager
+def permitted_by(check: Callable[[], None]) -> Iterator[None]:
+    """Call `check` before each request of this thread, retries included; it raises where this worker may send no more.
+
+    A retry may come long after the first try: by then another worker may own the work, and count it as done.
+    """
+    token = _permission.set(check)
+    try:
+        yield
+    finally:
+        _permission.reset(token)
+
 
 class Caller:
     """Calls a database: paces, retries what may be retried, meters. Thread-safe.
@@ -88,6 +105,8 @@ class Caller:
         attempts = self._policy.attempts if retry else 1
         for attempt in range(attempts):
             self._pace()
+            if (check := _permission.get()) is not None:
+                check()
             try:
                 return request()
             except RetryableError as error:
