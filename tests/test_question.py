@@ -1,0 +1,85 @@
+"""The approver's question: every figure of the evidence on one screen of Markdown."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from journal.helpers import make_evidence
+from vectorferry.report.question import NO_BREAK, question
+from vectorferry.spec import MigrationSpec
+from vectorferry.stores.pinecone import PINECONE
+
+SPEC = MigrationSpec.model_validate(
+    {
+        "migration": "docs",
+        "source": {"connection": "a", "collection": "x"},
+        "target": {"connection": "b", "collection": "x"},
+        "staging": {"url": "/tmp/s"},
+        "writers": "none",
+        "approval": {"timeout": "36h", "evidence_age": "30m"},
+    }
+)
+FILTERS = {"filters": 9, "compared_on_target": 8, "refused_by_target": 1, "failed": 0}
+SPEED = {"p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0}
+
+
+def verdict(check: str, scope: str = "overall", **figures: Any) -> dict[str, Any]:
+    return {"check": check, "scope": scope, "passed": True, "figures": figures, "total_differences": 0}
+
+
+def rows_of(*verdicts: dict[str, Any]) -> dict[str, str]:
+    """The question's table, by the name of its row."""
+    body = {
+        "go": True,
+        "source": "pinecone x",
+        "target": "weaviate X",
+        "namespaces": 2,
+        "partitions": 3,
+        "rows": {"planned": 1_000_000, "excused": 1},
+        "requested_by": "ann",
+        "run": "manual__1",
+        "verdicts": list(verdicts),
+    }
+    session: Any = SimpleNamespace(
+        spec=SPEC,
+        source=SimpleNamespace(capabilities=PINECONE),
+        staging=SimpleNamespace(locate=lambda path: f"/tmp/s/{path}"),
+    )
+    asked = question(session, make_evidence("a" * 64, body=body))
+    assert asked.subject == "GO: cut over docs to weaviate X?"
+    lines = [line for line in asked.body.splitlines() if line.startswith("| ")][1:]
+    return {name.replace(NO_BREAK, " "): value for name, value in (line.strip("| ").split(" | ") for line in lines)}
+
+
+def test_the_figures_are_those_of_the_evidence() -> None:
+    rows = rows_of(
+        verdict("counts", "p0000", source=6, target=5),
+        verdict("counts", "p0001", source=4, target=4),
+        verdict("extras", extra=2),
+        verdict("content", "p0000", compared=10),
+        verdict("recall", recall=0.99, low=0.98, high=1.0, threshold=0.95),
+        verdict("recall", "namespace:", recall=0.97, low=0.96, high=0.98),
+        verdict("recall", "namespace:shop", recall=1.0, low=0.99, high=1.0),
+        verdict("filters", '{"a":1}'),
+        verdict("filters", **FILTERS),
+        verdict("latency", source=SPEED, target=SPEED),
+        verdict("expectations", expectations=11),
+    )
+    assert rows["Rows"] == "source **10**, target **9**, excused **1**, only in the target **2**"
+    assert rows["Content"] == "10 rows read back from both sides, **0** differ"
+    assert "worst namespace `(default)` **0.9700** [0.9600, 0.9800]; must reach 0.95" in rows["Recall"]
+    assert rows["Filters"].endswith("**0** differ, 1 that the target cannot express")
+    assert rows["Latency"].startswith("source p50 1.0, p95 2.0, p99 3.0 ms; target")
+    assert rows["Expectations"].startswith("11 on the staged rows")
+    assert rows["Evidence"] == f"`{'a' * 64}`"
+
+
+def test_times_and_money_are_spelt_for_people() -> None:
+    rows = rows_of()
+    assert rows["Answer within"] == "36 h; the evidence lapses after 30 min"
+    assert rows["Cost"].endswith("100,000 read units ($1.60)")
+
+
+def test_what_was_not_measured_is_said() -> None:
+    rows = rows_of()
+    assert (rows["Recall"], rows["Latency"]) == ("not measured", "not measured")
+    assert rows["Filters"] == "none compared: no declared fields"
