@@ -16,6 +16,8 @@ SPARSE = pa.struct([("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.f
 DIGEST_MODULUS = 1 << 128
 _EXACT_INTEGER = 1 << 53
 _INT64 = 1 << 63
+_TEXT = frozenset({str})
+_AS_IS = frozenset({str, bool, type(None)})
 
 
 def record_schema(dimension: int | None) -> pa.Schema:
@@ -93,7 +95,7 @@ def canonical_json(metadata: Mapping[str, Any] | None) -> str:
     if not metadata:
         return "{}"
     try:
-        return orjson.dumps(_canonical(metadata), option=orjson.OPT_SORT_KEYS).decode()
+        return orjson.dumps(_canonical_items(metadata), option=orjson.OPT_SORT_KEYS).decode()
     except (TypeError, UnicodeEncodeError) as error:
         raise RecordError(f"metadata cannot be written as JSON: {error}") from error
 
@@ -106,10 +108,14 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, int) and not -_INT64 <= value < 2 * _INT64:
         raise RecordError(f"metadata number {value} is beyond 64 bits")
     if isinstance(value, Mapping):
-        return {key: _canonical(item) for key, item in value.items()}
+        return _canonical_items(value)
     if isinstance(value, (list, tuple)):
-        return [_canonical(item) for item in value]
+        return [item if type(item) in _AS_IS else _canonical(item) for item in value]
     return value
+
+
+def _canonical_items(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: item if type(item) in _AS_IS else _canonical(item) for key, item in metadata.items()}
 
 
 def _canonical_float(value: float) -> float | int:
@@ -135,7 +141,7 @@ def kind_of(value: Any) -> MetadataKind:
     if isinstance(value, str):
         return MetadataKind.STRING
     if isinstance(value, (list, tuple)):
-        return MetadataKind.STRINGS if all(isinstance(item, str) for item in value) else MetadataKind.LIST
+        return MetadataKind.STRINGS if _TEXT.issuperset(map(type, value)) else MetadataKind.LIST
     return MetadataKind.OBJECT
 
 
@@ -153,8 +159,11 @@ def fingerprints(batch: pa.RecordBatch) -> list[int]:
 
 
 def _fingerprint(namespace: str, id_: str, vector: bytes, sparse: bytes, metadata: str) -> int:
-    parts = (namespace.encode(), id_.encode(), vector, sparse, metadata.encode())
-    framed = b"".join([b"%d:" % len(part) + part for part in parts])
+    name, key, text = namespace.encode(), id_.encode(), metadata.encode()
+    lengths = len(name), len(key), len(vector), len(sparse), len(text)
+    framed = b"%d:%b%d:%b%d:%b%d:%b%d:%b" % (
+        lengths[0], name, lengths[1], key, lengths[2], vector, lengths[3], sparse, lengths[4], text,
+    )  # fmt: skip
     return int(xxhash.xxh3_128_intdigest(framed))
 
 

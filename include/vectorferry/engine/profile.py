@@ -1,6 +1,6 @@
 """Profile of metadata keys: which types they have, in what share of the records, with how many values."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,12 +77,12 @@ class Profile:
 
     def see(self, metadata: Iterable[str]) -> None:
         """Count records by their canonical JSON."""
-        columns: dict[str, list[Any]] = {}
+        columns: dict[str, list[Any]] = defaultdict(list)
         for text in metadata:
             self.rows += 1
             if text != "{}":
                 for key, value in parse_json(text).items():
-                    columns.setdefault(key, []).append(value)
+                    columns[key].append(value)
         for key, values in columns.items():
             self._fields.setdefault(key, FieldProfile()).see(values)
 
