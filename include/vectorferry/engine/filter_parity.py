@@ -170,16 +170,21 @@ class _Check:
         return truths
 
     def _records(self, namespaces: Set[str], most: int | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """(namespace, id, metadata) of the staged records of some namespaces, at most about `most` of a partition."""
+        """(namespace, id, metadata) of the staged records of some namespaces, among the first `most` of each partition.
+
+        They are counted by rows: an export that was killed and went on has other parts, and must lead to the same filters.
+        """
         columns = ["namespace", "id", "metadata"]
         for partition in self._plan.partitions:
             if namespaces.isdisjoint(partition.namespaces):
                 continue
             batches = staged_batches(self._staged, partition, _BATCH_ROWS, columns)
-            for batch in islice(batches, None if most is None else -(-most // _BATCH_ROWS)):
-                for namespace, id_, text in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
-                    if namespace in namespaces:
-                        yield namespace, id_, parse_json(text)
+            rows = (
+                row for batch in batches for row in zip(*(batch.column(n).to_pylist() for n in columns), strict=True)
+            )
+            for namespace, id_, text in islice(rows, most):
+                if namespace in namespaces:
+                    yield namespace, id_, parse_json(text)
 
     def _run(self, case: _Case, truth: Mapping[str, set[str]]) -> _Outcome:
         outcome = _Outcome()
