@@ -38,12 +38,11 @@ CODE = grpc.StatusCode
 
 @pytest.fixture
 def store(weaviate: Weaviate) -> Iterator[WeaviateStore]:
-    made = open_store(weaviate, "Failing", Caller(policy=ONCE))
-    made.drop()
-    made.create(COSINE)
-    yield made
-    made.drop()
-    made.close()
+    with contextlib.closing(open_store(weaviate, "Failing", Caller(policy=ONCE))) as made:
+        made.drop()
+        made.create(COSINE)
+        yield made
+        made.drop()
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ T = TypeVar("T")
 # The client's own cap where the server names none.
 MESSAGE_BYTES = 104_858_000
 _CONNECT_SECONDS = 5.0
+# A change of the schema passes through the cluster's log and its files: on a busy disk it takes longer than any row's deadline.
+_SCHEMA_SECONDS = 120.0
 _NEVER_SENT = ("failed to connect", "connections to all backends failing", "dns resolution failed")
 _PASSING = (
     "context deadline exceeded", "context canceled", "leader not found", "shutting down", "shut or dropped", "not enough memory",
@@ -95,7 +97,8 @@ def _headers(connection: Connection) -> dict[str, str]:
 class Link:
     """Calls one server. Nothing is retried here and nothing reconnects on its own: a failed call is the caller's to judge.
 
-    `store` goes into messages, `deadline` bounds each request in seconds. Thread-safe; connects at the first call.
+    `store` goes into messages, `deadline` bounds each request in seconds, a change of the schema at least two minutes. Thread-safe;
+    connects at the first call.
     """
 
     def __init__(self, address: Address, store: str, deadline: float) -> None:
@@ -137,7 +140,7 @@ class Link:
         return self._send("GET", path, None, write=False)
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
-        """Change something under /v1; returns the JSON answered, None for 404."""
+        """Change something of the schema under /v1; returns the JSON answered, None for 404."""
         return self._send(method, path, body, write=True)
 
     def close(self) -> None:
@@ -166,7 +169,7 @@ class Link:
 
     def _send(self, method: str, path: str, body: Any, *, write: bool) -> Any:
         try:
-            response = self._http().request(method, path, json=body)
+            response = self._http().request(method, path, json=body, timeout=self._timeout(write))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Unavailable(f"cannot be reached at {self._address.url}: {error}", store=self._store) from error
         except httpx.TransportError as error:
@@ -180,11 +183,14 @@ class Link:
     def _http(self) -> httpx.Client:
         with self._lock:
             if self._rest is None:
-                timeout = httpx.Timeout(self._deadline, connect=min(_CONNECT_SECONDS, self._deadline))
                 self._rest = httpx.Client(
-                    base_url=f"{self._address.url}/v1", headers=self._address.headers, timeout=timeout, trust_env=False
+                    base_url=f"{self._address.url}/v1", headers=self._address.headers, trust_env=False
                 )
             return self._rest
+
+    def _timeout(self, schema: bool) -> httpx.Timeout:
+        seconds = max(self._deadline, _SCHEMA_SECONDS) if schema else self._deadline
+        return httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, self._deadline))
 
 
 def _open_channel(address: Address) -> Any:
