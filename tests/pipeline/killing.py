@@ -96,7 +96,8 @@ class Killed:
 
     def _kill_once(self, journal: Journal, step: Step) -> bool:
         """Kill a process some batches after it began; it gets no answer to its question, so it cannot end by itself."""
-        before, wanted = progress(journal, step), self._random.randint(1, 6)
+        # Few batches at a time: all the kills, and those that miss, must find some left.
+        before, wanted = progress(journal, step), self._random.randint(1, 3)
         with self._process() as process:
             self._await(lambda: process.poll() is not None or progress(journal, step).since(before) >= wanted)
             process.kill()

@@ -124,6 +124,37 @@ def test_an_unknown_outcome_is_tried_again_where_the_policy_allows(weaviate: Wea
         assert caller.unanswered_at is not None
 
 
+def test_a_put_that_lost_its_client_is_searchable_once_it_was_sent_again(
+    weaviate: Weaviate, store: WeaviateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server stores such a put without indexing it, now and then, and takes the same put again for done."""
+    vectors = random_vectors(2000)
+    hasty = open_store(weaviate, "Failing", Caller(policy=RetryPolicy(base=0.2)))
+    for number, seconds in enumerate((0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.03)):
+        rows = slice(250 * number, 250 * (number + 1))
+        monkeypatch.setattr(hasty._link, "put", losing_the_first(hasty, seconds))
+        hasty.upsert(records("n", [f"i{row}" for row in range(rows.start, rows.stop)], vectors[rows]))
+        monkeypatch.undo()
+    assert hasty.usage.retries > 0
+    found = store.search("n", vectors, 1)
+    # A graph may miss one by itself; what was stored without its index is missed in tens.
+    assert sum(ids != (f"i{row}",) for row, ids in enumerate(found.ids)) < 10
+    hasty.close()
+
+
+def losing_the_first(store: WeaviateStore, seconds: float) -> Any:
+    put, deadlines = store._link.put, [seconds]
+
+    def once(request: Any) -> Any:
+        store._link._deadline = deadlines.pop() if deadlines else 30.0
+        try:
+            return put(request)
+        finally:
+            store._link._deadline = 30.0
+
+    return once
+
+
 def answering(monkeypatch: pytest.MonkeyPatch, store: WeaviateStore, method: str, replies: list[Any]) -> None:
     monkeypatch.setattr(store._link, method, lambda _: replies.pop(0))
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -15,19 +15,21 @@ from vectorferry.errors import CheckFailed, GateError
 from vectorferry.journal import Plan
 from vectorferry.model import Partition, Phase, Rejection
 from vectorferry.records import record_schema
-from vectorferry.stores.batching import cut
+from vectorferry.stores.batching import by_namespace, cut
 from vectorferry.stores.calling import permitted_by
 from vectorferry.stores.limits import unholdable, without
 
 STEP = "load"
+_MOST_IN_FLIGHT = 64  # the most that a spec allows
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch of the partition: its number, which never changes for a plan, and its rows."""
+    """One batch of the partition: its number, which never changes for a plan, its rows, and whether it may have been sent before."""
 
     number: int
     rows: pa.RecordBatch
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ def _send(session: Session, plan: Plan, partition: Partition, work: Work) -> Non
         rows += result.acknowledged
         session.report(Progress(STEP, partition.name, rows, partition.rows))
 
-    waiting = (batch for batch in batches(session, plan, partition) if batch.number not in noted)
+    unnoted = (batch for batch in batches(session, plan, partition) if batch.number not in noted)
+    # Batches are sent in order: what an attempt that died had in flight are the first that it did not note.
+    waiting = (replace(batch, again=work.resumes and n < _MOST_IN_FLIGHT) for n, batch in enumerate(unnoted))
     fly(waiting, send, land, Window(most), lambda: session.target.usage.throttled)
 
 
@@ -107,6 +111,9 @@ def _upsert(session: Session, batch: Batch) -> Loaded:
     fitting = without(batch.rows, misfits)
     if not len(fitting):
         return Loaded(batch, 0, tuple(misfits))
+    if batch.again and session.target.capabilities.resend_after_delete:
+        for namespace, rows in by_namespace(fitting):
+            session.target.delete(namespace, rows.column("id").to_pylist())
     result = session.target.upsert(fitting)
     return Loaded(batch, result.acknowledged, (*misfits, *result.rejected))
 

@@ -28,6 +28,11 @@ class Work:
         self._thread = threading.Thread(target=self._renew, name=f"lease {attempt.id}", daemon=True)
         self._thread.start()
 
+    @property
+    def resumes(self) -> bool:
+        """Whether an earlier attempt may have sent something that it did not note."""
+        return self._attempt.number > 1
+
     def check(self) -> None:
         """Raise LeaseLost once this worker may no longer send."""
         if self._lost is None and time.monotonic() < self._held_until:

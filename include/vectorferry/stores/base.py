@@ -30,6 +30,7 @@ class Capabilities:
 
     `vector_tolerance`: 0.0 where vectors come back bit for bit, else the largest difference of a component.
     `exact_count`: `count` is exact and current. `indexes_later`: search lags behind writes until `pending_index` is 0.
+    `resend_after_delete`: a put whose client went away may be stored and not indexed, and the same put again does not mend it.
     `lists_ranges`: `scan` reads a key range by itself; where False it is fed ids (see `scan`).
     `reads_per_second`, `writes_per_second`: the vendor's published quota of requests, None where it has none.
     `read_unit_price`: US dollars for a million read units, and `read_units_per_row` what fetching a record costs about.
@@ -58,6 +59,7 @@ class Capabilities:
     exact_count: bool = True
     indexes_later: bool = False
     conditional_writes: bool = False
+    resend_after_delete: bool = False
     aliases: bool = False
     typed_fields: bool = False
     vector_tolerance: float = 0.0

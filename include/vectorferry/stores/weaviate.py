@@ -54,6 +54,7 @@ OWN_LAYOUT = Capabilities(
     aliases=True,
     typed_fields=True,
     filters_any_field=False,
+    resend_after_delete=True,
     write_concurrency=4,
 )
 FOREIGN_LAYOUT = replace(OWN_LAYOUT, key_order=KeyOrder.ID, metadata_kinds=FOREIGN_KINDS, integers_beyond_53_bits=False)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -11,6 +12,8 @@ from vectorferry.stores.weaviate_layout import Layout
 from vectorferry.stores.weaviate_link import Link, TenantMissing, no_collection, passes
 from vectorferry.stores.weaviate_proto import batch_delete_pb2, batch_pb2
 from vectorferry.stores.weaviate_wire import Codec, by_uuids, objects_of
+
+Deletion: TypeAlias = batch_delete_pb2.BatchDeleteRequest
 
 
 class Writer:
@@ -31,8 +34,7 @@ class Writer:
         if not objects:
             return refused
         self._make_tenants({item.tenant for item in objects})
-        request = batch_pb2.BatchObjectsRequest(objects=objects)
-        errors = self._call(lambda: self._errors(request, len(objects)))
+        errors = self._call(self._sender(objects))
         rows = [row for row in range(len(batch)) if row not in refused]
         return refused | {rows[place]: reason for place, reason in errors.items()}
 
@@ -42,14 +44,29 @@ class Writer:
         uuids = [uuid for uuid in (self._uuid(namespace, id_) for id_ in ids) if uuid]
         if tenant is None or not uuids:
             return
-        request = batch_delete_pb2.BatchDeleteRequest(
-            collection=self._layout.collection, tenant=tenant, filters=by_uuids(uuids)
-        )
-        # A call stops at the server's limit without saying so: only an answer of "nothing left" ends the work.
-        deleted = found = self._deleted(request)
-        while found and deleted < len(set(uuids)):
-            found = self._deleted(request)
-            deleted += found
+        request = self._deletion(tenant, uuids)
+        self._delete_all(request, len(set(uuids)), lambda it: self._call(lambda: self._reply(it)))
+
+    def _sender(self, objects: Sequence[Any]) -> Callable[[], dict[int, str]]:
+        request = batch_pb2.BatchObjectsRequest(objects=objects)
+        tried = False
+
+        def send() -> dict[int, str]:
+            nonlocal tried
+            if tried:
+                self._remove(objects)
+            tried = True
+            return self._errors(request, len(objects))
+
+        return send
+
+    def _remove(self, objects: Sequence[Any]) -> None:
+        # A put that lost its client may be stored and not indexed; to put the same again would find it stored, and leave it so.
+        by_tenant: dict[str, list[str]] = {}
+        for item in objects:
+            by_tenant.setdefault(item.tenant, []).append(item.uuid)
+        for tenant, uuids in by_tenant.items():
+            self._delete_all(self._deletion(tenant, uuids), len(uuids), self._reply)
 
     def _errors(self, request: batch_pb2.BatchObjectsRequest, sent: int) -> dict[int, str]:
         errors = {item.index: item.error for item in self._link.put(request).errors}
@@ -63,9 +80,21 @@ class Writer:
             raise PartialWrite(f"errors for objects that were not sent: {sorted(errors)}", store=self._store)
         return errors
 
-    def _deleted(self, request: batch_delete_pb2.BatchDeleteRequest) -> int:
+    def _deletion(self, tenant: str, uuids: Sequence[str]) -> Deletion:
+        return batch_delete_pb2.BatchDeleteRequest(
+            collection=self._layout.collection, tenant=tenant, filters=by_uuids(uuids)
+        )
+
+    def _delete_all(self, request: Deletion, most: int, reply: Callable[[Deletion], int]) -> None:
+        # A call stops at the server's limit without saying so: only an answer of "nothing left" ends the work.
+        deleted = found = reply(request)
+        while found and deleted < most:
+            found = reply(request)
+            deleted += found
+
+    def _reply(self, request: Deletion) -> int:
         try:
-            reply = self._call(lambda: self._link.delete(request))
+            reply = self._link.delete(request)
         except TenantMissing:
             return 0
         if reply.failed:
