@@ -69,9 +69,11 @@ class Airflow:
             self._service(
                 "airflow-database", _module("vectorferry.local.airflow_database"), ("postgres",), oneshot=True
             ),
-            self._component("airflow-api-server", ("api-server",), "api", since),
-            self._component("airflow-scheduler", ("scheduler", "--skip-serve-logs"), "scheduler", since),
-            self._component("airflow-dag-processor", ("dag-processor",), "dag_processor", since),
+            self._component("airflow-api-server", ("airflow", "api-server"), "api", since),
+            self._component(
+                "airflow-scheduler", ("vectorferry.local.airflow_scheduler", "--skip-serve-logs"), "scheduler", since
+            ),
+            self._component("airflow-dag-processor", ("airflow", "dag-processor"), "dag_processor", since),
         ]
 
     def is_healthy(self, component: str, since: float) -> bool:
@@ -85,9 +87,9 @@ class Airflow:
         heartbeat = health.json()[component][f"latest_{component}_heartbeat"]
         return bool(heartbeat) and datetime.fromisoformat(heartbeat).timestamp() > since
 
-    def _component(self, name: str, arguments: tuple[str, ...], component: str, since: float) -> Service:
+    def _component(self, name: str, module: tuple[str, ...], component: str, since: float) -> Service:
         where = f"{self.url}  Airflow" if component == "api" else ""
-        command = (*_module("airflow"), *arguments)
+        command = _module(*module)
         return self._service(name, command, ("airflow-database",), component=component, since=since, where=where)
 
     def _service(
@@ -175,5 +177,5 @@ def airflow(
     return Airflow(folder, checkout, postgres, free_port(port), connections or {}, variables or {})
 
 
-def _module(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", name)
+def _module(name: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name, *arguments)

@@ -1,0 +1,30 @@
+"""Airflow's scheduler for the local servers, with what tasks import loaded once.
+
+The LocalExecutor forks a process for each task. What the scheduler has imported a task need not: on two cores, importing the engine and
+three SDKs anew takes most tasks longer than their work.
+"""
+
+import sys
+from importlib import import_module
+
+PRELOADED = (
+    "vectorferry.pipeline",
+    "vectorferry.engine.truth",
+    "vectorferry.stores.pgvector",
+    "vectorferry.stores.pinecone",
+    "vectorferry.stores.weaviate",
+)
+
+
+def main() -> None:
+    """Run `airflow scheduler` with the arguments of this command."""
+    for module in PRELOADED:
+        import_module(module)
+    from airflow.__main__ import main as airflow
+
+    sys.argv = ["airflow", "scheduler", *sys.argv[1:]]
+    airflow()
+
+
+if __name__ == "__main__":
+    main()
