@@ -24,6 +24,7 @@ VectorferryError
 │   ├── JournalUnavailable        cannot be reached
 │   ├── PlanMismatch              a plan of another spec, or a changed one
 │   ├── PhaseConflict             somebody else moved the phase (compare-and-set lost)
+│   │   └── NotSettled            the follower lacks something, or a write may still land: the authority stays
 │   └── LeaseLost                 this worker no longer owns what it works on
 ├── ApiProblem                    a request that a gateway answers with an error (gateway/)
 ├── ServerError, AirflowError     the local servers of demo and tests (local/)
@@ -162,6 +163,10 @@ class PlanMismatch(JournalError):
 
 class PhaseConflict(JournalError):
     """The control row is not as expected: somebody else moved it (compare-and-set lost)."""
+
+
+class NotSettled(PhaseConflict):
+    """The follower may lack something: the authority stays where it is."""
 
 
 class LeaseLost(JournalError):

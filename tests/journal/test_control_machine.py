@@ -52,6 +52,7 @@ class Phases(RuleBasedStateMachine):
         return self._advance(self.journal.control.get(MIGRATION, "all"), to)
 
     def _advance(self, row: ControlRow, to: Phase) -> ControlRow:
+        self.journal.control.mark_loaded(MIGRATION, "all")
         near = all(phase in (row.phase, to) for phase in self.routers.values())
         current = (row.phase, row.epoch) == (self.phase, self.epoch)
         if not (may_follow(row.phase, to) and current and near):

@@ -80,6 +80,7 @@ def _require_loaded(session: Session, plan: Plan) -> None:
         raise GateError(
             f"{len(missing)} partitions are not loaded ({', '.join(missing[:10])}): clear their tasks first"
         )
+    session.journal.control.mark_loaded(session.migration, COHORT)
 
 
 def _prove_unchanged(session: Session, plan: Plan, row: ControlRow, evidence_hash: str) -> tuple[ControlRow, int]:

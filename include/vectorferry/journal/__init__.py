@@ -4,9 +4,12 @@ from vectorferry.journal.approvals import Approval
 from vectorferry.journal.attempts import Attempt, Progress, StepDone, StepState
 from vectorferry.journal.audit import AuditRow
 from vectorferry.journal.budget import JournalPacer
+from vectorferry.journal.claims import Backlog, Claim, Claimed
 from vectorferry.journal.control import ControlRow
 from vectorferry.journal.evidence import Evidence
+from vectorferry.journal.intents import Intent, Write
 from vectorferry.journal.journal import Journal, open_journal
+from vectorferry.journal.members import Member, Standing
 from vectorferry.journal.plans import Plan
 from vectorferry.journal.records import ExcusedRow
 
@@ -14,14 +17,21 @@ __all__ = [
     "Approval",
     "Attempt",
     "AuditRow",
+    "Backlog",
+    "Claim",
+    "Claimed",
     "ControlRow",
     "Evidence",
     "ExcusedRow",
+    "Intent",
     "Journal",
     "JournalPacer",
+    "Member",
     "Plan",
     "Progress",
+    "Standing",
     "StepDone",
     "StepState",
+    "Write",
     "open_journal",
 ]

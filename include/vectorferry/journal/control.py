@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from vectorferry.errors import JournalError, PhaseConflict
+from vectorferry.errors import JournalError, NotSettled, PhaseConflict
 from vectorferry.journal.audit import note
 from vectorferry.journal.database import Database
-from vectorferry.journal.tables import ahead, audit, clock, control, member, member_phase, migration
+from vectorferry.journal.tables import ahead, audit, clock, control, member, member_phase, migration, seconds_until
 from vectorferry.model import Phase
 
 CHAIN = tuple(Phase)
@@ -20,7 +20,11 @@ HOLDS = (Phase.HOLD_A, Phase.HOLD_B)
 
 @dataclass(frozen=True, slots=True)
 class ControlRow:
-    """Where a cohort stands; `epoch` grows by one with every change and is never used twice."""
+    """Where a cohort stands; `epoch` grows by one with every change and is never used twice.
+
+    `loaded` says that the follower has had everything once, `loads` how many loads were begun, `came_from` from where a hold was entered,
+    and `hold_left` how many seconds it has by the journal's clock (None outside of a hold).
+    """
 
     migration: str
     cohort: str
@@ -28,6 +32,10 @@ class ControlRow:
     epoch: int
     hold_deadline: datetime | None
     changed_at: datetime
+    loaded: bool = False
+    loads: int = 0
+    came_from: Phase | None = None
+    hold_left: float | None = None
 
 
 def may_follow(old: Phase, new: Phase) -> bool:
@@ -72,9 +80,8 @@ class Control:
 
     def all(self, migration: str) -> tuple[ControlRow, ...]:
         """The rows of all cohorts, by name; empty if the migration is unknown."""
-        query = sa.select(control).where(control.c.migration == migration).order_by(control.c.cohort)
         with self._database.statement() as connection:
-            return tuple(_control_row(row) for row in connection.execute(query))
+            return control_rows(connection, migration)
 
     def advance(
         self, row: ControlRow, to: Phase, *, actor: str, reason: str, hold_seconds: float | None = None
@@ -83,7 +90,7 @@ class Control:
 
         `hold_seconds` sets the hold's deadline on the journal's clock; without it a hold keeps the deadline that it has. Raises
         PhaseConflict, changing nothing, if the step is not along the chain, if somebody else moved the cohort since,
-        or if a member is in neither of the two phases.
+        or if a member is in neither of the two phases; NotSettled if the authority would move while the follower lacks something.
         """
         if not may_follow(row.phase, to):
             raise PhaseConflict(
@@ -92,10 +99,45 @@ class Control:
         with self._database.transaction() as connection:
             _lock_as_seen(connection, row)
             _require_members_near(connection, row, to)
+            if {row.phase, to} == set(HOLDS):
+                _require_settled(connection, row)
             moved = _move(connection, row, to, actor, reason, hold_seconds)
             detail = {"from": row.phase, "to": to, "reason": reason}
             note(connection, row.migration, actor, "phase", detail, cohort=row.cohort, epoch=moved.epoch)
         return moved
+
+    def step_back(self, row: ControlRow, actor: str) -> bool:
+        """End a hold whose time is over, by one step towards where it came from; False if there is nothing to do, or something in the way.
+
+        Anybody may, routers too.
+        """
+        query = sa.select(sa.func.vectorferry.step_back(row.migration, row.cohort, row.epoch, actor))
+        with self._database.statement() as connection:
+            return bool(connection.scalar(query))
+
+    def begin_load(self, migration: str, cohort: str) -> None:
+        """Note that a load begins: until it is complete nothing of the cohort is settled, and no mirrored write cleans an id."""
+        unloaded = sa.and_(_is(migration, cohort), ~control.c.loaded)
+        with self._database.statement() as connection:
+            connection.execute(sa.update(control).where(unloaded).values(loads=control.c.loads + 1))
+
+    def mark_loaded(self, migration: str, cohort: str) -> None:
+        """Note that the whole cohort is loaded, and that no request of any load can land any more."""
+        with self._database.statement() as connection:
+            connection.execute(sa.update(control).where(_is(migration, cohort)).values(loaded=True))
+
+
+def control_rows(connection: sa.Connection, migration: str) -> tuple[ControlRow, ...]:
+    """The rows of all cohorts, by name."""
+    query = sa.select(control, _LEFT).where(control.c.migration == migration).order_by(control.c.cohort)
+    return tuple(_control_row(row) for row in connection.execute(query))
+
+
+_LEFT = seconds_until(control.c.hold_deadline).label("hold_left")
+
+
+def _is(migration: str, cohort: str) -> sa.ColumnElement[bool]:
+    return sa.and_(control.c.migration == migration, control.c.cohort == cohort)
 
 
 def _register_migration(
@@ -167,6 +209,20 @@ def _require_members_near(connection: sa.Connection, row: ControlRow, to: Phase)
         )
 
 
+def _require_settled(connection: sa.Connection, row: ControlRow) -> None:
+    # In a hold nobody opens an intent, and who is not in a hold stopped the step above: what is settled here stays so.
+    if not connection.execute(sa.select(control.c.loaded).where(_is(row.migration, row.cohort))).scalar_one():
+        raise NotSettled(f"{_name(row)} is not loaded: the follower has never had everything")
+    found = connection.execute(_UNSETTLED, {"migration": row.migration, "cohort": row.cohort}).one()
+    if found.dirty or found.open:
+        raise NotSettled(
+            f"{_name(row)} cannot change its authority: the follower may lack {found.dirty} records, and {found.open} writes may still land"
+        )
+
+
+_UNSETTLED = sa.text("SELECT dirty, open FROM vectorferry.unsettled(:migration, :cohort)")
+
+
 def _member_text(row: sa.Row[Any]) -> str:
     where = f"in {row.draining or row.phase}" if row.phase else "has acknowledged no phase"
     return f"{row.id} on {row.host} ({where}{', lease lapsed' if row.lapsed else ''})"
@@ -176,6 +232,7 @@ def _move(
     connection: sa.Connection, row: ControlRow, to: Phase, actor: str, reason: str, hold_seconds: float | None
 ) -> ControlRow:
     deadline = None if to not in HOLDS else control.c.hold_deadline if hold_seconds is None else ahead(hold_seconds)
+    entered = control.c.came_from if row.phase in HOLDS else sa.literal(row.phase, sa.Text)
     update = (
         sa.update(control)
         .where(control.c.migration == row.migration, control.c.cohort == row.cohort)
@@ -184,17 +241,30 @@ def _move(
             phase=to,
             epoch=control.c.epoch + 1,
             hold_deadline=deadline,
+            came_from=entered if to in HOLDS else None,
+            loaded=sa.false() if to is Phase.OFF else control.c.loaded,
             changed_at=clock(),
             changed_by=actor,
             reason=reason,
         )
-        .returning(control)
+        .returning(control, _LEFT)
     )
     return _control_row(connection.execute(update).one())
 
 
 def _control_row(row: sa.Row[Any]) -> ControlRow:
-    return ControlRow(row.migration, row.cohort, Phase(row.phase), row.epoch, row.hold_deadline, row.changed_at)
+    return ControlRow(
+        row.migration,
+        row.cohort,
+        Phase(row.phase),
+        row.epoch,
+        row.hold_deadline,
+        row.changed_at,
+        row.loaded,
+        row.loads,
+        Phase(row.came_from) if row.came_from else None,
+        row.hold_left,
+    )
 
 
 def _name(row: ControlRow) -> str:

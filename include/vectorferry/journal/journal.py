@@ -10,10 +10,13 @@ from vectorferry.journal import schema
 from vectorferry.journal.approvals import Approvals
 from vectorferry.journal.attempts import Attempts
 from vectorferry.journal.audit import Audit
+from vectorferry.journal.claims import Claims
 from vectorferry.journal.control import Control
 from vectorferry.journal.database import Database
 from vectorferry.journal.evidence import EvidenceStore
 from vectorferry.journal.forget import forget
+from vectorferry.journal.intents import Intents
+from vectorferry.journal.members import Members
 from vectorferry.journal.plans import Plans
 from vectorferry.journal.records import Records
 from vectorferry.journal.tables import journal_meta
@@ -31,6 +34,9 @@ class Journal:
         self.evidence = EvidenceStore(database)
         self.approvals = Approvals(database)
         self.records = Records(database)
+        self.members = Members(database)
+        self.intents = Intents(database)
+        self.claims = Claims(database)
         self.audit = Audit(database)
 
     def forget(self, migration: str, *, actor: str = "journal") -> None:

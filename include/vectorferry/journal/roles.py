@@ -48,6 +48,8 @@ def _grants() -> tuple[str, ...]:
         f"GRANT SELECT ON {_names(READS)} TO {ROUTER}",
         f"GRANT INSERT, UPDATE, DELETE ON {_names(WRITES)} TO {ROUTER}",
         f"GRANT USAGE ON SEQUENCE {SCHEMA}.generation TO {ROUTER}",
+        f"REVOKE ALL ON FUNCTION {SCHEMA}.step_back FROM PUBLIC",
+        f"GRANT EXECUTE ON FUNCTION {SCHEMA}.step_back TO {ROUTER}",
     )
 
 

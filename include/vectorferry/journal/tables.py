@@ -121,6 +121,7 @@ migration = sa.Table(
     _text("created_by"),
 )
 
+# `came_from` is the phase from which a hold was entered, and to which it steps back; `loads` counts the loads begun.
 control = sa.Table(
     "control",
     metadata,
@@ -132,6 +133,9 @@ control = sa.Table(
     _time("changed_at"),
     _text("changed_by"),
     _text("reason"),
+    sa.Column("loaded", sa.Boolean, nullable=False, server_default=sa.false()),
+    _int("loads", server_default=sa.text("0")),
+    sa.Column("came_from", sa.Text),
 )
 
 # A router is a member until it is evicted, lapsed or not; `deadline_seconds` is its D.
@@ -162,7 +166,7 @@ member_phase = sa.Table(
     _time("acknowledged_at"),
 )
 
-# `claim` is the member that settles the id; no request of it can land after `claim_until`.
+# `claim` is the settler's claim on the id; no request of it can land after `claim_until`. `was_dirty` is what the newest write found.
 # Foreign keys are left out here and in `intent`: each would lock the same parent row on every write of an application.
 record_state = sa.Table(
     "record_state",
@@ -178,10 +182,18 @@ record_state = sa.Table(
     sa.Column("claim", sa.Text),
     _time("claim_until", nullable=True),
     _time("last_write", nullable=True),
+    _text("cohort", server_default="all"),
+    sa.Column("was_dirty", sa.Boolean, nullable=False, server_default=sa.false()),
 )
-sa.Index("record_state_dirty", record_state.c.migration, postgresql_where=record_state.c.dirty)
+sa.Index(
+    "record_state_dirty",
+    record_state.c.migration,
+    record_state.c.cohort,
+    record_state.c.generation,
+    postgresql_where=record_state.c.dirty,
+)
 
-# One id of one write. It is open until `closed_at`, which lies D ahead where a request may still land.
+# One id of one write, removed once nothing of it can land: `closed_at` lies D ahead where an answer never came.
 intent = sa.Table(
     "intent",
     metadata,

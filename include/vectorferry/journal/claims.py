@@ -1,0 +1,164 @@
+"""Claims: dirty ids that one settler works on, so that no two of them write the same record at a time."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import sqlalchemy as sa
+
+from vectorferry.journal.database import Database
+from vectorferry.model import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A dirty id; `generation` is what it had when it was claimed."""
+
+    namespace: str
+    id: str
+    generation: int
+    excused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Ids of one cohort, held under `token`; `phase` says which side has the authority for as long as one of them is dirty."""
+
+    migration: str
+    cohort: str
+    token: str
+    phase: Phase
+    ids: tuple[Claimed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What stands between a cohort and a change of authority; `oldest_open` is the age in seconds of the oldest open write."""
+
+    dirty: int
+    open: int
+    oldest_open: float
+
+
+class Claims:
+    """The claims on dirty ids of all migrations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, migration: str, cohort: str, *, most: int, lease: float, deadline: float) -> Claim | None:
+        """Claim up to `most` dirty ids that nobody writes or settles, oldest first; None where there is none, or nothing is loaded yet.
+
+        The claim may be worked on for `lease` seconds; nobody else gets its ids before D after that.
+        """
+        token = uuid.uuid4().hex
+        values = {"migration": migration, "cohort": cohort, "token": token, "most": most, "seconds": lease + deadline}
+        with self._database.transaction() as connection:
+            held = [Claimed(*row) for row in connection.execute(_CLAIM, values)]
+            claim = Claim(
+                migration, cohort, token, Phase.OFF, tuple(sorted(held, key=lambda each: (each.namespace, each.id)))
+            )
+            # A statement of its own, to see what was opened before the rows were locked: what is opened later moves the generation.
+            opened = {(row.namespace, row.id) for row in connection.execute(_RELEASE_OPEN, _given(claim, held))}
+            phase = Phase(connection.execute(_PHASE, values).scalar_one())
+        ids = tuple(each for each in claim.ids if (each.namespace, each.id) not in opened)
+        return replace(claim, phase=phase, ids=ids) if ids else None
+
+    def settled(self, claim: Claim, ids: Sequence[Claimed], *, unexcused: bool = True) -> int:
+        """End the claim on ids that are equal on both sides: clean unless written since. Returns how many are clean.
+
+        With `unexcused` a record that was excused no longer is: both sides hold the same.
+        """
+        values = {**_given(claim, ids), "unexcused": unexcused}
+        with self._database.statement() as connection:
+            return sum(connection.scalars(_SETTLED, values))
+
+    def release(self, claim: Claim, ids: Sequence[Claimed], *, after: float = 0.0) -> None:
+        """Give up ids that stay dirty; nobody gets them before some seconds have passed, in which a request may still land."""
+        with self._database.statement() as connection:
+            connection.execute(_RELEASE, {**_given(claim, ids), "seconds": after})
+
+    def mark_dirty(self, migration: str, cohort: str, namespace: str, ids: Sequence[str]) -> None:
+        """Have ids settled anew: extras, differences that a check found."""
+        values = {"migration": migration, "cohort": cohort, "namespace": namespace, "ids": sorted(set(ids))}
+        with self._database.statement() as connection:
+            connection.execute(_MARK, values)
+
+    def backlog(self, migration: str, cohort: str) -> Backlog:
+        """What is dirty and open now."""
+        with self._database.statement() as connection:
+            return Backlog(*connection.execute(_BACKLOG, {"migration": migration, "cohort": cohort}).one())
+
+
+def _given(claim: Claim, ids: Sequence[Claimed]) -> dict[str, object]:
+    return {
+        "migration": claim.migration,
+        "token": claim.token,
+        "namespaces": [each.namespace for each in ids],
+        "ids": [each.id for each in ids],
+        "generations": [each.generation for each in ids],
+    }
+
+
+_IS_OPEN = """EXISTS (
+    SELECT FROM vectorferry.intent i JOIN vectorferry.member b ON b.id = i.member
+    WHERE i.migration = r.migration AND i.namespace = r.namespace AND i.id = r.id
+        AND b.evicted_at IS NULL AND (i.closed_at IS NULL OR i.closed_at > clock_timestamp()))"""
+
+_CLAIM = sa.text(f"""
+    WITH free AS MATERIALIZED (
+        SELECT r.namespace, r.id FROM vectorferry.record_state r
+        WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty
+            AND (r.claim IS NULL OR r.claim_until < clock_timestamp()) AND NOT {_IS_OPEN}
+            AND (SELECT c.loaded FROM vectorferry.control c WHERE c.migration = :migration AND c.cohort = :cohort)
+        ORDER BY r.generation LIMIT :most FOR UPDATE OF r SKIP LOCKED
+    )
+    UPDATE vectorferry.record_state r SET claim = :token, claim_until = clock_timestamp() + :seconds * interval '1 s'
+    FROM free WHERE r.migration = :migration AND r.namespace = free.namespace AND r.id = free.id
+    RETURNING r.namespace, r.id, r.generation, r.excused
+""")  # noqa: S608 (a constant)
+
+_PHASE = sa.text("SELECT phase FROM vectorferry.control WHERE migration = :migration AND cohort = :cohort")
+
+_GIVEN = """unnest(CAST(:namespaces AS text[]), CAST(:ids AS text[]), CAST(:generations AS bigint[]))
+    AS g (namespace, id, generation)"""
+_MINE = """r.migration = :migration AND r.namespace = g.namespace AND r.id = g.id AND r.claim = :token"""
+
+_RELEASE_OPEN = sa.text(f"""
+    UPDATE vectorferry.record_state r SET claim = NULL, claim_until = NULL
+    FROM {_GIVEN} WHERE {_MINE} AND {_IS_OPEN}
+    RETURNING r.namespace, r.id
+""")  # noqa: S608 (a constant)
+
+_SETTLED = sa.text(f"""
+    UPDATE vectorferry.record_state r SET
+        dirty = r.dirty AND r.generation <> g.generation,
+        excused = r.excused AND NOT (r.generation = g.generation AND CAST(:unexcused AS boolean)),
+        claim = NULL, claim_until = NULL
+    FROM {_GIVEN} WHERE {_MINE}
+    RETURNING CAST(r.generation = g.generation AS integer)
+""")  # noqa: S608 (a constant)
+
+_RELEASE = sa.text(f"""
+    UPDATE vectorferry.record_state r SET
+        claim = CASE WHEN :seconds > 0 THEN r.claim END,
+        claim_until = CASE WHEN :seconds > 0 THEN clock_timestamp() + :seconds * interval '1 s' END
+    FROM {_GIVEN} WHERE {_MINE}
+""")  # noqa: S608 (a constant)
+
+_MARK = sa.text("""
+    INSERT INTO vectorferry.record_state AS r (migration, cohort, namespace, id, generation, dirty)
+    SELECT :migration, :cohort, :namespace, given.id, nextval('vectorferry.generation'), true
+    FROM unnest(CAST(:ids AS text[])) AS given (id)
+    ON CONFLICT (migration, namespace, id) DO UPDATE SET
+        generation = nextval('vectorferry.generation'), dirty = true, cohort = excluded.cohort
+""")
+
+_BACKLOG = sa.text("""
+    SELECT u.dirty, u.open, coalesce((
+        SELECT CAST(extract(epoch FROM clock_timestamp() - min(i.opened_at)) AS float8)
+        FROM vectorferry.intent i JOIN vectorferry.member b ON b.id = i.member
+        WHERE i.migration = :migration AND i.cohort = :cohort AND b.evicted_at IS NULL
+            AND (i.closed_at IS NULL OR i.closed_at > clock_timestamp())), 0)
+    FROM vectorferry.unsettled(:migration, :cohort) u
+""")

@@ -1,0 +1,139 @@
+"""Intents: what a router is about to write, committed before it is sent, and closed once nothing of it can land.
+
+Between the two the id is dirty: the follower may lack it. Closing leaves it so for a settler, unless a mirrored write was certain.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from vectorferry.errors import LeaseLost
+from vectorferry.journal.database import Database
+from vectorferry.model import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Who is about to write where: a member, a cohort of a migration, the phase that the operation began in, one namespace."""
+
+    migration: str
+    cohort: str
+    member: str
+    phase: Phase
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One id of a write. `mirrorable`: a mirrored write may clean the id, because it was clean, and loaded, when this was opened.
+
+    A clean id has no other open intent: opening makes an id dirty, and nothing cleans it while one is open.
+    """
+
+    id: str
+    generation: int
+    mirrorable: bool
+    loads: int
+
+
+class Intents:
+    """The intents of all migrations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open(self, write: Write, ids: Sequence[str]) -> dict[str, Intent]:
+        """Commit the intent to write these ids, in one round trip; raises LeaseLost where the member may not write."""
+        values = {**_values(write), "ids": sorted(set(ids))}
+        with self._database.statement() as connection:
+            rows = connection.execute(_OPEN, values).all()
+        if not rows:
+            raise LeaseLost(f"router {write.member} has no lease, or is not in {write.phase}: it must join again")
+        return {row.id: Intent(row.id, row.generation, row.loaded and not row.was_dirty, row.loads) for row in rows}
+
+    def close(
+        self,
+        write: Write,
+        intents: Sequence[Intent],
+        *,
+        mirrored: Sequence[Intent] = (),
+        taken: bool = False,
+    ) -> None:
+        """Close intents of which nothing can land any more. What was `mirrored` for certain becomes clean where nothing came between.
+
+        `taken` says that the authority took the write: a record that was excused is from now on as it was written.
+        """
+        sure = {intent.id: intent for intent in mirrored if intent.mirrorable}
+        values = {
+            **_values(write),
+            "taken": taken,
+            "ids": [intent.id for intent in intents],
+            "generations": [intent.generation for intent in intents],
+            "loads": [sure[intent.id].loads if intent.id in sure else -1 for intent in intents],
+        }
+        with self._database.statement() as connection:
+            connection.execute(_CLOSE, values)
+
+    def leave_open(self, intents: Sequence[Intent], seconds: float) -> None:
+        """Keep intents open for the time in which a request without an answer may still take effect; then they end by themselves."""
+        values = {"generations": [intent.generation for intent in intents], "seconds": seconds}
+        with self._database.statement() as connection:
+            connection.execute(_LEAVE_OPEN, values)
+
+
+def _values(write: Write) -> dict[str, object]:
+    return {
+        "migration": write.migration,
+        "cohort": write.cohort,
+        "member": write.member,
+        "phase": write.phase.value,
+        "namespace": write.namespace,
+    }
+
+
+# The generation is drawn under the lock of the id's row, also where two writes meet there: the newest has the highest. What the
+# row was before is read under the same lock, for the statement's own view of it may be older.
+_OPEN = sa.text("""
+    WITH me AS (
+        SELECT FROM vectorferry.member m JOIN vectorferry.member_phase p ON p.member = m.id AND p.cohort = :cohort
+        WHERE m.id = :member AND m.evicted_at IS NULL AND m.lease_until > clock_timestamp()
+            AND :phase IN (p.phase, p.draining)
+    ), touched AS (
+        INSERT INTO vectorferry.record_state AS r
+            (migration, cohort, namespace, id, generation, dirty, was_dirty, last_write)
+        SELECT :migration, :cohort, :namespace, given.id, nextval('vectorferry.generation'), true, false, clock_timestamp()
+        FROM me, unnest(CAST(:ids AS text[])) WITH ORDINALITY AS given (id, place) ORDER BY given.place
+        ON CONFLICT (migration, namespace, id) DO UPDATE SET
+            generation = nextval('vectorferry.generation'), was_dirty = r.dirty, dirty = true,
+            last_write = clock_timestamp(), cohort = excluded.cohort
+        RETURNING id, generation, was_dirty
+    ), opened AS (
+        INSERT INTO vectorferry.intent (generation, migration, cohort, namespace, id, member, phase)
+        SELECT generation, :migration, :cohort, :namespace, id, :member, :phase FROM touched
+    )
+    SELECT touched.*, c.loaded, c.loads
+    FROM touched, vectorferry.control c WHERE c.migration = :migration AND c.cohort = :cohort
+""")
+
+# A clean id stays dirty if it was written since (another generation), or if a load began since.
+_CLOSE = sa.text("""
+    WITH given AS (
+        SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:generations AS bigint[]), CAST(:loads AS bigint[]))
+            AS g (id, generation, loads)
+    ), closed AS (
+        DELETE FROM vectorferry.intent i USING given WHERE i.generation = given.generation
+    )
+    UPDATE vectorferry.record_state r SET
+        dirty = r.dirty AND NOT (r.generation = given.generation AND c.loaded AND c.loads = given.loads),
+        excused = r.excused AND NOT CAST(:taken AS boolean)
+    FROM given, vectorferry.control c
+    WHERE c.migration = :migration AND c.cohort = :cohort
+        AND r.migration = :migration AND r.namespace = :namespace AND r.id = given.id
+        AND ((r.generation = given.generation AND c.loads = given.loads) OR (r.excused AND CAST(:taken AS boolean)))
+""")
+
+_LEAVE_OPEN = sa.text("""
+    UPDATE vectorferry.intent SET closed_at = clock_timestamp() + :seconds * interval '1 s'
+    WHERE generation = ANY (CAST(:generations AS bigint[]))
+""")
