@@ -134,7 +134,7 @@ def compare(
 ) -> None:
     """Read both sides in full and compare every record. Exits 0 only when they hold the same records."""
     from vectorferry.engine.compare import compare as read_both
-    from vectorferry.engine.session import source_options, target_options
+    from vectorferry.stores.options import source_options, target_options
     from vectorferry.stores.registry import open_store
 
     console, loaded = Console(json=json), load_spec(spec)

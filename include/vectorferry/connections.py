@@ -43,6 +43,14 @@ def connection_from_environment(name: str) -> Connection:
         raise ConnectionMissing(f"{variable} is neither a connection URI nor JSON: {type(error).__name__}") from None
 
 
+def connection_from_uri(name: str, uri: str) -> Connection:
+    """The connection that a URI describes, as in postgresql://user:password@host:5432/database; raises ConnectionMissing."""
+    try:
+        return _from_uri(name, uri)
+    except ValueError as error:
+        raise ConnectionMissing(f"{name} is not a connection URI: {type(error).__name__}") from None
+
+
 def _from_json(name: str, text: str) -> Connection:
     raw = orjson.loads(text)
     extra = raw.get("extra") or {}

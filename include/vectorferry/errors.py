@@ -26,6 +26,9 @@ VectorferryError
 │   ├── PhaseConflict             somebody else moved the phase (compare-and-set lost)
 │   │   └── NotSettled            the follower lacks something, or a write may still land: the authority stays
 │   └── LeaseLost                 this worker no longer owns what it works on
+├── RouterError                   what became of an application's call (router/)
+│   ├── NotDone                   nothing was written; `retryable` says whether the same call may be tried again
+│   └── Unknown                   it may have been written, or may still be: read before you write again
 ├── ApiProblem                    a request that a gateway answers with an error (gateway/)
 ├── ServerError, AirflowError     the local servers of demo and tests (local/)
 ├── WeaviateMissing               no Weaviate, and no way to build one (local/)
@@ -171,6 +174,26 @@ class NotSettled(PhaseConflict):
 
 class LeaseLost(JournalError):
     """This worker's lease has lapsed or was taken over; it must not go on."""
+
+
+class RouterError(VectorferryError):
+    """What became of an application's call that a router could not carry out."""
+
+
+class NotDone(RouterError):
+    """Nothing was written. `retryable`: the same call may be tried again, now or once what the message names is over."""
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        self.retryable = retryable
+        super().__init__(message)
+
+
+class Unknown(RouterError):
+    """It may have been written, or may still take effect within `within` seconds. A blind retry may undo a newer write: read first."""
+
+    def __init__(self, message: str, *, within: float) -> None:
+        self.within = within
+        super().__init__(message)
 
 
 class GateError(VectorferryError):

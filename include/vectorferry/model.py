@@ -13,6 +13,8 @@ DEFAULT_NAMESPACE = ""
 
 Vectors = Annotated["npt.NDArray[np.float32]", "shape [n, d]"]
 """Dense vectors, shape [n, d], float32, C-contiguous."""
+COHORT = "all"
+"""The one cohort of a migration: all namespaces are cut over together."""
 
 
 class Metric(StrEnum):
@@ -54,6 +56,21 @@ class Phase(StrEnum):
     TRACK_B = "TRACK_B"
     DONE = "DONE"
 
+    @property
+    def source_rules(self) -> bool:
+        """Whether the source is the authority; else the target is."""
+        return self in (Phase.OFF, Phase.TRACK_A, Phase.HOLD_A)
+
+    @property
+    def holds(self) -> bool:
+        """Whether writes wait."""
+        return self in (Phase.HOLD_A, Phase.HOLD_B)
+
+    @property
+    def tracks(self) -> bool:
+        """Whether writes are tracked: an intent before each."""
+        return self in (Phase.TRACK_A, Phase.TRACK_B)
+
 
 class KeyOrder(StrEnum):
     """What a collection is ordered and partitioned by, always compared bitwise ("C").
@@ -90,7 +107,7 @@ class Partition:
     name: str
     index: int
     ranges: tuple[KeyRange, ...]
-    cohort: str = "all"
+    cohort: str = COHORT
 
     @property
     def rows(self) -> int:

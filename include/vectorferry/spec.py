@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from vectorferry.errors import FilterError
 from vectorferry.filters import parse_filter
@@ -31,7 +31,15 @@ def _valid_filter(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_seconds, json_schema_input_type=str | float)]
+def _as_written(value: timedelta) -> str:
+    return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_seconds, json_schema_input_type=str | float),
+    PlainSerializer(_as_written, when_used="json"),
+]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 FilterObject = Annotated[dict[str, Any], AfterValidator(_valid_filter)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import yaml
 
 from vectorferry.connections import Connection
-from vectorferry.engine.session import Session, open_session, source_options
+from vectorferry.engine.session import Session, open_session
 from vectorferry.errors import ConnectionMissing
 from vectorferry.model import CollectionDefinition, Metric
 from vectorferry.spec import MigrationSpec
 from vectorferry.specfile import parse_spec
 from vectorferry.stores.base import VectorStore
+from vectorferry.stores.options import source_options
 from vectorferry.stores.registry import open_store
 
 ROOT = Path(__file__).parents[2]

@@ -8,12 +8,11 @@ import pyarrow as pa
 
 from vectorferry.engine.export import manifest_path, part_batches
 from vectorferry.engine.flight import Window, fly
-from vectorferry.engine.planning import COHORT
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.working import Work, wait_landed, working
 from vectorferry.errors import CheckFailed, GateError
 from vectorferry.journal import Plan
-from vectorferry.model import Partition, Phase, Rejection
+from vectorferry.model import COHORT, Partition, Phase, Rejection
 from vectorferry.records import record_schema
 from vectorferry.stores.batching import by_namespace, cut
 from vectorferry.stores.calling import permitted_by

@@ -7,15 +7,19 @@ from vectorferry.engine.queries import prepare_queries
 from vectorferry.engine.session import Progress, Session
 from vectorferry.errors import AlreadyExists, GateError
 from vectorferry.journal import Plan
-from vectorferry.model import CollectionDefinition, KeyRange, Phase
+from vectorferry.model import COHORT, CollectionDefinition, KeyRange, Phase
 from vectorferry.staging import Staging
-
-COHORT = "all"
 
 
 def begin(session: Session, found: Preflight) -> None:
     """Make the target where it is missing, and enter TRACK_A. Idempotent; refused once the authority has moved."""
-    session.journal.control.register(session.migration, session.spec.fingerprint, [COHORT], session.actor)
+    session.journal.control.register(
+        session.migration,
+        session.spec.fingerprint,
+        [COHORT],
+        session.actor,
+        spec=session.spec.model_dump(mode="json", exclude_defaults=True),
+    )
     row = session.journal.control.get(session.migration, COHORT)
     if row.phase not in (Phase.OFF, Phase.TRACK_A):
         raise GateError(

@@ -2,10 +2,9 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from vectorferry.connections import Connections, connection_from_environment, storage_options
 from vectorferry.errors import RetryableError, Unauthorized
@@ -15,6 +14,7 @@ from vectorferry.spec import Budget, MigrationSpec, Source, Target
 from vectorferry.staging import Staging
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.calling import Caller
+from vectorferry.stores.options import source_options, target_options
 from vectorferry.stores.registry import open_store
 
 
@@ -84,21 +84,6 @@ class Session:
     def owner(self) -> str:
         """This process, as leases name it."""
         return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def source_options(spec: MigrationSpec) -> StoreOptions:
-    """How the source is laid out and reached."""
-    return _options(spec, spec.source, dict(spec.source.settings))
-
-
-def target_options(spec: MigrationSpec) -> StoreOptions:
-    """How the target is laid out and reached."""
-    return _options(spec, spec.target, dict(spec.target.index))
-
-
-def _options(spec: MigrationSpec, side: Source | Target, index: Mapping[str, Any]) -> StoreOptions:
-    deadline = spec.limits.request_deadline.total_seconds()
-    return StoreOptions(spec.fields, side.namespaces_are, index, side.transport, deadline)
 
 
 def budgeted_rate(budget: Budget, quota: float | None) -> float | None:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from vectorferry.engine.approval import require_approval
-from vectorferry.engine.planning import COHORT
 from vectorferry.engine.preflight import RESERVED_NAMESPACE
 from vectorferry.engine.session import Session
 from vectorferry.engine.unchanged import require_unchanged
 from vectorferry.errors import GateError, StagingError, StoreError, TerminalError
 from vectorferry.journal import ControlRow, Plan
-from vectorferry.model import Phase
+from vectorferry.model import COHORT, Phase
 from vectorferry.records import make_batch
 from vectorferry.stores.base import VectorStore
 

@@ -69,12 +69,16 @@ class Claims:
 
         With `unexcused` a record that was excused no longer is: both sides hold the same.
         """
+        if not ids:
+            return 0
         values = {**_given(claim, ids), "unexcused": unexcused}
         with self._database.statement() as connection:
             return sum(connection.scalars(_SETTLED, values))
 
     def release(self, claim: Claim, ids: Sequence[Claimed], *, after: float = 0.0) -> None:
         """Give up ids that stay dirty; nobody gets them before some seconds have passed, in which a request may still land."""
+        if not ids:
+            return
         with self._database.statement() as connection:
             connection.execute(_RELEASE, {**_given(claim, ids), "seconds": after})
 

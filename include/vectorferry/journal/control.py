@@ -69,6 +69,13 @@ class Control:
             if old != spec_fingerprint:
                 note(connection, migration, actor, "register", {"spec": spec_fingerprint, "before": old})
 
+    def spec(self, migration_name: str) -> Mapping[str, Any] | None:
+        """The spec that was registered, None where there is none."""
+        with self._database.statement() as connection:
+            query = sa.select(migration.c.spec).where(migration.c.name == migration_name)
+            found: Mapping[str, Any] | None = connection.scalar(query)
+        return found
+
     def get(self, migration: str, cohort: str) -> ControlRow:
         """The row of one cohort; raises JournalError if it was never registered."""
         found = next((row for row in self.all(migration) if row.cohort == cohort), None)

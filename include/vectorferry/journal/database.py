@@ -1,11 +1,12 @@
 """The connection to the journal's PostgreSQL: transactions, single statements, and what its failures are called."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg import OperationalError as DriverError
 from sqlalchemy import exc
 
 from vectorferry.connections import Connection
@@ -56,6 +57,20 @@ class Database:
         self._own()
         with self._translated(), self._autocommit.connect() as connection:
             yield connection
+
+    @contextmanager
+    def news(self) -> Iterator[Callable[[float], bool]]:
+        """Hear of changed control rows: the function waits up to some seconds and says whether there was one. Deaf behind a pooler."""
+        with self.statement() as connection:
+            connection.execute(sa.text("LISTEN vectorferry"))
+            driver: Any = connection.connection.driver_connection
+            try:
+                yield lambda seconds: any(True for _ in driver.notifies(timeout=seconds, stop_after=1))
+            except DriverError as error:
+                raise JournalUnavailable(f"the journal at {self.where} hung up: {error}") from error
+            finally:
+                # It listens for ever otherwise, in the hands of whom the pool gives it to.
+                connection.invalidate()
 
     def close(self) -> None:
         """Close the connections."""

@@ -6,6 +6,7 @@ three SDKs anew takes most tasks longer than their work.
 
 import sys
 from importlib import import_module
+from runpy import run_module
 
 PRELOADED = (
     "vectorferry.pipeline",
@@ -20,10 +21,8 @@ def main() -> None:
     """Run `airflow scheduler` with the arguments of this command."""
     for module in PRELOADED:
         import_module(module)
-    from airflow.__main__ import main as airflow
-
     sys.argv = ["airflow", "scheduler", *sys.argv[1:]]
-    airflow()
+    run_module("airflow", run_name="__main__")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ import time
 import pyarrow.parquet as pq
 
 from vectorferry.connections import connection_from_environment
-from vectorferry.engine.session import source_options
 from vectorferry.errors import PartialWrite
 from vectorferry.local.demospec import Demo
 from vectorferry.model import CollectionDefinition, Metric
 from vectorferry.records import dimension_of
 from vectorferry.specfile import load_spec
+from vectorferry.stores.options import source_options
 from vectorferry.stores.registry import open_store
 
 ROWS = 1_000

@@ -1,0 +1,147 @@
+"""Moving the authority from one side to the other, through a short hold, or stepping back: the same both ways. Rules 1 and 7."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.settle import settle_some
+from vectorferry.errors import GateError, JournalError, StoreError
+from vectorferry.journal import ControlRow, Member
+from vectorferry.model import COHORT, Phase
+
+# What changes here is in other processes: routers that acknowledge, requests that end.
+POLL_SECONDS = 0.02
+SETTLERS = 2
+MOST_DIRTY = 1_000
+_WAYS = {
+    Phase.TRACK_B: (Phase.TRACK_A, Phase.HOLD_A, Phase.HOLD_B),
+    Phase.TRACK_A: (Phase.TRACK_B, Phase.HOLD_B, Phase.HOLD_A),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The phase reached, and for how many seconds writes waited; 0 where the authority had moved before."""
+
+    phase: Phase
+    hold_seconds: float
+
+
+def move_authority(session: Session, to: Phase, *, reason: str, hold: float) -> Moved:
+    """Move the authority to the side that has it in `to`, TRACK_B or TRACK_A; writes wait for at most `hold` seconds.
+
+    Goes on from wherever an earlier call was cut short. Raises GateError naming what is in the way, or the error of a store or of the
+    journal; writes then go on where they went before.
+    """
+    start, first, second = _WAYS[to]
+    row = _row(session)
+    if row.phase is to:
+        return Moved(to, 0.0)
+    if row.phase not in (start, first, second) or (row.phase is not start and row.came_from is not start):
+        raise GateError(f"{session.migration} is in {row.phase}, on another way: {to} is not reached from there")
+    if row.phase is start:
+        _require_ready(session, hold)
+        row = _step(session, row, first, reason, hold)
+    began = time.monotonic()
+    try:
+        if row.phase is first:
+            _await_routers(session, row)
+            _drain(session, row)
+            # What a settler wrote last must be seen by the first read of the new authority.
+            time.sleep(_new_authority_delay(session, to))
+            row = _step(session, row, second, reason)
+        _await_routers(session, row)
+        row = _step(session, row, to, reason)
+    except (GateError, StoreError, JournalError) as error:
+        _step_back(session, start, f"stepped back: {error}")
+        raise
+    return Moved(row.phase, time.monotonic() - began)
+
+
+def settle_all(session: Session, until: Callable[[], None]) -> None:
+    """Settle until nothing is dirty and nothing open; `until` is asked in between, and raises where there is no more time."""
+
+    def work() -> None:
+        while settle_some(session, COHORT) is not None:
+            until()
+
+    with ThreadPoolExecutor(SETTLERS, thread_name_prefix="settle") as pool:
+        while True:
+            for running in [pool.submit(work) for _ in range(SETTLERS)]:
+                running.result()
+            backlog = session.journal.claims.backlog(session.migration, COHORT)
+            if not backlog.dirty and not backlog.open:
+                return
+            session.report(Progress("settle", COHORT, 0, backlog.dirty, f"{backlog.open} writes open"))
+            until()
+            time.sleep(POLL_SECONDS)
+
+
+def _row(session: Session) -> ControlRow:
+    return session.journal.control.get(session.migration, COHORT)
+
+
+def _step(session: Session, row: ControlRow, to: Phase, reason: str, hold: float | None = None) -> ControlRow:
+    return session.journal.control.advance(row, to, actor=session.actor, reason=reason, hold_seconds=hold)
+
+
+def _require_ready(session: Session, hold: float) -> None:
+    delays = session.source.capabilities.visibility_delay + session.target.capabilities.visibility_delay
+    if hold <= delays:
+        raise GateError(
+            f"a hold of {hold:g} s is too short: both sides need {delays:g} s until they show what was written"
+        )
+    backlog = session.journal.claims.backlog(session.migration, COHORT)
+    if backlog.oldest_open > hold:
+        raise GateError(
+            f"a write has been open for {backlog.oldest_open:.0f} s, longer than a hold of {hold:g} s: wait for it"
+        )
+    if backlog.dirty > MOST_DIRTY:
+        raise GateError(f"{backlog.dirty} records are still to be settled: a hold begins with at most {MOST_DIRTY}")
+
+
+def _await_routers(session: Session, row: ControlRow) -> None:
+    while waiting := [member for member in _members(session) if not _is_in(member, row)]:
+        names = ", ".join(f"{member.id} on {member.host}" for member in waiting)
+        _require_time(session, row, f"not every router has followed: {names}")
+        time.sleep(POLL_SECONDS)
+
+
+def _members(session: Session) -> tuple[Member, ...]:
+    session.journal.members.evict_lapsed(session.migration, session.actor)
+    return session.journal.members.all(session.migration)
+
+
+def _is_in(member: Member, row: ControlRow) -> bool:
+    standing = member.cohorts.get(row.cohort)
+    return standing is not None and standing.phase is row.phase and standing.draining is None
+
+
+def _drain(session: Session, row: ControlRow) -> None:
+    settle_all(session, lambda: _require_time(session, row, _backlog_text(session)))
+
+
+def _backlog_text(session: Session) -> str:
+    backlog = session.journal.claims.backlog(session.migration, COHORT)
+    return f"{backlog.dirty} records are not settled, {backlog.open} writes may still land"
+
+
+def _require_time(session: Session, row: ControlRow, why: str) -> None:
+    now = _row(session)
+    if now.epoch != row.epoch:
+        raise GateError(f"the hold was ended by somebody else: {session.migration} is in {now.phase}")
+    if now.hold_left is not None and now.hold_left <= 0:
+        raise GateError(f"the time of the hold is over: {why}")
+
+
+def _new_authority_delay(session: Session, to: Phase) -> float:
+    return (session.source if to.source_rules else session.target).capabilities.visibility_delay
+
+
+def _step_back(session: Session, start: Phase, reason: str) -> None:
+    """Go back the way we came; nothing was written in the hold, so each step can be taken."""
+    _, first, second = next(way for way in _WAYS.values() if way[0] is start)
+    while (row := _row(session)).phase in (first, second) and row.came_from is start:
+        _step(session, row, first if row.phase is second else start, reason)

@@ -1,0 +1,7 @@
+"""What an application imports while its collection is moved: `from vectorferry.router import Router, AsyncRouter`."""
+
+from vectorferry.errors import NotDone, RouterError, Unknown
+from vectorferry.router.asynchronous import AsyncRouter
+from vectorferry.router.router import Match, Record, Router
+
+__all__ = ["AsyncRouter", "Match", "NotDone", "Record", "Router", "RouterError", "Unknown"]

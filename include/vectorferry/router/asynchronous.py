@@ -1,0 +1,66 @@
+"""The same router for asyncio: calls run in threads of its own, so that a slow store never holds up the event loop."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self, TypeVar
+
+from vectorferry.connections import Connection, Connections, connection_from_environment
+from vectorferry.router.router import LEASE_SECONDS, Match, Record, Router
+
+T = TypeVar("T")
+
+
+class AsyncRouter:
+    """`Router` with awaitable methods; at most `parallel` calls run at a time.
+
+    A call that is cancelled goes on in its thread, and what it wrote is recorded as ever: cancelled means outcome unknown.
+    """
+
+    def __init__(
+        self,
+        migration: str,
+        journal: str | Connection,
+        *,
+        connections: Connections = connection_from_environment,
+        lease: float = LEASE_SECONDS,
+        parallel: int = 32,
+    ) -> None:
+        self._router = Router(migration, journal, connections=connections, lease=lease)
+        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="router")
+
+    async def upsert(self, namespace: str, records: Iterable[Record]) -> None:
+        """See `Router.upsert`."""
+        await self._run(lambda: self._router.upsert(namespace, records))
+
+    async def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        """See `Router.delete`."""
+        await self._run(lambda: self._router.delete(namespace, ids))
+
+    async def delete_where(self, namespace: str, where: Mapping[str, Any]) -> int:
+        """See `Router.delete_where`."""
+        return await self._run(lambda: self._router.delete_where(namespace, where))
+
+    async def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Record]:
+        """See `Router.fetch`."""
+        return await self._run(lambda: self._router.fetch(namespace, ids))
+
+    async def search(
+        self, namespace: str, vector: Sequence[float], k: int, *, where: Mapping[str, Any] | None = None
+    ) -> list[Match]:
+        """See `Router.search`."""
+        return await self._run(lambda: self._router.search(namespace, vector, k, where=where))
+
+    async def close(self) -> None:
+        """See `Router.close`."""
+        await self._run(self._router.close)
+        self._pool.shutdown()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)

@@ -1,0 +1,251 @@
+"""A router's membership: its lease, the phase in which each cohort's operations begin, and what is still under way in the last one.
+
+The journal knows of every phase in which this router may have an operation before one begins there: a phase is acknowledged, with the
+old one as draining, before new operations begin in it; the old one is given up once nothing is under way there.
+"""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from vectorferry import __version__
+from vectorferry.errors import JournalUnavailable, LeaseLost, NotDone, Unknown
+from vectorferry.journal import ControlRow, Journal
+from vectorferry.model import Phase
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The right to carry out one operation, which the member `name` began in `row`'s phase."""
+
+    name: str
+    row: ControlRow
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that the operation belongs to from beginning to end."""
+        return self.row.phase
+
+
+class Membership:
+    """One process's place in a migration. Thread-safe. `lease` and `deadline` (D) are in seconds."""
+
+    def __init__(self, journal: Journal, migration: str, *, lease: float, deadline: float) -> None:
+        self._journal = journal
+        self._migration = migration
+        self._lease = lease
+        self._deadline = deadline
+        self._changed = threading.Condition()
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._closing = False
+        self._rows: dict[str, ControlRow] = {}
+        self._moving: set[str] = set()
+        self._draining: dict[str, Phase | None] = {}
+        self._under_way: Counter[tuple[str, str, Phase]] = Counter()
+        self._landing: list[tuple[float, tuple[str, str, Phase]]] = []
+        self._name = ""
+        self._until = 0.0
+        self._join()
+        self._threads = [
+            threading.Thread(target=self._keep, name="router lease", daemon=True),
+            threading.Thread(target=self._listen, name="router news", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def name(self) -> str:
+        """What the journal calls this router; a new name after a lease that lapsed."""
+        return self._name
+
+    def reading(self, cohort: str) -> Ticket:
+        """The right to one read; ask `check` again before its answer is given away. Raises NotDone without a lease."""
+        with self._changed:
+            return Ticket(self._name, self._live_row(cohort))
+
+    @contextmanager
+    def writing(self, cohort: str) -> Iterator[Ticket]:
+        """The right to one write. Waits during a hold, until its time is over.
+
+        Raises NotDone, to be tried again, if the hold takes longer or the lease has lapsed.
+        """
+        ticket = self._enter(cohort)
+        key = (ticket.name, cohort, ticket.phase)
+        landed = 0.0
+        try:
+            yield ticket
+        except Unknown:
+            # Untracked, nothing but this router knows that it may still land.
+            landed = time.monotonic() + self._deadline if ticket.phase is Phase.OFF else 0.0
+            raise
+        finally:
+            self._exit(key, landed)
+
+    def holds(self, ticket: Ticket) -> bool:
+        """Whether this router may still send and answer for the operation."""
+        with self._changed:
+            return ticket.name == self._name and time.monotonic() < self._until
+
+    def check(self, ticket: Ticket) -> None:
+        """Raise LeaseLost where this router may no longer send or answer for the operation."""
+        if not self.holds(ticket):
+            raise LeaseLost(f"router {ticket.name} has lost its lease: it may not go on")
+
+    def drain(self) -> None:
+        """Begin nothing more, and wait until nothing is under way, at most D."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._under_way, timeout=self._deadline)
+
+    def close(self) -> None:
+        """Let go of the lease; where something is still under way it runs out by itself."""
+        self._stopped.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join()
+        if not self._under_way:
+            self._journal.members.leave(self._name)
+
+    # --- Operations
+
+    def _enter(self, cohort: str) -> Ticket:
+        with self._changed:
+            while True:
+                if self._closing:
+                    raise NotDone("the router is closed", retryable=False)
+                row = self._live_row(cohort)
+                if cohort not in self._moving and not row.phase.holds:
+                    break
+                self._await_change(row)
+            self._under_way[(self._name, cohort, row.phase)] += 1
+            return Ticket(self._name, row)
+
+    def _live_row(self, cohort: str) -> ControlRow:
+        if time.monotonic() >= self._until:
+            raise NotDone(f"router {self._name} has lost its lease: the journal cannot be reached", retryable=True)
+        return self._rows[cohort]
+
+    def _await_change(self, row: ControlRow) -> None:
+        # The hold's time is the journal's: somebody steps back when it is over, this router too.
+        left = self._until - time.monotonic() if row.hold_left is None else row.hold_left + POLL_SECONDS
+        if not self._changed.wait(timeout=max(left, 0.0)):
+            self._wake.set()
+            raise NotDone(f"{self._migration} is between its two stores; no write was made", retryable=True)
+
+    def _exit(self, key: tuple[str, str, Phase], landed: float) -> None:
+        with self._changed:
+            if landed:
+                self._landing.append((landed, key))
+            else:
+                self._forget_operation(key)
+        self._wake.set()
+
+    def _forget_operation(self, key: tuple[str, str, Phase]) -> None:
+        self._under_way[key] -= 1
+        if not self._under_way[key]:
+            del self._under_way[key]
+        self._changed.notify_all()
+
+    # --- The lease and the phases
+
+    def _join(self) -> None:
+        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        asked = time.monotonic()
+        rows = self._journal.members.join(
+            self._migration,
+            name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            lease=self._lease,
+            deadline=self._deadline,
+        )
+        with self._changed:
+            self._name, self._until = name, asked + self._lease
+            self._rows = {row.cohort: row for row in rows}
+            self._draining, self._moving = {}, set()
+            self._changed.notify_all()
+
+    def _keep(self) -> None:
+        renewed = time.monotonic()
+        while not self._stopped.is_set():
+            self._wake.wait(POLL_SECONDS)
+            self._wake.clear()
+            try:
+                asked = time.monotonic()
+                if asked >= self._until:
+                    self._join()
+                elif asked >= renewed + self._lease / 3:
+                    rows = self._journal.members.renew(self._migration, self._name, self._lease)
+                    self._until = asked + self._lease
+                    renewed = asked
+                    self._follow(rows)
+                else:
+                    self._follow(self._journal.control.all(self._migration))
+            except LeaseLost:
+                # What was under way belongs to the old name; its ids are dirty, and the journal waits for them.
+                self._until = 0.0
+            except JournalUnavailable:
+                continue
+
+    def _follow(self, rows: tuple[ControlRow, ...]) -> None:
+        self._give_up_landed()
+        for row in rows:
+            if row.hold_left is not None and row.hold_left < 0:
+                self._journal.control.step_back(row, f"router {self._name}")
+                self._wake.set()
+            self._move(row)
+
+    def _move(self, row: ControlRow) -> None:
+        with self._changed:
+            here = self._rows[row.cohort]
+            if row.epoch == here.epoch:
+                self._rows[row.cohort] = row
+                draining = self._busy_elsewhere(row)
+                if row.cohort not in self._moving and draining is self._draining.get(row.cohort):
+                    return
+            else:
+                # New operations wait for a moment, so that a phase without any need not be acknowledged twice. They wait on where
+                # the journal's answer is lost: it may have stopped to expect operations in the old phase.
+                self._moving.add(row.cohort)
+                draining = self._busy_elsewhere(row)
+        if self._journal.members.acknowledge(self._name, row, draining):
+            with self._changed:
+                self._rows[row.cohort] = row
+                self._draining[row.cohort] = draining
+                self._moving.discard(row.cohort)
+                self._changed.notify_all()
+
+    def _busy_elsewhere(self, row: ControlRow) -> Phase | None:
+        busy = {phase for name, cohort, phase in self._under_way if (name, cohort) == (self._name, row.cohort)}
+        # At most one: a phase moves on only once every router is in it, or in the one before.
+        return next(iter(busy - {row.phase}), None)
+
+    def _give_up_landed(self) -> None:
+        now = time.monotonic()
+        with self._changed:
+            over = [key for landed, key in self._landing if landed <= now]
+            self._landing = [each for each in self._landing if each[0] > now]
+            for key in over:
+                self._forget_operation(key)
+
+    def _listen(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                with self._journal.database.news() as heard:
+                    while not self._stopped.is_set():
+                        if heard(POLL_SECONDS):
+                            self._wake.set()
+            except JournalUnavailable:
+                # Polling goes on meanwhile.
+                self._stopped.wait(POLL_SECONDS)

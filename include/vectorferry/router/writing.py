@@ -1,0 +1,205 @@
+"""One write of an application: intent, authority, answer, and then, off the caller's path, mirror and close. Rules 3, 4 and 10."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import BoundedSemaphore, Event
+
+import pyarrow as pa
+
+from vectorferry.errors import (
+    JournalError,
+    JournalUnavailable,
+    LeaseLost,
+    NotDone,
+    OutcomeUnknown,
+    RecordError,
+    RetryableError,
+    StoreError,
+    TerminalError,
+    Unknown,
+)
+from vectorferry.journal import Intent, Journal, Write
+from vectorferry.model import Phase
+from vectorferry.router.membership import Membership, Ticket
+from vectorferry.stores.base import VectorStore
+from vectorferry.stores.batching import refuse_unsendable
+from vectorferry.stores.calling import permitted_by
+from vectorferry.stores.limits import unholdable
+
+MOST_WAITING = 1_000
+MIRRORS = 4
+RECORD_AGAIN_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an application wants of some ids of a namespace: put `batch`, or delete them where it is None."""
+
+    namespace: str
+    ids: Sequence[str]
+    batch: pa.RecordBatch | None = None
+
+    def apply(self, store: VectorStore) -> None:
+        """Send it. Raises store errors, PartialWrite too where a row was refused."""
+        if self.batch is None:
+            store.delete(self.namespace, self.ids)
+            return
+        rejected = store.upsert(self.batch).rejected
+        if rejected:
+            raise _Rejected(
+                f"{len(rejected)} of {len(self.ids)} records, the first {rejected[0].id!r}: {rejected[0].reason}"
+            )
+
+    def refuse_misfits(self, *stores: VectorStore) -> None:
+        """Raise NotDone for a record that one of the stores cannot hold: both must, while they are to be kept equal."""
+        if self.batch is not None:
+            refuse_unsendable(self.batch)
+        for store in stores:
+            misfits = [] if self.batch is None else unholdable(self.batch, store.capabilities)
+            if misfits:
+                first = misfits[0]
+                raise NotDone(f"{store.name} cannot hold {first.id!r}: {first.reason}", retryable=False)
+
+    def is_one_request(self, store: VectorStore) -> bool:
+        """Whether a failure leaves nothing behind: what takes several requests may be done in part."""
+        return len(self.ids) <= min(store.capabilities.max_batch_rows, store.capabilities.max_fetch_ids)
+
+
+class _Rejected(TerminalError):
+    """The store took some rows and refused others."""
+
+
+class Writer:
+    """Carries out the writes of one router. Thread-safe. `deadline` is D in seconds."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        migration: str,
+        membership: Membership,
+        source: VectorStore,
+        target: VectorStore,
+        deadline: float,
+    ) -> None:
+        self._journal = journal
+        self._migration = migration
+        self._membership = membership
+        self._source = source
+        self._target = target
+        self._deadline = deadline
+        self._pool = ThreadPoolExecutor(MIRRORS, thread_name_prefix="mirror")
+        self._waiting = BoundedSemaphore(MOST_WAITING)
+        self._stopping = Event()
+
+    def write(self, cohort: str, change: Change) -> None:
+        """Carry out a change; returns once the authority has acknowledged it.
+
+        Raises NotDone (nothing was written) or Unknown (it may have been, or may still be).
+        """
+        with self._membership.writing(cohort) as ticket:
+            if ticket.phase.tracks:
+                self._tracked(cohort, ticket, change)
+            else:
+                self._send(ticket, change, self._sides(ticket.phase)[0])
+
+    def close(self) -> None:
+        """Wait for the mirrored writes, and for the journal to know of all."""
+        self._pool.shutdown()
+
+    def _sides(self, phase: Phase) -> tuple[VectorStore, VectorStore]:
+        return (self._source, self._target) if phase.source_rules else (self._target, self._source)
+
+    def _tracked(self, cohort: str, ticket: Ticket, change: Change) -> None:
+        authority, follower = self._sides(ticket.phase)
+        change.refuse_misfits(authority, follower)
+        write = Write(self._migration, cohort, ticket.name, ticket.phase, change.namespace)
+        intents = list(self._open(write, change.ids).values())
+        try:
+            self._send(ticket, change, authority)
+        except NotDone:
+            self._later(ticket, lambda: self._journal.intents.close(write, intents))
+            raise
+        except BaseException:
+            self._later(ticket, lambda: self._journal.intents.leave_open(intents, self._deadline))
+            raise
+        if self._waiting.acquire(blocking=False):
+            self._later(ticket, lambda: self._mirror(ticket, write, intents, change, follower))
+        else:
+            # The follower is slow: a settler will do it.
+            self._later(ticket, lambda: self._journal.intents.close(write, intents, taken=True))
+
+    def _open(self, write: Write, ids: Sequence[str]) -> dict[str, Intent]:
+        try:
+            return self._journal.intents.open(write, ids)
+        except JournalError as error:
+            # Whether or not the intent was committed: nothing is sent without its answer.
+            raise NotDone(f"the write could not be recorded: {error}", retryable=True) from error
+
+    def _send(self, ticket: Ticket, change: Change, store: VectorStore) -> None:
+        sent = False
+
+        def permission() -> None:
+            nonlocal sent
+            self._membership.check(ticket)
+            sent = True
+
+        try:
+            with permitted_by(permission):
+                change.apply(store)
+            self._membership.check(ticket)
+        except LeaseLost as error:
+            raise self._failed(change, store, error, sent=sent, definite=False) from error
+        except (StoreError, RecordError) as error:
+            definite = not isinstance(error, (OutcomeUnknown, _Rejected)) and change.is_one_request(store)
+            raise self._failed(change, store, error, sent=sent, definite=definite) from error
+
+    def _failed(
+        self, change: Change, store: VectorStore, error: Exception, *, sent: bool, definite: bool
+    ) -> NotDone | Unknown:
+        what = f"{len(change.ids)} ids of namespace {change.namespace!r} to {store.name}"
+        if definite or not sent:
+            return NotDone(f"not written: {what}: {error}", retryable=isinstance(error, (RetryableError, LeaseLost)))
+        return Unknown(f"nobody knows whether it was written: {what}: {error}", within=self._deadline)
+
+    # --- Off the caller's path
+
+    def _later(self, ticket: Ticket, job: Callable[[], None]) -> None:
+        self._pool.submit(self._until_recorded, ticket, job)
+
+    def _until_recorded(self, ticket: Ticket, job: Callable[[], None]) -> None:
+        """Do it, again and again while the journal is away: an intent that stays open would keep the authority from moving."""
+        while True:
+            try:
+                return job()
+            except JournalUnavailable:
+                if self._stopping.wait(RECORD_AGAIN_SECONDS) or not self._membership.holds(ticket):
+                    # Without its lease, the journal closes this router's intents.
+                    return None
+
+    def _mirror(
+        self, ticket: Ticket, write: Write, intents: list[Intent], change: Change, follower: VectorStore
+    ) -> None:
+        try:
+            outcome = self._mirrored(ticket, change, follower)
+        finally:
+            self._waiting.release()
+        self._until_recorded(ticket, lambda: self._close(write, intents, outcome))
+
+    def _mirrored(self, ticket: Ticket, change: Change, follower: VectorStore) -> bool | None:
+        """Whether the follower took it for certain; None where it may still land."""
+        try:
+            with permitted_by(lambda: self._membership.check(ticket)):
+                change.apply(follower)
+        except OutcomeUnknown:
+            return None
+        except (StoreError, LeaseLost):
+            return False
+        return True
+
+    def _close(self, write: Write, intents: list[Intent], mirrored: bool | None) -> None:
+        if mirrored is None:
+            # It may land on top of what a settler writes: the intent keeps the settler away for as long.
+            self._journal.intents.leave_open(intents, self._deadline)
+        else:
+            self._journal.intents.close(write, intents, mirrored=intents if mirrored else (), taken=True)

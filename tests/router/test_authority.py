@@ -1,0 +1,187 @@
+"""The authority moves forward and back under live writes, and nothing that was acknowledged is lost."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from router.conftest import Pair
+from vectorferry.engine.authority import move_authority, settle_all
+from vectorferry.errors import GateError, NotDone
+from vectorferry.model import COHORT, Phase
+from vectorferry.router import Record, Router
+
+HOLD = 10.0
+
+
+@dataclass
+class Writers:
+    """Each writes ids of its own, one call after the other, so that the last answer says what must be there."""
+
+    routers: list[Router]
+    expected: dict[str, float | None] = field(default_factory=dict)
+    errors: list[BaseException] = field(default_factory=list)
+    written: int = 0
+    longest: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(n, router)) for n, router in enumerate(self.routers)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int, router: Router) -> None:
+        draw = random.Random(number)
+        last = time.monotonic()
+        while not self._stop.is_set():
+            name, value = f"w{number}-{draw.randint(0, 40)}", draw.random()
+            try:
+                if draw.random() < 0.3:
+                    router.delete("n", [name])
+                    self.expected[name] = None
+                else:
+                    router.upsert("n", [Record(name, [value, 1, 1, 1])])
+                    self.expected[name] = value
+                self._check(router, name)
+            except BaseException as error:  # noqa: BLE001 (shown by the test)
+                self.errors.append(error)
+                return
+            now = time.monotonic()
+            self.longest, last = max(self.longest, now - last), now
+            self.written += 1
+
+    def _check(self, router: Router, name: str) -> None:
+        """The writer of an id reads its own write, in every phase."""
+        found, value = router.fetch("n", [name]), self.expected[name]
+        assert (name in found) == (value is not None), (name, value, found)
+        assert value is None or abs(found[name].vector[0] - value) < 1e-6, (name, value, found)
+
+
+def equal(pair: Pair) -> None:
+    """Both sides hold the same, and all of it."""
+    sides = []
+    for store in (pair.session.source, pair.session.target):
+        ids = sorted(pair.ids("source") | pair.ids("target"))
+        batch = store.fetch("n", ids)
+        sides.append({row["id"]: row["vector"] for row in batch.to_pylist()})
+    assert sides[0] == sides[1]
+
+
+def test_ten_switches_under_live_writes_lose_nothing(tracked: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    writers = Writers([tracked.router() for _ in range(3)])
+    holds = []
+    for _ in range(5):
+        for to in (Phase.TRACK_B, Phase.TRACK_A):
+            before = writers.written
+            while writers.written < before + 30 and not writers.errors:
+                time.sleep(0.01)
+            holds.append(move_authority(tracked.session, to, reason="test", hold=HOLD).hold_seconds)
+    writers.stop()
+    assert writers.errors == []
+    settle_all(tracked.session, lambda: None)
+    equal(tracked)
+    present = {name for name, value in writers.expected.items() if value is not None}
+    assert tracked.ids("source") == present
+    with capsys.disabled():
+        print(f" {writers.written} writes, longest {writers.longest:.2f} s, holds {max(holds):.2f} s at most", end=" ")
+
+
+def test_a_hold_whose_time_is_over_names_what_is_in_the_way(tracked: Pair) -> None:
+    journal = tracked.session.journal
+    journal.members.join("small", "asleep", host="far", pid=1, version="0", lease=60, deadline=5)
+    with pytest.raises(GateError, match="not every router has followed: asleep on far"):
+        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=0.3)
+    assert tracked.phase() is Phase.TRACK_A
+
+
+def test_a_dead_router_is_waited_for_and_then_left_behind(tracked: Pair) -> None:
+    journal = tracked.session.journal
+    journal.members.join("small", "dead", host="far", pid=1, version="0", lease=0.3, deadline=0.3)
+    moved = move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
+    assert moved.phase is Phase.TRACK_B
+    assert "evict" in [line.action for line in journal.audit.trail("small")]
+
+
+@pytest.mark.parametrize("to", [Phase.TRACK_B, Phase.TRACK_A])
+def test_a_switch_that_was_cut_short_goes_on(tracked: Pair, to: Phase) -> None:
+    if to is Phase.TRACK_A:
+        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
+    first, second = (Phase.HOLD_A, Phase.HOLD_B) if to is Phase.TRACK_B else (Phase.HOLD_B, Phase.HOLD_A)
+    tracked.step(first, hold=HOLD)
+    tracked.step(second)
+    assert move_authority(tracked.session, to, reason="test", hold=HOLD).phase is to
+    assert move_authority(tracked.session, to, reason="test", hold=HOLD).hold_seconds == 0
+
+
+def test_a_hold_too_short_for_the_stores_is_not_begun(tracked: Pair) -> None:
+    with pytest.raises(GateError, match="too short"):
+        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=0)
+    assert tracked.phase() is Phase.TRACK_A
+
+
+def test_a_large_backlog_is_settled_before_a_hold_begins(tracked: Pair) -> None:
+    tracked.session.journal.claims.mark_dirty("small", COHORT, "n", [f"i{n}" for n in range(1001)])
+    with pytest.raises(GateError, match="1001 records are still to be settled"):
+        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
+    settle_all(tracked.session, lambda: None)
+    assert move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD).phase is Phase.TRACK_B
+
+
+def test_a_failure_in_the_hold_steps_back(tracked: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vectorferry.engine.authority.settle_some", failing)
+    with pytest.raises(GateError, match="on purpose"):
+        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
+    assert tracked.phase() is Phase.TRACK_A
+    tracked.router().upsert("n", [Record("a", [1, 2, 3, 4])])
+
+
+def failing(*_: object) -> None:
+    raise GateError("on purpose")
+
+
+def test_rows_that_the_new_side_cannot_hold_come_back_whole(tracked: Pair) -> None:
+    """An excused record stays in the source through the switch and back, whatever else is written."""
+    router = tracked.router()
+    router.upsert("n", [Record("kept", [1, 2, 3, 4]), Record("both", [2, 2, 3, 4])])
+    quiet(tracked, lambda: tracked.dirty() == 0)
+    tracked.session.target.delete("n", ["kept"])
+    with tracked.session.journal.database.statement() as connection:
+        connection.exec_driver_sql("UPDATE vectorferry.record_state SET excused = true WHERE id = 'kept'")
+    move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
+    router.upsert("n", [Record("new", [3, 2, 3, 4])])
+    tracked.session.journal.claims.mark_dirty("small", COHORT, "n", ["kept", "both"])
+    move_authority(tracked.session, Phase.TRACK_A, reason="test", hold=HOLD)
+    assert tracked.ids("source") == {"kept", "both", "new"}
+    assert list(router.fetch("n", ["kept"])) == ["kept"]
+
+
+def quiet(pair: Pair, happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < end
+        pair.settle()
+
+
+def test_a_write_during_a_hold_that_is_never_ended_fails_as_not_done(tracked: Pair) -> None:
+    router = tracked.router()
+    router.upsert("n", [Record("a", [1, 2, 3, 4])])
+    quiet(tracked, lambda: tracked.dirty() == 0)
+    row = tracked.session.journal.control.get("small", COHORT)
+    tracked.session.journal.control.advance(row, Phase.HOLD_A, actor="ann", reason="x", hold_seconds=1)
+    # Something that is not a router of ours keeps the way back shut.
+    tracked.session.journal.members.join("small", "x", host="h", pid=1, version="0", lease=60, deadline=1)
+    with tracked.session.journal.database.statement() as connection:
+        connection.exec_driver_sql("UPDATE vectorferry.member_phase SET phase = 'HOLD_B' WHERE member = 'x'")
+    time.sleep(0.1)
+    with pytest.raises(NotDone) as refusal:
+        router.upsert("n", [Record("b", [1, 2, 3, 4])])
+    assert refusal.value.retryable
+    assert tracked.ids("source") == {"a"}

@@ -1,0 +1,201 @@
+"""What an application sees of a router in every phase, and what it leaves in both stores and the journal."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from router.conftest import Pair
+from vectorferry.errors import JournalError, RecordError
+from vectorferry.model import COHORT, Phase
+from vectorferry.router import AsyncRouter, NotDone, Record, Router
+from vectorferry.stores.pgvector import PgvectorStore
+
+
+def record(name: str, value: float = 1.0, **metadata: object) -> Record:
+    return Record(name, [value, 2.0, 3.0, 4.0], metadata)
+
+
+def eventually(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+# --- What it answers
+
+
+def test_an_application_reads_what_it_wrote(tracked: Pair) -> None:
+    router = tracked.router()
+    router.upsert("n", [record("a", kind="x"), record("b", 9.0, kind="y")])
+    assert router.fetch("n", ["a", "b", "c"]) == {"a": record("a", kind="x"), "b": record("b", 9.0, kind="y")}
+    assert [match.id for match in router.search("n", [9.0, 2.0, 3.0, 4.0], 1)] == ["b"]
+    assert [match.id for match in router.search("n", [9.0, 2.0, 3.0, 4.0], 5, where={"kind": "x"})] == ["a"]
+    router.delete("n", ["a", "zz"])
+    assert list(router.fetch("n", ["a", "b"])) == ["b"]
+
+
+def test_deletion_by_filter_is_by_the_ids_of_the_authority(tracked: Pair) -> None:
+    router = tracked.router()
+    router.upsert("n", [record(f"r{n}", kind="x" if n % 2 else "y") for n in range(10)])
+    assert router.delete_where("n", {"kind": {"$eq": "x"}}) == 5
+    eventually(lambda: tracked.settle() == tracked.dirty() == 0)
+    assert tracked.ids("source") == tracked.ids("target") == {f"r{n}" for n in range(0, 10, 2)}
+
+
+async def test_the_same_with_asyncio(tracked: Pair) -> None:
+    async with AsyncRouter(
+        "small", tracked.world.connection("journal"), connections=tracked.world.connection
+    ) as router:
+        await asyncio.gather(*(router.upsert("n", [record(f"r{n}")]) for n in range(20)))
+        assert len(await router.fetch("n", [f"r{n}" for n in range(30)])) == 20
+        assert len(await router.search("n", [1.0, 2.0, 3.0, 4.0], 3)) == 3
+        await router.delete("n", ["r0"])
+        assert await router.delete_where("n", {"kind": "none"}) == 0
+
+
+def test_a_migration_without_a_spec_is_named(tracked: Pair) -> None:
+    lost = Router("other", tracked.world.connection("journal"), connections=tracked.world.connection)
+    with pytest.raises(JournalError, match="knows no spec of 'other'"):
+        lost.fetch("n", ["a"])
+
+
+# --- Phase by phase
+
+
+def test_nothing_is_tracked_before_the_migration(pair: Pair) -> None:
+    pair.router().upsert("n", [record("a")])
+    assert pair.ids("source") == {"a"}
+    assert pair.ids("target") == set()
+    assert pair.dirty() == 0
+
+
+def test_a_tracked_write_reaches_both_sides(tracked: Pair) -> None:
+    router = tracked.router()
+    router.upsert("n", [record("a")])
+    eventually(lambda: tracked.dirty() == 0)
+    assert tracked.ids("source") == tracked.ids("target") == {"a"}
+    router.delete("n", ["a"])
+    eventually(lambda: tracked.dirty() == 0)
+    assert tracked.ids("source") == tracked.ids("target") == set()
+
+
+def test_what_is_not_mirrored_is_settled(tracked: Pair) -> None:
+    with tracked.session.journal.database.statement() as connection:
+        connection.execute(sa.text("UPDATE vectorferry.control SET loaded = false"))
+    tracked.router().upsert("n", [record("a")])
+    eventually(lambda: tracked.session.journal.claims.backlog("small", COHORT).open == 0)
+    assert tracked.dirty() == 1
+    assert tracked.settle() == 0
+    tracked.session.journal.control.mark_loaded("small", COHORT)
+    assert tracked.settle() == 1
+    assert tracked.dirty() == 0
+
+
+def test_reads_go_on_during_a_hold_and_writes_wait(tracked: Pair) -> None:
+    router = tracked.router()
+    router.upsert("n", [record("a")])
+    eventually(lambda: tracked.dirty() == 0)
+    tracked.step(Phase.HOLD_A, hold=30)
+    eventually(lambda: acknowledged(tracked, Phase.HOLD_A))
+    done = threading.Event()
+    writing = threading.Thread(target=lambda: (router.upsert("n", [record("b")]), done.set()))
+    writing.start()
+    assert list(router.fetch("n", ["a"])) == ["a"]
+    assert not done.wait(0.3)
+    tracked.step(Phase.HOLD_B)
+    eventually(lambda: acknowledged(tracked, Phase.HOLD_B))
+    assert not done.is_set()
+    tracked.step(Phase.TRACK_B)
+    assert done.wait(5)
+    writing.join()
+    assert "b" in tracked.ids("target")
+    eventually(lambda: tracked.dirty() == 0)
+    assert tracked.ids("source") == tracked.ids("target") == {"a", "b"}
+
+
+def acknowledged(pair: Pair, phase: Phase) -> bool:
+    members = pair.session.journal.members.all("small")
+    return all(m.cohorts[COHORT].phase is phase and m.cohorts[COHORT].draining is None for m in members)
+
+
+def test_a_hold_that_takes_too_long_ends_by_itself_and_fails_the_write(tracked: Pair) -> None:
+    router = tracked.router()
+    router.upsert("n", [record("a")])
+    tracked.step(Phase.HOLD_A, hold=0.5)
+    eventually(lambda: acknowledged(tracked, Phase.HOLD_A) or tracked.phase() is Phase.TRACK_A)
+    router.upsert("n", [record("b")])
+    assert tracked.phase() is Phase.TRACK_A
+
+
+def test_after_the_end_nothing_is_tracked(tracked: Pair) -> None:
+    for phase in (Phase.HOLD_A, Phase.HOLD_B, Phase.TRACK_B, Phase.DONE):
+        tracked.step(phase)
+    router = tracked.router()
+    router.upsert("n", [record("a")])
+    assert tracked.ids("target") == {"a"}
+    assert tracked.ids("source") == set()
+    assert tracked.dirty() == 0
+
+
+# --- What it refuses
+
+
+def test_a_record_that_one_side_cannot_hold_is_refused_before_it_is_sent(
+    tracked: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = tracked.router()
+    monkeypatch.setattr(
+        PgvectorStore, "capabilities", replace(tracked.session.target.capabilities, metadata_kinds=frozenset())
+    )
+    with pytest.raises(NotDone, match="cannot hold 'bad'") as refusal:
+        router.upsert("n", [record("a"), record("bad", kind="x")])
+    assert not refusal.value.retryable
+    assert tracked.ids("source") == set()
+    assert tracked.dirty() == 0
+
+
+@pytest.mark.parametrize("vector", [[float("nan")] * 4, [1.0] * 5])
+def test_a_vector_that_no_side_takes_is_not_done(tracked: Pair, vector: list[float]) -> None:
+    router = tracked.router()
+    with pytest.raises((NotDone, RecordError)):
+        router.upsert("n", [Record("a", vector)])
+    eventually(lambda: tracked.session.journal.claims.backlog("small", COHORT).open == 0)
+    assert tracked.ids("source") == set()
+
+
+def test_a_closed_router_writes_nothing(tracked: Pair) -> None:
+    router = tracked.router()
+    router.upsert("n", [record("a")])
+    router.close()
+    [member] = tracked.session.journal.members.all("small")
+    assert member.lease_left < 0
+    assert tracked.session.journal.claims.backlog("small", COHORT).open == 0
+
+
+def test_the_journal_gone_is_not_done_and_reads_go_on_for_a_lease(tracked: Pair) -> None:
+    router = tracked.router(lease=3)
+    router.upsert("n", [record("a")])
+    eventually(lambda: tracked.dirty() == 0)
+    with tracked.journal_down():
+        with pytest.raises(NotDone, match="could not be recorded") as refusal:
+            router.upsert("n", [record("b")])
+        assert refusal.value.retryable
+        assert list(router.fetch("n", ["a"])) == ["a"]
+        eventually(lambda: refused(lambda: router.fetch("n", ["a"])))
+    assert tracked.ids("source") == {"a"}
+    eventually(lambda: not refused(lambda: router.upsert("n", [record("b")])))
+    assert tracked.ids("source") == {"a", "b"}
+
+
+def refused(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except NotDone:
+        return True
+    return False
