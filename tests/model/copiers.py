@@ -89,10 +89,10 @@ def load_ends(m: Rules, s: State, value: str) -> Moves:
     if "load_late" in m.on and any(late.owner == "loader" for late in s.late):
         return
     lacks = value == ABSENT or not m.holds("B", value)
-    excused = s.excused or (m.config.excused and not m.holds("B", value))
-    seen = {s.b.value} if "extras_wait" in m.on else readable(s.b)
-    for extra in {"extras" in m.on and lacks and found != ABSENT for found in seen}:
-        t = s._replace(load=LOADED, excused=excused)
+    excused = m.config.excused and not m.holds("B", value)
+    seen = (s.b.value,) if "extras_wait" in m.on else readable(s.b)
+    t = s._replace(load=LOADED, excused=excused)
+    for extra in sorted({"extras" in m.on and lacks and found != ABSENT for found in seen}):
         yield ("loader", "ends", "an extra found" if extra else ""), t._replace(**m.moved(t)) if extra else t
 
 
@@ -169,14 +169,14 @@ def settle_forth(m: Rules, s: State, value: str) -> State:
         return s._replace(settler=("write", "A", value), excused=excused)
     if not s.excused:
         return s._replace(settler=IDLE, overtaken=False)
-    return s._replace(settler=("write", "A", ABSENT))
+    return s._replace(settler=("write", "A", m.config.stand_in))
 
 
 def settle_back(m: Rules, s: State, value: str) -> State:
-    """An excused row that B lacks stays in A; one that B has was written there, which ends the excuse first."""
-    if value == ABSENT and s.excused and "settle_keeps" in m.on:
+    """An excused row stays in A as long as B has nothing of its own; a value written to B ends the excuse first."""
+    if s.excused and m.stands_in(value) and "settle_keeps" in m.on:
         return s._replace(settler=SENT)
-    excused = s.excused and (value == ABSENT or "lift_before_copy" not in m.on)
+    excused = s.excused and (m.stands_in(value) or "lift_before_copy" not in m.on)
     return s._replace(settler=("write", "B", value), excused=excused)
 
 

@@ -1,10 +1,11 @@
 """The one-key model: all actors together, the switch, and what must never be seen."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from model.copiers import loader_steps, settler_steps
 from model.explorer import Goal, Label
-from model.routers import router_steps
+from model.routers import is_partial, router_steps
 from model.state import (
     ABSENT,
     AUTHORITY,
@@ -19,7 +20,6 @@ from model.state import (
     LOADED,
     NAMES,
     OFF,
-    TRACK_B,
     TRACKED,
     Config,
     Phase,
@@ -43,9 +43,10 @@ class OneKey(Rules):
     def start(self) -> State:
         c = self.config
         router = Router(phase=c.first, op_phase=c.first)
-        empty = c.load or c.excused
-        load = ("not", "") if c.load else LOADED
-        return State(Store(INIT), Store(ABSENT if empty else INIT), c.first, (router, router), load, excused=c.excused)
+        if c.load:
+            return State(Store(INIT), Store(ABSENT), c.first, (router, router), ("not", ""))
+        b = c.stand_in if c.excused else INIT
+        return State(Store(INIT), Store(b), c.first, (router, router), LOADED, excused=c.excused)
 
     def steps(self, s: State) -> Moves:
         yield from router_steps(self, s, 0)
@@ -72,7 +73,7 @@ class OneKey(Rules):
         return tuple(Goal(f"come to rest in {NAMES[phase]}", at_rest(phase)) for phase in (c.first, c.last))
 
 
-def at_rest(phase: Phase):  # noqa: ANN201
+def at_rest(phase: Phase) -> Callable[[State], bool]:
     def rests(s: State) -> bool:
         if s.phase != phase or s.late or s.settler != IDLE or (s.dirty and TRACKED[phase]):
             return False
@@ -95,7 +96,7 @@ def time_steps(s: State, name: str) -> Moves:
     """The store's delay since its last write passes: a read returns the newest value only."""
     store = store_of(s, name)
     if store.old:
-        changes: dict[str, object] = {name.lower(): Store(store.value)}
+        changes: dict[str, Any] = {name.lower(): Store(store.value)}
         if s.settler[:2] == ("wait", name):
             changes["settle_waits"] = 0
         if name == "A":
@@ -133,7 +134,8 @@ def may_flip(m: Rules, s: State, to: int) -> bool:
 def published(m: Rules, s: State, to: int) -> State:
     if to == OFF:
         late = tuple(x._replace(owner="earlier run") if x.owner == "loader" else x for x in s.late)
-        return s._replace(phase=to, load=("not", ""), late=late)
+        dirty = s.dirty and "off_keeps" in m.on
+        return s._replace(phase=to, load=("not", ""), late=late, excused=False, dirty=dirty)
     broken = "DONE leaves A without what B has" if to == DONE and differ(m, s) else ""
     return s._replace(phase=to, broken=broken)
 
@@ -148,14 +150,19 @@ def may_release(m: Rules, s: State) -> bool:
 def fresh(m: Rules, s: State, value: str, recent: int = 0) -> bool:
     """A read may return value: some write of it is not followed by an acknowledged one (the recent ones aside)."""
     acked = s.acked & ~recent
-    if value == INIT or (value == ABSENT and m.config.excused and not acked):
-        return not acked
-    if value not in m.config.values:
-        return not acked
+    if not acked:
+        return value == INIT or (m.config.excused and m.stands_in(value)) or written(m, s, value)
+    return written(m, s, value) and not overwritten(m, s, value, acked)
+
+
+def written(m: Rules, s: State, value: str) -> bool:
+    return value in m.config.values and s.after[m.config.values.index(value)] is not None
+
+
+def overwritten(m: Rules, s: State, value: str, acked: int) -> bool:
+    """Has a write been acknowledged that began after this value's was?"""
     i = m.config.values.index(value)
-    if s.after[i] is None:
-        return False
-    return not any(acked >> j & 1 and s.after[j] is not None and s.after[j] >> i & 1 for j in (0, 1))
+    return any(acked >> j & 1 and (s.after[j] or 0) >> i & 1 for j in (0, 1))
 
 
 def stale_read(m: Rules, s: State) -> str:
@@ -180,7 +187,7 @@ def old_fresh(m: Rules, s: State, store: Store) -> bool:
 
 def differ(m: Rules, s: State) -> bool:
     if s.excused and not m.holds("B", s.a.value):
-        return s.b.value != ABSENT
+        return not m.stands_in(s.b.value)
     return s.a.value != s.b.value
 
 
@@ -196,6 +203,6 @@ def lost_row(m: Rules, s: State) -> str:
     """I14: A loses what B cannot hold only to an application's write that an authority applied."""
     if not m.config.excused or s.a.value == INIT:
         return ""
-    values = m.config.values
-    took = s.a.value in values and s.took >> values.index(s.a.value) & 1
-    return "" if took else "A lost a row that B cannot hold, and no application wrote it"
+    i = m.config.values.index(s.a.value) if s.a.value in m.config.values else COPY
+    took = i != COPY and s.took >> i & 1 and not is_partial(m, i)
+    return "" if took else "A lost a row that B cannot hold, and no application wrote it whole"

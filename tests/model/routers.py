@@ -1,6 +1,7 @@
 """What a router does with its one write (rules 2, 3, 4, 10), and how its lease ends and begins again."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from model.explorer import Label
 from model.state import (
@@ -50,7 +51,7 @@ def idle(m: Rules, s: State, i: int, r: Router) -> Moves:
 def begin(m: Rules, s: State, i: int, r: Router) -> Moves:
     """Open an intent, where the phase is tracked; refuse what either store cannot hold."""
     value, tracked = m.config.values[i], TRACKED[r.phase]
-    if tracked and "refuse" in m.on and not m.holds("B", value):
+    if tracked and refuses(m, s, i, r):
         yield (ACTORS[i], "refuses", value), _with(s, i, r._replace(finished=True))
         return
     after = (s.acked, s.after[1]) if i == 0 else (s.after[0], s.acked)
@@ -59,6 +60,13 @@ def begin(m: Rules, s: State, i: int, r: Router) -> Moves:
     routers = with_router(s._replace(routers=changes.pop("routers", s.routers)), i, opened)
     label = (ACTORS[i], "opens", f"{value} in {NAMES[r.phase]}")
     yield label, s._replace(routers=routers, after=after, **changes)
+
+
+def refuses(m: Rules, s: State, i: int, r: Router) -> bool:
+    """A partial update of an excused row results in what B cannot hold, or was made from what B has instead."""
+    if is_partial(m, i) and s.excused:
+        return AUTHORITY[r.phase] == "A" or "refuse_partial" in m.on
+    return "refuse" in m.on and not m.holds("B", m.config.values[i])
 
 
 def may_clean(m: Rules, s: State, i: int) -> bool:
@@ -82,7 +90,7 @@ def write(m: Rules, s: State, i: int, r: Router) -> Moves:
         return
     store, value = AUTHORITY[r.op_phase], m.config.values[i]
     if m.holds(store, value) and not (is_partial(m, i) and store_of(s, store).value == ABSENT):
-        pc = "lift" if s.excused and "lift_first" in m.on else "ack"
+        pc = "lift" if s.excused and TRACKED[r.op_phase] and "lift_first" in m.on else "ack"
         changes = m.stored(s, store, value, i)
         yield (ACTORS[i], "writes", f"{value} to {store}"), _with(s, i, r._replace(pc=pc), **changes)
     pc = "close" if "mirror_after_done" in m.on or not m.config.mirror or not TRACKED[r.op_phase] else "mirror"
@@ -112,7 +120,7 @@ def mirror(m: Rules, s: State, i: int, r: Router) -> Moves:
         return
     source = AUTHORITY[r.op_phase]
     store = OTHER[source]
-    values = readable(store_of(s, source)) if is_partial(m, i) else {m.config.values[i]}
+    values = readable(store_of(s, source)) if is_partial(m, i) else (m.config.values[i],)
     unsure = r._replace(pc="close", may_clean=r.may_clean and "mirror_sure" not in m.on)
     yield (ACTORS[i], "fails to mirror", f"to {store}"), _with(s, i, unsure)
     for value in values:
@@ -129,7 +137,7 @@ def mirror(m: Rules, s: State, i: int, r: Router) -> Moves:
 def close(m: Rules, s: State, i: int, r: Router) -> Moves:
     if r.life != LIVE:
         return
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     if not m.intents and TRACKED[r.op_phase]:
         changes = {"dirty": True, "overtaken": s.settler[0] != ""}
     elif r.may_clean:
@@ -162,7 +170,7 @@ def forget(r: Router) -> Router:
     return r._replace(phase=r.op_phase) if r.pc != "idle" else GONE._replace(finished=r.finished)
 
 
-def _with(s: State, i: int, router: Router, **changes: object) -> State:
+def _with(s: State, i: int, router: Router, **changes: Any) -> State:
     return s._replace(routers=with_router(s, i, router), **changes)
 
 

@@ -1,7 +1,7 @@
 """The state of one key: both stores, the journal's row, and what routers, loader and settler are doing."""
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Phase(IntEnum):
@@ -39,7 +39,8 @@ class Config(NamedTuple):
     partial: bool = False  # router 0 updates partially
     delays: str = ""  # the stores whose reads may be stale for a while: "A", "B", "AB"
     unholdable: str = ""  # the value that B cannot hold
-    excused: bool = False  # starts as an excused row: A has it, B cannot
+    excused: bool = False  # what B cannot hold is excused; starts as such a row, or is excused by the load
+    stand_in: str = ABSENT  # what B has instead of it: nothing, or a lossy image
     taint: bool = False  # reconciliation may mark the row dirty at any time
     values: tuple[str, str] = (PUT, ABSENT)  # what each router writes, once
     lates: int = 1  # requests that may be under way after their sender gave up, at a time
@@ -104,16 +105,16 @@ def store_of(s: State, name: str) -> Store:
     return s.a if name == "A" else s.b
 
 
-def readable(store: Store) -> set[str]:
-    """What a read may return."""
-    return {store.value, *(value for value, _ in store.old)}
+def readable(store: Store) -> tuple[str, ...]:
+    """What a read may return: distinct values, the newest first."""
+    return (store.value, *(value for value, _ in store.old))
 
 
 def with_router(s: State, i: int, router: Router) -> tuple[Router, Router]:
     return (router, s.routers[1]) if i == 0 else (s.routers[0], router)
 
 
-def replaced(s: State, name: str, value: str, op: int) -> dict[str, object]:
+def replaced(s: State, name: str, value: str, op: int) -> dict[str, Any]:
     """A new value in a store whose reads lag: the old one stays readable until someone has waited.
 
     Of equal old values only the youngest is kept: it is readable for longest and excused by fewest writes.
@@ -123,7 +124,7 @@ def replaced(s: State, name: str, value: str, op: int) -> dict[str, object]:
         return {}
     gone = [k for k, (old, _) in enumerate(store.old) if old in (value, store.value)]
     kept = tuple(old for k, old in enumerate(store.old) if k not in gone)
-    changes: dict[str, object] = {name.lower(): Store(value, (*kept, (store.value, op)))}
+    changes: dict[str, Any] = {name.lower(): Store(value, (*kept, (store.value, op)))}
     if s.settler[:2] == ("wait", name):
         changes["settle_waits"] = s.settle_waits - sum(k < s.settle_waits for k in gone)
     if name == "A":
@@ -151,13 +152,10 @@ class Rules:
             count += sum(late.owner in ("router 0", "router 1") for late in s.late)
         return count
 
-    def stored(self, s: State, name: str, value: str, op: int = COPY) -> dict[str, object]:
+    def stored(self, s: State, name: str, value: str, op: int = COPY) -> dict[str, Any]:
         """What changes when a request takes effect in a store."""
-        changes: dict[str, object]
-        if name in self.config.delays:
-            changes = replaced(s, name, value, op)
-        else:
-            changes = {"a" if name == "A" else "b": Store(value)}
+        lags = name in self.config.delays
+        changes = replaced(s, name, value, op) if lags else {name.lower(): Store(value)}
         if op != COPY and self.config.excused:
             changes["took"] = s.took | 1 << op
         if name == "A" and s.released:
@@ -170,16 +168,19 @@ class Rules:
     def holds(self, store: str, value: str) -> bool:
         return store == "A" or value != self.config.unholdable
 
+    def stands_in(self, value: str) -> bool:
+        """Is this what B may have for an excused row? It may lack even the image."""
+        return value in (ABSENT, self.config.stand_in)
+
     def all_in(self, s: State, phases: tuple[int, ...]) -> bool:
         """Rule 1: every member, with what it has in flight, is in one of these phases."""
-        for r in s.routers:
-            if r.life != EVICTED and not (r.phase in phases and (r.pc == "idle" or r.op_phase in phases)):
-                return False
-        return True
+        return all(
+            r.life == EVICTED or (r.phase in phases and (r.pc == "idle" or r.op_phase in phases)) for r in s.routers
+        )
 
-    def moved(self, s: State, but: int = -1) -> dict[str, object]:
+    def moved(self, s: State, but: int = -1) -> dict[str, Any]:
         """What a new generation of the row changes for those who noted the old one."""
-        changes: dict[str, object] = {"dirty": True, "overtaken": s.settler != IDLE}
+        changes: dict[str, Any] = {"dirty": True, "overtaken": s.settler != IDLE}
         if "mirror_generation" in self.on and any(r.may_clean for r in s.routers):
             changes["routers"] = tuple(
                 r._replace(may_clean=False) if i != but and r.may_clean else r for i, r in enumerate(s.routers)
