@@ -8,15 +8,16 @@ from model.explorer import Outcome, Step, explore
 from model.protocol import OneKey
 from model.state import ABSENT, DONE, INIT, OFF, TRACK_A, TRACK_B, Config, Phase
 
-SWITCH = "adjacent clean alone generation hold_late claim_late claim_one"
+SWITCH_ONCE = "adjacent clean alone generation hold_late claim_late claim_one"
+SWITCH = SWITCH_ONCE + " no_retry"
 LEASES = "intent_first wait_d lapsed_silent lapsed_reads close_orphans"
 LOAD = "off_keeps load_after_all off_late load_late run_landed settle_after_load extras load_alone"
-MIRROR = "mirror_clean mirror_generation mirror_sure"
+MIRROR = "mirror_clean mirror_generation sure_of_authority sure_of_follower"
 RELOAD = "flip_loaded mirror_loaded mirror_no_load reload_in_track_a"
-EXCUSE = "settle_keeps lift_first lift_before_copy settle_lifts mirror_after_done"
+EXCUSE = "settle_keeps router_lifts lift_before_copy settle_lifts mirror_after_done"
 RELEASE = "no_way_back done_clean release_after_all release_landed settle_stops"
 DELAY = "settle_waits flip_waits"
-ELSEWHERE = "refuse refuse_partial load_waits extras_wait mirror_whole"
+ELSEWHERE = "lift_before_ack refuse refuse_partial load_waits extras_wait mirror_whole"
 
 COHORTS = "cohort_adjacent own_acknowledgement own_route own_flight own_dirt cohort_clean evicted_everywhere"
 COHORTS_DONE = "own_route own_flight own_dirt evicted_everywhere release_all_cohorts"
@@ -60,13 +61,15 @@ CONFIGURATIONS = {
     "mirror": _of(Config(mirror=True), SWITCH, MIRROR),
     "reload": _of(Config(load=True, reload=True, mirror=True), MIRROR, RELOAD, "load_late settle_after_load"),
     "excused": _of(EXCUSED, SWITCH, MIRROR, EXCUSE),
+    "excused leases": _of(EXCUSED._replace(mirror=False, lapse=True), "lift_before_ack"),
     "excused load": _of(Config(first=OFF, load=True, excused=True, unholdable=INIT), "settle_keeps settle_lifts"),
     "lossy": _of(EXCUSED._replace(stand_in="image"), EXCUSE),
     "lossy partial": _of(EXCUSED._replace(stand_in="image", partial=True, taint=True), "refuse_partial settle_keeps"),
     "unholdable": _of(Config(values=("fat", ABSENT), unholdable="fat"), "refuse"),
     "delays": _of(Config(delays="AB"), SWITCH, DELAY),
-    "delayed mirror": _of(Config(delays="AB", mirror=True, partial=True), SWITCH, MIRROR, DELAY, "mirror_whole"),
-    "delayed load": _of(Config(first=OFF, last=TRACK_A, delays="AB", load=True), "load_waits extras_wait"),
+    "delayed mirror": _of(Config(delays="AB", mirror=True, partial=True), SWITCH_ONCE, MIRROR, DELAY, "mirror_whole"),
+    "load, A delayed": _of(Config(first=OFF, last=TRACK_A, delays="A", load=True), "load_waits"),
+    "load, B delayed": _of(Config(first=OFF, last=TRACK_A, delays="B", load=True), "extras_wait"),
     "done": _of(Config(last=DONE, mirror=True), SWITCH, MIRROR, RELEASE),
     "cohorts": _of((TRACK_A, TRACK_B), COHORTS),
     "cohorts done": _of((TRACK_B, DONE), COHORTS_DONE),
@@ -74,6 +77,9 @@ CONFIGURATIONS = {
     "mirror and leases": _of(Config(mirror=True, lapse=True), SWITCH, LEASES, MIRROR, big=True),
     "excused and leases": _of(EXCUSED._replace(lapse=True, taint=True), SWITCH, LEASES, EXCUSE, big=True),
     "done and leases": _of(Config(last=DONE, mirror=True, lapse=True), LEASES, RELEASE, big=True),
+    "load, both delayed": _of(
+        Config(first=OFF, delays="AB", load=True), LOAD, DELAY, "load_waits extras_wait", big=True
+    ),
     "delays and leases": _of(Config(delays="AB", lapse=True), LEASES, DELAY, big=True),
     "two late": _of(Config(mirror=True, lapse=True, lates=2), SWITCH, MIRROR, big=True),
     "two late in life": _of(Config(first=OFF, load=True, mirror=True, lates=2), SWITCH, MIRROR, LOAD, big=True),

@@ -2,7 +2,7 @@
 
 import gc
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -125,11 +125,3 @@ def _explore(model: Model[Any]) -> Outcome:
         if stuck := graph.stuck(goal):
             return Outcome(f"{len(stuck)} states cannot {goal.name}", len(graph.states), graph.trace(stuck[0]))
     return Outcome("", len(graph.states))
-
-
-def by_actor(trace: Iterable[Step]) -> Mapping[str, list[Step]]:
-    """A schedule cut into what each actor does, in order."""
-    parts: dict[str, list[Step]] = {}
-    for step in trace:
-        parts.setdefault(step.actor, []).append(step)
-    return parts

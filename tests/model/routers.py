@@ -90,28 +90,43 @@ def write(m: Rules, s: State, i: int, r: Router) -> Moves:
         return
     store, value = AUTHORITY[r.op_phase], m.config.values[i]
     if m.holds(store, value) and not (is_partial(m, i) and store_of(s, store).value == ABSENT):
-        pc = "lift" if s.excused and TRACKED[r.op_phase] and "lift_first" in m.on else "ack"
+        pc = "lift" if "lift_before_ack" in m.on and must_lift(m, s, r) else "ack"
         changes = m.stored(s, store, value, i)
         yield (ACTORS[i], "writes", f"{value} to {store}"), _with(s, i, r._replace(pc=pc), **changes)
-    pc = "close" if "mirror_after_done" in m.on or not m.config.mirror or not TRACKED[r.op_phase] else "mirror"
-    unsure = r._replace(pc=pc, may_clean=r.may_clean and "mirror_sure" not in m.on)
+    unsure = r._replace(pc=after_failure(m, r), may_clean=r.may_clean and "sure_of_authority" not in m.on)
     yield (ACTORS[i], "fails", f"{value} to {store}"), _with(s, i, unsure)
     if m.can_time_out(s) and m.holds(store, value):
         owner = "nobody" if r.life == EVICTED else ACTORS[i] if TRACKED[r.op_phase] else f"off {i}"
         late = (*s.late, Late(store, value, owner, i))
         yield (ACTORS[i], "times out", f"{value} to {store}"), _with(s, i, unsure, late=late)
+        if "no_retry" not in m.on:
+            yield (ACTORS[i], "times out", f"{value} to {store}, sends again"), s._replace(late=late)
+
+
+def after_failure(m: Rules, r: Router) -> str:
+    return "close" if "mirror_after_done" in m.on else after_ack(m, r)
+
+
+def must_lift(m: Rules, s: State, r: Router) -> bool:
+    return s.excused and TRACKED[r.op_phase] and "router_lifts" in m.on
 
 
 def lift(m: Rules, s: State, i: int, r: Router) -> Moves:
     """A write that is done ends the row's excuse, in the journal, before anybody hears that it is done."""
     if r.life == LIVE:
-        yield (ACTORS[i], "lifts the excuse", ""), _with(s, i, r._replace(pc="ack"), excused=False)
+        pc = "ack" if "lift_before_ack" in m.on else after_ack(m, r)
+        yield (ACTORS[i], "lifts the excuse", ""), _with(s, i, r._replace(pc=pc), excused=False)
 
 
 def ack(m: Rules, s: State, i: int, r: Router) -> Moves:
-    pc = "mirror" if m.config.mirror and TRACKED[r.op_phase] else "close"
+    """Also after the lease: the write was sent before, so its intent was open or the row dirty when it took effect."""
+    pc = "lift" if "lift_before_ack" not in m.on and must_lift(m, s, r) else after_ack(m, r)
     label = (ACTORS[i], "ACKNOWLEDGES", m.config.values[i])
     yield label, _with(s, i, r._replace(pc=pc), acked=s.acked | 1 << i)
+
+
+def after_ack(m: Rules, r: Router) -> str:
+    return "mirror" if m.config.mirror and TRACKED[r.op_phase] else "close"
 
 
 def mirror(m: Rules, s: State, i: int, r: Router) -> Moves:
@@ -121,7 +136,7 @@ def mirror(m: Rules, s: State, i: int, r: Router) -> Moves:
     source = AUTHORITY[r.op_phase]
     store = OTHER[source]
     values = readable(store_of(s, source)) if is_partial(m, i) else (m.config.values[i],)
-    unsure = r._replace(pc="close", may_clean=r.may_clean and "mirror_sure" not in m.on)
+    unsure = r._replace(pc="close", may_clean=r.may_clean and "sure_of_follower" not in m.on)
     yield (ACTORS[i], "fails to mirror", f"to {store}"), _with(s, i, unsure)
     for value in values:
         if not m.holds(store, value):
