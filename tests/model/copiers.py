@@ -1,6 +1,7 @@
 """The loader and the settler: what copies from one store to the other without an application's asking (rules 5, 6, 8)."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from model.explorer import Label
 from model.state import (
@@ -144,7 +145,7 @@ def settle_begins(m: Rules, s: State) -> tuple[Label, State]:
 def settle_waited(s: State) -> tuple[Label, State]:
     source = s.settler[1]
     store = store_of(s, source)
-    changes = {source.lower(): Store(store.value, store.old[s.settle_waits :])}
+    changes: dict[str, Any] = {source.lower(): Store(store.value, store.old[s.settle_waits :])}
     return ("settler", "has waited", f"delay of {source}"), s._replace(
         settler=("read", source, ""), settle_waits=0, **changes
     )

@@ -33,7 +33,8 @@ class Goal(NamedTuple):
 class Model(Protocol[S]):
     """What can be explored. States are hashable; `steps` gives a label and the next state."""
 
-    goals: Iterable[Goal]
+    @property
+    def goals(self) -> Iterable[Goal]: ...
 
     def start(self) -> S: ...
 

@@ -179,7 +179,7 @@ def stale_read(m: Rules, s: State) -> str:
 def old_fresh(m: Rules, s: State, store: Store) -> bool:
     recent = 0
     for value, by in reversed(store.old):
-        recent |= 1 << by if by != COPY else 0
+        recent |= by
         if not fresh(m, s, value, recent):
             return False
     return True

@@ -47,7 +47,7 @@ class Config(NamedTuple):
 
 
 class Store(NamedTuple):
-    """A store's value and the older ones that a read may still return: (value, the router whose write replaced it)."""
+    """A store's value and the older ones that a read may still return, oldest first: (value, routers that replaced it, as bits)."""
 
     value: str
     old: tuple[tuple[str, int], ...] = ()
@@ -117,14 +117,20 @@ def with_router(s: State, i: int, router: Router) -> tuple[Router, Router]:
 def replaced(s: State, name: str, value: str, op: int) -> dict[str, Any]:
     """A new value in a store whose reads lag: the old one stays readable until someone has waited.
 
-    Of equal old values only the youngest is kept: it is readable for longest and excused by fewest writes.
+    Of equal old values only the youngest is kept, for it is readable for longest; who replaced the others replaced what is older too.
     """
     store = store_of(s, name)
     if value == store.value:
         return {}
-    gone = [k for k, (old, _) in enumerate(store.old) if old in (value, store.value)]
-    kept = tuple(old for k, old in enumerate(store.old) if k not in gone)
-    changes: dict[str, Any] = {name.lower(): Store(value, (*kept, (store.value, op)))}
+    old: list[tuple[str, int]] = []
+    gone = []
+    for k, (was, by) in enumerate((*store.old, (store.value, 1 << op if op != COPY else 0))):
+        if was == value or (was == store.value and k < len(store.old)):
+            gone.append(k)
+            old[-1:] = [(older, others | by) for older, others in old[-1:]]
+        else:
+            old.append((was, by))
+    changes: dict[str, Any] = {name.lower(): Store(value, tuple(old))}
     if s.settler[:2] == ("wait", name):
         changes["settle_waits"] = s.settle_waits - sum(k < s.settle_waits for k in gone)
     if name == "A":
@@ -155,7 +161,7 @@ class Rules:
     def stored(self, s: State, name: str, value: str, op: int = COPY) -> dict[str, Any]:
         """What changes when a request takes effect in a store."""
         lags = name in self.config.delays
-        changes = replaced(s, name, value, op) if lags else {name.lower(): Store(value)}
+        changes: dict[str, Any] = replaced(s, name, value, op) if lags else {name.lower(): Store(value)}
         if op != COPY and self.config.excused:
             changes["took"] = s.took | 1 << op
         if name == "A" and s.released:
