@@ -12,7 +12,7 @@ all of them it finds none. `configurations.counterexample(configuration, guard)`
     cohorts.py          two cohorts with a control row each
     configurations.py   worlds, the guards that are necessary in each, counterexamples
 
-`pytest tests/model` explores what is small (about 80 s on one idle core); `make model` all of it (four
+`pytest tests/model` explores what is small (about 80 s on one idle core); `make model` all of it (six
 minutes more), and prints states, seconds and the length of each schedule.
 
 What is in it. One key that two routers write once each (a put and a delete, or a partial update), a loader, a settler, a switch that
