@@ -258,12 +258,12 @@ class PineconeStore:
         return self._in_order(lambda part: wire.fetch(namespace, part), wire.portions(namespace, ids, rows))
 
     def _in_order(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Results in the order of `items`; at most one more than there are readers is under way, so memory stays bounded."""
+        """Results in the order of `items`; as many as there are readers may wait to be taken, so memory stays bounded."""
         running: deque[Future[R]] = deque()
         try:
             for item in items:
                 running.append(self._readers.submit(work, item))
-                if len(running) > _READERS:
+                if len(running) > 2 * _READERS:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
