@@ -54,15 +54,18 @@ class Claims:
         token = uuid.uuid4().hex
         values = {"migration": migration, "cohort": cohort, "token": token, "most": most, "seconds": lease + deadline}
         with self._database.transaction() as connection:
+            # No phase changes, and no load begins, between this and the commit.
+            here = connection.execute(_HERE, values).one()
+            if not here.loaded:
+                return None
             held = [Claimed(*row) for row in connection.execute(_CLAIM, values)]
             claim = Claim(
-                migration, cohort, token, Phase.OFF, tuple(sorted(held, key=lambda each: (each.namespace, each.id)))
+                migration, cohort, token, Phase(here.phase), tuple(sorted(held, key=lambda each: (each.namespace, each.id)))
             )
             # A statement of its own, to see what was opened before the rows were locked: what is opened later moves the generation.
             opened = {(row.namespace, row.id) for row in connection.execute(_RELEASE_OPEN, _given(claim, held))}
-            phase = Phase(connection.execute(_PHASE, values).scalar_one())
         ids = tuple(each for each in claim.ids if (each.namespace, each.id) not in opened)
-        return replace(claim, phase=phase, ids=ids) if ids else None
+        return replace(claim, ids=ids) if ids else None
 
     def settled(self, claim: Claim, ids: Sequence[Claimed], *, unexcused: bool = True) -> int:
         """End the claim on ids that are equal on both sides: clean unless written since. Returns how many are clean.
@@ -114,7 +117,6 @@ _CLAIM = sa.text(f"""
         SELECT r.namespace, r.id FROM vectorferry.record_state r
         WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty
             AND (r.claim IS NULL OR r.claim_until < clock_timestamp()) AND NOT {_IS_OPEN}
-            AND (SELECT c.loaded FROM vectorferry.control c WHERE c.migration = :migration AND c.cohort = :cohort)
         ORDER BY r.generation LIMIT :most FOR UPDATE OF r SKIP LOCKED
     )
     UPDATE vectorferry.record_state r SET claim = :token, claim_until = clock_timestamp() + :seconds * interval '1 s'
@@ -122,7 +124,7 @@ _CLAIM = sa.text(f"""
     RETURNING r.namespace, r.id, r.generation, r.excused
 """)  # noqa: S608 (a constant)
 
-_PHASE = sa.text("SELECT phase FROM vectorferry.control WHERE migration = :migration AND cohort = :cohort")
+_HERE = sa.text("SELECT phase, loaded FROM vectorferry.control WHERE migration = :migration AND cohort = :cohort FOR SHARE")
 
 _GIVEN = """unnest(CAST(:namespaces AS text[]), CAST(:ids AS text[]), CAST(:generations AS bigint[]))
     AS g (namespace, id, generation)"""

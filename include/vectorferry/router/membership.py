@@ -177,26 +177,29 @@ class Membership:
             self._changed.notify_all()
 
     def _keep(self) -> None:
-        renewed = time.monotonic()
         while not self._stopped.is_set():
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
-            try:
-                asked = time.monotonic()
-                if asked >= self._until:
-                    self._join()
-                elif asked >= renewed + self._lease / 3:
-                    rows = self._journal.members.renew(self._migration, self._name, self._lease)
-                    self._until = asked + self._lease
-                    renewed = asked
-                    self._follow(rows)
-                else:
-                    self._follow(self._journal.control.all(self._migration))
-            except LeaseLost:
-                # What was under way belongs to the old name; its ids are dirty, and the journal waits for them.
-                self._until = 0.0
-            except JournalUnavailable:
-                continue
+            self._turn()
+
+    def _turn(self) -> None:
+        """Renew the lease when it is time, or join again, and follow the phases."""
+        asked = time.monotonic()
+        try:
+            if asked >= self._until:
+                self._join()
+            elif asked >= self._until - self._lease * 2 / 3:
+                rows = self._journal.members.renew(self._migration, self._name, self._lease)
+                self._until = asked + self._lease
+                self._follow(rows)
+            else:
+                self._follow(self._journal.control.all(self._migration))
+        except LeaseLost:
+            # What was under way belongs to the old name; its ids are dirty, and the journal waits for them.
+            self._until = 0.0
+        except JournalUnavailable:
+            # What is left of the lease goes on; the next turn is another try.
+            return
 
     def _follow(self, rows: tuple[ControlRow, ...]) -> None:
         self._give_up_landed()
