@@ -165,7 +165,7 @@ class FaultyStore(MemoryStore):
 
 
 class FaultyPart:
-    """A part of the journal whose calls wait: 'go', 'down' (not done), or 'lost' (done, without an answer)."""
+    """A part of the journal whose calls wait: 'go', 'down' (not done), 'lost' (done, without an answer), or 'slow' (waits once more)."""
 
     def __init__(self, part: Any, stops_at: frozenset[str]) -> None:
         self._part = part
@@ -181,6 +181,8 @@ class FaultyPart:
             if how == "down":
                 raise JournalUnavailable("on purpose")
             answer = call(*args, **named)
+            if how == "slow":
+                pause(Point("slow", f"{name} done"))
             if how == "lost":
                 raise JournalUnavailable("on purpose, the answer")
             return answer

@@ -24,6 +24,7 @@ from vectorferry.journal import Journal
 from vectorferry.model import COHORT, CollectionDefinition, Metric, Phase
 from vectorferry.records import make_batch
 from vectorferry.router import membership as membership_module
+from vectorferry.router import writing
 from vectorferry.router.membership import Membership
 from vectorferry.router.writing import Change, Writer
 from vectorferry.stores import calling
@@ -60,7 +61,7 @@ class Steered(Membership):
     def _listen(self) -> None:
         """No thread."""
 
-    def _await_change(self, row: Any) -> None:
+    def _await_change(self, seconds: float) -> None:
         raise NotDone("nobody waits here", retryable=True)
 
 
@@ -296,12 +297,13 @@ class Stage:
 
     def rest(self) -> None:
         """Without faults from here on, everything comes to rest on either side, and both sides are equal."""
-        for _ in range(3):
+        for _ in range(16):
+            # The lease of a router that lives never lapses.
             for actor in self.running():
                 actor.finish()
-            self.pass_time(LEASE + D + 1)
+            self.pass_time(D / 2)
             self.follow()
-            self.evict()
+        self.evict()
         self.check()
         self._have_loaded()
         for to in (Phase.TRACK_A, Phase.TRACK_B, Phase.TRACK_A):
@@ -330,7 +332,9 @@ class Stage:
                 self.advance_phase(way // abs(way) if way else 0)
             except PhaseConflict:
                 continue
-        raise Wrong(f"stuck in {self.phase} on the way to {to}: {self._unclean()} {self.journal.members.all(MIGRATION)}")
+        raise Wrong(
+            f"stuck in {self.phase} on the way to {to}: {self._unclean()} {self.journal.members.all(MIGRATION)}"
+        )
 
     def close(self) -> None:
         for actor in self.running():
@@ -378,6 +382,8 @@ def on_stage(journal: Journal, **how: Any) -> Iterator[Stage]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (membership_module, settle, calling):
             patch.setattr(module, "time", clock)
+        for module in (membership_module, writing):
+            patch.setattr(module, "WRITE_SECONDS", LEASE)
         stage = Stage(journal, clock, **how)
         try:
             yield stage

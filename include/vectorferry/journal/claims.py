@@ -60,7 +60,11 @@ class Claims:
                 return None
             held = [Claimed(*row) for row in connection.execute(_CLAIM, values)]
             claim = Claim(
-                migration, cohort, token, Phase(here.phase), tuple(sorted(held, key=lambda each: (each.namespace, each.id)))
+                migration,
+                cohort,
+                token,
+                Phase(here.phase),
+                tuple(sorted(held, key=lambda each: (each.namespace, each.id))),
             )
             # A statement of its own, to see what was opened before the rows were locked: what is opened later moves the generation.
             opened = {(row.namespace, row.id) for row in connection.execute(_RELEASE_OPEN, _given(claim, held))}
@@ -124,7 +128,9 @@ _CLAIM = sa.text(f"""
     RETURNING r.namespace, r.id, r.generation, r.excused
 """)  # noqa: S608 (a constant)
 
-_HERE = sa.text("SELECT phase, loaded FROM vectorferry.control WHERE migration = :migration AND cohort = :cohort FOR SHARE")
+_HERE = sa.text(
+    "SELECT phase, loaded FROM vectorferry.control WHERE migration = :migration AND cohort = :cohort FOR SHARE"
+)
 
 _GIVEN = """unnest(CAST(:namespaces AS text[]), CAST(:ids AS text[]), CAST(:generations AS bigint[]))
     AS g (namespace, id, generation)"""

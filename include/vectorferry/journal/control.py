@@ -11,7 +11,17 @@ from sqlalchemy.dialects.postgresql import insert
 from vectorferry.errors import JournalError, NotSettled, PhaseConflict
 from vectorferry.journal.audit import note
 from vectorferry.journal.database import Database
-from vectorferry.journal.tables import ahead, audit, clock, control, member, member_phase, migration, record_state, seconds_until
+from vectorferry.journal.tables import (
+    ahead,
+    audit,
+    clock,
+    control,
+    member,
+    member_phase,
+    migration,
+    record_state,
+    seconds_until,
+)
 from vectorferry.model import Phase
 
 CHAIN = tuple(Phase)
