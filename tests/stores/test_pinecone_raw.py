@@ -8,14 +8,15 @@ import grpc
 import pytest
 
 from vectorferry.errors import NotFound, RateLimited, Refused, Unauthorized, Unavailable
-from vectorferry.stores.pinecone_raw import _CLASSES, _translated, batch_of_reply
+from vectorferry.stores.pinecone_messages import MESSAGES
+from vectorferry.stores.pinecone_raw import _translated, batch_of_reply
 
 CODE = grpc.StatusCode
 
 
 def reply(*vectors: dict[str, Any]) -> Any:
-    entries = [_CLASSES["VectorEntry"](key=each["id"], value=_CLASSES["Vector"](**each)) for each in vectors]
-    return _CLASSES["Reply"].FromString(_CLASSES["Reply"](vectors=entries).SerializeToString())
+    entries = [MESSAGES["VectorEntry"](key=each["id"], value=MESSAGES["Vector"](**each)) for each in vectors]
+    return MESSAGES["FetchResponse"].FromString(MESSAGES["FetchResponse"](vectors=entries).SerializeToString())
 
 
 def floats(*values: float) -> bytes:
@@ -32,19 +33,10 @@ def test_records_come_in_the_order_asked_for_each_once() -> None:
 
 
 def test_metadata_and_sparse_values_of_every_kind() -> None:
-    value, values = _CLASSES["Value"], _CLASSES["Values"]
-    kinds = {
-        "text": value(text="é"),
-        "number": value(number=3.0),
-        "half": value(number=0.5),
-        "flag": value(flag=True),
-        "list": value(list=values(values=[value(text="x"), value(text="y")])),
-    }
-    entries = [_CLASSES["MetadataEntry"](key=key, value=each) for key, each in kinds.items()]
-    sparse = _CLASSES["Sparse"](indices=[7, 9], values=[0.5, 1.5])
-    metadata = _CLASSES["Metadata"](entries=entries)
+    metadata = {"text": "é", "number": 3.0, "half": 0.5, "flag": True, "list": ["x", "y"]}
+    sparse = MESSAGES["SparseValues"](indices=[7, 9], values=[0.5, 1.5])
     batch = batch_of_reply(
-        "", ["a"], reply({"id": "a", "values": floats(1), "metadata": metadata, "sparse": sparse}), 1
+        "", ["a"], reply({"id": "a", "values": floats(1), "metadata": metadata, "sparse_values": sparse}), 1
     )
     assert batch is not None
     [row] = batch.to_pylist()
