@@ -162,7 +162,7 @@ class Stage:
             lease=LEASE,
             deadline=D,
         )
-        actor = Actor("settle", lambda: settle.settle_some(cast(Session, session), COHORT))
+        actor = Actor("settle", lambda: settle.settle_some(cast("Session", session), COHORT))
         self.actors.append(actor)
         return actor
 
@@ -172,6 +172,8 @@ class Stage:
         control = self.journal.control
 
         def run() -> None:
+            if control.get(MIGRATION, COHORT).loaded:
+                return
             loads = control.begin_load(MIGRATION, COHORT)
             batch = source.fetch("n", KEYS)
             if len(batch):
@@ -222,7 +224,7 @@ class Stage:
         with self.journal.database.transaction() as connection:
             for table, column in _TIMES:
                 connection.execute(
-                    sa.text(f"UPDATE vectorferry.{table} SET {column} = {column} - :s * interval '1 s'"),  # noqa: S608
+                    sa.text(f"UPDATE vectorferry.{table} SET {column} = {column} - :s * interval '1 s'"),
                     {"s": seconds},
                 )
 
@@ -304,8 +306,8 @@ class Stage:
             self.pass_time(D / 2)
             self.follow()
         self.evict()
-        self.check()
         self._have_loaded()
+        self.check()
         for to in (Phase.TRACK_A, Phase.TRACK_B, Phase.TRACK_A):
             self._come_to(to)
             for key in KEYS:
@@ -343,13 +345,13 @@ class Stage:
     # --- Parts
 
     def _process(self) -> Process:
-        journal = cast(Journal, FaultyJournal(self.journal))
+        journal = cast("Journal", FaultyJournal(self.journal))
         membership = Steered(journal, MIGRATION, lease=LEASE, deadline=D)
         source, target = (self._store(side, Caller(policy=ONCE)) for side in "AB")
         writer = Writer(journal, MIGRATION, membership, source, target, D)
         process = Process(membership, writer)
         writer._pool.shutdown()
-        changed = cast(Any, writer)
+        changed = cast("Any", writer)
         changed._pool = Jobs("job", lambda actor: process.actors.append(actor))
         changed._stopping = Again()
         return process

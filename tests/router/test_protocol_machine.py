@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase as Stages, settings
+from hypothesis import HealthCheck, settings
+from hypothesis import Phase as Stages
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from journal.helpers import connection_of
-from router.stepping import D, KEYS, LEASE, Stage, on_stage
+from router.stepping import KEYS, LEASE, D, Stage, on_stage
 from vectorferry.errors import JournalError
 from vectorferry.journal import Journal, open_journal
 from vectorferry.local.postgres import Postgres
@@ -139,7 +140,7 @@ class Protocol(RuleBasedStateMachine):
 def test_no_interleaving_loses_anything(shared: Journal, phase: Phase) -> None:
     machine = type("Machine", (Protocol,), {"journal": shared, "phase": phase})
     few = settings(
-        max_examples=int(os.environ.get("PROTOCOL_EXAMPLES", "12")),
+        max_examples=int(os.environ.get("PROTOCOL_EXAMPLES", "10")),
         stateful_step_count=int(os.environ.get("PROTOCOL_STEPS", "40")),
         deadline=None,
         derandomize="PROTOCOL_EXAMPLES" not in os.environ,

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from journal.helpers import connection_of
-from router.stepping import D, LEASE, Stage, Wrong, on_stage
+from router.stepping import LEASE, D, Stage, Wrong, on_stage
 from vectorferry.errors import JournalError, NotDone
 from vectorferry.journal import Journal, claims, control, intents, members, open_journal
 from vectorferry.local.postgres import Postgres

@@ -144,4 +144,8 @@ def _step_back(session: Session, start: Phase, reason: str) -> None:
     """Go back the way we came; nothing was written in the hold, so each step can be taken."""
     _, first, second = next(way for way in _WAYS.values() if way[0] is start)
     while (row := _row(session)).phase in (first, second) and row.came_from is start:
+        if row.phase is second:
+            # What a check, or a write that was never sent, marked meanwhile would keep the authority here.
+            while settle_some(session, COHORT) is not None:
+                pass
         _step(session, row, first if row.phase is second else start, reason)

@@ -47,7 +47,7 @@ class Claims:
         self._database = database
 
     def take(self, migration: str, cohort: str, *, most: int, lease: float, deadline: float) -> Claim | None:
-        """Claim up to `most` dirty ids that nobody writes or settles, oldest first; None where there is none, or nothing is loaded yet.
+        """Claim up to `most` dirty ids that nobody writes or settles, oldest first; None where there is none, or none in this phase.
 
         The claim may be worked on for `lease` seconds; nobody else gets its ids before D after that.
         """
@@ -56,7 +56,7 @@ class Claims:
         with self._database.transaction() as connection:
             # No phase changes, and no load begins, between this and the commit.
             here = connection.execute(_HERE, values).one()
-            if not here.loaded:
+            if not here.loaded or here.phase in (Phase.OFF, Phase.DONE):
                 return None
             held = [Claimed(*row) for row in connection.execute(_CLAIM, values)]
             claim = Claim(

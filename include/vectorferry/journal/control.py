@@ -133,17 +133,17 @@ class Control:
             return bool(connection.scalar(query))
 
     def begin_load(self, migration: str, cohort: str) -> int:
-        """Note that a load begins; returns its number. Until it is complete nothing of the cohort is settled, or cleaned by a mirrored write.
+        """Note that a load begins; returns its number. Until it is complete nothing is settled, or cleaned by a mirrored write.
 
         Raises PhaseConflict where a router may still write untracked, NotSettled while a settler may still write what it read before.
         """
         with self._database.transaction() as connection:
             query = sa.select(control).where(_is(migration, cohort))
             row = _control_row(connection.execute(query.add_columns(_LEFT).with_for_update()).one())
-            if row.loaded:
-                return row.loads
             if row.phase is not Phase.TRACK_A:
                 raise PhaseConflict(f"{_name(row)} is in {row.phase}: it is loaded in TRACK_A only")
+            if row.loaded:
+                return row.loads
             _require_members_in(connection, row, (Phase.TRACK_A,), f"{_name(row)} cannot be loaded")
             _require_no_claims(connection, row)
             update = sa.update(control).where(_is(migration, cohort)).values(loads=control.c.loads + 1)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from vectorferry import __version__
-from vectorferry.errors import JournalUnavailable, LeaseLost, NotDone, Unknown
+from vectorferry.errors import JournalError, JournalUnavailable, LeaseLost, NotDone
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.model import Phase
 
@@ -211,7 +211,7 @@ class Membership:
         except LeaseLost:
             # What was under way belongs to the old name; its ids are dirty, and the journal waits for them.
             self._until = 0.0
-        except JournalUnavailable:
+        except JournalError:
             # What is left of the lease goes on; the next turn is another try.
             return
 

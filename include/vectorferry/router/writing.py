@@ -61,10 +61,6 @@ class Change:
                 first = misfits[0]
                 raise NotDone(f"{store.name} cannot hold {first.id!r}: {first.reason}", retryable=False)
 
-    def is_one_request(self, store: VectorStore) -> bool:
-        """Whether a failure leaves nothing behind: what takes several requests may be done in part."""
-        return len(self.ids) <= min(store.capabilities.max_batch_rows, store.capabilities.max_fetch_ids)
-
 
 class Writer:
     """Carries out the writes of one router. Thread-safe. `deadline` is D in seconds."""
@@ -143,28 +139,27 @@ class Writer:
             raise Unknown(f"written, but the journal could not be told: {error}", within=self._deadline) from error
 
     def _send(self, ticket: Ticket, change: Change, store: VectorStore) -> None:
-        sent = False
+        sent = 0
 
         def permission() -> None:
             nonlocal sent
             self._membership.check(ticket)
-            sent = True
+            sent += 1
 
         try:
             with permitted_by(permission):
                 change.apply(store)
             self._membership.check(ticket)
         except LeaseLost as error:
-            raise self._failed(change, store, error, sent=sent, definite=False) from error
+            raise self._failed(change, store, error, definite=not sent) from error
         except (StoreError, RecordError) as error:
-            definite = not isinstance(error, (OutcomeUnknown, PartialWrite)) and change.is_one_request(store)
-            raise self._failed(change, store, error, sent=sent, definite=definite) from error
+            # Of several requests, those before the one that failed have taken effect.
+            definite = sent <= 1 and not isinstance(error, (OutcomeUnknown, PartialWrite))
+            raise self._failed(change, store, error, definite=definite) from error
 
-    def _failed(
-        self, change: Change, store: VectorStore, error: Exception, *, sent: bool, definite: bool
-    ) -> NotDone | Unknown:
+    def _failed(self, change: Change, store: VectorStore, error: Exception, *, definite: bool) -> NotDone | Unknown:
         what = f"{len(change.ids)} ids of namespace {change.namespace!r} to {store.name}"
-        if definite or not sent:
+        if definite:
             return NotDone(f"not written: {what}: {error}", retryable=isinstance(error, (RetryableError, LeaseLost)))
         return Unknown(f"nobody knows whether it was written: {what}: {error}", within=self._deadline)
 
