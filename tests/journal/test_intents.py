@@ -258,3 +258,21 @@ def test_settling_an_excused_record_may_keep_it_so(tracked: Journal, behind: Dat
     tracked.claims.settled(claim, claim.ids, unexcused=False)
     assert is_excused(tracked)
     assert backlog(tracked) == (0, 0)
+
+
+def test_an_intent_whose_writer_never_heard_of_it_ends_by_itself(tracked: Journal, behind: Database) -> None:
+    tracked.intents.open(WRITE, ["a"], seconds=30)
+    assert backlog(tracked) == (1, 1)
+    assert take(tracked) is None
+    behind.run("UPDATE vectorferry.intent SET closed_at = closed_at - interval '30 s'")
+    assert backlog(tracked) == (1, 0)
+    assert len(claimed(tracked).ids) == 1
+
+
+def test_what_a_settler_has_is_not_cleaned_by_a_router_that_was_evicted(tracked: Journal, behind: Database) -> None:
+    intent = one(tracked)
+    behind.run("UPDATE vectorferry.member SET lease_until = clock_timestamp() - interval '1 h'")
+    assert tracked.members.evict_lapsed(MIGRATION, "ann") == ("r1",)
+    claim = claimed(tracked)
+    assert mirror(tracked, intent) == 1
+    assert tracked.claims.settled(claim, claim.ids) == 1
