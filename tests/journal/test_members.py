@@ -182,7 +182,7 @@ def test_a_load_begins_once_every_router_tracks_and_no_settler_writes(journal: J
     journal.members.acknowledge("r1", row)
     journal.claims.mark_dirty(MIGRATION, "all", "ns", ["a"])
     claimed = "claim = 't', claim_until = clock_timestamp() + interval '9 s'"
-    behind.run(f"UPDATE vectorferry.record_state SET {claimed}")  # noqa: S608 (a constant)
+    behind.run(f"UPDATE vectorferry.record_state SET {claimed}")
     with pytest.raises(NotSettled, match="a settler may still write 1 records"):
         journal.control.begin_load(MIGRATION, "all")
     behind.run("UPDATE vectorferry.record_state SET claim_until = clock_timestamp()")

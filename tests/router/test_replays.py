@@ -314,7 +314,12 @@ REPLAYS: dict[str, tuple[Callable[[Stage], None], Break]] = {
     ),
     "mirror: generation": (
         mirror_after_a_newer_write,
-        replaced(intents, "_CLOSE", ("AND r.generation = given.generation", "")),
+        replaced(
+            intents,
+            "_CLOSE",
+            ("AND r.generation = mine.generation", ""),
+            ("JOIN given USING (id, generation)", "JOIN given USING (id)"),
+        ),
     ),
     "mirror: was clean": (
         mirror_beside_another_write,
@@ -341,7 +346,7 @@ REPLAYS: dict[str, tuple[Callable[[Stage], None], Break]] = {
     ),
     "mirror: no load since": (
         mirror_after_a_later_load,
-        replaced(intents, "_CLOSE", ("c.loads = given.loads", "given.loads >= 0")),
+        replaced(intents, "_CLOSE", ("AND c.loads = mine.loads", "")),
     ),
     "mirror: no answer, no close": (mirror_with_a_late_request, leave_open_for_nothing),
     "load: no settler": (settle_after_a_later_load, without(control, "_require_no_claims")),

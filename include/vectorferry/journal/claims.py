@@ -135,6 +135,11 @@ _HERE = sa.text(
 _GIVEN = """unnest(CAST(:namespaces AS text[]), CAST(:ids AS text[]), CAST(:generations AS bigint[]))
     AS g (namespace, id, generation)"""
 _MINE = """r.migration = :migration AND r.namespace = g.namespace AND r.id = g.id AND r.claim = :token"""
+# Everybody locks records in the order of their ids, so that no two can wait for each other.
+_LOCKED = f"""WITH locked AS MATERIALIZED (
+    SELECT g.* FROM vectorferry.record_state r, {_GIVEN} WHERE {_MINE}
+    ORDER BY r.namespace, r.id FOR UPDATE OF r
+)"""  # noqa: S608 (a constant)
 
 _RELEASE_OPEN = sa.text(f"""
     UPDATE vectorferry.record_state r SET claim = NULL, claim_until = NULL
@@ -143,19 +148,21 @@ _RELEASE_OPEN = sa.text(f"""
 """)  # noqa: S608 (a constant)
 
 _SETTLED = sa.text(f"""
+    {_LOCKED}
     UPDATE vectorferry.record_state r SET
         dirty = r.dirty AND r.generation <> g.generation,
         excused = r.excused AND NOT (r.generation = g.generation AND CAST(:unexcused AS boolean)),
         claim = NULL, claim_until = NULL
-    FROM {_GIVEN} WHERE {_MINE}
+    FROM locked g WHERE {_MINE}
     RETURNING CAST(r.generation = g.generation AS integer)
 """)  # noqa: S608 (a constant)
 
 _RELEASE = sa.text(f"""
+    {_LOCKED}
     UPDATE vectorferry.record_state r SET
         claim = CASE WHEN :seconds > 0 THEN r.claim END,
         claim_until = CASE WHEN :seconds > 0 THEN clock_timestamp() + :seconds * interval '1 s' END
-    FROM {_GIVEN} WHERE {_MINE}
+    FROM locked g WHERE {_MINE}
 """)  # noqa: S608 (a constant)
 
 _MARK = sa.text("""

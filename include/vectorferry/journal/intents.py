@@ -124,21 +124,25 @@ _OPEN = sa.text("""
     FROM touched, vectorferry.control c WHERE c.migration = :migration AND c.cohort = :cohort
 """)
 
-# A dirty id stays dirty if it was written since (another generation), if a load began since, or if a settler has it, as after this
-# member's eviction: clean, it would let the authority move under the settler's last write.
+# Everybody locks records in the order of their ids, so that no two can wait for each other. A dirty id stays dirty if it was
+# written since (another generation), if a load began since, or if a settler has it, as after this member's eviction: clean, it would
+# let the authority move under the settler's last write.
 _CLOSE = sa.text("""
     WITH given AS (
         SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:generations AS bigint[]), CAST(:loads AS bigint[]))
             AS g (id, generation, loads)
     ), closed AS (
         DELETE FROM vectorferry.intent i USING given WHERE i.generation = given.generation
+    ), mine AS MATERIALIZED (
+        SELECT r.id, given.generation, given.loads FROM vectorferry.record_state r JOIN given USING (id, generation)
+        WHERE r.migration = :migration AND r.namespace = :namespace AND given.loads >= 0 ORDER BY r.id FOR UPDATE OF r
     )
     UPDATE vectorferry.record_state r SET
         dirty = r.dirty AND NOT c.loaded
-    FROM given, vectorferry.control c
+    FROM mine, vectorferry.control c
     WHERE c.migration = :migration AND c.cohort = :cohort
-        AND r.migration = :migration AND r.namespace = :namespace AND r.id = given.id
-        AND r.generation = given.generation AND c.loads = given.loads AND r.claim IS NULL
+        AND r.migration = :migration AND r.namespace = :namespace AND r.id = mine.id
+        AND r.generation = mine.generation AND c.loads = mine.loads AND r.claim IS NULL
 """)
 
 _LIFT = sa.text("""
