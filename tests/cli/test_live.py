@@ -111,3 +111,14 @@ def test_rollback_needs_tracked_writers_and_a_reason(world: World) -> None:
     ran = on(world, "rollback", "--reason", "x", "--yes")
     assert ran.code == 1
     assert "has no routers" in ran.text
+
+
+def test_abandon_is_refused_while_routers_are_members(live: World) -> None:
+    with joined(live) as router:
+        assert on(live, "plan", "--save").code == 0
+        ran = on(live, "abandon", "--yes")
+        assert ran.code == 1
+        assert "routers still use migration small" in ran.text
+        router.upsert("dataclasses", [record("new", 0.5)])
+    time.sleep(1.2)
+    assert on(live, "abandon", "--yes").code == 0

@@ -1,12 +1,13 @@
 """The whole pipeline while applications write through routers: nothing is lost, and what differs fails the gate."""
 
+import time
 from collections.abc import Callable
 
 import pytest
 
 from pipeline.planting import raw_postgres
 from pipeline.worlds import World, rows_of
-from pipeline.writing import Key, assert_as_written, joined, record, writing
+from pipeline.writing import Key, Writers, assert_as_written, joined, record, writing
 from vectorferry import pipeline
 from vectorferry.engine import switch
 from vectorferry.engine.approval import record_answer
@@ -63,11 +64,15 @@ def test_a_migration_under_live_writes_and_its_rollback_lose_nothing(
         [touched] = [v for v in outcome.evidence.body["verdicts"] if v["check"] == "touched"]
         assert touched["passed"]
         assert touched["figures"]["compared"] > 0
-        before, forward = writers.written, outcome.switched.hold_seconds
-        while writers.written < before + 50 and not writers.errors:
-            pass
+        some(writers)
         back = switch.roll_back(session, "on purpose")
         assert phase_of(session) is Phase.TRACK_A
+        some(writers)
+        with live.session() as later:
+            again = pipeline.run(later, approve)
+        assert again.switched is not None
+        assert again.switched.phase is Phase.TRACK_B
+        some(writers)
         writers.stop()
         assert writers.errors == []
         settle_written(session)
@@ -75,8 +80,47 @@ def test_a_migration_under_live_writes_and_its_rollback_lose_nothing(
         assert_as_written(session, writers)
         assert "rollback" in [row.action for row in session.journal.audit.trail("small")]
     with capsys.disabled():
-        holds = f"holds {forward:.2f} and {back.hold_seconds:.2f} s"
-        print(f" {writers.written} writes, longest {writers.longest:.2f} s, {holds}", touched["figures"], end=" ")
+        holds = [f"{each.hold_seconds:.2f}" for each in (outcome.switched, back, again.switched)]
+        print(
+            f" {writers.written} writes, longest {writers.longest:.2f} s, holds {holds} s", touched["figures"], end=" "
+        )
+
+
+def some(writers: Writers) -> None:
+    """Wait for some more writes."""
+    before = writers.written
+    while writers.written < before + 50 and not writers.errors:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_a_switch_that_died_in_its_hold_goes_on_only_if_it_is_approved(one: World, approved: bool) -> None:
+    def answer(session: Session, evidence: Evidence) -> bool:
+        if approved:
+            approve(session, evidence)
+        return False
+
+    with one.session() as session, joined(one) as router:
+        outcome = pipeline.run(session, answer)
+        row = session.journal.control.get("small", COHORT)
+        session.journal.control.advance(row, Phase.HOLD_A, actor="ann", reason="died", hold_seconds=60)
+        if approved:
+            assert pipeline.run(session, approve).switched is not None
+            assert phase_of(session) is Phase.TRACK_B
+        else:
+            with pytest.raises(NotApproved, match="nobody has answered"):
+                switch.cut_over(session, outcome.plan, outcome.evidence.hash)
+            assert phase_of(session) is Phase.TRACK_A
+        router.upsert("", [record("after", 0.2)])
+
+
+def test_a_rollback_ends_a_cut_over_that_is_in_its_hold(one: World) -> None:
+    with one.session() as session, joined(one) as router:
+        prepared(session, lambda: None)
+        row = session.journal.control.get("small", COHORT)
+        session.journal.control.advance(row, Phase.HOLD_A, actor="ann", reason="died", hold_seconds=60)
+        assert switch.roll_back(session, "too long").phase is Phase.TRACK_A
+        router.upsert("", [record("after", 0.2)])
 
 
 def test_begin_names_how_many_routers_are_missing(live: World) -> None:

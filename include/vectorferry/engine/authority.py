@@ -69,9 +69,15 @@ def settle_all(session: Session, until: Callable[[], None], *, upto: int | None 
     `until` is asked in between, and raises where there is no more time.
     """
 
+    most = 0
+
     def left() -> Backlog:
+        nonlocal most
         claims, cohort = session.journal.claims, (session.migration, COHORT)
-        return claims.backlog(*cohort) if upto is None else claims.backlog(*cohort, upto=upto)
+        found = claims.backlog(*cohort) if upto is None else claims.backlog(*cohort, upto=upto)
+        most = max(most, found.dirty)
+        session.report(Progress("settle", COHORT, most - found.dirty, most, f"{found.open} writes open"))
+        return found
 
     def work() -> None:
         while settle_some(session, COHORT) is not None:
@@ -86,7 +92,6 @@ def settle_all(session: Session, until: Callable[[], None], *, upto: int | None 
             backlog = left()
             if not backlog.dirty and not backlog.open:
                 return
-            session.report(Progress("settle", COHORT, 0, backlog.dirty, f"{backlog.open} writes open"))
             until()
             time.sleep(POLL_SECONDS)
 

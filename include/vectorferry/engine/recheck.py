@@ -10,7 +10,7 @@ from vectorferry.engine.rows import Findings, aligned, keys_of, row_differences
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.touched import WATERMARK, watermark_of
 from vectorferry.errors import GateError
-from vectorferry.journal import Plan, TouchedRow
+from vectorferry.journal import Plan, State, TouchedRow
 from vectorferry.model import COHORT, Difference, DifferenceKind, Phase, Verdict
 
 CHECK = "touched"
@@ -82,9 +82,11 @@ def _look_again(session: Session, suspects: Suspects, findings: Findings) -> int
     rounds, patience = 0, Patience(session)
     while suspects:
         settle_written(session)
-        # A side may show what was written this much later.
+        states = session.journal.records.states
+        before = {name: states(session.migration, name, ids) for name, ids in suspects.items()}
+        # A side may show what was written this much later: what stands still from here on is read as it is.
         time.sleep(max(s.capabilities.visibility_delay for s in (session.source, session.target)))
-        judged = {name: _judge(session, name, ids, findings) for name, ids in suspects.items()}
+        judged = {name: _judge(session, name, ids, before[name], findings) for name, ids in suspects.items()}
         suspects = {name: ids for name, ids in judged.items() if ids}
         rounds += 1
         if patience.lost(sum(map(len, suspects.values()))):
@@ -94,11 +96,12 @@ def _look_again(session: Session, suspects: Suspects, findings: Findings) -> int
     return rounds
 
 
-def _judge(session: Session, namespace: str, ids: Sequence[str], findings: Findings) -> list[str]:
-    """Keep the differences of records that stood still while they were read; returns the ids of the others that differ."""
+def _judge(
+    session: Session, namespace: str, ids: Sequence[str], before: Mapping[str, State], findings: Findings
+) -> list[str]:
+    """Keep the differences of records that stood still since `before`; returns the ids of the others that differ."""
     left = list[str]()
     for page in (ids[at : at + PAGE] for at in range(0, len(ids), PAGE)):
-        before = session.journal.records.states(session.migration, namespace, page)
         found = _differences(session, namespace, page)
         after = session.journal.records.states(session.migration, namespace, page)
         moving = {id_ for id_ in page if before.get(id_) != after.get(id_) or (id_ in after and after[id_].unsettled)}

@@ -120,10 +120,12 @@ class Records:
         c = record_state.c
         lands = sa.exists().where(_open(migration), intent.c.namespace == c.namespace, intent.c.id == c.id)
         query = sa.select(c.id, c.generation, sa.or_(c.dirty, lands)).where(
-            c.migration == migration, c.namespace == namespace, c.id.in_(ids)
+            c.migration == migration, c.namespace == namespace
         )
         with self._database.statement() as connection:
-            return {id_: State(*rest) for id_, *rest in connection.execute(query)}
+            pages = (ids[at : at + PAGE] for at in range(0, len(ids), PAGE))
+            rows = (row for page in pages for row in connection.execute(query.where(c.id.in_(page))))
+            return {id_: State(*rest) for id_, *rest in rows}
 
     def touched_since(self, migration: str, generation: int) -> int:
         """How many records were written, or marked dirty, after this generation."""
