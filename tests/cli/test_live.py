@@ -1,5 +1,9 @@
 """The verbs for collections that applications write to: register, members, settle, rollback, and what status shows."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +12,10 @@ from typing import Any
 import pytest
 
 from pipeline.commanding import on
-from pipeline.worlds import World
-from pipeline.writing import joined, record
+from pipeline.worlds import ROOT, World
+from pipeline.writing import DIMENSION, joined, record
 from vectorferry.journal import Journal, open_journal
+from vectorferry.model import COHORT, CollectionDefinition, Metric, Phase
 
 APPROVE = "approve\nall checks passed\n"
 
@@ -70,6 +75,27 @@ def test_settle_waits_for_the_load(live: World) -> None:
     ran = on(live, "settle")
     assert ran.code == 1
     assert "is not loaded yet" in ran.text
+
+
+def test_settle_follow_goes_on_until_it_is_stopped(live: World) -> None:
+    command = (sys.executable, "-m", "vectorferry.cli", "settle", str(live.spec_file), "--follow")
+    environment = {**os.environ, **live.environment(), "PYTHONPATH": str(ROOT / "include")}
+    with joined(live), journal_of(live) as journal:
+        row = journal.control.get("small", COHORT)
+        with live.session() as session:
+            session.target.create(CollectionDefinition(DIMENSION, Metric.COSINE, session.spec.fields))
+        journal.control.advance(row, Phase.TRACK_A, actor="ann", reason="test")
+        journal.control.mark_loaded("small", COHORT)
+        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+            for _ in range(2):
+                journal.claims.mark_dirty("small", COHORT, "dataclasses", ["nowhere"])
+                end = time.monotonic() + 60
+                while journal.claims.backlog("small", COHORT).dirty:
+                    assert process.poll() is None
+                    assert time.monotonic() < end
+                    time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
 
 
 def test_from_the_cut_over_back(live: World) -> None:
