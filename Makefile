@@ -18,7 +18,7 @@ APPROVE ?= ask
 export UV_PYTHON_DOWNLOADS := never
 export VECTORFERRY_UV := $(abspath $(UV))
 
-.PHONY: help demo with test check format lock clean distclean stop bench dataset schema env lock ready weaviate
+.PHONY: help demo with test check format lock clean distclean stop bench model dataset schema env lock ready weaviate
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -58,6 +58,9 @@ dataset: $(UV) ## Make the demo's data set again (downloads a model and torch)
 
 bench: $(READY) weaviate ## Measure export, upsert and checks
 	$(BIN)/python -m benchmarks
+
+model: $(READY) ## Explore the whole model of live writes, with every guard and without each (minutes)
+	PYTHONPATH=tests $(BIN)/python -m model
 
 stop: ## Stop the servers that `make demo` started, and nothing else
 	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory ready && $(BIN)/python -m vectorferry.local.stop $(FOLDER); \

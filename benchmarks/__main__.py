@@ -41,7 +41,11 @@ Found = list[Race] | list[Peak]
 
 
 def export_pinecone(servers: Servers, size: Size) -> list[Race]:
-    return [exports.from_pinecone(servers, records.real(size.rows), size.rounds, size.grid)]
+    real = records.real(size.rows)
+    return [
+        exports.from_pinecone(servers, real, size.rounds, size.grid),
+        exports.listing_pinecone(servers, real, size.rounds),
+    ]
 
 
 def export_weaviate(servers: Servers, size: Size) -> list[Race]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -75,28 +74,26 @@ def client(servers: Servers, index: str, transport: str) -> Iterator[Any]:
         made.close()
 
 
-def export(index: Any, settings: Fetching, path: Path) -> None:
-    """List the namespace and fetch its records, pages being fetched while the listing goes on."""
+def listed(index: Any) -> list[str]:
+    """All ids of the namespace."""
+    return [item.id for page in index.list(namespace=NAMESPACE, limit=100) for item in page.vectors]
 
-    def fetch(ids: list[str]) -> pa.Table:
-        found = index.fetch(ids=ids, namespace=NAMESPACE).vectors
-        return _table([found[id_] for id_ in ids if id_ in found])
+
+def export(index: Any, ids: list[str], settings: Fetching, path: Path) -> None:
+    """Fetch the records of these ids, several requests at a time."""
+
+    def fetch(some: list[str]) -> pa.Table:
+        found = index.fetch(ids=some, namespace=NAMESPACE).vectors
+        return _table([found[id_] for id_ in some if id_ in found])
 
     running: deque[Future[pa.Table]] = deque()
     with ThreadPoolExecutor(settings.threads) as pool, sink(path) as out:
-        for ids in _chunks(index, settings.ids):
-            running.append(pool.submit(fetch, ids))
+        for start in range(0, len(ids), settings.ids):
+            running.append(pool.submit(fetch, ids[start : start + settings.ids]))
             if len(running) > 2 * settings.threads:
                 out.add(running.popleft().result())
         while running:
             out.add(running.popleft().result())
-
-
-def _chunks(index: Any, size: int) -> Iterator[list[str]]:
-    pages = index.list(namespace=NAMESPACE, limit=100)
-    ids = chain.from_iterable((item.id for item in page.vectors) for page in pages)
-    while chunk := list(islice(ids, size)):
-        yield chunk
 
 
 def _table(rows: list[Vector]) -> pa.Table:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.memory import MOST_BYTES, MOST_GROWTH, Peak
-from benchmarks.timing import ENOUGH, Race, Timed
+from benchmarks.timing import Race, Timed
 
 
 def race_lines(race: Race) -> Iterator[str]:
@@ -19,7 +19,12 @@ def race_lines(race: Race) -> Iterator[str]:
     for timed in (race.ours, *race.others):
         runs = ", ".join(f"{race.rows / seconds:,.0f}" for seconds in sorted(timed.seconds, reverse=True))
         yield f"  final  {_rate(race, timed):>9}  {timed.name}  ({runs}; client CPU {_cpu(timed):.2f} s)"
-    yield f"  ratio  {race.ratio:9.2f}  {_judged(race.enough)}, at least {ENOUGH} is asked for"
+    judged = (
+        "shown, nothing is asked"
+        if race.asked is None
+        else f"{_judged(race.enough)}, at least {race.asked} is asked for"
+    )
+    yield f"  ratio  {race.ratio:9.2f}  {judged}"
 
 
 def peak_lines(peak: Peak) -> Iterator[str]:

@@ -69,13 +69,17 @@ class Timed:
 
 @dataclass(frozen=True)
 class Race:
-    """What came out for one job of `rows` rows: `grid` are the qualifying runs of all settings, `others` the finalists."""
+    """What came out for one job of `rows` rows: `grid` are the qualifying runs of all settings, `others` the finalists.
+
+    `asked` is the least ratio, None where a figure is shown and nothing asked of it.
+    """
 
     job: str
     rows: int
     ours: Timed
     others: Sequence[Timed]
     grid: Sequence[Timed]
+    asked: float | None = ENOUGH
 
     @property
     def best(self) -> Timed:
@@ -90,7 +94,7 @@ class Race:
     @property
     def enough(self) -> bool:
         """Whether the ratio reaches what is asked for."""
-        return self.ratio >= ENOUGH
+        return self.asked is None or self.ratio >= self.asked
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,14 @@ class Rounds:
     finalists: int = _FINALISTS
 
 
-def race(job: str, rows: int, ours: Contestant, others: Sequence[Contestant], rounds: Rounds) -> Race:
+def race(
+    job: str,
+    rows: int,
+    ours: Contestant,
+    others: Sequence[Contestant],
+    rounds: Rounds,
+    asked: float | None = ENOUGH,
+) -> Race:
     """Run the grid once, then the final; our own first run warms up and is not counted, as the grid's are not."""
     grid = [Timed(other.name) for other in others]
     for timed, other in zip(grid, others, strict=True):
@@ -114,4 +125,4 @@ def race(job: str, rows: int, ours: Contestant, others: Sequence[Contestant], ro
         for place in range(len(final)):
             turn = (place + number) % len(final)
             finalists[turn].add(final[turn].once())
-    return Race(job, rows, finalists[0], finalists[1:], grid)
+    return Race(job, rows, finalists[0], finalists[1:], grid, asked)

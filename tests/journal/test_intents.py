@@ -77,7 +77,7 @@ def test_a_write_that_drains_is_still_a_write_of_its_phase(tracked: Journal, beh
 
 
 def mirror(journal: Journal, intent: Intent) -> int:
-    journal.intents.close(WRITE, [intent], mirrored=[intent], taken=True)
+    journal.intents.close(WRITE, [intent], mirrored=[intent])
     return backlog(journal)[0]
 
 
@@ -242,10 +242,13 @@ def is_excused(journal: Journal) -> bool:
 def test_a_write_that_was_taken_excuses_no_longer(tracked: Journal, behind: Database) -> None:
     excuse(behind, dirty=False)
     intent = one(tracked)
+    assert intent.excused
     tracked.intents.close(WRITE, [intent])
     assert is_excused(tracked)
-    tracked.intents.close(WRITE, [one(tracked)], taken=True)
+    intent = one(tracked)
+    tracked.intents.lift(WRITE, [intent])
     assert not is_excused(tracked)
+    assert not one(tracked).excused
 
 
 def test_settling_an_excused_record_may_keep_it_so(tracked: Journal, behind: Database) -> None:

@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from router.conftest import Pair
 from vectorferry.engine.authority import move_authority, settle_all
 from vectorferry.errors import GateError, NotDone
 from vectorferry.model import COHORT, Phase
+from vectorferry.records import make_batch
 from vectorferry.router import Record, Router
 
 HOLD = 10.0
@@ -161,6 +164,30 @@ def test_rows_that_the_new_side_cannot_hold_come_back_whole(tracked: Pair) -> No
     move_authority(tracked.session, Phase.TRACK_A, reason="test", hold=HOLD)
     assert tracked.ids("source") == {"kept", "both", "new"}
     assert list(router.fetch("n", ["kept"])) == ["kept"]
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_an_excused_record_that_is_written_anew_is_as_written(tracked: Pair, forward: bool) -> None:
+    """A put or a delete that was acknowledged counts on both sides, whatever was excused before."""
+    router = tracked.router()
+    for name in ("put", "deleted"):
+        tracked.session.source.upsert(batch_of(name))
+        tracked.session.journal.claims.mark_dirty("small", COHORT, "n", [name])
+    with tracked.session.journal.database.statement() as connection:
+        connection.exec_driver_sql("UPDATE vectorferry.record_state SET excused = true, dirty = false")
+    if not forward:
+        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
+    router.upsert("n", [Record("put", [9, 9, 9, 9])])
+    router.delete("n", ["deleted"])
+    quiet(tracked, lambda: tracked.dirty() == 0)
+    move_authority(tracked.session, Phase.TRACK_A if not forward else Phase.TRACK_B, reason="test", hold=HOLD)
+    assert tracked.ids("source") == tracked.ids("target") == {"put"}
+    assert router.fetch("n", ["put"])["put"].vector == [9, 9, 9, 9]
+    equal(tracked)
+
+
+def batch_of(name: str) -> pa.RecordBatch:
+    return make_batch("n", [name], np.ones((1, 4), np.float32), ["{}"])
 
 
 def quiet(pair: Pair, happened: Callable[[], bool]) -> None:

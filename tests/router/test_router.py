@@ -1,6 +1,9 @@
 """What an application sees of a router in every phase, and what it leaves in both stores and the journal."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -199,3 +202,24 @@ def refused(call: Callable[[], object]) -> bool:
     except NotDone:
         return True
     return False
+
+
+def test_the_install_is_light() -> None:
+    code = "import sys, vectorferry.router; print(' '.join(name.partition('.')[0] for name in sys.modules))"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    )
+    assert not loaded & {"airflow", "great_expectations", "faiss", "pandas", "typer", "rich", "pinecone", "weaviate"}
+
+
+def test_a_forked_process_is_a_router_of_its_own(tracked: Pair) -> None:
+    router = tracked.router()
+    router.upsert("n", [record("parent")])
+    child = os.fork()
+    if child == 0:
+        router.upsert("n", [record("child")])
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    router.upsert("n", [record("again")])
+    assert tracked.ids("source") == {"parent", "child", "again"}
+    assert len(tracked.session.journal.members.all("small")) == 2

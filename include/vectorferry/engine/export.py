@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +70,25 @@ class _Contents:
             self.namespaces.update(batch.column("namespace").to_pylist())
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Records to be written as one file, and in which of the partition's ranges they end."""
+
+    number: int
+    path: str
+    span: int
+    batches: list[pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A part that is committed, and what the journal is told of it."""
+
+    number: int
+    rows: int
+    detail: Mapping[str, Any]
+
+
 def _write_parts(session: Session, plan: Plan, partition: Partition, work: Work) -> _Contents:
     """Write the parts that are not there yet; returns what these are like."""
     contents = _Contents()
@@ -76,20 +96,41 @@ def _write_parts(session: Session, plan: Plan, partition: Partition, work: Work)
     staged = session.staged(plan)
     number, rows = len(done), sum(p.rows for p in done.values())
     resume = dict(done[number - 1].detail or {}) if done else None
-    dimension = plan.details["dimension"]
-    for span, part in _parts(session, plan, partition, resume):
-        work.check()
-        path = f"parts/{partition.name}/part-{number:05}.parquet"
-        prints = [print_ for batch in part for print_ in fingerprints(batch)]
-        written = staged.write_table(path, record_schema(dimension), part)
-        last = part[-1].column("id")[-1].as_py()
-        detail = {"path": path, "bytes": written.bytes, "digest": f"{digest(prints):032x}", "range": span, "last": last}
-        # Noted only once the file is committed: a killed worker writes this part again, and nothing else.
-        work.note(number, written.rows, detail=detail)
-        contents.see(path, part)
-        number, rows = number + 1, rows + written.rows
-        session.report(Progress(STEP, partition.name, rows, partition.rows))
+    # While one part is written, the next is read.
+    with ThreadPoolExecutor(1, thread_name_prefix="parts") as pool:
+        writing: Future[_Written] | None = None
+        for span, part in _parts(session, plan, partition, resume):
+            work.check()
+            if writing is not None:
+                rows = _note(session, partition, work, writing.result(), rows)
+            path = f"parts/{partition.name}/part-{number:05}.parquet"
+            writing = pool.submit(_write, staged, plan, contents, _Part(number, path, span, part))
+            number += 1
+        if writing is not None:
+            _note(session, partition, work, writing.result(), rows)
     return contents
+
+
+def _write(staged: Staging, plan: Plan, contents: _Contents, part: _Part) -> _Written:
+    prints = [print_ for batch in part.batches for print_ in fingerprints(batch)]
+    written = staged.write_table(part.path, record_schema(plan.details["dimension"]), part.batches)
+    contents.see(part.path, part.batches)
+    last = part.batches[-1].column("id")[-1].as_py()
+    detail = {
+        "path": part.path,
+        "bytes": written.bytes,
+        "digest": f"{digest(prints):032x}",
+        "range": part.span,
+        "last": last,
+    }
+    return _Written(part.number, written.rows, detail)
+
+
+def _note(session: Session, partition: Partition, work: Work, written: _Written, before: int) -> int:
+    # Noted only once the file is committed: a killed worker writes this part again, and nothing else.
+    work.note(written.number, written.rows, detail=written.detail)
+    session.report(Progress(STEP, partition.name, before + written.rows, partition.rows))
+    return before + written.rows
 
 
 def _parts(

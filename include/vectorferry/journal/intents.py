@@ -28,13 +28,15 @@ class Write:
 class Intent:
     """One id of a write. `mirrorable`: a mirrored write may clean the id, because it was clean, and loaded, when this was opened.
 
-    A clean id has no other open intent: opening makes an id dirty, and nothing cleans it while one is open.
+    A clean id has no other open intent: opening makes an id dirty, and nothing cleans it while one is open. `excused`: the other side
+    cannot hold what the source has under this id.
     """
 
     id: str
     generation: int
     mirrorable: bool
     loads: int
+    excused: bool
 
 
 class Intents:
@@ -50,24 +52,25 @@ class Intents:
             rows = connection.execute(_OPEN, values).all()
         if not rows:
             raise LeaseLost(f"router {write.member} has no lease, or is not in {write.phase}: it must join again")
-        return {row.id: Intent(row.id, row.generation, row.loaded and not row.was_dirty, row.loads) for row in rows}
+        return {
+            row.id: Intent(row.id, row.generation, row.loaded and not row.was_dirty, row.loads, row.excused)
+            for row in rows
+        }
 
-    def close(
-        self,
-        write: Write,
-        intents: Sequence[Intent],
-        *,
-        mirrored: Sequence[Intent] = (),
-        taken: bool = False,
-    ) -> None:
-        """Close intents of which nothing can land any more. What was `mirrored` for certain becomes clean where nothing came between.
+    def lift(self, write: Write, intents: Sequence[Intent]) -> None:
+        """End the excuse of ids that the authority has taken as they were written, before the caller hears of it.
 
-        `taken` says that the authority took the write: a record that was excused is from now on as it was written.
+        Later would be too late: a settler that finds a deleted id excused leaves the old record where it is.
         """
+        values = {**_values(write), "ids": [intent.id for intent in intents]}
+        with self._database.statement() as connection:
+            connection.execute(_LIFT, values)
+
+    def close(self, write: Write, intents: Sequence[Intent], *, mirrored: Sequence[Intent] = ()) -> None:
+        """Close intents of which nothing can land any more. What was `mirrored` for certain becomes clean where nothing came between."""
         sure = {intent.id: intent for intent in mirrored if intent.mirrorable}
         values = {
             **_values(write),
-            "taken": taken,
             "ids": [intent.id for intent in intents],
             "generations": [intent.generation for intent in intents],
             "loads": [sure[intent.id].loads if intent.id in sure else -1 for intent in intents],
@@ -107,7 +110,7 @@ _OPEN = sa.text("""
         ON CONFLICT (migration, namespace, id) DO UPDATE SET
             generation = nextval('vectorferry.generation'), was_dirty = r.dirty, dirty = true,
             last_write = clock_timestamp(), cohort = excluded.cohort
-        RETURNING id, generation, was_dirty
+        RETURNING id, generation, was_dirty, excused
     ), opened AS (
         INSERT INTO vectorferry.intent (generation, migration, cohort, namespace, id, member, phase)
         SELECT generation, :migration, :cohort, :namespace, id, :member, :phase FROM touched
@@ -125,12 +128,16 @@ _CLOSE = sa.text("""
         DELETE FROM vectorferry.intent i USING given WHERE i.generation = given.generation
     )
     UPDATE vectorferry.record_state r SET
-        dirty = r.dirty AND NOT (r.generation = given.generation AND c.loaded AND c.loads = given.loads),
-        excused = r.excused AND NOT CAST(:taken AS boolean)
+        dirty = r.dirty AND NOT c.loaded
     FROM given, vectorferry.control c
     WHERE c.migration = :migration AND c.cohort = :cohort
         AND r.migration = :migration AND r.namespace = :namespace AND r.id = given.id
-        AND ((r.generation = given.generation AND c.loads = given.loads) OR (r.excused AND CAST(:taken AS boolean)))
+        AND r.generation = given.generation AND c.loads = given.loads
+""")
+
+_LIFT = sa.text("""
+    UPDATE vectorferry.record_state SET excused = false
+    WHERE migration = :migration AND namespace = :namespace AND id = ANY (CAST(:ids AS text[])) AND excused
 """)
 
 _LEAVE_OPEN = sa.text("""

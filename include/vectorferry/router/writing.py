@@ -117,6 +117,7 @@ class Writer:
         intents = list(self._open(write, change.ids).values())
         try:
             self._send(ticket, change, authority)
+            self._lift(write, intents)
         except NotDone:
             self._later(ticket, lambda: self._journal.intents.close(write, intents))
             raise
@@ -127,7 +128,7 @@ class Writer:
             self._later(ticket, lambda: self._mirror(ticket, write, intents, change, follower))
         else:
             # The follower is slow: a settler will do it.
-            self._later(ticket, lambda: self._journal.intents.close(write, intents, taken=True))
+            self._later(ticket, lambda: self._journal.intents.close(write, intents))
 
     def _open(self, write: Write, ids: Sequence[str]) -> dict[str, Intent]:
         try:
@@ -135,6 +136,15 @@ class Writer:
         except JournalError as error:
             # Whether or not the intent was committed: nothing is sent without its answer.
             raise NotDone(f"the write could not be recorded: {error}", retryable=True) from error
+
+    def _lift(self, write: Write, intents: Sequence[Intent]) -> None:
+        excused = [intent for intent in intents if intent.excused]
+        if not excused:
+            return
+        try:
+            self._journal.intents.lift(write, excused)
+        except JournalError as error:
+            raise Unknown(f"written, but the journal could not be told: {error}", within=self._deadline) from error
 
     def _send(self, ticket: Ticket, change: Change, store: VectorStore) -> None:
         sent = False
@@ -202,4 +212,4 @@ class Writer:
             # It may land on top of what a settler writes: the intent keeps the settler away for as long.
             self._journal.intents.leave_open(intents, self._deadline)
         else:
-            self._journal.intents.close(write, intents, mirrored=intents if mirrored else (), taken=True)
+            self._journal.intents.close(write, intents, mirrored=intents if mirrored else ())

@@ -66,6 +66,8 @@ PINECONE = Capabilities(
     read_units_per_row=0.1,
 )
 _READERS = 4
+# The SDK is fastest with answers of about this size (`benchmarks`, export from Pinecone).
+_FETCH_IDS = 500
 _MAX_HALVINGS = 64
 
 
@@ -169,7 +171,7 @@ class PineconeStore:
         """Records by id, several requests in flight, in the order of the ids."""
         pages = self.list_ids(span) if ids is None else ids
         wanted = (id_ for page in pages for id_ in page if span.holds(id_))
-        return regrouped(self._fetched(span.namespace, wanted, batch_rows), batch_rows)
+        return regrouped(self._fetched(span.namespace, wanted, min(batch_rows, _FETCH_IDS)), batch_rows)
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
         """The records found, in the order of `ids`, each once."""
@@ -241,7 +243,7 @@ class PineconeStore:
         """Measured on the local Pinecone, gRPC takes upserts at twice the speed of REST and reads at the same: `auto` prefers it."""
         wanted = self._options.transport
         if wanted == "grpc" or (wanted == "auto" and self._control.reaches_grpc(info)):
-            return Transport.grpc(self._control.grpc(info))
+            return Transport.grpc(self._control.grpc(info), self._control.raw_fetch(info))
         return Transport.rest(self._control.rest(info))
 
     def _forget(self) -> None:
@@ -258,12 +260,12 @@ class PineconeStore:
         return self._in_order(lambda part: wire.fetch(namespace, part), wire.portions(namespace, ids, rows))
 
     def _in_order(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Results in the order of `items`; at most one more than there are readers is under way, so memory stays bounded."""
+        """Results in the order of `items`; as many as there are readers may wait to be taken, so memory stays bounded."""
         running: deque[Future[R]] = deque()
         try:
             for item in items:
                 running.append(self._readers.submit(work, item))
-                if len(running) > _READERS:
+                if len(running) > 2 * _READERS:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()

@@ -25,6 +25,7 @@ from vectorferry.errors import (
 from vectorferry.model import CollectionDefinition, Metric
 from vectorferry.stores.calling import Caller
 from vectorferry.stores.pinecone_errors import translating
+from vectorferry.stores.pinecone_raw import RawFetch
 from vectorferry.stores.pinecone_transport import DeadlineTransport
 
 _PUBLIC = "https://api.pinecone.io"
@@ -159,6 +160,13 @@ class Control:
                 connect_timeout=min(5.0, self._deadline),
                 retry_config=RetryConfig(max_retries=0),
             )
+
+    def raw_fetch(self, info: IndexInfo) -> RawFetch:
+        """Fetches over gRPC past the SDK, from the same place."""
+        host, scheme = self._endpoint.grpc(info.name, info.host)
+        return RawFetch(
+            host, secure=scheme == "https", key=self._endpoint.key, deadline=self._deadline, store=self._store
+        )
 
     def close(self) -> None:
         """Release connections; the next call opens them again."""

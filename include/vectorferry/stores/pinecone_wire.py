@@ -14,6 +14,7 @@ from vectorferry.stores.calling import Caller
 from vectorferry.stores.pinecone_control import IndexInfo
 from vectorferry.stores.pinecone_errors import translating
 from vectorferry.stores.pinecone_first import alone_at_first
+from vectorferry.stores.pinecone_raw import RawFetch, batch_of_reply
 from vectorferry.stores.pinecone_rows import (
     DEFAULT_NAME,
     Values,
@@ -37,11 +38,12 @@ _MAX_FLOATS = 400_000
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """The SDK's client for one transport, with what differs between the two."""
+    """The SDK's client for one transport, with what differs between the two; `raw` fetches past it."""
 
     client: Index | GrpcIndex
     values: Values
     url_bytes: int | None
+    raw: RawFetch | None = None
 
     @classmethod
     def rest(cls, client: Index) -> "Transport":
@@ -49,9 +51,15 @@ class Transport:
         return cls(client, json_values, _URL_BYTES)
 
     @classmethod
-    def grpc(cls, client: GrpcIndex) -> "Transport":
+    def grpc(cls, client: GrpcIndex, raw: RawFetch) -> "Transport":
         """gRPC has no URL to fill."""
-        return cls(client, grpc_values, None)
+        return cls(client, grpc_values, None, raw)
+
+    def close(self) -> None:
+        """Release connections."""
+        self.client.close()
+        if self.raw is not None:
+            self.raw.close()
 
 
 class Wire:
@@ -88,6 +96,17 @@ class Wire:
         """The records found, in the order of `ids`, for one of the `portions` or for none."""
         if not ids:
             return to_batch(namespace, [], {}, self.info.dimension)
+        batch = self._fetch_raw(namespace, ids)
+        return self._fetch(namespace, ids) if batch is None else batch
+
+    def _fetch_raw(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch | None:
+        """The same without an object for every number; None where only the SDK can tell what the answer means."""
+        raw, dimension = self._transport.raw, self.info.dimension
+        if raw is None or dimension is None:
+            return None
+        return batch_of_reply(namespace, ids, self._charged(lambda: raw(namespace, ids)), dimension)
+
+    def _fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
         answer = self._send("fetch", lambda client: client.fetch(ids=list(ids), namespace=namespace))
         return to_batch(namespace, ids, answer.vectors, self.info.dimension)
 
@@ -125,13 +144,16 @@ class Wire:
 
     def close(self) -> None:
         """Release connections."""
-        self._transport.client.close()
+        self._transport.close()
 
     def _send(self, kind: str, request: Callable[[Index | GrpcIndex], T], *, write: bool = False) -> T:
         def once() -> T:
             with translating(self._store, write=write), alone_at_first(kind):
                 return request(self._transport.client)
 
+        return self._charged(once)
+
+    def _charged(self, once: Callable[[], T]) -> T:
         answer = self._call(once)
         usage = getattr(answer, "usage", None)
         if usage is not None and usage.read_units:

@@ -14,6 +14,7 @@ from vectorferry.gateway.pinecone.faults import Effects
 from vectorferry.gateway.pinecone.front import Front
 from vectorferry.gateway.pinecone.problems import ApiProblem, Dropped, invalid
 from vectorferry.gateway.pinecone.requests import Delete, wire_namespace
+from vectorferry.stores.pinecone_messages import MESSAGES, struct_of
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         operation, request, serve = found
         return grpc.unary_unary_rpc_method_handler(
             lambda message, context: self._answer(operation, serve, message, context),
-            request_deserializer=wire.MESSAGES[request].FromString,
+            request_deserializer=MESSAGES[request].FromString,
             response_serializer=lambda answer: answer.SerializeToString(),
         )
 
@@ -77,19 +78,19 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 def _upsert(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
     count, lsn = data.upsert(wire.upsert_of(message), effects)
-    return wire.MESSAGES["UpsertResponse"](upserted_count=count), lsn
+    return MESSAGES["UpsertResponse"](upserted_count=count), lsn
 
 
 def _update(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
     matched, lsn = data.update(wire.update_of(message), effects)
-    answer = wire.MESSAGES["UpdateResponse"]()
+    answer = MESSAGES["UpdateResponse"]()
     if matched is not None:
         answer.matched_records = matched
     return answer, lsn
 
 
 def _delete(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
-    return wire.MESSAGES["DeleteResponse"](), data.delete(wire.delete_of(message), effects)
+    return MESSAGES["DeleteResponse"](), data.delete(wire.delete_of(message), effects)
 
 
 def _fetch(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
@@ -98,7 +99,7 @@ def _fetch(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | 
 
 def _fetch_by_metadata(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
     del effects
-    where = wire.struct_of(message, "filter")
+    where = struct_of(message, "filter")
     limit, token = wire.optional(message, "limit"), wire.optional(message, "pagination_token")
     return wire.fetched_by_metadata(
         data.fetch_by_metadata(message.namespace, where, limit, token), message.namespace
@@ -144,7 +145,7 @@ def _create_namespace(data: IndexData, message: Any, effects: Effects) -> tuple[
 
 def _delete_namespace(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
     lsn = data.delete(Delete(message.namespace, everything=True), effects)
-    return wire.MESSAGES["DeleteResponse"](), lsn
+    return MESSAGES["DeleteResponse"](), lsn
 
 
 _METHODS: Mapping[str, tuple[str, str, Serve]] = {
