@@ -87,7 +87,7 @@ def test_touched_among(tracked: Journal) -> None:
 def test_a_record_is_unsettled_while_it_is_dirty_or_open(tracked: Journal) -> None:
     [intent] = opened(tracked, "a")
     assert tracked.records.states(MIGRATION, "ns", ["a", "b"]) == {"a": State(intent.generation, True)}
-    tracked.intents.close(WRITE, [intent], mirrored=[intent], taken=True)
+    tracked.intents.close(WRITE, [intent], mirrored=[intent])
     assert tracked.records.states(MIGRATION, "ns", ["a"]) == {"a": State(intent.generation, False)}
     [again] = opened(tracked, "a")
     tracked.intents.leave_open([again], 60)
