@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.planting import raw_postgres
-from pipeline.worlds import World, rows_of
+from pipeline.worlds import World, rows_of, weaviate_connection
 from pipeline.writing import Key, Writers, assert_as_written, joined, record, writing
 from vectorferry import pipeline
 from vectorferry.engine import switch
@@ -17,6 +17,7 @@ from vectorferry.engine.planning import register
 from vectorferry.engine.session import Session
 from vectorferry.errors import CheckFailed, GateError, NotApproved
 from vectorferry.journal import Evidence, Plan
+from vectorferry.local.weaviate import Weaviate
 from vectorferry.model import COHORT, Phase
 
 SPACES = ("asyncio", "email", "", "os/path", "wave")
@@ -242,3 +243,25 @@ def test_without_routers_there_is_no_rollback(world: World) -> None:
 def test_nothing_to_roll_back_before_the_cut_over(one: World) -> None:
     with one.session() as session, pytest.raises(GateError, match="is in OFF: there is nothing to roll back"):
         switch.roll_back(session, "why not")
+
+
+def test_the_same_to_weaviate(live: World, weaviate: Weaviate, capsys: pytest.CaptureFixture[str]) -> None:
+    live.connections["target"] = weaviate_connection(weaviate)
+    live.spec_dict["target"] = {"connection": "target", "collection": "Live"}
+    with live.session() as session, writing(live, keys_of(live)) as writers:
+        outcome = pipeline.run(session, approve)
+        assert outcome.switched is not None
+        some(writers)
+        switch.roll_back(session, "on purpose")
+        some(writers)
+        writers.stop()
+        assert writers.errors == []
+        settle_written(session)
+        assert_equal(session)
+        assert_as_written(session, writers)
+        session.target.drop()
+    with capsys.disabled():
+        print(
+            f" {writers.written} writes, longest {writers.longest:.2f} s, hold {outcome.switched.hold_seconds:.2f} s",
+            end=" ",
+        )
