@@ -5,7 +5,7 @@ from typing import Any
 
 from journal.helpers import make_evidence
 from vectorferry.report.question import NO_BREAK, question
-from vectorferry.spec import MigrationSpec
+from vectorferry.spec import MigrationSpec, Switch, Writers
 from vectorferry.stores.pinecone import PINECONE
 
 SPEC = MigrationSpec.model_validate(
@@ -26,7 +26,7 @@ def verdict(check: str, scope: str = "overall", **figures: Any) -> dict[str, Any
     return {"check": check, "scope": scope, "passed": True, "figures": figures, "total_differences": 0}
 
 
-def rows_of(*verdicts: dict[str, Any]) -> dict[str, str]:
+def rows_of(*verdicts: dict[str, Any], spec: MigrationSpec = SPEC, journal: Any = None) -> dict[str, str]:
     """The question's table, by the name of its row."""
     body = {
         "go": True,
@@ -40,7 +40,9 @@ def rows_of(*verdicts: dict[str, Any]) -> dict[str, str]:
         "verdicts": list(verdicts),
     }
     session: Any = SimpleNamespace(
-        spec=SPEC,
+        spec=spec,
+        migration="docs",
+        journal=journal,
         source=SimpleNamespace(capabilities=PINECONE),
         staging=SimpleNamespace(locate=lambda path: f"/tmp/s/{path}"),
     )
@@ -83,3 +85,19 @@ def test_what_was_not_measured_is_said() -> None:
     rows = rows_of()
     assert (rows["Recall"], rows["Latency"]) == ("not measured", "not measured")
     assert rows["Filters"] == "none compared: no declared fields"
+
+
+def test_with_routers_it_tells_of_the_pause_and_who_writes() -> None:
+    live = SPEC.model_copy(update={"writers": Writers(expected=2), "switch": Switch.model_validate({"hold": "7s"})})
+    members = [SimpleNamespace(lease_left=left) for left in (3.0, 2.0, -1.0)]
+    journal = SimpleNamespace(
+        members=SimpleNamespace(all=lambda _: members),
+        claims=SimpleNamespace(backlog=lambda *_: SimpleNamespace(dirty=1200, open=3)),
+    )
+    rows = rows_of(verdict("touched", touched=4321, compared=4321), spec=live, journal=journal)
+    assert rows["Written since the plan"].startswith("4,321 records")
+    assert rows["Routers"] == "**2** with a lease of 2 expected; 3 in all"
+    assert rows["Backlog"].startswith("1,200 records to settle, 3 writes open")
+    assert rows["Write pause"].startswith("at most 7 s: writes wait, reads go on")
+    assert "vectorferry rollback" in rows["Undo"]
+    assert "rereads" not in " ".join(rows.values())

@@ -39,6 +39,24 @@ def test_a_minimal_spec_has_the_documented_defaults() -> None:
             "s.yaml:6: target.metrc: is not a known key (did you mean 'metric'?)",
         ),
         (("writers: none", "writers: nobody"), "s.yaml:7: writers: Input should be 'none'"),
+        (
+            ("writers: none", "writers: {expected: 0}"),
+            "s.yaml:7: writers.expected: Input should be greater than or equal to 1",
+        ),
+        (("writers: none", "writers: {}"), "s.yaml:7: writers.expected: is required (add `expected:`)"),
+        (
+            ("writers: none", "writers: {expected: 2, expect: 1}"),
+            "s.yaml:7: writers.expect: is not a known key (did you mean 'expected'?)",
+        ),
+        (("writers: none", "writers: 3"), "s.yaml:7: writers: Input should be 'none', or {expected: N}"),
+        (
+            ("writers: none", "writers: {expected: 2}\nswitch: {hold: soon}"),
+            "s.yaml:8: switch.hold: 'soon' is no duration",
+        ),
+        (
+            ("writers: none", "writers: {expected: 2}\nnamespaces: {exclude: [old]}"),
+            "s.yaml:1: writers: {expected: N} moves all namespaces",
+        ),
         (("staging: {url: /tmp/staging}", ""), "s.yaml:1: staging: is required (add `staging:`)"),
         (("writers: none", "writers: none\nlimits: {lease: soon}"), "s.yaml:8: limits.lease: 'soon' is no duration"),
         (("writers: none", "writers: none\nwriters: none"), "s.yaml:8: writers: is given twice"),
@@ -96,3 +114,12 @@ def test_fingerprints_bind_what_matters() -> None:
 
 def test_the_terminal_cannot_hold_four_eyes() -> None:
     assert "needs four_eyes: false" in problems(GOOD + "approval: {terminal: true}\n")[0]
+
+
+def test_routers_and_how_they_switch() -> None:
+    none, live = parse_spec(GOOD, "s.yaml"), parse_spec(GOOD.replace("none", "{expected: 3}"), "s.yaml")
+    assert (none.routers, live.routers) == (0, 3)
+    assert (live.switch.hold.total_seconds(), live.switch.backlog) == (10, 1000)
+    assert live.plan_fingerprint != none.plan_fingerprint
+    again = type(live).model_validate(live.model_dump(mode="json", exclude_defaults=True))
+    assert again.fingerprint == live.fingerprint

@@ -31,6 +31,7 @@ from vectorferry.errors import (
     Unsupported,
     VectorferryError,
 )
+from vectorferry.model import COHORT
 from vectorferry.spec import MigrationSpec
 from vectorferry.specfile import load_spec
 
@@ -80,6 +81,42 @@ def validate(spec: SpecPath, json: Json = False) -> None:
 
 
 @app.command()
+def register(spec: SpecPath, json: Json = False) -> None:
+    """Make the migration known to the journal, so that routers can join before anything is moved. Touches no collection.
+
+    A changed spec is taken over, and voids approvals given before.
+    """
+    from vectorferry.engine.planning import register as make_known
+    from vectorferry.journal import open_journal
+
+    loaded = load_spec(spec)
+    with open_journal(connection_from_environment(loaded.journal), upgrade=True) as journal:
+        make_known(journal, loaded, getpass.getuser())
+        phases = {row.cohort: str(row.phase) for row in journal.control.all(loaded.migration)}
+    value = {"migration": loaded.migration, "expected_routers": loaded.routers, "phases": phases}
+    Console(json=json).result(value, f"{loaded.migration} is registered; it expects {loaded.routers} routers")
+
+
+@app.command()
+def members(
+    spec: SpecPath,
+    json: Json = False,
+    forget: Annotated[str, typer.Option(metavar="ID", help="Remove a router that is known to be gone.")] = "",
+) -> None:
+    """List the routers of a migration: phase, what they still have under way, and what is left of their leases.
+
+    --forget removes one that died before tracking began: only a person can know that nothing of it lands any more. It is audited.
+    """
+    from vectorferry.journal import open_journal
+
+    loaded = load_spec(spec)
+    with open_journal(connection_from_environment(loaded.journal)) as journal:
+        if forget:
+            journal.members.forget(loaded.migration, forget, getpass.getuser())
+        Console(json=json).members(journal.members.all(loaded.migration))
+
+
+@app.command()
 def plan(
     spec: SpecPath,
     json: Json = False,
@@ -113,6 +150,49 @@ def run(spec: SpecPath, json: Json = False) -> None:
         console.outcome(session, outcome)
     if outcome.switched is None:
         raise typer.Exit(1)
+
+
+@app.command()
+def settle(
+    spec: SpecPath,
+    json: Json = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on for ever, as for the rollback window.")] = False,
+) -> None:
+    """Settle what routers wrote: copy it, read afresh, from the side that has the authority to the other one.
+
+    Ends once everything written until now is settled. Several may run at a time.
+    """
+    from vectorferry.engine.authority import settle_follow, settle_written
+
+    console = Console(json=json)
+    with _session(load_spec(spec), console, "settle") as session:
+        if follow:
+            settle_follow(session)
+        settle_written(session)
+        backlog = session.journal.claims.backlog(session.migration, COHORT)
+    console.result(backlog, f"settled; written meanwhile: {backlog.dirty} dirty, {backlog.open} open")
+
+
+@app.command()
+def rollback(
+    spec: SpecPath,
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit trail.")],
+    json: Json = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Roll back without asking.")] = False,
+) -> None:
+    """Give the authority back to the source, with everything that was written to the target since the cut-over.
+
+    Routers kept the source up; their writes wait for a short hold. Only with tracked writers, and until DONE.
+    """
+    from vectorferry.engine.switch import roll_back
+
+    console, loaded = Console(json=json), load_spec(spec)
+    if not yes and not typer.confirm(f"Move the authority of {loaded.migration} back to {loaded.source.collection}?"):
+        raise typer.Exit(1)
+    with _session(loaded, console, "rollback") as session:
+        done = roll_back(session, reason)
+    value = {"phase": str(done.phase), "hold_seconds": round(done.hold_seconds, 3), "by": done.approved_by}
+    console.result(value, f"rolled back: phase {done.phase}, writes waited for {done.hold_seconds:.2f} s")
 
 
 @app.command()

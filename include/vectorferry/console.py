@@ -2,8 +2,8 @@
 
 import getpass
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict, is_dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.preflight import Cost, Preflight
     from vectorferry.engine.session import Progress, Session
     from vectorferry.engine.status import Status
-    from vectorferry.journal import Evidence, Plan
+    from vectorferry.journal import Evidence, Member, Plan
     from vectorferry.pipeline import Outcome
 
 
@@ -110,7 +110,7 @@ class Console:
     def outcome(self, session: "Session", outcome: "Outcome") -> None:
         """Show how a run ended and where its files lie."""
         folder = session.staging.locate(outcome.plan.id)
-        value = {"plan": outcome.plan.id, "evidence": outcome.evidence.hash, "files": folder}
+        value: dict[str, Any] = {"plan": outcome.plan.id, "evidence": outcome.evidence.hash, "files": folder}
         if outcome.switched is None:
             self.result(
                 value | {"phase": "TRACK_A"},
@@ -118,11 +118,17 @@ class Console:
             )
             return
         value |= {"phase": str(outcome.switched.phase), "approved_by": outcome.switched.approved_by}
+        value |= {"hold_seconds": round(outcome.switched.hold_seconds, 3)} if session.spec.routers else {}
         self.result(value, f"cut over: phase {outcome.switched.phase}, the target has the authority. Files: {folder}")
 
     def status(self, found: "Status") -> None:
         """Show where a migration stands."""
         self._table(f"Migration {found.migration}", ("cohort", "phase", "epoch"), found.phases)
+        if found.members:
+            self._table("Routers", MEMBER_COLUMNS, found.members)
+        if found.backlog:
+            columns = ("dirty", "writes open", "oldest open (s)", "left of the hold (s)", "last hold (s)")
+            self._table("Live writes", columns, [("-" if v is None else v for v in astuple(found.backlog))])
         steps = ((s.step, f"{s.done}/{s.partitions}", s.running, s.rows, s.excused) for s in found.steps)
         self._table("Partitions", ("step", "done", "running", "rows", "excused"), steps)
         self._table("Verdicts", ("check", "passed", "all"), found.verdicts)
@@ -138,6 +144,15 @@ class Console:
         )
         self.result(found, evidence if found.phases else f"migration {found.migration} was never begun")
 
+    def members(self, found: "Sequence[Member]") -> None:
+        """Show the routers of a migration."""
+        from vectorferry.engine.status import member_row
+
+        rows = [member_row(member) for member in found]
+        self._table("Routers", MEMBER_COLUMNS, rows)
+        names = ("id", "host", "phase", "draining", "lease_left")
+        self.result([dict(zip(names, row, strict=True)) for row in rows], f"{len(found)} routers")
+
     def comparison(self, found: "Comparison") -> None:
         """Show whether both sides hold the same records."""
         text = f"source {found.rows_source} rows, target {found.rows_target} rows: "
@@ -150,6 +165,9 @@ class Console:
         """Show what an unfinished migration left."""
         rows = [(name, value) for name, value in asdict(found).items() if value]
         self._table("Left behind", ("what", "where"), rows)
+
+
+MEMBER_COLUMNS = ("id", "host", "phase", "draining", "lease left (s)")
 
 
 def _cost(name: str, cost: "Cost") -> tuple[object, ...]:

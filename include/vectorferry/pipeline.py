@@ -1,9 +1,10 @@
 """The steps of a migration in their order: the same functions under the DAG's tasks, the command line and the tests.
 
-    preflight -> begin -> plan -> each partition: export, load, check_partition
-      -> merge (truth and answers) -> each partition: check_recall -> check_collection -> evidence
+    preflight -> begin -> plan -> each partition: export, load, check_partition -> settle
+      -> merge (truth and answers) -> each partition: check_recall -> check_collection -> recheck -> evidence
       -> approval -> switch -> verify
 
+`settle` and `recheck` are there for what routers write meanwhile, and only where the spec expects writers.
 Every step is idempotent and goes on where a killed one stopped. A failed check is recorded before it raises CheckFailed.
 """
 
@@ -20,6 +21,8 @@ from vectorferry.engine.latency import check_latency
 from vectorferry.engine.preflight import Preflight
 from vectorferry.engine.preflight import preflight as look
 from vectorferry.engine.recall import ask_target, recall_by_namespace, recall_of_partition
+from vectorferry.engine.recheck import recheck as compare_again
+from vectorferry.engine.recheck import settle_loaded
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.truth import merge_truth
 from vectorferry.errors import CheckFailed, GateError, VectorferryError
@@ -75,6 +78,18 @@ def check_collection(session: Session, plan: Plan) -> Sequence[Verdict]:
     return verdicts
 
 
+def settle(session: Session, plan: Plan) -> None:
+    """Settle what routers wrote while the partitions were moved."""
+    settle_loaded(session, plan)
+
+
+def recheck(session: Session, plan: Plan) -> Sequence[Verdict]:
+    """Compare, settled and read afresh, every record that routers wrote since the plan."""
+    verdicts = record(session, plan, compare_again(session, plan))
+    require_passed(verdicts)
+    return verdicts
+
+
 def evidence(session: Session, plan: Plan, *, approvable: bool = True) -> Evidence:
     """Bind all verdicts of this run into evidence that can be signed. Raises CheckFailed, naming at most ten failures.
 
@@ -123,9 +138,13 @@ def run(session: Session, approve: Approve) -> Outcome:
         return _switched(session, session.plan(), signed)
     _, plan = prepare(session)
     _each(session, plan, move_partition)
+    if session.spec.routers:
+        settle(session, plan)
     merge(session, plan)
     _each(session, plan, check_recall)
     check_collection(session, plan)
+    if session.spec.routers:
+        recheck(session, plan)
     made = evidence(session, plan)
     if not approve(session, made):
         return Outcome(plan, made, None)

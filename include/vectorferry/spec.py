@@ -93,6 +93,20 @@ class Namespaces(Section):
         return wanted and not any(namespace == p or fnmatchcase(namespace, p) for p in self.exclude)
 
 
+class Writers(Section):
+    """Applications go on writing through routers, which track every write."""
+
+    expected: int = Field(ge=1, description="How many routers must have joined before anything is moved.")
+
+
+def _writers(value: Any) -> Any:
+    if value == "none" or isinstance(value, Writers):
+        return value
+    if isinstance(value, dict):
+        return Writers.model_validate(value)
+    raise ValueError("Input should be 'none', or {expected: N} with the number of routers")
+
+
 class Partitions(Section):
     """How the source is cut."""
 
@@ -214,6 +228,18 @@ class Approval(Section):
         return self
 
 
+class Switch(Section):
+    """How the authority moves while routers write; without routers nothing of this applies."""
+
+    hold: Duration = Field(
+        timedelta(seconds=10), description="Longest write pause: once it is over, writes go on where they went before."
+    )
+    backlog: int = Field(1000, ge=0, description="A hold is not begun while more records are still to be settled.")
+    wait_for_routers: Duration = Field(
+        timedelta(minutes=10), description="How long `begin` waits for the expected routers."
+    )
+
+
 class Notify(Section):
     """Who hears of failures and questions: Airflow notifier classes with their arguments."""
 
@@ -247,8 +273,9 @@ class MigrationSpec(Section):
     target: Target
     journal: str = Field("vectorferry_journal", description="Connection of the control database (PostgreSQL).")
     staging: Staging
-    writers: Literal["none"] = Field(
-        description="none: nobody writes the source from plan to cut-over; the switch proves it by rereading."
+    writers: Annotated[Writers | Literal["none"], BeforeValidator(_writers)] = Field(
+        description="none: nobody writes the source from plan to cut-over, and the switch proves it by rereading; "
+        "{expected: N}: applications go on writing, through at least N routers."
     )
     namespaces: Namespaces = Field(default_factory=Namespaces)
     fields: dict[str, FieldType] = Field(
@@ -259,6 +286,7 @@ class MigrationSpec(Section):
     limits: Limits = Field(default_factory=Limits)
     checks: Checks = Field(default_factory=Checks)
     approval: Approval = Field(default_factory=Approval)
+    switch: Switch = Field(default_factory=Switch)
     notify: Notify = Field(default_factory=Notify)
 
     @model_validator(mode="after")
@@ -267,6 +295,19 @@ class MigrationSpec(Section):
         if here == (self.target.connection, self.target.collection):
             raise ValueError("source and target are the same collection")
         return self
+
+    @model_validator(mode="after")
+    def _routers_answer_for_all(self) -> "MigrationSpec":
+        if self.routers and (self.namespaces.include != ["*"] or self.namespaces.exclude):
+            raise ValueError(
+                "writers: {expected: N} moves all namespaces: routers would look in the target for those left out"
+            )
+        return self
+
+    @property
+    def routers(self) -> int:
+        """How many routers must take part; 0 where nobody writes."""
+        return self.writers.expected if isinstance(self.writers, Writers) else 0
 
     @property
     def fingerprint(self) -> str:

@@ -177,3 +177,16 @@ def test_relative_paths_start_at_the_project(tmp_path: Path, monkeypatch: pytest
 )
 def test_only_what_may_pass_is_tried_again(error: Exception, action: str) -> None:
     assert RETRYING["retry_policy"].evaluate(error, 1, 3).action.value == action
+
+
+def test_with_routers_what_they_wrote_is_settled_and_compared() -> None:
+    live = build_dag(spec(writers={"expected": 2}))
+    assert sorted(live.task_ids) == sorted([*ORDER, "settle", "recheck"])
+    follows = {
+        "settle": {"partition.check_counts"},
+        "merge_truth": {"partition.check_counts", "settle"},
+        "recheck": {"check_collection"},
+    }
+    assert {name: live.get_task(name).upstream_task_ids for name in follows} == follows
+    assert "recheck" in live.get_task("evidence").upstream_task_ids
+    assert "at least 2 routers" in live.doc_md

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.planting import Key, Raw, RawWeaviate, raw_postgres, raw_weaviate
-from pipeline.worlds import World, postgres_connection, rows_of, small_spec
+from pipeline.worlds import World, postgres_connection, rows_of, small_spec, weaviate_connection
 from vectorferry import pipeline
-from vectorferry.connections import Connection
 from vectorferry.engine.approval import record_answer
 from vectorferry.engine.gate import failures
 from vectorferry.engine.session import Session
@@ -197,11 +196,6 @@ def on_weaviate(filled: World, weaviate: Weaviate, rows: pa.Table) -> Loaded:
     world = World(filled.folder, filled.connections | {"target": weaviate_connection(weaviate)}, spec)
     load(world)
     return Loaded(world, rows, lambda: raw_weaviate(weaviate, "Planted"))
-
-
-def weaviate_connection(server: Weaviate) -> Connection:
-    extra = {"http_secure": server.secure, "grpc_port": server.grpc_port, "grpc_secure": server.secure}
-    return Connection("target", "weaviate", server.host, server.port, password=server.api_key, extra=extra)
 
 
 def checked(session: Session, plan: Plan) -> list[str]:

@@ -16,6 +16,7 @@ import yaml
 from vectorferry.connections import Connection
 from vectorferry.engine.session import Session, open_session
 from vectorferry.errors import ConnectionMissing
+from vectorferry.local.weaviate import Weaviate
 from vectorferry.model import CollectionDefinition, Metric
 from vectorferry.spec import MigrationSpec
 from vectorferry.specfile import parse_spec
@@ -99,6 +100,11 @@ def postgres_connection(name: str, url: str) -> Connection:
     parts = urlsplit(url)
     user, password = parts.username or "", parts.password or ""
     return Connection(name, "postgres", parts.hostname or "", parts.port, user, password, parts.path.lstrip("/"))
+
+
+def weaviate_connection(server: Weaviate) -> Connection:
+    extra = {"http_secure": server.secure, "grpc_port": server.grpc_port, "grpc_secure": server.secure}
+    return Connection("target", "weaviate", server.host, server.port, password=server.api_key, extra=extra)
 
 
 def small_spec(folder: Path) -> dict[str, Any]:

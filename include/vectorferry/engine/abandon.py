@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from vectorferry.engine.preflight import last_mark, made_by_us, target_place
+from vectorferry.engine.routers import live_members
 from vectorferry.engine.session import Session
 from vectorferry.engine.working import wait_landed
 from vectorferry.errors import GateError, NotFound
@@ -24,7 +25,8 @@ class Leftovers:
 def leftovers(session: Session) -> Leftovers:
     """What an unfinished migration left.
 
-    Raises GateError from HOLD_A on, where the way back is a rollback, and where the spec names another target than it began with.
+    Raises GateError from HOLD_A on, where the way back is a rollback, while routers are members, and where the spec names another
+    target than it began with.
     """
     for row in session.journal.control.all(session.migration):
         if row.phase not in _REVERSIBLE:
@@ -32,6 +34,7 @@ def leftovers(session: Session) -> Leftovers:
                 f"migration {session.migration} is in {row.phase}: it can no longer be abandoned, roll it back instead"
             )
     _refuse_other_target(session)
+    _refuse_routers(session)
     plan = session.journal.plans.current(session.migration)
     rows = _target_rows(session)
     return Leftovers(
@@ -48,6 +51,16 @@ def _refuse_other_target(session: Session) -> None:
         raise GateError(
             f"migration {session.migration} began with target {mark[1]['target']} of connection {mark[1]['connection']!r}, "
             f"the spec now names {session.target.name}: restore `target` in the spec, then abandon"
+        )
+
+
+def _refuse_routers(session: Session) -> None:
+    # Before anything is removed: they write to the target, too.
+    members = live_members(session.journal, session.migration, session.actor)
+    if members:
+        names = ", ".join(member.id for member in members)
+        raise GateError(
+            f"routers still use migration {session.migration}: {names}. Stop the applications, or point them at the source"
         )
 
 

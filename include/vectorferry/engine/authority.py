@@ -4,17 +4,20 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NoReturn
 
+from vectorferry.engine.routers import is_in, live_members
 from vectorferry.engine.session import Progress, Session
-from vectorferry.engine.settle import settle_some
-from vectorferry.errors import GateError, JournalError, StoreError
-from vectorferry.journal import ControlRow, Member
+from vectorferry.engine.settle import REFUSED_AGAIN_SECONDS, settle_some
+from vectorferry.errors import GateError, JournalError, JournalUnavailable, RetryableError, StoreError
+from vectorferry.journal import Backlog, ControlRow, Member
 from vectorferry.model import COHORT, Phase
 
 # What changes here is in other processes: routers that acknowledge, requests that end.
 POLL_SECONDS = 0.02
+IDLE_SECONDS = 0.5
+AGAIN_SECONDS = 5.0
 SETTLERS = 2
-MOST_DIRTY = 1_000
 _WAYS = {
     Phase.TRACK_B: (Phase.TRACK_A, Phase.HOLD_A, Phase.HOLD_B),
     Phase.TRACK_A: (Phase.TRACK_B, Phase.HOLD_B, Phase.HOLD_A),
@@ -55,28 +58,94 @@ def move_authority(session: Session, to: Phase, *, reason: str, hold: float) -> 
         _await_routers(session, row)
         row = _step(session, row, to, reason)
     except (GateError, StoreError, JournalError) as error:
-        _step_back(session, start, f"stepped back: {error}")
+        step_back(session, start, f"stepped back: {error}")
         raise
     return Moved(row.phase, time.monotonic() - began)
 
 
-def settle_all(session: Session, until: Callable[[], None]) -> None:
-    """Settle until nothing is dirty and nothing open; `until` is asked in between, and raises where there is no more time."""
+def settle_all(session: Session, until: Callable[[], None], *, upto: int | None = None) -> None:
+    """Settle until nothing is dirty and nothing open, of writes up to the generation `upto` where it is given.
+
+    `until` is asked in between, and raises where there is no more time.
+    """
+
+    most = 0
+
+    def left() -> Backlog:
+        nonlocal most
+        claims, cohort = session.journal.claims, (session.migration, COHORT)
+        found = claims.backlog(*cohort) if upto is None else claims.backlog(*cohort, upto=upto)
+        most = max(most, found.dirty)
+        session.report(Progress("settle", COHORT, most - found.dirty, most, f"{found.open} writes open"))
+        return found
 
     def work() -> None:
         while settle_some(session, COHORT) is not None:
             until()
+            if upto is not None and not left().dirty:
+                return
 
     with ThreadPoolExecutor(SETTLERS, thread_name_prefix="settle") as pool:
         while True:
             for running in [pool.submit(work) for _ in range(SETTLERS)]:
                 running.result()
-            backlog = session.journal.claims.backlog(session.migration, COHORT)
+            backlog = left()
             if not backlog.dirty and not backlog.open:
                 return
-            session.report(Progress("settle", COHORT, 0, backlog.dirty, f"{backlog.open} writes open"))
             until()
             time.sleep(POLL_SECONDS)
+
+
+def settle_written(session: Session) -> None:
+    """Settle everything that was written until now; what is written meanwhile may stay dirty.
+
+    Raises GateError, saying what is left, once nothing more has become clean for as long as a lost request or router is waited for.
+    """
+    if not _row(session).loaded:
+        raise GateError(f"{session.migration} is not loaded yet: nothing is settled before it is")
+    upto = session.journal.records.watermark()
+    patience = Patience(session)
+
+    def until() -> None:
+        session.journal.members.evict_lapsed(session.migration, session.actor)
+        left = session.journal.claims.backlog(session.migration, COHORT, upto=upto)
+        if patience.lost(left.dirty + left.open):
+            raise GateError(
+                f"settling comes to no end: {left.dirty} records stay dirty, {left.open} writes open; see `vectorferry members`"
+            )
+
+    settle_all(session, until, upto=upto)
+
+
+def settle_follow(session: Session) -> NoReturn:
+    """Settle whatever routers write, for ever. A database that is away for a while is waited for; any other error is raised."""
+    while True:
+        try:
+            session.journal.members.evict_lapsed(session.migration, session.actor)
+            done = settle_some(session, COHORT)
+        except (RetryableError, JournalUnavailable) as error:
+            session.report(Progress("settle", COHORT, 0, None, f"waits: {error}"))
+            time.sleep(AGAIN_SECONDS)
+            continue
+        if done is None:
+            time.sleep(IDLE_SECONDS)
+        else:
+            session.report(Progress("settle", COHORT, done.clean, None, f"{done.moved} written meanwhile"))
+
+
+class Patience:
+    """Time for as long as ever less is left to do: a claim or a router that died, and a record that is refused, take theirs."""
+
+    def __init__(self, session: Session) -> None:
+        self._seconds = session.lease + 2 * session.deadline + REFUSED_AGAIN_SECONDS
+        self._least: int | None = None
+        self._since = time.monotonic()
+
+    def lost(self, left: int) -> bool:
+        """Whether nothing has moved for too long; `left` is how much there is to do now."""
+        if self._least is None or left < self._least:
+            self._least, self._since = left, time.monotonic()
+        return time.monotonic() - self._since > self._seconds
 
 
 def _row(session: Session) -> ControlRow:
@@ -98,25 +167,20 @@ def _require_ready(session: Session, hold: float) -> None:
         raise GateError(
             f"a write has been open for {backlog.oldest_open:.0f} s, longer than a hold of {hold:g} s: wait for it"
         )
-    if backlog.dirty > MOST_DIRTY:
-        raise GateError(f"{backlog.dirty} records are still to be settled: a hold begins with at most {MOST_DIRTY}")
+    most = session.spec.switch.backlog
+    if backlog.dirty > most:
+        raise GateError(f"{backlog.dirty} records are still to be settled: a hold begins with at most {most}")
 
 
 def _await_routers(session: Session, row: ControlRow) -> None:
-    while waiting := [member for member in _members(session) if not _is_in(member, row)]:
+    while waiting := [member for member in _members(session) if not is_in(member, row.phase)]:
         names = ", ".join(f"{member.id} on {member.host}" for member in waiting)
         _require_time(session, row, f"not every router has followed: {names}")
         time.sleep(POLL_SECONDS)
 
 
 def _members(session: Session) -> tuple[Member, ...]:
-    session.journal.members.evict_lapsed(session.migration, session.actor)
-    return session.journal.members.all(session.migration)
-
-
-def _is_in(member: Member, row: ControlRow) -> bool:
-    standing = member.cohorts.get(row.cohort)
-    return standing is not None and standing.phase is row.phase and standing.draining is None
+    return live_members(session.journal, session.migration, session.actor)
 
 
 def _drain(session: Session, row: ControlRow) -> None:
@@ -140,8 +204,8 @@ def _new_authority_delay(session: Session, to: Phase) -> float:
     return (session.source if to.source_rules else session.target).capabilities.visibility_delay
 
 
-def _step_back(session: Session, start: Phase, reason: str) -> None:
-    """Go back the way we came; nothing was written in the hold, so each step can be taken."""
+def step_back(session: Session, start: Phase, reason: str) -> None:
+    """End a hold that was entered from `start` by the way it came; nothing was written in it, so each step can be taken."""
     _, first, second = next(way for way in _WAYS.values() if way[0] is start)
     while (row := _row(session)).phase in (first, second) and row.came_from is start:
         if row.phase is second:

@@ -6,11 +6,13 @@ from itertools import chain, groupby
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vectorferry.engine.joining import Joined, join
 from vectorferry.engine.rows import Findings, aligned, keys_of, row_differences
 from vectorferry.engine.selection import SINCE_EXPORT, Sample, excused_ids, listed_ids, manifest_of, staged_batches
 from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.touched import Touched
 from vectorferry.journal import Plan
 from vectorferry.model import Difference, DifferenceKind, KeyRange, Partition, Verdict
 from vectorferry.records import DIGEST_MODULUS, digest, fingerprints
@@ -22,29 +24,35 @@ _EXCUSED_SHOWN = 20
 
 @dataclass(slots=True)
 class Tally:
-    """Rows of one namespace in one partition. `looked_at` of the staged ones were compared; `source` is None where it was not counted."""
+    """Rows of one namespace in one partition. `looked_at` of the staged ones were compared; `source` is None where it was not counted.
+
+    `set_aside` of those looked at were touched since the plan; of them nothing is counted on either side.
+    """
 
     source: int | None = 0
     staged: int = 0
     looked_at: int = 0
     target: int = 0
     excused: int = 0
+    set_aside: int = 0
 
     @property
     def balanced(self) -> bool:
         """The balance equation: the source has what was staged, and what was looked at is in the target or excused."""
-        return self.source in (None, self.staged) and self.looked_at == self.target + self.excused
+        kept = self.looked_at - self.set_aside
+        return self.source in (None, self.staged - self.set_aside) and kept == self.target + self.excused
 
     def figures(self) -> dict[str, Any]:
         """The counts as JSON."""
         counts = {"source": self.source, "staged": self.staged, "target": self.target, "excused": self.excused}
+        counts |= {"set_aside": self.set_aside} if self.set_aside else {}
         return counts if self.looked_at == self.staged else counts | {"looked_at": self.looked_at}
 
 
 def _total(tallies: Iterable[Tally]) -> Tally:
     every = list(tallies)
     source = None if any(t.source is None for t in every) else sum(t.source or 0 for t in every)
-    sums = (sum(getattr(t, name) for t in every) for name in ("staged", "looked_at", "target", "excused"))
+    sums = (sum(getattr(t, name) for t in every) for name in ("staged", "looked_at", "target", "excused", "set_aside"))
     return Tally(source, *sums)
 
 
@@ -75,8 +83,8 @@ class _Found:
 def check_counts(session: Session, plan: Plan, partition: Partition) -> tuple[Verdict, Verdict]:
     """The verdicts 'counts' and 'content' of a partition; memory holds one batch of each side, whatever its size.
 
-    Every row is read from both sides, or the share that `checks.content_sample` states: then a source that cannot list key ranges
-    is not counted here (the check 'extras' lists it).
+    Every row is read from both sides, or the share that `checks.content_sample` states: then a source that cannot list key ranges, or
+    that routers write to, is not counted here (the check 'extras' lists it). Rows that routers touched since the plan are set aside.
     """
     return _Check(session, plan, partition).verdicts()
 
@@ -91,6 +99,7 @@ class _Check:
         self._excused = excused_ids(self._staged, partition)
         self._sample = Sample.of(session.spec.checks.content_sample, int(self._manifest["rows"]))
         self._tolerance = session.target.capabilities.vector_tolerance
+        self._touched = Touched(session, plan)
         self._found = _Found()
 
     def verdicts(self) -> tuple[Verdict, Verdict]:
@@ -113,9 +122,14 @@ class _Check:
         spans = [span for span in self._partition.ranges if span.namespace == namespace]
         source = chain.from_iterable(self._read(span, tally) for span in spans)
         names = (f"{self._session.source.name}, namespace {namespace!r}", f"staged partition {self._partition.name}")
-        for joined in join(source, self._staged_rows(staged, tally), self._plan.key_order, names):
-            self._moved(joined)
-            self._judge(namespace, joined, tally)
+        for read in join(source, self._staged_rows(staged, tally), self._plan.key_order, names):
+            answered = self._ask_target(namespace, read)
+            joined, aside = self._without_touched(namespace, read)
+            tally.set_aside += len(aside)
+            if self._sample.complete:
+                tally.source = (tally.source or 0) + len(joined.left) + len(joined.left_only)
+            self._moved(joined, aside)
+            self._judge(namespace, joined, answered, tally)
             done = sum(each.staged for each in self._found.tallies.values())
             self._session.report(Progress("check", self._partition.name, done, int(self._manifest["rows"])))
 
@@ -123,11 +137,9 @@ class _Check:
         """The source's rows of a range, read afresh: all of them, or those of the sample."""
         pages = listed_ids(self._staged, self._plan, span)
         if self._sample.complete:
-            for batch in self._session.source.scan(span, batch_rows=_BATCH_ROWS, ids=pages):
-                tally.source = (tally.source or 0) + len(batch)
-                yield batch
+            yield from self._session.source.scan(span, batch_rows=_BATCH_ROWS, ids=pages)
             return
-        if pages is not None:
+        if pages is not None or self._touched.tracked:
             tally.source = None
         for page in self._session.source.list_ids(span) if pages is None else pages:
             tally.source = None if tally.source is None else tally.source + len(page)
@@ -145,7 +157,29 @@ class _Check:
     def _sampled(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         return batch.filter(pa.array([self._sample.holds(*key) for key in keys_of(batch)], pa.bool_()))
 
-    def _moved(self, joined: Joined) -> None:
+    def _ask_target(self, namespace: str, read: Joined) -> pa.RecordBatch:
+        """What the target has of a stretch, excused rows left out. Rows that left the source are looked for, to count them."""
+        ids = [id_ for rows in (read.left, read.right_only) for key in keys_of(rows) if (id_ := self._unexcused(key))]
+        return self._session.target.fetch(namespace, ids) if ids else read.left.slice(0, 0)
+
+    def _unexcused(self, key: tuple[str, str]) -> str | None:
+        return None if key in self._excused else key[1]
+
+    def _without_touched(self, namespace: str, read: Joined) -> tuple[Joined, pa.RecordBatch]:
+        """The stretch without the rows touched since the plan, and those of them that were staged.
+
+        The journal is asked once both sides were read: a row that is not touched then had not changed while it was read.
+        """
+        parts = (read.left, read.right, read.left_only, read.right_only)
+        touched = self._touched.among(namespace, dict.fromkeys(key[1] for part in parts for key in keys_of(part)))
+        if not touched:
+            return read, read.right.slice(0, 0)
+        masks = [pa.array([key[1] not in touched for key in keys_of(part)], pa.bool_()) for part in parts]
+        aside = [rows.filter(pc.invert(mask)) for rows, mask in ((parts[1], masks[1]), (parts[3], masks[3]))]
+        kept = Joined(*(part.filter(mask) for part, mask in zip(parts, masks, strict=True)))
+        return kept, pa.concat_batches(aside)
+
+    def _moved(self, joined: Joined, aside: pa.RecordBatch) -> None:
         """Note rows that the source changed, lost or gained since the export."""
         content = self._found.content
         changed = row_differences(joined.left, joined.right)
@@ -155,23 +189,22 @@ class _Check:
         self._found.moved += len({(d.namespace, d.id) for d in changed})
         self._found.moved += len(joined.left_only) + len(joined.right_only)
         if self._sample.complete:
-            self._digest(joined, changed=bool(changed))
+            self._digest(joined, aside, changed=bool(changed))
 
-    def _digest(self, joined: Joined, *, changed: bool) -> None:
+    def _digest(self, joined: Joined, aside: pa.RecordBatch, *, changed: bool) -> None:
         source = fingerprints(joined.left)
         staged = fingerprints(joined.right) if changed else source
         lone = fingerprints(joined.left_only), fingerprints(joined.right_only)
-        self._found.digests.add([*source, *lone[0]], [*staged, *lone[1]])
+        self._found.digests.add([*source, *lone[0]], [*staged, *lone[1], *fingerprints(aside)])
 
-    def _judge(self, namespace: str, joined: Joined, tally: Tally) -> None:
-        """Compare the target with the source, both fresh. Rows that left the source are looked for, to count them."""
+    def _judge(self, namespace: str, joined: Joined, found: pa.RecordBatch, tally: Tally) -> None:
+        """Compare the target with the source, both fresh."""
         expected, staged = self._without_excused(joined.left, joined.right, tally)
         gone, _ = self._without_excused(joined.right_only, joined.right_only, tally)
         if len(gone):
-            tally.target += len(self._session.target.fetch(namespace, gone.column("id").to_pylist()))
+            tally.target += len(aligned(gone, found)[0])
         if not len(expected):
             return
-        found = self._session.target.fetch(namespace, expected.column("id").to_pylist())
         there, answered, missing = aligned(expected, found)
         tally.target += len(there)
         for findings in (self._found.missing, self._found.content):
@@ -225,6 +258,7 @@ class _Check:
             "share": round(self._sample.share, 6),
             "source_moved": found.moved,
         }
+        figures |= {"set_aside": total.set_aside} if total.set_aside else {}
         reasons = []
         if found.moved:
             reasons.append(f"the source moved since the export: {found.moved} rows changed, appeared or vanished")
@@ -234,7 +268,7 @@ class _Check:
                 reasons.append("the staged files do not have the digest that their manifest states")
         if found.differing or found.missing.total:
             reasons.append("source and target differ")
-        if total.looked_at > total.excused and not total.target:
+        if total.looked_at > total.excused + total.set_aside and not total.target:
             reasons.append("no row could be compared")
         return found.content.verdict(
             "content", self._partition.name, passed=not reasons, figures=figures, reason="; ".join(reasons)

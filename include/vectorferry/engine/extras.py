@@ -19,6 +19,7 @@ from vectorferry.engine.selection import (
     staged_batches,
 )
 from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.touched import Touched
 from vectorferry.journal import Plan
 from vectorferry.model import DifferenceKind, KeyRange, Verdict
 from vectorferry.stores.base import VectorStore
@@ -30,7 +31,8 @@ _Marks = npt.NDArray[np.bool_]
 def check_extras(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     """The verdict 'extras': ids that only the target has, ids that it lacks, and ids that the source gained or lost since the plan.
 
-    An excused id that is in the target is an extra too. Memory is about 20 bytes a row.
+    An excused id that is in the target is an extra too. Ids that routers touched since the plan are set aside. Memory is about 20
+    bytes a row.
     """
     return (_Check(session, plan).verdict(),)
 
@@ -57,6 +59,7 @@ class _Check:
         self._spans = _partial(plan)
         self._excused = all_excused(session.staged(plan), plan)
         self._findings = Findings()
+        self._touched = Touched(session, plan)
         self._counts: dict[str, Counter[str]] = {}
         self._keys = KeySet(hashes(namespaces, ids) for namespaces, ids in self._staged())
 
@@ -70,9 +73,8 @@ class _Check:
         in_source = self._source()
         excused = self._keys.find(hashes([n for n, _ in self._excused], [i for _, i in self._excused]))
         in_target[excused[excused >= 0]] = True
-        missing, gone = int((~in_target).sum()), int((~in_source).sum())
-        self._name(in_target, "")
-        self._name(in_source, SINCE_EXPORT)
+        missing = int((~in_target).sum()) - self._name(in_target, "")
+        gone = int((~in_source).sum()) - self._name(in_source, SINCE_EXPORT)
         return self._decide(missing, gone)
 
     def _staged(self) -> Iterator[tuple[list[str], list[str]]]:
@@ -117,7 +119,10 @@ class _Check:
             extra = [id_ for id_, is_fresh in zip(ids, fresh.tolist(), strict=True) if not is_fresh]
             if side == "target":
                 extra += [id_ for id_ in ids if (name, id_) in self._excused]
+            touched = self._touched.among(name, extra)
+            extra = [id_ for id_ in extra if id_ not in touched]
             self._count(name, side, len(ids))
+            self._count(name, "set_aside", len(touched))
             self._count(name, f"{side}_extra", len(extra))
             field = "" if side == "target" else SINCE_EXPORT
             self._findings.note(DifferenceKind.EXTRA, ((name, id_) for id_ in extra), field)
@@ -130,16 +135,20 @@ class _Check:
         spans = self._spans.get(namespace)
         return spans is None or any(span.holds(key_of(self._plan.key_order, namespace, id_)) for span in spans)
 
-    def _name(self, seen: _Marks, field: str) -> None:
-        """Name the staged ids that a side did not list."""
+    def _name(self, seen: _Marks, field: str) -> int:
+        """Name the staged ids that a side did not list; returns how many of them were touched, which are not named."""
+        aside = 0
         if seen.all():
-            return
+            return aside
         for namespaces, ids in self._staged():
             places = self._keys.find(hashes(namespaces, ids))
             absent = [
                 key for key, place in zip(zip(namespaces, ids, strict=True), places, strict=True) if not seen[place]
             ]
-            self._findings.note(DifferenceKind.MISSING, absent, field)
+            untouched = list(self._touched.without(absent))
+            aside += len(absent) - len(untouched)
+            self._findings.note(DifferenceKind.MISSING, untouched, field)
+        return aside
 
     def _count(self, namespace: str, what: str, rows: int) -> None:
         if rows:
@@ -150,6 +159,7 @@ class _Check:
         figures: dict[str, Any] = {name: totals[name] for name in ("source", "staged", "target", "excused")}
         figures |= {"extra": totals["target_extra"], "missing": missing}
         figures |= {"source_new": totals["source_extra"], "source_gone": gone, "adopted": totals["adopted"]}
+        figures |= {"set_aside": totals["set_aside"]} if totals["set_aside"] else {}
         figures["namespaces"] = {name: dict(counts) for name, counts in self._counts.items()}
         told = {
             "extra": "ids only the target has",

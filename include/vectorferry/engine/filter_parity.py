@@ -13,6 +13,7 @@ from vectorferry.engine.queries import read_queries, recorded_filters
 from vectorferry.engine.rows import Findings
 from vectorferry.engine.selection import all_excused, manifest_of, staged_batches
 from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.touched import Touched
 from vectorferry.errors import FilterError
 from vectorferry.filters import Filter, Group, matches, parse_filter
 from vectorferry.journal import Plan
@@ -91,6 +92,7 @@ class _Check:
         self._staged = session.staged(plan)
         self._limit = session.spec.checks.filters.limit
         self._excused = all_excused(self._staged, plan)
+        self._touched = Touched(session, plan)
         self._rows = self._rows_by_namespace()
 
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -203,11 +205,14 @@ class _Check:
     def _differences(
         self, side: str, namespace: str, truth: set[str], found: frozenset[str], text: str
     ) -> Iterator[Difference]:
-        expected = truth if side == "source" else {id_ for id_ in truth if (namespace, id_) not in self._excused}
-        for id_ in sorted(found - expected):
+        # Asked after the reading: touched records may match on either side or on none, and take places among those returned.
+        aside = self._touched.among(namespace, found ^ truth)
+        expected = {id_ for id_ in truth if side == "source" or (namespace, id_) not in self._excused} - aside
+        places = self._limit - len(found & aside)
+        for id_ in sorted(found - expected - aside):
             yield Difference(DifferenceKind.RESULT, namespace, id_, text, "no match", f"returned by the {side}")
-        short = min(self._limit, len(expected)) - len(found & expected)
-        if len(expected) <= self._limit:
+        short = min(places, len(expected)) - len(found & expected)
+        if len(expected) <= places:
             for id_ in sorted(expected - found):
                 yield Difference(DifferenceKind.RESULT, namespace, id_, text, "match", f"not returned by the {side}")
         elif short > 0:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from vectorferry.engine.session import Session
+from vectorferry.engine.touched import watermark_of
 from vectorferry.errors import CheckFailed
 from vectorferry.journal import Plan
 from vectorferry.model import Verdict
@@ -15,7 +16,8 @@ def required(plan: Plan) -> frozenset[tuple[str, str]]:
     """(check, scope) of every verdict that a cut-over of this plan needs, besides what the checks add of their own."""
     partitions = {(check, p.name) for check in PER_PARTITION for p in plan.partitions}
     namespaces = {("recall", f"namespace:{n}") for n in plan.details["namespaces"]}
-    return frozenset(partitions | namespaces | {(check, "overall") for check in OVERALL})
+    overall = OVERALL if watermark_of(plan) is None else (*OVERALL, "touched")
+    return frozenset(partitions | namespaces | {(check, "overall") for check in overall})
 
 
 def failures(plan: Plan, verdicts: Sequence[Verdict]) -> Iterator[str]:

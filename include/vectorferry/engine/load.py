@@ -48,6 +48,8 @@ def load(session: Session, plan: Plan, partition: Partition) -> Mapping[str, int
     done = session.journal.attempts.completed(plan.id, partition.name, STEP)
     if done is None:
         _refuse_phase(session)
+        if session.spec.routers:
+            session.journal.control.begin_load(session.migration, COHORT)
         with working(session, plan, partition, STEP) as work:
             try:
                 _send(session, plan, partition, work)
@@ -60,6 +62,16 @@ def load(session: Session, plan: Plan, partition: Partition) -> Mapping[str, int
         done = session.journal.attempts.completed(plan.id, partition.name, STEP)
         assert done is not None, "complete() committed"
     return {"rows": done.rows, "excused": done.excused}
+
+
+def require_loaded(session: Session, plan: Plan) -> None:
+    """Raise GateError where a partition is not loaded; note in the journal that all are."""
+    missing = [p.name for p in plan.partitions if session.journal.attempts.completed(plan.id, p.name, STEP) is None]
+    if missing:
+        raise GateError(
+            f"{len(missing)} partitions are not loaded ({', '.join(missing[:10])}): clear their tasks first"
+        )
+    session.journal.control.mark_loaded(session.migration, COHORT)
 
 
 def _refuse_phase(session: Session) -> None:

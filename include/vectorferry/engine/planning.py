@@ -1,25 +1,43 @@
 """Begin and plan: the target is made, tracking starts, and the source is cut into partitions once and for all."""
 
+import time
+from collections.abc import Iterable
+
 from vectorferry.engine.listing import begin_listing, list_namespace, listed_pages
 from vectorferry.engine.partitioning import pack, split_listing
-from vectorferry.engine.preflight import CREATED, FILLED, TAKEN, Preflight, filled_by_us, made_by_us, target_place
+from vectorferry.engine.preflight import (
+    CREATED,
+    FILLED,
+    RESERVED_NAMESPACE,
+    TAKEN,
+    Preflight,
+    filled_by_us,
+    made_by_us,
+    target_place,
+)
 from vectorferry.engine.queries import prepare_queries
+from vectorferry.engine.routers import await_expected
 from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.touched import WATERMARK
 from vectorferry.errors import AlreadyExists, GateError
-from vectorferry.journal import Plan
+from vectorferry.journal import Journal, Plan
 from vectorferry.model import COHORT, CollectionDefinition, KeyRange, Phase
+from vectorferry.spec import MigrationSpec
 from vectorferry.staging import Staging
 
 
+def register(journal: Journal, spec: MigrationSpec, actor: str) -> None:
+    """Make the migration and its spec known, in OFF, so that routers can join. Idempotent."""
+    content = spec.model_dump(mode="json", exclude_defaults=True)
+    journal.control.register(spec.migration, spec.fingerprint, [COHORT], actor, spec=content)
+
+
 def begin(session: Session, found: Preflight) -> None:
-    """Make the target where it is missing, and enter TRACK_A. Idempotent; refused once the authority has moved."""
-    session.journal.control.register(
-        session.migration,
-        session.spec.fingerprint,
-        [COHORT],
-        session.actor,
-        spec=session.spec.model_dump(mode="json", exclude_defaults=True),
-    )
+    """Make the target where it is missing, enter TRACK_A, and wait for every expected router.
+
+    Idempotent; refused once the authority has moved. Raises GateError naming who is missing.
+    """
+    register(session.journal, session.spec, session.actor)
     row = session.journal.control.get(session.migration, COHORT)
     if row.phase not in (Phase.OFF, Phase.TRACK_A):
         raise GateError(
@@ -30,9 +48,10 @@ def begin(session: Session, found: Preflight) -> None:
     elif not filled_by_us(session):
         session.journal.audit.write(session.migration, session.actor, FILLED, target_place(session))
     if row.phase is Phase.OFF:
-        session.journal.control.advance(
-            row, Phase.TRACK_A, actor=session.actor, reason="begin: writers none, nobody to wait for"
-        )
+        reason = f"begin: {session.spec.routers} routers" if session.spec.routers else "begin: writers none"
+        session.journal.control.advance(row, Phase.TRACK_A, actor=session.actor, reason=reason)
+    if session.spec.routers:
+        await_expected(session)
 
 
 def _create_target(session: Session, found: Preflight) -> None:
@@ -69,7 +88,9 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     # With the journal in the name, staging that a lost journal left behind is never taken for this plan's.
     plan_id = f"{session.migration}-{fingerprint[:12]}-{session.journal.id[:6]}"
     staged = session.staging.at(plan_id)
-    namespaces = sorted(found.namespaces, key=lambda n: n.encode())
+    watermark = _watermark(session, staged) if session.spec.routers else None
+    chosen = _chosen(session) if session.spec.routers else found.namespaces
+    namespaces = sorted(chosen, key=lambda n: n.encode())
     able = session.source.capabilities
     begin_listing(staged, namespaces)
     spans: list[KeyRange] = []
@@ -80,6 +101,7 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     listing = "" if able.lists_ranges else "listing"
     details = {"namespaces": namespaces, "rows": sum(p.rows for p in partitions), "metric": str(found.source.metric)}
     details |= {"dimension": found.source.dimension, **_batch_limits(session)}
+    details |= {} if watermark is None else {WATERMARK: watermark}
     return Plan(
         id=plan_id,
         migration=session.migration,
@@ -89,6 +111,22 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
         partitions=partitions,
         details=details,
     )
+
+
+def _watermark(session: Session, staged: Staging) -> int:
+    """The generation up to which all writes show in what is listed from now on. A plan that was cut short keeps its first one."""
+    path = "watermark.json"
+    if not staged.exists(path):
+        watermark = session.journal.records.quiet_watermark(session.migration)
+        time.sleep(session.source.capabilities.visibility_delay)
+        staged.write_json(path, {WATERMARK: watermark})
+    return int(staged.read_json(path)[WATERMARK])
+
+
+def _chosen(session: Session) -> Iterable[str]:
+    # Looked at anew: preflight may have looked before the first write to a namespace, which the watermark takes for listed.
+    found = session.source.describe().namespaces
+    return (name for name in found if session.spec.namespaces.chosen(name) and name != RESERVED_NAMESPACE)
 
 
 def _batch_limits(session: Session) -> dict[str, int]:

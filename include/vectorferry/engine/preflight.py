@@ -69,6 +69,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         *_source_problems(session, source, namespaces),
         *_shape_problems(session, source),
         *_target_problems(session, source, target),
+        *_switch_problems(session),
         *inexpressible(session.spec, session.target),
         *seen.problems,
     ]
@@ -137,6 +138,16 @@ def _target_problems(session: Session, source: CollectionInfo, target: Collectio
         yield (
             f"target {name} is not empty ({target.rows} rows) and was not made by this migration: "
             "name another collection, empty it, or set `target.adopt: true`"
+        )
+
+
+def _switch_problems(session: Session) -> Iterator[str]:
+    hold = session.spec.switch.hold.total_seconds()
+    shortest = session.source.capabilities.visibility_delay + session.target.capabilities.visibility_delay
+    if session.spec.routers and hold <= shortest:
+        yield (
+            f"switch.hold is {hold:g} s, but both sides need {shortest:g} s until they show what was written: "
+            "a write pause takes that and the tail of settling"
         )
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from vectorferry.engine.rows import MOST_KEPT
 from vectorferry.engine.selection import all_excused, manifest_of, planned_namespaces
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.statistics import Counts, Interval, clustered_interval, pooled_design_effect
+from vectorferry.engine.touched import Touched
 from vectorferry.engine.truth import MERGED, SEARCHABLE, tie_margin
 from vectorferry.errors import CheckFailed
 from vectorferry.filters import Filter
 from vectorferry.journal import Plan
-from vectorferry.model import Difference, DifferenceKind, Partition, Verdict
+from vectorferry.model import Difference, DifferenceKind, Neighbours, Partition, Verdict
 from vectorferry.staging import Staging
 from vectorferry.stores.batching import chunks
 
@@ -46,7 +48,7 @@ def ask_target(session: Session, plan: Plan) -> None:
     staged = session.staged(plan)
     waited, visible = _wait_for_index(session, plan)
     asked = read_queries(staged)
-    staged.write_table(RESULTS, _SCHEMA, _answers(session, asked))
+    staged.write_table(RESULTS, _SCHEMA, _answers(session, asked, Touched(session, plan)))
     note = {"run": session.run_id, "queries": len(asked), "key": asked.key}
     staged.write_json(_NOTE, note | {"waited_seconds": round(waited, 3), "visible_rows": visible})
 
@@ -86,30 +88,48 @@ def _wait_for_rows(session: Session, expected: int, until: float) -> int:
     return visible
 
 
-def _answers(session: Session, asked: Queries) -> Iterator[pa.RecordBatch]:
+def _answers(session: Session, asked: Queries, touched: Touched) -> Iterator[pa.RecordBatch]:
     done = 0
     for namespace, where, numbers in asked.groups():
         for part in chunks(numbers, _BATCH):
-            yield _ask(session, asked, namespace, where, part)
+            yield _ask(session, asked, namespace, where, part, touched)
             done += len(part)
             session.report(Progress("search", namespace, done, len(asked)))
 
 
 def _ask(
-    session: Session, asked: Queries, namespace: str, where: Filter | None, numbers: Sequence[int]
+    session: Session,
+    asked: Queries,
+    namespace: str,
+    where: Filter | None,
+    numbers: Sequence[int],
+    touched: Touched,
 ) -> pa.RecordBatch:
     settings = session.spec.checks.recall
     # A held-out record finds itself first; one more is asked for, and it is left out.
     more = any(asked.own_ids[number] is not None for number in numbers)
     began = time.perf_counter()
     vectors = asked.vectors[list(numbers)]
-    found = session.target.search(namespace, vectors, settings.k + more, where=where, effort=settings.effort)
+    width = settings.k + more
+    found = session.target.search(namespace, vectors, width, where=where, effort=settings.effort)
     each = (time.perf_counter() - began) * 1000 / len(numbers)
+    aside = touched.among(namespace, dict.fromkeys(chain.from_iterable(found.ids)))
+    # Records that were written meanwhile take places: as many untouched ones are looked for behind them.
+    while _crowded(found, aside, width, settings.k + more) and width < session.target.capabilities.max_top_k:
+        width = min(4 * width, session.target.capabilities.max_top_k)
+        found = session.target.search(namespace, vectors, width, where=where, effort=settings.effort)
+        aside = touched.among(namespace, dict.fromkeys(chain.from_iterable(found.ids)))
     rows = []
     for number, ids, scores in zip(numbers, found.ids, found.scores, strict=True):
-        others = [pair for pair in zip(ids, scores, strict=True) if pair[0] != asked.own_ids[number]]
+        out = aside | {asked.own_ids[number]}
+        others = [pair for pair in zip(ids, scores, strict=True) if pair[0] not in out]
         rows += [(number, rank, id_, score, each) for rank, (id_, score) in enumerate(others[: settings.k])]
     return _batch(rows)
+
+
+def _crowded(found: Neighbours, aside: frozenset[str], width: int, wanted: int) -> bool:
+    """Whether a query has too few results left without the touched ones, and could have more."""
+    return any(len(ids) >= width and sum(id_ not in aside for id_ in ids) < wanted for ids in found.ids)
 
 
 def _batch(rows: Sequence[tuple[int, int, str, float, float]]) -> pa.RecordBatch:
@@ -130,13 +150,19 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One query with its true neighbours, at most k of them."""
+    """One query with its true neighbours, at most k of them; `set_aside` more were touched since the plan."""
 
     query: int
     namespace: str
     recorded: bool
     own_id: str | None
     neighbours: tuple[Neighbour, ...]
+    set_aside: int = 0
+
+    @property
+    def emptied(self) -> bool:
+        """Whether all its neighbours were touched: it has nothing left to say."""
+        return bool(self.set_aside) and not self.neighbours
 
     @property
     def hits(self) -> int:
@@ -172,13 +198,26 @@ def _judged(session: Session, plan: Plan, namespaces: Sequence[str]) -> list[Jud
     numbers = [number for number, name in enumerate(asked.namespaces) if name in chosen]
     truth = _by_query(staged, MERGED, ["query", "id", "rank", "score", "partition"], numbers)
     results = _by_query(staged, RESULTS, ["query", "id"], numbers)
+    aside = _touched_truth(session, plan, asked, truth)
     judged = []
     for number in numbers:
+        namespace = asked.namespaces[number]
         returned = frozenset(row["id"] for row in results.get(number, ()))
-        neighbours = judge(truth.get(number, ()), returned, k)
-        one = Judged(number, asked.namespaces[number], asked.recorded[number], asked.own_ids[number], neighbours)
-        judged.append(one)
+        # Of what is left each is among the k nearest still: the rows that left only made room.
+        every = judge(truth.get(number, ()), returned, k)
+        kept = tuple(n for n in every if (namespace, n.id) not in aside)
+        own = asked.own_ids[number]
+        judged.append(Judged(number, namespace, asked.recorded[number], own, kept, len(every) - len(kept)))
     return judged
+
+
+def _touched_truth(
+    session: Session, plan: Plan, asked: Queries, truth: Mapping[int, Sequence[Mapping[str, Any]]]
+) -> frozenset[tuple[str, str]]:
+    """Neighbours that were touched since the plan. They are asked about after the target was: what it was asked about is settled."""
+    touched = Touched(session, plan)
+    keys = {(asked.namespaces[number], row["id"]) for number, rows in truth.items() for row in rows}
+    return frozenset(keys.difference(touched.without(sorted(keys)))) if touched.tracked else frozenset()
 
 
 def _refuse_stale(session: Session, staged: Staging, asked: Queries) -> None:
@@ -249,11 +288,16 @@ def _namespace(session: Session, name: str, judged: Sequence[Judged], rows: int,
         reason = "no record of this namespace has a dense vector: there is nothing to search"
         return Verdict("recall", scope, True, {"rows": 0, "queries": 0}, reason=reason)
     useful = [one for one in judged if one.neighbours]
-    required = min(settings.min_queries, rows)
+    emptied = [one for one in judged if one.emptied]
+    required = max(min(settings.min_queries, rows) - len(emptied), 0)
     figures = {"rows": rows, "queries": len(useful), "required_queries": required} | _kinds(useful)
+    figures |= _aside(judged)
+    if not useful and emptied:
+        reason = "every neighbour was touched since the plan: nothing is left to measure here"
+        return Verdict("recall", scope, True, figures, reason=reason)
     if not useful:
         return Verdict("recall", scope, False, figures, reason=f"no query has a neighbour, {required} are required")
-    return _decided(session, scope, useful, required, figures, _interval(session, useful, rows, effect))
+    return _decided(session, scope, useful, required, figures, _interval(session, judged, rows, effect))
 
 
 def _interval(session: Session, judged: Sequence[Judged], rows: int, effect: float) -> Interval:
@@ -265,7 +309,7 @@ def _interval(session: Session, judged: Sequence[Judged], rows: int, effect: flo
 
 def _census(judged: Sequence[Judged], rows: int) -> bool:
     """Whether every record was asked for its neighbours: then nothing is left to estimate. A lone record is its own query."""
-    held_out = sum(not one.recorded for one in judged)
+    held_out = sum(not one.recorded and bool(one.neighbours or one.set_aside) for one in judged)
     return held_out >= rows
 
 
@@ -273,6 +317,7 @@ def _overall(session: Session, judged: Sequence[Judged], verdicts: Sequence[Verd
     useful = [one for one in judged if one.neighbours]
     required = min(session.spec.checks.recall.min_queries, max(rows, 1))
     figures: dict[str, Any] = {"rows": rows, "queries": len(useful), "required_queries": required} | _kinds(useful)
+    figures |= _aside(judged)
     if not rows:
         return Verdict(
             "recall", "overall", True, figures, reason="no record has a dense vector: there is nothing to search"
@@ -326,6 +371,11 @@ def _figures(interval: Interval) -> dict[str, Any]:
 def _counts(judged: Iterable[Judged]) -> tuple[Counts, Counts]:
     useful = [one for one in judged if one.neighbours]
     return np.array([one.hits for one in useful], np.int64), np.array([len(o.neighbours) for o in useful], np.int64)
+
+
+def _aside(judged: Sequence[Judged]) -> dict[str, int]:
+    aside = sum(one.set_aside for one in judged)
+    return {"set_aside": aside} if aside else {}
 
 
 def _kinds(judged: Sequence[Judged]) -> dict[str, Any]:

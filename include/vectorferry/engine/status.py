@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from vectorferry.journal import Approval, Evidence, Journal, Plan
+from vectorferry.journal import Approval, Evidence, Journal, Member, Plan
+from vectorferry.model import COHORT, Phase
 
 STEPS = ("export", "load")
 
@@ -22,6 +23,21 @@ class StepStatus:
     excused: int
 
 
+MemberRow = tuple[str, str, str, str, float]
+"""Id, host, phase, what is still under way in an earlier phase (or nothing), and seconds left of the lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWrites:
+    """What stands between a migration and a change of authority; the last hold is how long writes waited at the last change."""
+
+    dirty: int
+    open: int
+    oldest_open: float
+    hold_left: float | None
+    last_hold: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """The state of one migration; None where a thing does not exist yet."""
@@ -36,6 +52,8 @@ class Status:
     approvable: bool
     approvals: tuple[tuple[str, str, str], ...]
     audit: tuple[tuple[datetime, str, str, str], ...]
+    members: tuple[MemberRow, ...] = ()
+    backlog: LiveWrites | None = None
 
 
 def status(journal: Journal, migration: str, *, audit_rows: int = 10) -> Status:
@@ -55,7 +73,37 @@ def status(journal: Journal, migration: str, *, audit_rows: int = 10) -> Status:
         tuple(
             (row.at, row.actor, row.action, _short(row.detail)) for row in journal.audit.trail(migration)[-audit_rows:]
         ),
+        tuple(map(member_row, journal.members.all(migration))),
+        _live_writes(journal, migration),
     )
+
+
+def member_row(member: Member) -> MemberRow:
+    """A router as people are shown it."""
+    standing = member.cohorts.get(COHORT)
+    phase, draining = (str(standing.phase), str(standing.draining or "")) if standing else ("", "")
+    return member.id, member.host, phase, draining, round(member.lease_left, 1)
+
+
+def _live_writes(journal: Journal, migration: str) -> LiveWrites | None:
+    spec, rows = journal.control.spec(migration), journal.control.all(migration)
+    if spec is None or spec["writers"] == "none":
+        return None
+    left = next((row.hold_left for row in rows if row.hold_left is not None), None)
+    backlog = journal.claims.backlog(migration, COHORT)
+    return LiveWrites(backlog.dirty, backlog.open, backlog.oldest_open, left, _last_hold(journal, migration))
+
+
+def _last_hold(journal: Journal, migration: str) -> float | None:
+    """Seconds between the last time that a hold was entered and left."""
+    began, seconds = None, None
+    for row in (row for row in journal.audit.trail(migration) if row.action == "phase"):
+        old, new = Phase(row.detail["from"]), Phase(row.detail["to"])
+        if new.holds and not old.holds:
+            began = row.at
+        elif old.holds and not new.holds and began is not None:
+            seconds = (row.at - began).total_seconds()
+    return seconds
 
 
 def _steps(journal: Journal, plan: Plan) -> tuple[StepStatus, ...]:

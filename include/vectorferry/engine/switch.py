@@ -6,17 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from vectorferry.engine.approval import require_approval
+from vectorferry.engine.authority import move_authority, settle_written, step_back
+from vectorferry.engine.gate import describe
+from vectorferry.engine.load import require_loaded
 from vectorferry.engine.preflight import RESERVED_NAMESPACE
+from vectorferry.engine.recheck import compare_touched
 from vectorferry.engine.session import Session
 from vectorferry.engine.unchanged import require_unchanged
-from vectorferry.errors import GateError, StagingError, StoreError, TerminalError
-from vectorferry.journal import ControlRow, Plan
+from vectorferry.errors import CheckFailed, GateError, NotApproved, StagingError, StoreError, TerminalError
+from vectorferry.journal import Approval, ControlRow, Plan
 from vectorferry.model import COHORT, Phase
 from vectorferry.records import make_batch
 from vectorferry.stores.base import VectorStore
 
 PROBE_ID = "vectorferry-probe"
 HOLD_SECONDS = 3600.0
+MOST_TOUCHED = 0.2  # of the planned rows, since the evidence
+TOUCHED_SAMPLE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ def cut_over(session: Session, plan: Plan, evidence_hash: str) -> Switched:
     row = session.journal.control.get(session.migration, COHORT)
     if row.phase in (Phase.OFF, Phase.DONE):
         raise GateError(f"migration {session.migration} is in {row.phase}: there is nothing to switch")
+    if session.spec.routers:
+        return _cut_over_with_routers(session, plan, row, evidence_hash)
     if row.phase is Phase.TRACK_B:
         return Switched(row.phase, 0.0, 0, "")
     began, rows = time.monotonic(), 0
@@ -50,6 +58,81 @@ def cut_over(session: Session, plan: Plan, evidence_hash: str) -> Switched:
     row = _step(session, row, Phase.TRACK_B, "the target has the authority")
     answers = session.journal.approvals.all(evidence_hash)
     return Switched(row.phase, time.monotonic() - began, rows, answers[0].actor if answers else "")
+
+
+def _cut_over_with_routers(session: Session, plan: Plan, row: ControlRow, evidence_hash: str) -> Switched:
+    """The same while routers write: a hold of seconds, in which everything is settled, instead of a second reading."""
+    held, approver = 0.0, ""
+    if row.phase is not Phase.TRACK_B:
+        approval = _approval(session, row, evidence_hash)
+        if row.phase is Phase.TRACK_A:
+            _require_current(session, plan, evidence_hash)
+        approver, reason = approval.actor, _reason(approval, evidence_hash)
+        held = move_authority(session, Phase.TRACK_B, reason=reason, hold=_hold_seconds(session)).hold_seconds
+    # Only now: a hold may still be ended by a router, and a reader of the alias would then read the follower.
+    _point(session)
+    return Switched(Phase.TRACK_B, held, 0, approver)
+
+
+def _approval(session: Session, row: ControlRow, evidence_hash: str) -> Approval:
+    """The approval that holds now; without it a hold that an earlier try began is ended."""
+    try:
+        return require_approval(session, evidence_hash)
+    except GateError as error:
+        if row.phase.holds and row.came_from is Phase.TRACK_A:
+            step_back(session, Phase.TRACK_A, f"stepped back: {error}")
+        raise
+
+
+def _require_current(session: Session, plan: Plan, evidence_hash: str) -> None:
+    """The way back is proven, everything is loaded, and what was written since the evidence is little, settled and equal."""
+    prove_way_back(session.source)
+    require_loaded(session, plan)
+    evidence = session.journal.evidence.get(evidence_hash)
+    assert evidence is not None, "it was approved"
+    touched = session.journal.records.touched_since(session.migration, evidence.watermark)
+    if touched > MOST_TOUCHED * plan.details["rows"]:
+        raise NotApproved(
+            f"evidence {evidence_hash[:12]} has lapsed: {touched} records were written since, more than {MOST_TOUCHED:.0%} of "
+            f"{plan.details['rows']}; run the checks again"
+        )
+    settle_written(session)
+    sample = session.journal.records.touched_sample(session.migration, evidence.watermark, TOUCHED_SAMPLE)
+    found = compare_touched(session, sample, evidence.watermark)
+    if not found.passed:
+        raise CheckFailed(f"written since the evidence, and not equal: {describe(found)}")
+
+
+def _hold_seconds(session: Session) -> float:
+    return session.spec.switch.hold.total_seconds()
+
+
+def _reason(approval: Approval, evidence_hash: str) -> str:
+    return f"approved by {approval.actor}, evidence {evidence_hash[:12]}"
+
+
+def roll_back(session: Session, reason: str) -> Switched:
+    """Move the authority back to the source, which routers kept up with every write; ends a cut-over that is in its hold.
+
+    Safe to call again after any crash. Raises GateError without routers, or naming what is in the way; then nothing has changed.
+    """
+    if not session.spec.routers:
+        raise GateError(
+            f"migration {session.migration} has no routers: nobody tracked what was written to the target since the cut-over; "
+            "point the applications back by hand"
+        )
+    row = session.journal.control.get(session.migration, COHORT)
+    if row.phase in (Phase.OFF, Phase.TRACK_A, Phase.DONE):
+        raise GateError(f"migration {session.migration} is in {row.phase}: there is nothing to roll back")
+    session.journal.audit.write(session.migration, session.actor, "rollback", {"reason": reason, "from": row.phase})
+    why, held = f"rolled back by {session.actor}: {reason}", 0.0
+    if row.came_from is Phase.TRACK_A:
+        step_back(session, Phase.TRACK_A, why)
+    else:
+        if row.phase is Phase.TRACK_B:
+            settle_written(session)
+        held = move_authority(session, Phase.TRACK_A, reason=why, hold=_hold_seconds(session)).hold_seconds
+    return Switched(Phase.TRACK_A, held, 0, session.actor)
 
 
 def unfinished(session: Session) -> bool:
@@ -64,22 +147,12 @@ def unfinished(session: Session) -> bool:
 def _hold(session: Session, plan: Plan, row: ControlRow, evidence_hash: str) -> ControlRow:
     approval = require_approval(session, evidence_hash)
     prove_way_back(session.source)
-    _require_loaded(session, plan)
-    reason = f"approved by {approval.actor}, evidence {evidence_hash[:12]}"
-    return _step(session, row, Phase.HOLD_A, reason, hold=HOLD_SECONDS)
+    require_loaded(session, plan)
+    return _step(session, row, Phase.HOLD_A, _reason(approval, evidence_hash), hold=HOLD_SECONDS)
 
 
 def _step(session: Session, row: ControlRow, to: Phase, reason: str, hold: float | None = None) -> ControlRow:
     return session.journal.control.advance(row, to, actor=session.actor, reason=reason, hold_seconds=hold)
-
-
-def _require_loaded(session: Session, plan: Plan) -> None:
-    missing = [p.name for p in plan.partitions if session.journal.attempts.completed(plan.id, p.name, "load") is None]
-    if missing:
-        raise GateError(
-            f"{len(missing)} partitions are not loaded ({', '.join(missing[:10])}): clear their tasks first"
-        )
-    session.journal.control.mark_loaded(session.migration, COHORT)
 
 
 def _prove_unchanged(session: Session, plan: Plan, row: ControlRow, evidence_hash: str) -> tuple[ControlRow, int]:
@@ -96,16 +169,19 @@ def _prove_unchanged(session: Session, plan: Plan, row: ControlRow, evidence_has
 
 def _point_alias(session: Session, row: ControlRow) -> None:
     # In HOLD_B nobody writes, and the target already is the authority: readers of the alias move before writers do.
-    alias = session.spec.target.alias
-    if alias is None:
-        return
     try:
-        session.target.point_alias(alias)
+        _point(session)
     except TerminalError as error:
         held = _step(session, row, Phase.HOLD_A, f"stepped back: {error}")
         _step(session, held, Phase.TRACK_A, f"stepped back: {error}")
         raise
-    session.journal.audit.write(session.migration, session.actor, "point_alias", {"alias": alias})
+
+
+def _point(session: Session) -> None:
+    alias = session.spec.target.alias
+    if alias is not None:
+        session.target.point_alias(alias)
+        session.journal.audit.write(session.migration, session.actor, "point_alias", {"alias": alias})
 
 
 def prove_way_back(store: VectorStore) -> None:

@@ -11,7 +11,7 @@ from vectorferry.journal.intents import Intent, Write
 from vectorferry.journal.journal import Journal, open_journal
 from vectorferry.journal.members import Member, Standing
 from vectorferry.journal.plans import Plan
-from vectorferry.journal.records import ExcusedRow
+from vectorferry.journal.records import ExcusedRow, State, TouchedRow
 
 __all__ = [
     "Approval",
@@ -30,8 +30,10 @@ __all__ = [
     "Plan",
     "Progress",
     "Standing",
+    "State",
     "StepDone",
     "StepState",
+    "TouchedRow",
     "Write",
     "open_journal",
 ]

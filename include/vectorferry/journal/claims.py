@@ -40,6 +40,9 @@ class Backlog:
     oldest_open: float
 
 
+_ANY = (1 << 63) - 1
+
+
 class Claims:
     """The claims on dirty ids of all migrations."""
 
@@ -95,10 +98,11 @@ class Claims:
         with self._database.statement() as connection:
             connection.execute(_MARK, values)
 
-    def backlog(self, migration: str, cohort: str) -> Backlog:
-        """What is dirty and open now."""
+    def backlog(self, migration: str, cohort: str, *, upto: int = _ANY) -> Backlog:
+        """What is dirty and open now, of writes up to a generation."""
+        values = {"migration": migration, "cohort": cohort, "upto": upto}
         with self._database.statement() as connection:
-            return Backlog(*connection.execute(_BACKLOG, {"migration": migration, "cohort": cohort}).one())
+            return Backlog(*connection.execute(_BACKLOG, values).one())
 
 
 def _given(claim: Claim, ids: Sequence[Claimed]) -> dict[str, object]:
@@ -174,10 +178,11 @@ _MARK = sa.text("""
 """)
 
 _BACKLOG = sa.text("""
-    SELECT u.dirty, u.open, coalesce((
-        SELECT CAST(extract(epoch FROM clock_timestamp() - min(i.opened_at)) AS float8)
-        FROM vectorferry.intent i JOIN vectorferry.member b ON b.id = i.member
-        WHERE i.migration = :migration AND i.cohort = :cohort AND b.evicted_at IS NULL
-            AND (i.closed_at IS NULL OR i.closed_at > clock_timestamp())), 0)
-    FROM vectorferry.unsettled(:migration, :cohort) u
+    SELECT (
+        SELECT count(*) FROM vectorferry.record_state r
+        WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty AND r.generation <= :upto
+    ), count(i.generation), coalesce(CAST(extract(epoch FROM clock_timestamp() - min(i.opened_at)) AS float8), 0)
+    FROM vectorferry.intent i JOIN vectorferry.member b ON b.id = i.member
+    WHERE i.migration = :migration AND i.cohort = :cohort AND b.evicted_at IS NULL
+        AND (i.closed_at IS NULL OR i.closed_at > clock_timestamp()) AND i.generation <= :upto
 """)

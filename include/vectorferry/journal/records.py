@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from vectorferry.journal.database import Database
 from vectorferry.journal.plans import Plan
-from vectorferry.journal.tables import SCHEMA, clock, intent, record_state
+from vectorferry.journal.tables import SCHEMA, clock, intent, member, record_state
 
 PAGE = 1000
 
@@ -20,6 +20,22 @@ class ExcusedRow(NamedTuple):
     id: str
     reason: str
     partition: str
+
+
+class TouchedRow(NamedTuple):
+    """A record that was written, or marked dirty, and by which write last."""
+
+    namespace: str
+    id: str
+    generation: int
+    excused: bool
+
+
+class State(NamedTuple):
+    """What a record is now: its newest write, and whether the follower may lack it or a write may still land."""
+
+    generation: int
+    unsettled: bool
 
 
 class Records:
@@ -54,9 +70,62 @@ class Records:
 
     def watermark(self) -> int:
         """The newest generation handed out, 0 before the first."""
-        query = sa.text(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {SCHEMA}.generation")  # noqa: S608
         with self._database.statement() as connection:
-            return int(connection.execute(query).scalar_one())
+            return int(connection.execute(_NEWEST).scalar_one())
+
+    def quiet_watermark(self, migration: str) -> int:
+        """A generation up to which no write of this migration can land any more: what is read from now on has them all."""
+        with self._database.transaction() as connection:
+            # A generation is drawn before its intent can be seen: the lock waits until there is none in between.
+            connection.execute(sa.text(f"LOCK TABLE {SCHEMA}.intent IN SHARE MODE"))
+            newest = connection.execute(_NEWEST).scalar_one()
+            oldest_open = connection.scalar(sa.select(sa.func.min(intent.c.generation)).where(_open(migration)))
+        return int(newest if oldest_open is None else oldest_open - 1)
+
+    def touched(self, migration: str, generation: int) -> Iterator[TouchedRow]:
+        """The records written, or marked dirty, after this generation, by namespace and id, read page by page."""
+        c = record_state.c
+        query = sa.select(c.namespace, c.id, c.generation, c.excused).order_by(c.namespace, c.id).limit(PAGE)
+        query = query.where(c.migration == migration, c.generation > generation)
+        after: sa.ColumnElement[bool] = sa.true()
+        while True:
+            with self._database.statement() as connection:
+                page = [TouchedRow(*row) for row in connection.execute(query.where(after))]
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = sa.tuple_(c.namespace, c.id) > sa.tuple_(sa.literal(page[-1].namespace), sa.literal(page[-1].id))
+
+    def touched_sample(self, migration: str, generation: int, most: int) -> tuple[TouchedRow, ...]:
+        """At most so many of the records touched after this generation, drawn anew at each call."""
+        c = record_state.c
+        query = sa.select(c.namespace, c.id, c.generation, c.excused).order_by(sa.func.random()).limit(most)
+        with self._database.statement() as connection:
+            rows = connection.execute(query.where(c.migration == migration, c.generation > generation))
+            return tuple(sorted(TouchedRow(*row) for row in rows))
+
+    def touched_among(self, migration: str, generation: int, namespace: str, ids: Sequence[str]) -> frozenset[str]:
+        """Which of these ids were touched after this generation.
+
+        An id that was not, when this is asked after it was read, was read as it has been since that generation: an intent comes first.
+        """
+        c = record_state.c
+        query = sa.select(c.id).where(c.migration == migration, c.namespace == namespace, c.generation > generation)
+        with self._database.statement() as connection:
+            pages = (ids[at : at + PAGE] for at in range(0, len(ids), PAGE))
+            return frozenset(id_ for page in pages for id_ in connection.scalars(query.where(c.id.in_(page))))
+
+    def states(self, migration: str, namespace: str, ids: Sequence[str]) -> dict[str, State]:
+        """What these records are now; those that nobody wrote are left out."""
+        c = record_state.c
+        lands = sa.exists().where(_open(migration), intent.c.namespace == c.namespace, intent.c.id == c.id)
+        query = sa.select(c.id, c.generation, sa.or_(c.dirty, lands)).where(
+            c.migration == migration, c.namespace == namespace
+        )
+        with self._database.statement() as connection:
+            pages = (ids[at : at + PAGE] for at in range(0, len(ids), PAGE))
+            rows = (row for page in pages for row in connection.execute(query.where(c.id.in_(page))))
+            return {id_: State(*rest) for id_, *rest in rows}
 
     def touched_since(self, migration: str, generation: int) -> int:
         """How many records were written, or marked dirty, after this generation."""
@@ -74,6 +143,16 @@ class Records:
     def _count(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
         with self._database.statement() as connection:
             return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(*where)).scalar_one())
+
+
+_NEWEST = sa.text(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {SCHEMA}.generation")  # noqa: S608
+
+
+def _open(migration: str) -> sa.ColumnElement[bool]:
+    """Intents whose writes may still take effect; those of an evicted member cannot."""
+    evicted = sa.exists().where(member.c.id == intent.c.member, member.c.evicted_at.is_not(None))
+    still = sa.or_(intent.c.closed_at.is_(None), intent.c.closed_at > clock())
+    return sa.and_(intent.c.migration == migration, still, ~evicted)
 
 
 def _excused(migration: str, partition: str, record: tuple[str, str], reason: str) -> dict[str, object]:

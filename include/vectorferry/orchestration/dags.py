@@ -60,10 +60,15 @@ def _wire(spec: MigrationSpec) -> None:
     moved = partition.expand(name=names)
     merged = _step(steps.merge_truth)()
     recall = _step(steps.check_recall, **each).expand(partition=names)
-    collection = _step(steps.check_collection)()
+    collection = checked = _step(steps.check_collection)()
     # It waits for every partition itself: what follows a failed one is settled at once, while the others still run.
     evidence = _step(steps.evidence, task.short_circuit, trigger_rule="all_done")()
-    moved >> merged >> recall >> collection >> evidence
+    if spec.routers:
+        settled, checked = _step(steps.settle)(), _step(steps.recheck)()
+        moved >> settled >> merged
+        collection >> checked
+    moved >> merged >> recall >> collection
+    checked >> evidence
     [names, moved, recall] >> evidence
     evidence >> BoundApproval(task_id="approve_cutover", spec=spec) >> _step(steps.switch)() >> _step(steps.verify)()
 

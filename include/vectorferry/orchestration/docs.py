@@ -36,6 +36,9 @@ def _rows(spec: MigrationSpec) -> Iterator[tuple[str, str]]:
     yield "Budgets", f"source {_budget(spec.budgets.source)}; target {_budget(spec.budgets.target)}"
     yield "Content", f"{spec.checks.content_sample:.0%} of the rows read back and compared"
     yield "Recall", f"recall@{recall.k} of at least {recall.threshold} in every namespace, by {queries}"
+    if spec.routers:
+        pause = f"a write pause of at most {spec.switch.hold.total_seconds():g} s at the cut-over"
+        yield "Writers", f"go on through at least {spec.routers} routers; {pause}"
     yield "Excused rows", f"at most {spec.limits.excused:,}"
     yield "Approvers", _approvers(spec)
     yield (
@@ -75,4 +78,7 @@ def _operation(spec: MigrationSpec) -> Iterator[str]:
     yield "- **The question** waits under *Required actions* of `approve_cutover`. Give a reason. Rejected, nothing has changed."
     yield "- **Only an approval in the journal cuts over**: marking `approve_cutover` as successful makes `switch` refuse."
     yield "- **A new run** goes on from what is loaded, and repeats the checks. Clearing an `upsert` that is done writes nothing."
+    if spec.routers:
+        yield "- **Routers**: `vectorferry members` lists them; `begin` waits for all that are expected."
+        yield "- **Undo the cut-over**: `vectorferry rollback`. The source has every write that the target took."
     yield f"- **Give up**: `vectorferry abandon` removes what an unfinished migration left. Owner: {spec.owner}."

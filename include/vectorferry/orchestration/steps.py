@@ -87,6 +87,15 @@ class Steps:
         with self._session() as session:
             pipeline.check_partition(session, *_labelled(session, partition))
 
+    def settle(self) -> None:
+        """Settle what routers wrote while the partitions were moved."""
+        from vectorferry import pipeline
+
+        if _names():
+            raise AirflowSkipException("a run of some partitions: nothing is settled before all are loaded")
+        with self._session() as session:
+            pipeline.settle(session, session.plan())
+
     def merge_truth(self) -> None:
         """Merge the partitions' exact neighbours, wait for the target's index, and ask it every query."""
         from vectorferry import pipeline
@@ -109,6 +118,13 @@ class Steps:
 
         with self._session() as session:
             pipeline.check_collection(session, session.plan())
+
+    def recheck(self) -> None:
+        """Compare every record that routers wrote since the plan, settled and read afresh."""
+        from vectorferry import pipeline
+
+        with self._session() as session:
+            pipeline.recheck(session, session.plan())
 
     def evidence(self) -> str:
         """Bind all verdicts into evidence; fails with the list of what stands against a cut-over.
@@ -133,6 +149,8 @@ class Steps:
         with self._session() as session:
             done = cut_over(session, session.plan(), own_evidence(session).hash)
         log.info("phase %s; approved by %s", done.phase, done.approved_by or "the approver of an earlier try")
+        if self.spec.routers:
+            log.info("writes waited for %.2f s", done.hold_seconds)
         return str(done.phase)
 
     def verify(self) -> None:

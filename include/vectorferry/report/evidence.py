@@ -30,13 +30,20 @@ def collect(session: Session, plan: Plan, against: Sequence[str], *, approvable:
         plan_id=plan.id,
         run_id=session.run_id,
         spec_fingerprint=session.spec.fingerprint,
-        watermark=session.journal.records.watermark(),
+        watermark=_watermark(session, plan),
         kind=kind,
         body=body,
         approvable=approvable,
     )
     session.staged(plan).write_json(evidence_path(session.run_id), {"hash": digest, "body": body})
     return session.journal.evidence.save(made)
+
+
+def _watermark(session: Session, plan: Plan) -> int:
+    """The generation up to which this evidence speaks: with routers, that at which the recheck of touched ids began."""
+    found = session.journal.evidence.verdicts(plan.id, session.run_id)
+    rechecked = [int(v.figures["watermark"]) for v in found if v.check == "touched"]
+    return rechecked[0] if rechecked else session.journal.records.watermark()
 
 
 def evidence_path(run_id: str) -> str:

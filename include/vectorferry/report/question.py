@@ -8,6 +8,7 @@ from typing import Any
 from vectorferry.engine.preflight import pass_cost
 from vectorferry.engine.session import Session
 from vectorferry.journal import Evidence
+from vectorferry.model import COHORT
 from vectorferry.report.evidence import report_folder, verdicts_of, worst_recall
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -48,10 +49,7 @@ def _rows(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "Filters", _filters(evidence)
     yield "Latency", _latency(evidence)
     yield "Expectations", _expectations(evidence)
-    yield "Shadow reads", "none: the spec says `writers: none`"
-    yield "Write pause", "none: nobody writes; the switch rereads the source and refuses on any change"
-    yield "Undo", "until `DONE`: the source keeps everything; point readers back to it"
-    yield "Cost", _cost(session, evidence)
+    yield from _live(session, evidence) if session.spec.routers else _still(session, evidence)
     yield "Asked by", f"{body['requested_by']}, run `{body['run']}`"
     yield (
         "Answer within",
@@ -59,6 +57,29 @@ def _rows(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     )
     yield "Report", f"`{session.staging.locate(evidence.plan_id)}/{report_folder(evidence.run_id)}`"
     yield "Evidence", f"`{evidence.hash}`"
+
+
+def _still(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
+    yield "Shadow reads", "none: the spec says `writers: none`"
+    yield "Write pause", "none: nobody writes; the switch rereads the source and refuses on any change"
+    yield "Undo", "until `DONE`: the source keeps everything; point readers back to it"
+    yield "Cost", _cost(session, evidence)
+
+
+def _live(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """What is different while applications write through routers, as it is at this moment."""
+    members = session.journal.members.all(session.migration)
+    ready = sum(member.lease_left > 0 for member in members)
+    backlog = session.journal.claims.backlog(session.migration, COHORT)
+    touched: Mapping[str, Any] = next((v["figures"] for v in verdicts_of(evidence, "touched")), {})
+    yield "Written since the plan", f"{touched.get('touched', 0):,} records, settled and compared by themselves"
+    yield "Shadow reads", "none: this release records none"
+    yield "Routers", f"**{ready:,}** with a lease of {session.spec.routers:,} expected; {len(members):,} in all"
+    yield "Backlog", f"{backlog.dirty:,} records to settle, {backlog.open:,} writes open; settled before the pause ends"
+    hold = session.spec.switch.hold.total_seconds()
+    yield "Write pause", f"at most {hold:g} s: writes wait, reads go on; longer, and nothing changes"
+    yield "Undo", "`vectorferry rollback` until `DONE`: routers keep the source up with every write"
+    yield "Cost", "the switch compares a sample of what was written since the evidence"
 
 
 def _span(span: timedelta) -> str:
