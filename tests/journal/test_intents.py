@@ -1,5 +1,6 @@
 """Intents and claims: what makes an id dirty, what cleans it, and who may settle it when."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -258,3 +259,45 @@ def test_settling_an_excused_record_may_keep_it_so(tracked: Journal, behind: Dat
     tracked.claims.settled(claim, claim.ids, unexcused=False)
     assert is_excused(tracked)
     assert backlog(tracked) == (0, 0)
+
+
+def test_an_intent_whose_writer_never_heard_of_it_ends_by_itself(tracked: Journal, behind: Database) -> None:
+    tracked.intents.open(WRITE, ["a"], seconds=30)
+    assert backlog(tracked) == (1, 1)
+    assert take(tracked) is None
+    behind.run("UPDATE vectorferry.intent SET closed_at = closed_at - interval '30 s'")
+    assert backlog(tracked) == (1, 0)
+    assert len(claimed(tracked).ids) == 1
+
+
+def test_what_a_settler_has_is_not_cleaned_by_a_router_that_was_evicted(tracked: Journal, behind: Database) -> None:
+    intent = one(tracked)
+    behind.run("UPDATE vectorferry.member SET lease_until = clock_timestamp() - interval '1 h'")
+    assert tracked.members.evict_lapsed(MIGRATION, "ann") == ("r1",)
+    claim = claimed(tracked)
+    assert mirror(tracked, intent) == 1
+    assert tracked.claims.settled(claim, claim.ids) == 1
+
+
+def test_batches_that_overlap_never_wait_for_each_other(tracked: Journal) -> None:
+    """A deadlock would be a write that fails, a second late."""
+    draws = [random.Random(number) for number in range(4)]
+
+    def write(draw: random.Random) -> None:
+        for _ in range(12):
+            opened = list(tracked.intents.open(WRITE, [f"i{draw.randint(0, 400)}" for _ in range(100)]).values())
+            draw.shuffle(opened)
+            tracked.intents.close(WRITE, opened, mirrored=opened)
+
+    def settle(draw: random.Random) -> None:
+        for _ in range(12):
+            if claim := take(tracked):
+                ids = draw.sample(claim.ids, len(claim.ids))
+                tracked.claims.settled(claim, ids[:50])
+                tracked.claims.release(claim, ids[50:])
+            tracked.claims.mark_dirty(MIGRATION, "all", "ns", [f"i{draw.randint(0, 400)}" for _ in range(50)])
+
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(work, draw) for work, draw in zip((write, settle, write, settle), draws, strict=True)]
+        for each in running:
+            each.result()

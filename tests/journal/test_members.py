@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from journal.helpers import MIGRATION, Database
-from vectorferry.errors import GateError, JournalError, LeaseLost, PhaseConflict
+from vectorferry.errors import GateError, JournalError, LeaseLost, NotSettled, PhaseConflict
 from vectorferry.journal import Journal, Write
 from vectorferry.model import Phase
 
@@ -158,3 +158,37 @@ def test_nobody_steps_back_past_a_router_that_is_elsewhere(journal: Journal, mov
     row = journal.control.get(MIGRATION, "all")
     assert journal.control.step_back(row, "x")
     assert not journal.control.step_back(journal.control.get(MIGRATION, "all"), "x")
+
+
+# --- Leaving and loading
+
+
+def test_who_left_in_off_needs_no_person(journal: Journal, behind: Database) -> None:
+    join(journal)
+    journal.members.leave("r1")
+    assert journal.members.evict_lapsed(MIGRATION, "ann") == ()
+    behind.run("UPDATE vectorferry.member SET lease_until = clock_timestamp() - interval '1 h'")
+    assert journal.members.evict_lapsed(MIGRATION, "ann") == ("r1",)
+
+
+def test_a_load_begins_once_every_router_tracks_and_no_settler_writes(journal: Journal, behind: Database) -> None:
+    row = journal.control.get(MIGRATION, "all")
+    with pytest.raises(PhaseConflict, match="loaded in TRACK_A only"):
+        journal.control.begin_load(MIGRATION, "all")
+    join(journal)
+    row = journal.control.advance(row, Phase.TRACK_A, actor="ann", reason="x")
+    with pytest.raises(PhaseConflict, match="cannot be loaded: not every router is in TRACK_A: r1"):
+        journal.control.begin_load(MIGRATION, "all")
+    journal.members.acknowledge("r1", row)
+    journal.claims.mark_dirty(MIGRATION, "all", "ns", ["a"])
+    claimed = "claim = 't', claim_until = clock_timestamp() + interval '9 s'"
+    behind.run(f"UPDATE vectorferry.record_state SET {claimed}")
+    with pytest.raises(NotSettled, match="a settler may still write 1 records"):
+        journal.control.begin_load(MIGRATION, "all")
+    behind.run("UPDATE vectorferry.record_state SET claim_until = clock_timestamp()")
+    first = journal.control.begin_load(MIGRATION, "all")
+    second = journal.control.begin_load(MIGRATION, "all")
+    with pytest.raises(PhaseConflict, match=f"load {first} of cohort 'all' .* is out of date"):
+        journal.control.mark_loaded(MIGRATION, "all", loads=first)
+    journal.control.mark_loaded(MIGRATION, "all", loads=second)
+    assert journal.control.get(MIGRATION, "all").loaded

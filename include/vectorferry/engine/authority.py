@@ -208,4 +208,8 @@ def step_back(session: Session, start: Phase, reason: str) -> None:
     """End a hold that was entered from `start` by the way it came; nothing was written in it, so each step can be taken."""
     _, first, second = next(way for way in _WAYS.values() if way[0] is start)
     while (row := _row(session)).phase in (first, second) and row.came_from is start:
+        if row.phase is second:
+            # What a check, or a write that was never sent, marked meanwhile would keep the authority here.
+            while settle_some(session, COHORT) is not None:
+                pass
         _step(session, row, first if row.phase is second else start, reason)

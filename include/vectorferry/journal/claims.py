@@ -50,22 +50,29 @@ class Claims:
         self._database = database
 
     def take(self, migration: str, cohort: str, *, most: int, lease: float, deadline: float) -> Claim | None:
-        """Claim up to `most` dirty ids that nobody writes or settles, oldest first; None where there is none, or nothing is loaded yet.
+        """Claim up to `most` dirty ids that nobody writes or settles, oldest first; None where there is none, or none in this phase.
 
         The claim may be worked on for `lease` seconds; nobody else gets its ids before D after that.
         """
         token = uuid.uuid4().hex
         values = {"migration": migration, "cohort": cohort, "token": token, "most": most, "seconds": lease + deadline}
         with self._database.transaction() as connection:
+            # No phase changes, and no load begins, between this and the commit.
+            here = connection.execute(_HERE, values).one()
+            if not here.loaded or here.phase in (Phase.OFF, Phase.DONE):
+                return None
             held = [Claimed(*row) for row in connection.execute(_CLAIM, values)]
             claim = Claim(
-                migration, cohort, token, Phase.OFF, tuple(sorted(held, key=lambda each: (each.namespace, each.id)))
+                migration,
+                cohort,
+                token,
+                Phase(here.phase),
+                tuple(sorted(held, key=lambda each: (each.namespace, each.id))),
             )
             # A statement of its own, to see what was opened before the rows were locked: what is opened later moves the generation.
             opened = {(row.namespace, row.id) for row in connection.execute(_RELEASE_OPEN, _given(claim, held))}
-            phase = Phase(connection.execute(_PHASE, values).scalar_one())
         ids = tuple(each for each in claim.ids if (each.namespace, each.id) not in opened)
-        return replace(claim, phase=phase, ids=ids) if ids else None
+        return replace(claim, ids=ids) if ids else None
 
     def settled(self, claim: Claim, ids: Sequence[Claimed], *, unexcused: bool = True) -> int:
         """End the claim on ids that are equal on both sides: clean unless written since. Returns how many are clean.
@@ -118,7 +125,6 @@ _CLAIM = sa.text(f"""
         SELECT r.namespace, r.id FROM vectorferry.record_state r
         WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty
             AND (r.claim IS NULL OR r.claim_until < clock_timestamp()) AND NOT {_IS_OPEN}
-            AND (SELECT c.loaded FROM vectorferry.control c WHERE c.migration = :migration AND c.cohort = :cohort)
         ORDER BY r.generation LIMIT :most FOR UPDATE OF r SKIP LOCKED
     )
     UPDATE vectorferry.record_state r SET claim = :token, claim_until = clock_timestamp() + :seconds * interval '1 s'
@@ -126,11 +132,18 @@ _CLAIM = sa.text(f"""
     RETURNING r.namespace, r.id, r.generation, r.excused
 """)  # noqa: S608 (a constant)
 
-_PHASE = sa.text("SELECT phase FROM vectorferry.control WHERE migration = :migration AND cohort = :cohort")
+_HERE = sa.text(
+    "SELECT phase, loaded FROM vectorferry.control WHERE migration = :migration AND cohort = :cohort FOR SHARE"
+)
 
 _GIVEN = """unnest(CAST(:namespaces AS text[]), CAST(:ids AS text[]), CAST(:generations AS bigint[]))
     AS g (namespace, id, generation)"""
 _MINE = """r.migration = :migration AND r.namespace = g.namespace AND r.id = g.id AND r.claim = :token"""
+# Everybody locks records in the order of their ids, so that no two can wait for each other.
+_LOCKED = f"""WITH locked AS MATERIALIZED (
+    SELECT g.* FROM vectorferry.record_state r, {_GIVEN} WHERE {_MINE}
+    ORDER BY r.namespace, r.id FOR UPDATE OF r
+)"""  # noqa: S608 (a constant)
 
 _RELEASE_OPEN = sa.text(f"""
     UPDATE vectorferry.record_state r SET claim = NULL, claim_until = NULL
@@ -139,19 +152,21 @@ _RELEASE_OPEN = sa.text(f"""
 """)  # noqa: S608 (a constant)
 
 _SETTLED = sa.text(f"""
+    {_LOCKED}
     UPDATE vectorferry.record_state r SET
         dirty = r.dirty AND r.generation <> g.generation,
         excused = r.excused AND NOT (r.generation = g.generation AND CAST(:unexcused AS boolean)),
         claim = NULL, claim_until = NULL
-    FROM {_GIVEN} WHERE {_MINE}
+    FROM locked g WHERE {_MINE}
     RETURNING CAST(r.generation = g.generation AS integer)
 """)  # noqa: S608 (a constant)
 
 _RELEASE = sa.text(f"""
+    {_LOCKED}
     UPDATE vectorferry.record_state r SET
         claim = CASE WHEN :seconds > 0 THEN r.claim END,
         claim_until = CASE WHEN :seconds > 0 THEN clock_timestamp() + :seconds * interval '1 s' END
-    FROM {_GIVEN} WHERE {_MINE}
+    FROM locked g WHERE {_MINE}
 """)  # noqa: S608 (a constant)
 
 _MARK = sa.text("""

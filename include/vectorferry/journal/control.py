@@ -11,7 +11,17 @@ from sqlalchemy.dialects.postgresql import insert
 from vectorferry.errors import JournalError, NotSettled, PhaseConflict
 from vectorferry.journal.audit import note
 from vectorferry.journal.database import Database
-from vectorferry.journal.tables import ahead, audit, clock, control, member, member_phase, migration, seconds_until
+from vectorferry.journal.tables import (
+    ahead,
+    audit,
+    clock,
+    control,
+    member,
+    member_phase,
+    migration,
+    record_state,
+    seconds_until,
+)
 from vectorferry.model import Phase
 
 CHAIN = tuple(Phase)
@@ -122,16 +132,33 @@ class Control:
         with self._database.statement() as connection:
             return bool(connection.scalar(query))
 
-    def begin_load(self, migration: str, cohort: str) -> None:
-        """Note that a load begins: until it is complete nothing of the cohort is settled, and no mirrored write cleans an id."""
-        unloaded = sa.and_(_is(migration, cohort), ~control.c.loaded)
-        with self._database.statement() as connection:
-            connection.execute(sa.update(control).where(unloaded).values(loads=control.c.loads + 1))
+    def begin_load(self, migration: str, cohort: str) -> int:
+        """Note that a load begins; returns its number. Until it is complete nothing is settled, or cleaned by a mirrored write.
 
-    def mark_loaded(self, migration: str, cohort: str) -> None:
-        """Note that the whole cohort is loaded, and that no request of any load can land any more."""
+        Raises PhaseConflict where a router may still write untracked, NotSettled while a settler may still write what it read before.
+        """
+        with self._database.transaction() as connection:
+            query = sa.select(control).where(_is(migration, cohort))
+            row = _control_row(connection.execute(query.add_columns(_LEFT).with_for_update()).one())
+            if row.phase is not Phase.TRACK_A:
+                raise PhaseConflict(f"{_name(row)} is in {row.phase}: it is loaded in TRACK_A only")
+            if row.loaded:
+                return row.loads
+            _require_members_in(connection, row, (Phase.TRACK_A,), f"{_name(row)} cannot be loaded")
+            _require_no_claims(connection, row)
+            update = sa.update(control).where(_is(migration, cohort)).values(loads=control.c.loads + 1)
+            return int(connection.execute(update.returning(control.c.loads)).scalar_one())
+
+    def mark_loaded(self, migration: str, cohort: str, loads: int | None = None) -> None:
+        """Note that the whole cohort is loaded, and that no request of any load can land any more.
+
+        `loads` is the number of the load; raises PhaseConflict if the cohort was in OFF since, or another load began.
+        """
+        same = sa.true() if loads is None else sa.and_(control.c.loads == loads, control.c.phase != Phase.OFF)
         with self._database.statement() as connection:
-            connection.execute(sa.update(control).where(_is(migration, cohort)).values(loaded=True))
+            update = sa.update(control).where(_is(migration, cohort), same).values(loaded=True)
+            if not connection.execute(update).rowcount and loads is not None:
+                raise PhaseConflict(f"load {loads} of cohort {cohort!r} of {migration!r} is out of date: load again")
 
 
 def control_rows(connection: sa.Connection, migration: str) -> tuple[ControlRow, ...]:
@@ -196,9 +223,12 @@ def _lock_as_seen(connection: sa.Connection, row: ControlRow) -> None:
 
 
 def _require_members_near(connection: sa.Connection, row: ControlRow, to: Phase) -> None:
+    _require_members_in(connection, row, (row.phase, to), f"{_name(row)} cannot go {row.phase} -> {to}")
+
+
+def _require_members_in(connection: sa.Connection, row: ControlRow, near: tuple[Phase, ...], refusal: str) -> None:
     # Until this commits, nobody joins or acknowledges: a member that is not seen here would read the new phase.
     connection.execute(sa.text("LOCK TABLE vectorferry.member, vectorferry.member_phase IN SHARE MODE"))
-    near = (row.phase, to)
     at = member_phase.c
     there = sa.and_(at.phase.in_(near), sa.or_(at.draining.is_(None), at.draining.in_(near)))
     query = (
@@ -210,9 +240,22 @@ def _require_members_near(connection: sa.Connection, row: ControlRow, to: Phase)
     far = connection.execute(query).all()
     if far:
         names = ", ".join(_member_text(each) for each in far)
+        where = " or ".join(near)
         raise PhaseConflict(
-            f"{_name(row)} cannot go {row.phase} -> {to}: not every router is in one of the two: {names}. "
+            f"{refusal}: not every router is in {where}: {names}. "
             "Wait until they acknowledge, or remove the ones that are gone"
+        )
+
+
+def _require_no_claims(connection: sa.Connection, row: ControlRow) -> None:
+    # Nobody claims while a cohort is not loaded, and a claim and this wait for each other at the control row.
+    live = sa.and_(record_state.c.claim.is_not(None), record_state.c.claim_until > clock())
+    query = sa.select(sa.func.count(), sa.func.max(seconds_until(record_state.c.claim_until)))
+    mine = sa.and_(record_state.c.migration == row.migration, record_state.c.cohort == row.cohort)
+    found, left = connection.execute(query.where(mine, live)).one()
+    if found:
+        raise NotSettled(
+            f"{_name(row)} cannot be loaded: a settler may still write {found} records, for at most {left:.0f} s"
         )
 
 
@@ -250,6 +293,8 @@ def _move(
             hold_deadline=deadline,
             came_from=entered if to in HOLDS else None,
             loaded=sa.false() if to is Phase.OFF else control.c.loaded,
+            # What was opened before does not count for the next load.
+            loads=control.c.loads + int(to is Phase.OFF),
             changed_at=clock(),
             changed_by=actor,
             reason=reason,

@@ -45,9 +45,13 @@ class Intents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open(self, write: Write, ids: Sequence[str]) -> dict[str, Intent]:
-        """Commit the intent to write these ids, in one round trip; raises LeaseLost where the member may not write."""
-        values = {**_values(write), "ids": sorted(set(ids))}
+    def open(self, write: Write, ids: Sequence[str], *, seconds: float = 60.0) -> dict[str, Intent]:
+        """Commit the intent to write these ids, in one round trip; raises LeaseLost where the member may not write.
+
+        It ends by itself after some seconds, in which the writer must be done, D included: an intent whose writer never heard of it
+        would keep the authority from moving for ever.
+        """
+        values = {**_values(write), "ids": sorted(set(ids)), "seconds": seconds}
         with self._database.statement() as connection:
             rows = connection.execute(_OPEN, values).all()
         if not rows:
@@ -112,27 +116,33 @@ _OPEN = sa.text("""
             last_write = clock_timestamp(), cohort = excluded.cohort
         RETURNING id, generation, was_dirty, excused
     ), opened AS (
-        INSERT INTO vectorferry.intent (generation, migration, cohort, namespace, id, member, phase)
-        SELECT generation, :migration, :cohort, :namespace, id, :member, :phase FROM touched
+        INSERT INTO vectorferry.intent (generation, migration, cohort, namespace, id, member, phase, closed_at)
+        SELECT generation, :migration, :cohort, :namespace, id, :member, :phase,
+            clock_timestamp() + :seconds * interval '1 s' FROM touched
     )
     SELECT touched.*, c.loaded, c.loads
     FROM touched, vectorferry.control c WHERE c.migration = :migration AND c.cohort = :cohort
 """)
 
-# A clean id stays dirty if it was written since (another generation), or if a load began since.
+# Everybody locks records in the order of their ids, so that no two can wait for each other. A dirty id stays dirty if it was
+# written since (another generation), if a load began since, or if a settler has it, as after this member's eviction: clean, it would
+# let the authority move under the settler's last write.
 _CLOSE = sa.text("""
     WITH given AS (
         SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:generations AS bigint[]), CAST(:loads AS bigint[]))
             AS g (id, generation, loads)
     ), closed AS (
         DELETE FROM vectorferry.intent i USING given WHERE i.generation = given.generation
+    ), mine AS MATERIALIZED (
+        SELECT r.id, given.generation, given.loads FROM vectorferry.record_state r JOIN given USING (id, generation)
+        WHERE r.migration = :migration AND r.namespace = :namespace AND given.loads >= 0 ORDER BY r.id FOR UPDATE OF r
     )
     UPDATE vectorferry.record_state r SET
         dirty = r.dirty AND NOT c.loaded
-    FROM given, vectorferry.control c
+    FROM mine, vectorferry.control c
     WHERE c.migration = :migration AND c.cohort = :cohort
-        AND r.migration = :migration AND r.namespace = :namespace AND r.id = given.id
-        AND r.generation = given.generation AND c.loads = given.loads
+        AND r.migration = :migration AND r.namespace = :namespace AND r.id = mine.id
+        AND r.generation = mine.generation AND c.loads = mine.loads AND r.claim IS NULL
 """)
 
 _LIFT = sa.text("""

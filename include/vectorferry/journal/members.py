@@ -89,9 +89,14 @@ class Members:
         return True
 
     def leave(self, name: str) -> None:
-        """End one's own lease. Nothing may be under way: what was sent and not answered is waited for like after a death."""
-        with self._database.statement() as connection:
+        """End one's own lease. Nothing may be under way: what was sent and not answered is waited for like after a death.
+
+        Nothing untracked either: who leaves in OFF needs no person to say that it is gone.
+        """
+        untracked = sa.and_(member_phase.c.member == name, member_phase.c.phase == Phase.OFF)
+        with self._database.transaction() as connection:
             connection.execute(sa.update(member).where(member.c.id == name).values(lease_until=clock()))
+            connection.execute(sa.delete(member_phase).where(untracked))
 
     def all(self, migration: str) -> tuple[Member, ...]:
         """The members, by name."""

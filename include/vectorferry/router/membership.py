@@ -4,6 +4,7 @@ The journal knows of every phase in which this router may have an operation befo
 old one as draining, before new operations begin in it; the old one is given up once nothing is under way there.
 """
 
+import math
 import os
 import socket
 import threading
@@ -15,19 +16,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from vectorferry import __version__
-from vectorferry.errors import JournalUnavailable, LeaseLost, NotDone, Unknown
+from vectorferry.errors import JournalError, JournalUnavailable, LeaseLost, NotDone
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.model import Phase
 
 POLL_SECONDS = 0.5
+# From its intent on a tracked write has this long to send all that it sends, to the follower too; its intent ends by itself D later.
+WRITE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The right to carry out one operation, which the member `name` began in `row`'s phase."""
+    """The right to carry out one operation, which the member `name` began in `row`'s phase; it sends nothing after `until`."""
 
     name: str
     row: ControlRow
+    until: float = math.inf
 
     @property
     def phase(self) -> Phase:
@@ -49,6 +53,7 @@ class Membership:
         self._closing = False
         self._rows: dict[str, ControlRow] = {}
         self._moving: set[str] = set()
+        self._unsure: set[str] = set()
         self._draining: dict[str, Phase | None] = {}
         self._under_way: Counter[tuple[str, str, Phase]] = Counter()
         self._landing: list[tuple[float, tuple[str, str, Phase]]] = []
@@ -68,9 +73,16 @@ class Membership:
         return self._name
 
     def reading(self, cohort: str) -> Ticket:
-        """The right to one read; ask `check` again before its answer is given away. Raises NotDone without a lease."""
+        """The right to one read; ask `check` again before its answer is given away. Raises NotDone without a lease.
+
+        Waits while the journal's answer to an acknowledgement of another authority is on its way.
+        """
         with self._changed:
-            return Ticket(self._name, self._live_row(cohort))
+            row = self._live_row(cohort)
+            while cohort in self._unsure:
+                self._await_change(self._until - time.monotonic())
+                row = self._live_row(cohort)
+            return Ticket(self._name, row)
 
     @contextmanager
     def writing(self, cohort: str) -> Iterator[Ticket]:
@@ -83,7 +95,9 @@ class Membership:
         landed = 0.0
         try:
             yield ticket
-        except Unknown:
+        except NotDone:
+            raise
+        except BaseException:
             # Untracked, nothing but this router knows that it may still land.
             landed = time.monotonic() + self._deadline if ticket.phase is Phase.OFF else 0.0
             raise
@@ -93,19 +107,19 @@ class Membership:
     def holds(self, ticket: Ticket) -> bool:
         """Whether this router may still send and answer for the operation."""
         with self._changed:
-            return ticket.name == self._name and time.monotonic() < self._until
+            return ticket.name == self._name and time.monotonic() < min(self._until, ticket.until)
 
     def check(self, ticket: Ticket) -> None:
         """Raise LeaseLost where this router may no longer send or answer for the operation."""
         if not self.holds(ticket):
-            raise LeaseLost(f"router {ticket.name} has lost its lease: it may not go on")
+            raise LeaseLost(f"router {ticket.name} has lost its lease, or took too long: it may not go on")
 
     def drain(self) -> None:
         """Begin nothing more, and wait until nothing is under way, at most D."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._under_way, timeout=self._deadline)
+            self._changed.wait_for(lambda: not self._under_way, timeout=self._deadline + 2 * POLL_SECONDS)
 
     def close(self) -> None:
         """Let go of the lease; where something is still under way it runs out by itself."""
@@ -126,21 +140,21 @@ class Membership:
                 row = self._live_row(cohort)
                 if cohort not in self._moving and not row.phase.holds:
                     break
-                self._await_change(row)
+                # The hold's time is the journal's: somebody steps back when it is over, this router too.
+                left = self._until - time.monotonic() if row.hold_left is None else row.hold_left + POLL_SECONDS
+                self._await_change(left)
             self._under_way[(self._name, cohort, row.phase)] += 1
-            return Ticket(self._name, row)
+            return Ticket(self._name, row, time.monotonic() + WRITE_SECONDS if row.phase.tracks else math.inf)
 
     def _live_row(self, cohort: str) -> ControlRow:
         if time.monotonic() >= self._until:
             raise NotDone(f"router {self._name} has lost its lease: the journal cannot be reached", retryable=True)
         return self._rows[cohort]
 
-    def _await_change(self, row: ControlRow) -> None:
-        # The hold's time is the journal's: somebody steps back when it is over, this router too.
-        left = self._until - time.monotonic() if row.hold_left is None else row.hold_left + POLL_SECONDS
-        if not self._changed.wait(timeout=max(left, 0.0)):
+    def _await_change(self, seconds: float) -> None:
+        if not self._changed.wait(timeout=max(seconds, 0.0)):
             self._wake.set()
-            raise NotDone(f"{self._migration} is between its two stores; no write was made", retryable=True)
+            raise NotDone(f"{self._migration} is between its two stores: nothing was done", retryable=True)
 
     def _exit(self, key: tuple[str, str, Phase], landed: float) -> None:
         with self._changed:
@@ -173,30 +187,33 @@ class Membership:
         with self._changed:
             self._name, self._until = name, asked + self._lease
             self._rows = {row.cohort: row for row in rows}
-            self._draining, self._moving = {}, set()
+            self._draining, self._moving, self._unsure = {}, set(), set()
             self._changed.notify_all()
 
     def _keep(self) -> None:
-        renewed = time.monotonic()
         while not self._stopped.is_set():
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
-            try:
-                asked = time.monotonic()
-                if asked >= self._until:
-                    self._join()
-                elif asked >= renewed + self._lease / 3:
-                    rows = self._journal.members.renew(self._migration, self._name, self._lease)
-                    self._until = asked + self._lease
-                    renewed = asked
-                    self._follow(rows)
-                else:
-                    self._follow(self._journal.control.all(self._migration))
-            except LeaseLost:
-                # What was under way belongs to the old name; its ids are dirty, and the journal waits for them.
-                self._until = 0.0
-            except JournalUnavailable:
-                continue
+            self._turn()
+
+    def _turn(self) -> None:
+        """Renew the lease when it is time, or join again, and follow the phases."""
+        asked = time.monotonic()
+        try:
+            if asked >= self._until:
+                self._join()
+            elif asked >= self._until - self._lease * 2 / 3:
+                rows = self._journal.members.renew(self._migration, self._name, self._lease)
+                self._until = asked + self._lease
+                self._follow(rows)
+            else:
+                self._follow(self._journal.control.all(self._migration))
+        except LeaseLost:
+            # What was under way belongs to the old name; its ids are dirty, and the journal waits for them.
+            self._until = 0.0
+        except JournalError:
+            # What is left of the lease goes on; the next turn is another try.
+            return
 
     def _follow(self, rows: tuple[ControlRow, ...]) -> None:
         self._give_up_landed()
@@ -218,12 +235,16 @@ class Membership:
                 # New operations wait for a moment, so that a phase without any need not be acknowledged twice. They wait on where
                 # the journal's answer is lost: it may have stopped to expect operations in the old phase.
                 self._moving.add(row.cohort)
+                if row.phase.source_rules != here.phase.source_rules:
+                    # From the acknowledgement on, and until it is known, nobody waits for reads of either side.
+                    self._unsure.add(row.cohort)
                 draining = self._busy_elsewhere(row)
         if self._journal.members.acknowledge(self._name, row, draining):
             with self._changed:
                 self._rows[row.cohort] = row
                 self._draining[row.cohort] = draining
                 self._moving.discard(row.cohort)
+                self._unsure.discard(row.cohort)
                 self._changed.notify_all()
 
     def _busy_elsewhere(self, row: ControlRow) -> Phase | None:

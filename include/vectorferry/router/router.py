@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from vectorferry.connections import Connection, Connections, connection_from_environment, connection_from_uri
-from vectorferry.errors import JournalError, LeaseLost, NotDone
+from vectorferry.errors import JournalError, LeaseLost, NotDone, Unknown
 from vectorferry.filters import parse_filter
 from vectorferry.journal import Journal, open_journal
 from vectorferry.model import COHORT
@@ -79,6 +79,7 @@ class Router:
         self._lease = lease
         self._lock = threading.Lock()
         self._open: _Open | None = None
+        self._closed = False
 
     def upsert(self, namespace: str, records: Iterable[Record]) -> None:
         """Put whole records, replacing what has the same id."""
@@ -92,7 +93,12 @@ class Router:
         """Delete what passes a filter in Pinecone's language; returns how many ids that were. Resolved to ids first, by pages."""
         parsed, deleted = parse_filter(where), 0
         while ids := self._reading(lambda store: store.matching(namespace, parsed, _FILTER_PAGE)):
-            self.delete(namespace, sorted(ids))
+            try:
+                self.delete(namespace, sorted(ids))
+            except NotDone as error:
+                if deleted:
+                    raise Unknown(f"{deleted} ids are deleted, the others are not: {error}", within=0.0) from error
+                raise
             deleted += len(ids)
         return deleted
 
@@ -112,7 +118,7 @@ class Router:
     def close(self) -> None:
         """Finish what is under way, and leave the migration's members."""
         with self._lock:
-            opened, self._open = self._open, None
+            opened, self._open, self._closed = self._open, None, True
         if opened is None or opened.pid != os.getpid():
             return
         opened.membership.drain()
@@ -148,6 +154,8 @@ class Router:
 
     def _opened(self) -> _Open:
         with self._lock:
+            if self._closed:
+                raise NotDone("the router is closed", retryable=False)
             if self._open is None or self._open.pid != os.getpid():
                 # A forked child leaves its parent's connections alone, and is a router of its own.
                 self._open = self._open_all()

@@ -13,15 +13,15 @@ from vectorferry.errors import (
     LeaseLost,
     NotDone,
     OutcomeUnknown,
+    PartialWrite,
     RecordError,
     RetryableError,
     StoreError,
-    TerminalError,
     Unknown,
 )
 from vectorferry.journal import Intent, Journal, Write
 from vectorferry.model import Phase
-from vectorferry.router.membership import Membership, Ticket
+from vectorferry.router.membership import WRITE_SECONDS, Membership, Ticket
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import refuse_unsendable
 from vectorferry.stores.calling import permitted_by
@@ -47,7 +47,7 @@ class Change:
             return
         rejected = store.upsert(self.batch).rejected
         if rejected:
-            raise _Rejected(
+            raise PartialWrite(
                 f"{len(rejected)} of {len(self.ids)} records, the first {rejected[0].id!r}: {rejected[0].reason}"
             )
 
@@ -60,14 +60,6 @@ class Change:
             if misfits:
                 first = misfits[0]
                 raise NotDone(f"{store.name} cannot hold {first.id!r}: {first.reason}", retryable=False)
-
-    def is_one_request(self, store: VectorStore) -> bool:
-        """Whether a failure leaves nothing behind: what takes several requests may be done in part."""
-        return len(self.ids) <= min(store.capabilities.max_batch_rows, store.capabilities.max_fetch_ids)
-
-
-class _Rejected(TerminalError):
-    """The store took some rows and refused others."""
 
 
 class Writer:
@@ -132,9 +124,9 @@ class Writer:
 
     def _open(self, write: Write, ids: Sequence[str]) -> dict[str, Intent]:
         try:
-            return self._journal.intents.open(write, ids)
+            return self._journal.intents.open(write, ids, seconds=WRITE_SECONDS + self._deadline)
         except JournalError as error:
-            # Whether or not the intent was committed: nothing is sent without its answer.
+            # Whether or not the intent was committed: nothing is sent without its answer, and it ends by itself.
             raise NotDone(f"the write could not be recorded: {error}", retryable=True) from error
 
     def _lift(self, write: Write, intents: Sequence[Intent]) -> None:
@@ -147,28 +139,27 @@ class Writer:
             raise Unknown(f"written, but the journal could not be told: {error}", within=self._deadline) from error
 
     def _send(self, ticket: Ticket, change: Change, store: VectorStore) -> None:
-        sent = False
+        sent = 0
 
         def permission() -> None:
             nonlocal sent
             self._membership.check(ticket)
-            sent = True
+            sent += 1
 
         try:
             with permitted_by(permission):
                 change.apply(store)
             self._membership.check(ticket)
         except LeaseLost as error:
-            raise self._failed(change, store, error, sent=sent, definite=False) from error
+            raise self._failed(change, store, error, definite=not sent) from error
         except (StoreError, RecordError) as error:
-            definite = not isinstance(error, (OutcomeUnknown, _Rejected)) and change.is_one_request(store)
-            raise self._failed(change, store, error, sent=sent, definite=definite) from error
+            # Of several requests, those before the one that failed have taken effect.
+            definite = sent <= 1 and not isinstance(error, (OutcomeUnknown, PartialWrite))
+            raise self._failed(change, store, error, definite=definite) from error
 
-    def _failed(
-        self, change: Change, store: VectorStore, error: Exception, *, sent: bool, definite: bool
-    ) -> NotDone | Unknown:
+    def _failed(self, change: Change, store: VectorStore, error: Exception, *, definite: bool) -> NotDone | Unknown:
         what = f"{len(change.ids)} ids of namespace {change.namespace!r} to {store.name}"
-        if definite or not sent:
+        if definite:
             return NotDone(f"not written: {what}: {error}", retryable=isinstance(error, (RetryableError, LeaseLost)))
         return Unknown(f"nobody knows whether it was written: {what}: {error}", within=self._deadline)
 
@@ -190,11 +181,12 @@ class Writer:
     def _mirror(
         self, ticket: Ticket, write: Write, intents: list[Intent], change: Change, follower: VectorStore
     ) -> None:
+        outcome: bool | None = None
         try:
             outcome = self._mirrored(ticket, change, follower)
         finally:
             self._waiting.release()
-        self._until_recorded(ticket, lambda: self._close(write, intents, outcome))
+            self._until_recorded(ticket, lambda: self._close(write, intents, outcome))
 
     def _mirrored(self, ticket: Ticket, change: Change, follower: VectorStore) -> bool | None:
         """Whether the follower took it for certain; None where it may still land."""
