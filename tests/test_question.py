@@ -101,3 +101,13 @@ def test_with_routers_it_tells_of_the_pause_and_who_writes() -> None:
     assert rows["Write pause"].startswith("at most 7 s: writes wait, reads go on")
     assert "vectorferry rollback" in rows["Undo"]
     assert "rereads" not in " ".join(rows.values())
+
+
+def test_a_namespace_that_was_not_measured_is_counted() -> None:
+    rows = rows_of(
+        verdict("recall", recall=0.99, low=0.98, high=1.0, threshold=0.95),
+        verdict("recall", "namespace:shop", recall=1.0, low=0.99, high=1.0),
+        verdict("recall", "namespace:rewritten", queries=0, set_aside=12),
+    )
+    assert "worst namespace `shop`" in rows["Recall"]
+    assert rows["Recall"].endswith("must reach 0.95; 1 namespaces not measured")

@@ -64,6 +64,11 @@ KILLED: Mapping[str, Any] = {
     },
     "limits": {"request_deadline": "2s", "lease": "5s"},
 }
+LIVE: Mapping[str, Any] = {
+    "source": {"connection": "vectors", "collection": "source_live"},
+    "writers": {"expected": 1},
+    "limits": {"request_deadline": "2s", "lease": "5s"},
+}
 # No DAG file changes, so none is parsed twice; and a scheduler, or the process that watches a task, is missed soon after its death:
 # by default after five minutes.
 SETTINGS = {
@@ -221,6 +226,7 @@ def write_migrations(folder: Path) -> None:
         each.mkdir(parents=True)
     migrations = {name: spec_of(name, approval=approval) for name, approval in APPROVALS.items()}
     migrations["killed"] = spec_of("killed", approval={"approvers": ["approver"]}, **KILLED)
+    migrations["live"] = spec_of("live", approval={"approvers": ["approver"]}, **LIVE)
     for name, spec in migrations.items():
         (specs / f"{name}.yaml").write_text(json.dumps(spec))  # JSON is YAML
         (dags / f"{name}.py").write_text(DAG.format(name=name))

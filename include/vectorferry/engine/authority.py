@@ -9,7 +9,7 @@ from typing import NoReturn
 from vectorferry.engine.routers import is_in, live_members
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.settle import REFUSED_AGAIN_SECONDS, settle_some
-from vectorferry.errors import GateError, JournalError, JournalUnavailable, RetryableError, StoreError
+from vectorferry.errors import GateError, JournalError, JournalUnavailable, LeaseLost, RetryableError, StoreError
 from vectorferry.journal import Backlog, ControlRow, Member
 from vectorferry.model import COHORT, Phase
 
@@ -123,7 +123,7 @@ def settle_follow(session: Session) -> NoReturn:
         try:
             session.journal.members.evict_lapsed(session.migration, session.actor)
             done = settle_some(session, COHORT)
-        except (RetryableError, JournalUnavailable) as error:
+        except (RetryableError, JournalUnavailable, LeaseLost) as error:
             session.report(Progress("settle", COHORT, 0, None, f"waits: {error}"))
             time.sleep(AGAIN_SECONDS)
             continue

@@ -159,21 +159,23 @@ class _Check:
 
     def _ask_target(self, namespace: str, read: Joined) -> pa.RecordBatch:
         """What the target has of a stretch, excused rows left out. Rows that left the source are looked for, to count them."""
-        ids = [id_ for rows in (read.left, read.right_only) for key in keys_of(rows) if (id_ := self._unexcused(key))]
+        ids = [id_ for rows in (read.left, read.right_only) for id_ in rows.column("id").to_pylist()]
+        if self._excused:
+            ids = [id_ for id_ in ids if (namespace, id_) not in self._excused]
         return self._session.target.fetch(namespace, ids) if ids else read.left.slice(0, 0)
-
-    def _unexcused(self, key: tuple[str, str]) -> str | None:
-        return None if key in self._excused else key[1]
 
     def _without_touched(self, namespace: str, read: Joined) -> tuple[Joined, pa.RecordBatch]:
         """The stretch without the rows touched since the plan, and those of them that were staged.
 
         The journal is asked once both sides were read: a row that is not touched then had not changed while it was read.
         """
+        none = read.right.slice(0, 0)
+        if not self._touched.tracked:
+            return read, none
         parts = (read.left, read.right, read.left_only, read.right_only)
         touched = self._touched.among(namespace, dict.fromkeys(key[1] for part in parts for key in keys_of(part)))
         if not touched:
-            return read, read.right.slice(0, 0)
+            return read, none
         masks = [pa.array([key[1] not in touched for key in keys_of(part)], pa.bool_()) for part in parts]
         aside = [rows.filter(pc.invert(mask)) for rows, mask in ((parts[1], masks[1]), (parts[3], masks[3]))]
         kept = Joined(*(part.filter(mask) for part, mask in zip(parts, masks, strict=True)))

@@ -96,9 +96,14 @@ def verdicts_of(evidence: Evidence, check: str) -> list[Mapping[str, Any]]:
 
 
 def worst_recall(verdicts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The namespace whose recall interval reaches lowest, None where no namespace was asked."""
-    spaces = [v for v in verdicts if v["check"] == "recall" and v["scope"].startswith("namespace:")]
-    return min(spaces, key=lambda v: v["figures"].get("low", 0.0), default=None)
+    """The namespace whose recall interval reaches lowest, None where no namespace was measured."""
+    measured = [v for v in recall_of_namespaces(verdicts) if "low" in v["figures"]]
+    return min(measured, key=lambda v: v["figures"]["low"], default=None)
+
+
+def recall_of_namespaces(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The verdicts on recall that are about one namespace; those that could not be measured have no interval."""
+    return [v for v in verdicts if v["check"] == "recall" and v["scope"].startswith("namespace:")]
 
 
 def summarise(verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:

@@ -9,7 +9,7 @@ from vectorferry.engine.preflight import pass_cost
 from vectorferry.engine.session import Session
 from vectorferry.journal import Evidence
 from vectorferry.model import COHORT
-from vectorferry.report.evidence import report_folder, verdicts_of, worst_recall
+from vectorferry.report.evidence import recall_of_namespaces, report_folder, verdicts_of, worst_recall
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -116,7 +116,10 @@ def _recall(evidence: Evidence) -> str:
     if worst is None or not overall:
         return "not measured"
     name = worst["scope"].removeprefix("namespace:") or "(default)"
-    return f"overall {_interval(overall)}; worst namespace `{name}` {_interval(worst['figures'])}; must reach {overall['threshold']}"
+    unmeasured = sum("low" not in v["figures"] for v in recall_of_namespaces(evidence.body["verdicts"]))
+    more = f"; {unmeasured:,} namespaces not measured" if unmeasured else ""
+    worst_text = f"worst namespace `{name}` {_interval(worst['figures'])}"
+    return f"overall {_interval(overall)}; {worst_text}; must reach {overall['threshold']}{more}"
 
 
 def _interval(figures: Mapping[str, Any]) -> str:
