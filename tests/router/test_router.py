@@ -68,6 +68,14 @@ def test_a_migration_without_a_spec_is_named(tracked: Pair) -> None:
         lost.fetch("n", ["a"])
 
 
+def test_an_opened_router_is_a_member_before_its_first_call(pair: Pair) -> None:
+    router = pair.router()
+    assert pair.session.journal.members.all("small") == ()
+    router.open()
+    router.open()
+    assert len(pair.session.journal.members.all("small")) == 1
+
+
 # --- Phase by phase
 
 

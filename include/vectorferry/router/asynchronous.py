@@ -51,12 +51,17 @@ class AsyncRouter:
         """See `Router.search`."""
         return await self._run(lambda: self._router.search(namespace, vector, k, where=where))
 
+    async def open(self) -> None:
+        """See `Router.open`."""
+        await self._run(self._router.open)
+
     async def close(self) -> None:
         """See `Router.close`."""
         await self._run(self._router.close)
         self._pool.shutdown()
 
     async def __aenter__(self) -> Self:
+        await self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -115,6 +115,13 @@ class Router:
         found = self._reading(lambda store: store.search(namespace, query, k, where=parsed))
         return [Match(*pair) for pair in zip(found.ids[0], found.scores[0], strict=True)]
 
+    def open(self) -> None:
+        """Join the migration now, not at the first call: `begin` waits for as many routers as its spec expects.
+
+        Raises JournalError where the migration was not registered, JournalUnavailable where the journal cannot be reached.
+        """
+        self._opened()
+
     def close(self) -> None:
         """Finish what is under way, and leave the migration's members."""
         with self._lock:
@@ -129,6 +136,7 @@ class Router:
         opened.journal.close()
 
     def __enter__(self) -> Self:
+        self.open()
         return self
 
     def __exit__(self, *_: object) -> None:
