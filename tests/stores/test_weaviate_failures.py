@@ -1,6 +1,7 @@
 """What the Weaviate store makes of failures: nothing is taken for written that may not be, and nothing for indexed that waits."""
 
 import contextlib
+import itertools
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,15 +35,22 @@ from vectorferry.stores.weaviate_link import AnswerTooLarge, TenantMissing, grpc
 
 COSINE = CollectionDefinition(DIMENSION, Metric.COSINE)
 CODE = grpc.StatusCode
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
-def store(weaviate: Weaviate) -> Iterator[WeaviateStore]:
-    with contextlib.closing(open_store(weaviate, "Failing", Caller(policy=ONCE))) as made:
-        made.drop()
+def name() -> str:
+    """A collection of the test's own, which is left to the server: to delete one while a put that lost its client goes on in it
+    holds up every change of the server's schema, for minutes.
+    """
+    return f"Failing{next(_numbers)}"
+
+
+@pytest.fixture
+def store(weaviate: Weaviate, name: str) -> Iterator[WeaviateStore]:
+    with contextlib.closing(open_store(weaviate, name, Caller(policy=ONCE))) as made:
         made.create(COSINE)
         yield made
-        made.drop()
 
 
 @pytest.mark.parametrize(
@@ -69,8 +77,10 @@ def test_every_failure_has_its_error(code: grpc.StatusCode, text: str, write: bo
     assert type(grpc_error(code, text, store="s", write=write)) is expected
 
 
-def test_a_write_without_an_answer_in_time_has_an_unknown_outcome(weaviate: Weaviate, store: WeaviateStore) -> None:
-    hasty = open_store(weaviate, "Failing", Caller(policy=ONCE), deadline=5)
+def test_a_write_without_an_answer_in_time_has_an_unknown_outcome(
+    weaviate: Weaviate, store: WeaviateStore, name: str
+) -> None:
+    hasty = open_store(weaviate, name, Caller(policy=ONCE), deadline=5)
     hasty.describe()
     hasty._link._deadline = 0.002
     with pytest.raises(OutcomeUnknown):
@@ -80,10 +90,10 @@ def test_a_write_without_an_answer_in_time_has_an_unknown_outcome(weaviate: Weav
 
 
 @contextlib.contextmanager
-def through_relay(weaviate: Weaviate, caller: Caller) -> Iterator[tuple[WeaviateStore, Relay]]:
+def through_relay(weaviate: Weaviate, name: str, caller: Caller) -> Iterator[tuple[WeaviateStore, Relay]]:
     relay = Relay(weaviate.grpc_port)
     connection = connection_to(weaviate, extra={"grpc_port": relay.port})
-    store = WeaviateStore.open(connection, "Failing", StoreOptions(), caller)
+    store = WeaviateStore.open(connection, name, StoreOptions(), caller)
     yield store, relay
     store.close()
     relay.close()
@@ -96,8 +106,10 @@ def wait_for_rows(store: WeaviateStore, rows: int) -> None:
         time.sleep(0.02)
 
 
-def test_a_connection_lost_before_the_answer_has_an_unknown_outcome(weaviate: Weaviate, store: WeaviateStore) -> None:
-    with through_relay(weaviate, Caller(policy=ONCE)) as (cut, relay), ThreadPoolExecutor(1) as pool:
+def test_a_connection_lost_before_the_answer_has_an_unknown_outcome(
+    weaviate: Weaviate, store: WeaviateStore, name: str
+) -> None:
+    with through_relay(weaviate, name, Caller(policy=ONCE)) as (cut, relay), ThreadPoolExecutor(1) as pool:
         put_all(cut, records("n", ["a"]))
         relay.mute = True
         writing = pool.submit(cut.upsert, records("n", [f"b{row}" for row in range(100)], random_vectors(100)))
@@ -108,9 +120,11 @@ def test_a_connection_lost_before_the_answer_has_an_unknown_outcome(weaviate: We
             writing.result()
 
 
-def test_an_unknown_outcome_is_tried_again_where_the_policy_allows(weaviate: Weaviate, store: WeaviateStore) -> None:
+def test_an_unknown_outcome_is_tried_again_where_the_policy_allows(
+    weaviate: Weaviate, store: WeaviateStore, name: str
+) -> None:
     caller = Caller(policy=RetryPolicy(base=0.5))
-    with through_relay(weaviate, caller) as (patient, relay), ThreadPoolExecutor(1) as pool:
+    with through_relay(weaviate, name, caller) as (patient, relay), ThreadPoolExecutor(1) as pool:
         assert patient.count("n") == 0
         relay.mute = True
         batch = records("n", [f"b{row}" for row in range(100)], random_vectors(100))
@@ -125,11 +139,11 @@ def test_an_unknown_outcome_is_tried_again_where_the_policy_allows(weaviate: Wea
 
 
 def test_a_put_that_lost_its_client_is_searchable_once_it_was_sent_again(
-    weaviate: Weaviate, store: WeaviateStore, monkeypatch: pytest.MonkeyPatch
+    weaviate: Weaviate, store: WeaviateStore, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server stores such a put without indexing it, now and then, and takes the same put again for done."""
     vectors = random_vectors(2000)
-    hasty = open_store(weaviate, "Failing", Caller(policy=RetryPolicy(base=0.2)))
+    hasty = open_store(weaviate, name, Caller(policy=RetryPolicy(base=0.2)))
     for number, seconds in enumerate((0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.02, 0.03)):
         rows = slice(250 * number, 250 * (number + 1))
         monkeypatch.setattr(hasty._link, "put", losing_the_first(hasty, seconds))
@@ -184,9 +198,9 @@ def test_an_object_that_failed_in_passing_is_not_rejected(
         store.upsert(records("n", ["a", "b"]))
 
 
-def test_a_collection_that_went_away_is_not_found(store: WeaviateStore, weaviate: Weaviate) -> None:
+def test_a_collection_that_went_away_is_not_found(store: WeaviateStore, weaviate: Weaviate, name: str) -> None:
     put_all(store, records("n", ["a"]))
-    other = open_store(weaviate, "Failing")
+    other = open_store(weaviate, name)
     other.drop()
     other.close()
     for attempt in (
