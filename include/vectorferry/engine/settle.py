@@ -110,6 +110,9 @@ def _copy(sides: _Sides, ids: Sequence[Claimed]) -> tuple[frozenset[str], Sequen
 
 
 def _put(store: VectorStore, batch: pa.RecordBatch) -> Sequence[Rejection]:
+    if store.capabilities.resend_after_delete:
+        # A mirrored write, or an earlier settler's, may have lost its client: the same put again would leave it without its index.
+        store.delete(batch.column("namespace")[0].as_py(), batch.column("id").to_pylist())
     return store.upsert(batch).rejected
 
 
