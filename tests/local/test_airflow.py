@@ -76,7 +76,9 @@ def test_all_components_are_healthy(airflow):
 
 
 def test_it_listens_on_loopback_only(airflow):
-    tree = psutil.Process().children(recursive=True)
+    # Other tests' servers may be children too.
+    folder = str(airflow.checkout.resolve())
+    tree = [p for p in psutil.Process().children(recursive=True) if p.cwd().startswith(folder)]
     addresses = {c.laddr.ip for p in tree for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
     assert addresses <= {"127.0.0.1"}
     assert addresses
