@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -18,12 +18,18 @@ DIMENSION = 384
 PAUSE = 0.02
 
 
+def record(id_: str, value: float) -> Record:
+    return Record(id_, [value, *[0.5] * (DIMENSION - 1)], {"kind": "written", "lines": int(value * 100)})
+
+
 @dataclass
 class Writers:
     """One thread a router. Each writes keys of its own, one call after the other, so that its last answer says what must be there."""
 
     routers: Sequence[Router]
     keys: Sequence[Key]
+    made_of: Callable[[str, float], Record] = record
+    pause: float = PAUSE
     expected: dict[Key, float | None] = field(default_factory=dict)
     errors: list[BaseException] = field(default_factory=list)
     written: int = 0
@@ -43,7 +49,7 @@ class Writers:
     def _run(self, number: int, router: Router) -> None:
         draw, own = random.Random(number), self.keys[number :: len(self.routers)]
         last = time.monotonic()
-        while not self._stop.wait(PAUSE):
+        while not self._stop.wait(self.pause):
             try:
                 self._write(router, draw.choice(own), None if draw.random() < 0.3 else draw.random())
             except BaseException as error:  # noqa: BLE001 (shown by the test)
@@ -58,23 +64,16 @@ class Writers:
         if value is None:
             router.delete(namespace, [id_])
         else:
-            router.upsert(namespace, [record(id_, value)])
+            router.upsert(namespace, [self.made_of(id_, value)])
         self.expected[key] = value
         found = router.fetch(namespace, [id_])
         assert (id_ in found) == (value is not None), key
         assert value is None or abs(found[id_].vector[0] - value) < 1e-6, key
 
 
-def record(id_: str, value: float) -> Record:
-    return Record(id_, [value, *[0.5] * (DIMENSION - 1)], {"kind": "written", "lines": int(value * 100)})
-
-
-@contextmanager
-def joined(world: World) -> Iterator[Router]:
-    """A router that has joined, as one does at its first call."""
-    with Router("small", world.connection("journal"), connections=world.connection, lease=5.0) as router:
-        router.fetch("", ["x"])
-        yield router
+def joined(world: World) -> Router:
+    """A router that joins as its block begins."""
+    return Router("small", world.connection("journal"), connections=world.connection, lease=5.0)
 
 
 @contextmanager

@@ -1,71 +1,28 @@
 """The authority moves forward and back under live writes, and nothing that was acknowledged is lost."""
 
-import random
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.writing import Writers
 from router.conftest import Pair
 from vectorferry.engine.authority import move_authority, settle_all
 from vectorferry.errors import GateError, NotDone
 from vectorferry.model import COHORT, Phase
 from vectorferry.records import make_batch
-from vectorferry.router import Record, Router
+from vectorferry.router import Record
 
 HOLD = 10.0
 
 
-@dataclass
-class Writers:
-    """Each writes ids of its own, one call after the other, so that the last answer says what must be there."""
+KEYS = [("n", f"w{number}") for number in range(123)]
 
-    routers: list[Router]
-    expected: dict[str, float | None] = field(default_factory=dict)
-    errors: list[BaseException] = field(default_factory=list)
-    written: int = 0
-    longest: float = 0.0
 
-    def __post_init__(self) -> None:
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n, router)) for n, router in enumerate(self.routers)]
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, number: int, router: Router) -> None:
-        draw = random.Random(number)
-        last = time.monotonic()
-        while not self._stop.is_set():
-            name, value = f"w{number}-{draw.randint(0, 40)}", draw.random()
-            try:
-                if draw.random() < 0.3:
-                    router.delete("n", [name])
-                    self.expected[name] = None
-                else:
-                    router.upsert("n", [Record(name, [value, 1, 1, 1])])
-                    self.expected[name] = value
-                self._check(router, name)
-            except BaseException as error:  # noqa: BLE001 (shown by the test)
-                self.errors.append(error)
-                return
-            now = time.monotonic()
-            self.longest, last = max(self.longest, now - last), now
-            self.written += 1
-
-    def _check(self, router: Router, name: str) -> None:
-        """The writer of an id reads its own write, in every phase."""
-        found, value = router.fetch("n", [name]), self.expected[name]
-        assert (name in found) == (value is not None), (name, value, found)
-        assert value is None or abs(found[name].vector[0] - value) < 1e-6, (name, value, found)
+def small(id_: str, value: float) -> Record:
+    return Record(id_, [value, 1, 1, 1])
 
 
 def equal(pair: Pair) -> None:
@@ -79,7 +36,7 @@ def equal(pair: Pair) -> None:
 
 
 def test_ten_switches_under_live_writes_lose_nothing(tracked: Pair, capsys: pytest.CaptureFixture[str]) -> None:
-    writers = Writers([tracked.router() for _ in range(3)])
+    writers = Writers([tracked.router() for _ in range(3)], KEYS, made_of=small, pause=0)
     holds = []
     for _ in range(5):
         for to in (Phase.TRACK_B, Phase.TRACK_A):
@@ -91,7 +48,7 @@ def test_ten_switches_under_live_writes_lose_nothing(tracked: Pair, capsys: pyte
     assert writers.errors == []
     settle_all(tracked.session, lambda: None)
     equal(tracked)
-    present = {name for name, value in writers.expected.items() if value is not None}
+    present = {name for (_, name), value in writers.expected.items() if value is not None}
     assert tracked.ids("source") == present
     with capsys.disabled():
         print(f" {writers.written} writes, longest {writers.longest:.2f} s, holds {max(holds):.2f} s at most", end=" ")

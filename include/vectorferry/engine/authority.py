@@ -73,8 +73,7 @@ def settle_all(session: Session, until: Callable[[], None], *, upto: int | None 
 
     def left() -> Backlog:
         nonlocal most
-        claims, cohort = session.journal.claims, (session.migration, COHORT)
-        found = claims.backlog(*cohort) if upto is None else claims.backlog(*cohort, upto=upto)
+        found = session.journal.claims.backlog(session.migration, COHORT, upto=upto)
         most = max(most, found.dirty)
         session.report(Progress("settle", COHORT, most - found.dirty, most, f"{found.open} writes open"))
         return found

@@ -98,9 +98,9 @@ class Claims:
         with self._database.statement() as connection:
             connection.execute(_MARK, values)
 
-    def backlog(self, migration: str, cohort: str, *, upto: int = _ANY) -> Backlog:
-        """What is dirty and open now, of writes up to a generation."""
-        values = {"migration": migration, "cohort": cohort, "upto": upto}
+    def backlog(self, migration: str, cohort: str, *, upto: int | None = None) -> Backlog:
+        """What is dirty and open now, of writes up to a generation where one is given."""
+        values = {"migration": migration, "cohort": cohort, "upto": _ANY if upto is None else upto}
         with self._database.statement() as connection:
             return Backlog(*connection.execute(_BACKLOG, values).one())
 

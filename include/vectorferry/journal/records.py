@@ -1,7 +1,7 @@
 """What the journal knows of single records: excused, dirty, touched, open."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -58,15 +58,7 @@ class Records:
         """The excused records by namespace and id, read page by page."""
         c = record_state.c
         query = sa.select(c.namespace, c.id, sa.func.coalesce(c.reason, ""), sa.func.coalesce(c.partition, ""))
-        query = query.where(c.migration == migration, c.excused).order_by(c.namespace, c.id).limit(PAGE)
-        after: sa.ColumnElement[bool] = sa.true()
-        while True:
-            with self._database.statement() as connection:
-                page = [ExcusedRow(*row) for row in connection.execute(query.where(after))]
-            yield from page
-            if len(page) < PAGE:
-                return
-            after = sa.tuple_(c.namespace, c.id) > sa.tuple_(sa.literal(page[-1].namespace), sa.literal(page[-1].id))
+        return (ExcusedRow._make(row) for row in self._by_key(query.where(c.migration == migration, c.excused)))
 
     def watermark(self) -> int:
         """The newest generation handed out, 0 before the first."""
@@ -85,16 +77,9 @@ class Records:
     def touched(self, migration: str, generation: int) -> Iterator[TouchedRow]:
         """The records written, or marked dirty, after this generation, by namespace and id, read page by page."""
         c = record_state.c
-        query = sa.select(c.namespace, c.id, c.generation, c.excused).order_by(c.namespace, c.id).limit(PAGE)
-        query = query.where(c.migration == migration, c.generation > generation)
-        after: sa.ColumnElement[bool] = sa.true()
-        while True:
-            with self._database.statement() as connection:
-                page = [TouchedRow(*row) for row in connection.execute(query.where(after))]
-            yield from page
-            if len(page) < PAGE:
-                return
-            after = sa.tuple_(c.namespace, c.id) > sa.tuple_(sa.literal(page[-1].namespace), sa.literal(page[-1].id))
+        query = sa.select(c.namespace, c.id, c.generation, c.excused)
+        rows = self._by_key(query.where(c.migration == migration, c.generation > generation))
+        return (TouchedRow._make(row) for row in rows)
 
     def touched_sample(self, migration: str, generation: int, most: int) -> tuple[TouchedRow, ...]:
         """At most so many of the records touched after this generation, drawn anew at each call."""
@@ -139,6 +124,19 @@ class Records:
         """How many writes may still take effect."""
         still = sa.or_(intent.c.closed_at.is_(None), intent.c.closed_at > clock())
         return self._count(intent, intent.c.migration == migration, still)
+
+    def _by_key(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
+        """The rows of a query that begins with namespace and id, in their order, page by page."""
+        c = record_state.c
+        ordered = query.order_by(c.namespace, c.id).limit(PAGE)
+        after: sa.ColumnElement[bool] = sa.true()
+        while True:
+            with self._database.statement() as connection:
+                page = connection.execute(ordered.where(after)).all()
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = sa.tuple_(c.namespace, c.id) > sa.tuple_(sa.literal(page[-1][0]), sa.literal(page[-1][1]))
 
     def _count(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
         with self._database.statement() as connection:

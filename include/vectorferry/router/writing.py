@@ -1,9 +1,10 @@
 """One write of an application: intent, authority, answer, and then, off the caller's path, mirror and close. Rules 3, 4 and 10."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import BoundedSemaphore, Event
+from threading import BoundedSemaphore
 
 import pyarrow as pa
 
@@ -82,7 +83,6 @@ class Writer:
         self._deadline = deadline
         self._pool = ThreadPoolExecutor(MIRRORS, thread_name_prefix="mirror")
         self._waiting = BoundedSemaphore(MOST_WAITING)
-        self._stopping = Event()
 
     def write(self, cohort: str, change: Change) -> None:
         """Carry out a change; returns once the authority has acknowledged it.
@@ -174,7 +174,8 @@ class Writer:
             try:
                 return job()
             except JournalUnavailable:
-                if self._stopping.wait(RECORD_AGAIN_SECONDS) or not self._membership.holds(ticket):
+                time.sleep(RECORD_AGAIN_SECONDS)
+                if not self._membership.holds(ticket):
                     # Without its lease, the journal closes this router's intents.
                     return None
 
