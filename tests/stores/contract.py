@@ -45,6 +45,7 @@ from stores.samples import (
     records,
     wait_for_index,
 )
+from stores.updating import UpdateContract
 from vectorferry.errors import (
     AlreadyExists,
     FilterError,
@@ -71,7 +72,7 @@ from vectorferry.stores.asking import all_matching, ids_after
 from vectorferry.stores.base import VectorStore
 
 
-class StoreContract:
+class StoreContract(UpdateContract):
     """Override `make_store` (class scope, see `finish`); override the hooks below where the database has such a thing."""
 
     @pytest.fixture(scope="class")

@@ -35,6 +35,17 @@ class AsyncRouter:
         """See `Router.upsert`."""
         await self._run(lambda: self._router.upsert(namespace, records))
 
+    async def update(
+        self,
+        namespace: str,
+        id: str,  # noqa: A002 (the vendors' name for it)
+        *,
+        vector: Sequence[float] | None = None,
+        set_metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See `Router.update`."""
+        await self._run(lambda: self._router.update(namespace, id, vector=vector, set_metadata=set_metadata))
+
     async def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """See `Router.delete`."""
         await self._run(lambda: self._router.delete(namespace, ids))

@@ -17,12 +17,14 @@ from vectorferry.filters import parse_filter
 from vectorferry.journal import Journal, open_journal
 from vectorferry.model import COHORT, CollectionInfo, Vectors
 from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
+from vectorferry.router.changes import Change, Delete, Put, Update
 from vectorferry.router.membership import Membership
-from vectorferry.router.writing import Change, Writer
+from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.asking import all_matching, ids_after
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.calling import ONCE, Caller, permitted_by
+from vectorferry.stores.limits import patch_of
 from vectorferry.stores.options import source_options, target_options
 from vectorferry.stores.registry import open_store
 
@@ -89,9 +91,26 @@ class Router:
         """Put whole records, replacing what has the same id."""
         self._change(_put(namespace, list(records)))
 
+    def update(
+        self,
+        namespace: str,
+        id: str,  # noqa: A002 (the vendors' name for it)
+        *,
+        vector: Sequence[float] | None = None,
+        set_metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change a record: a vector replaces its vector, metadata is merged over its own key by key; all else stays.
+
+        The database merges, so that two updates of different keys at once both take effect. An id that is not there is no error, and
+        nothing is made. Raises NotDone, not to be tried again, where the side that has the authority cannot merge metadata
+        (Weaviate, in the layout that Vectorferry creates), and for a record that one of the sides cannot hold.
+        """
+        if vector is not None or set_metadata:
+            self._change(_update(namespace, id, vector, set_metadata))
+
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id; ids that are not there are no error."""
-        self._change(Change(namespace, tuple(dict.fromkeys(ids))))
+        self._change(Delete(namespace, tuple(dict.fromkeys(ids))))
 
     def delete_where(self, namespace: str, where: Mapping[str, Any]) -> int:
         """Delete what passes a filter in Pinecone's language; returns how many ids that were. Resolved to ids first, by pages."""
@@ -276,11 +295,16 @@ class _Near:
         return self.of(store, vectors_of(found)) if found.column("vector").null_count < len(found) else []
 
 
-def _put(namespace: str, records: Sequence[Record]) -> Change:
+def _put(namespace: str, records: Sequence[Record]) -> Put:
     ids = [record.id for record in records]
     vectors = np.asarray([record.vector for record in records], np.float32)
     metadata = [canonical_json(record.metadata) for record in records]
-    return Change(namespace, ids, make_batch(namespace, ids, vectors, metadata))
+    return Put(namespace, ids, make_batch(namespace, ids, vectors, metadata))
+
+
+def _update(namespace: str, id_: str, vector: Sequence[float] | None, set_metadata: Mapping[str, Any] | None) -> Update:
+    given = None if vector is None else np.asarray(vector, np.float32)
+    return Update(namespace, (id_,), patch_of(namespace, id_, given, canonical_json(set_metadata)))
 
 
 def _records(batch: pa.RecordBatch) -> dict[str, Record]:
