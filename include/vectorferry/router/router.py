@@ -14,7 +14,6 @@ from vectorferry.connections import Connection, Connections, connection_from_env
 from vectorferry.errors import JournalError, LeaseLost, NotDone, Unknown
 from vectorferry.filters import parse_filter
 from vectorferry.journal import Journal, open_journal
-from vectorferry.model import COHORT
 from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.router.membership import Membership
 from vectorferry.router.writing import Change, Writer
@@ -92,7 +91,7 @@ class Router:
     def delete_where(self, namespace: str, where: Mapping[str, Any]) -> int:
         """Delete what passes a filter in Pinecone's language; returns how many ids that were. Resolved to ids first, by pages."""
         parsed, deleted = parse_filter(where), 0
-        while ids := self._reading(lambda store: store.matching(namespace, parsed, _FILTER_PAGE)):
+        while ids := self._reading(namespace, lambda store: store.matching(namespace, parsed, _FILTER_PAGE)):
             try:
                 self.delete(namespace, sorted(ids))
             except NotDone as error:
@@ -104,7 +103,7 @@ class Router:
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records that are there, by id."""
-        return _records(self._reading(lambda store: store.fetch(namespace, ids)))
+        return _records(self._reading(namespace, lambda store: store.fetch(namespace, ids)))
 
     def search(
         self, namespace: str, vector: Sequence[float], k: int, *, where: Mapping[str, Any] | None = None
@@ -112,7 +111,7 @@ class Router:
         """The k nearest of a vector, best first."""
         parsed = None if where is None else parse_filter(where)
         query = np.asarray([vector], np.float32)
-        found = self._reading(lambda store: store.search(namespace, query, k, where=parsed))
+        found = self._reading(namespace, lambda store: store.search(namespace, query, k, where=parsed))
         return [Match(*pair) for pair in zip(found.ids[0], found.scores[0], strict=True)]
 
     def open(self) -> None:
@@ -146,12 +145,12 @@ class Router:
 
     def _change(self, change: Change) -> None:
         if change.ids:
-            self._opened().writer.write(COHORT, change)
+            self._opened().writer.write(change)
 
-    def _reading(self, read: Callable[[VectorStore], T]) -> T:
-        """What the authority answers, given away only while this router knows that it is the authority."""
+    def _reading(self, namespace: str, read: Callable[[VectorStore], T]) -> T:
+        """What the authority of a namespace answers, given away only while this router knows that it is the authority."""
         opened = self._opened()
-        ticket = opened.membership.reading(COHORT)
+        ticket = opened.membership.reading(namespace)
         try:
             with permitted_by(lambda: opened.membership.check(ticket)):
                 found = read(opened.source if ticket.phase.source_rules else opened.target)
