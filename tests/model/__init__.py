@@ -15,7 +15,8 @@ all of them it finds none. `configurations.counterexample(configuration, guard)`
 `pytest tests/model` explores what is small (about 80 s on one idle core); `make model` all of it (six
 minutes more), and prints states, seconds and the length of each schedule.
 
-What is in it. One key that two routers write once each (a put and a delete, or a partial update), a loader, a settler, a switch that
+What is in it. One key that two routers write once each (a put and a delete, or a partial update, which makes of the row what it
+was and more), a loader, a settler, a switch that
 may step either way at any time, stores that fail, time out, deliver late or never; every process may stop at every step. By world:
 
     leases              TRACK_A to TRACK_B; leases lapse, members are evicted and rejoin                 108,384 states
@@ -25,9 +26,11 @@ may step either way at any time, stores that fail, time out, deliver late or nev
     excused             a row that B cannot hold, in both directions, with mirror                         14,190
     excused leases      the same with leases, without mirror                                             121,226
     excused load        the load excuses the row                                                          35,152
-    lossy, ... partial  B holds an image of the row; partial updates of it                                15,932   7,852
+    lossy, ... partial  B holds an image of the row; partial updates of it                                15,932  15,058
+    partial, ... life   a partial update beside a put, with mirror; OFF to TRACK_B with the load          14,904  61,227
+    ... load, excused   a partial update while the load excuses the row                                   17,995
     unholdable          an application writes what B cannot hold                                           1,040
-    delays, ... mirror  reads of either store may lag behind its writes                                   28,876  40,688
+    delays, ... mirror  reads of either store may lag behind its writes                                   28,876  46,726
     load, A (B) delayed OFF and TRACK_A, with the load, where reads of one store lag                      54,563  48,324
     done                TRACK_A to DONE, and A handed back                                                16,229
     cohorts, ... done   two cohorts, a member that dies                                                   24,480   1,226
@@ -56,6 +59,8 @@ Where the design's text and this model differ:
   (`settle_lifts`). A write that fails, or a delete whose outcome is unknown, leaves the row in A.
 - A partial update of an excused row has to be refused in TRACK_B too: its result there is made from what B has instead
   (`refuse_partial`).
+- Rule 4, that a store merges a partial update itself, is necessary (`native_update`): two members that write one key at once need no
+  more than that to lose a put. An update of a row that is not there makes nothing, and is done.
 - In rule 10, "after the authority's acknowledgement" is necessary for excused rows only (`mirror_after_done`); elsewhere settle
   would mend what an early mirror did.
 - DONE: A is free when every member has acknowledged DONE, nothing tracked can land any more, and every cohort is done; not when DONE

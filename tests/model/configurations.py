@@ -6,7 +6,7 @@ from typing import NamedTuple
 from model.cohorts import TwoCohorts
 from model.explorer import Outcome, Step, explore
 from model.protocol import OneKey
-from model.state import ABSENT, DONE, INIT, OFF, TRACK_A, TRACK_B, Config, Phase
+from model.state import ABSENT, DONE, INIT, OFF, PATCH, PUT, TRACK_A, TRACK_B, Config, Phase
 
 SWITCH_ONCE = "adjacent clean alone generation hold_late claim_late claim_one"
 SWITCH = SWITCH_ONCE + " no_retry"
@@ -17,7 +17,7 @@ RELOAD = "flip_loaded mirror_loaded mirror_no_load reload_in_track_a"
 EXCUSE = "settle_keeps router_lifts lift_before_copy settle_lifts mirror_after_done"
 RELEASE = "no_way_back done_clean release_after_all release_landed settle_stops"
 DELAY = "settle_waits flip_waits"
-ELSEWHERE = "lift_before_ack refuse refuse_partial load_waits extras_wait mirror_whole"
+ELSEWHERE = "lift_before_ack refuse refuse_partial load_waits extras_wait mirror_whole native_update"
 
 COHORTS = "cohort_adjacent own_acknowledgement own_route own_flight own_dirt cohort_clean evicted_everywhere"
 COHORTS_DONE = "own_route own_flight own_dirt evicted_everywhere release_all_cohorts"
@@ -53,6 +53,7 @@ def _of(world: World, *guards: str, big: bool = False) -> Configuration:
     return Configuration(world, tuple(" ".join(guards).split()), big)
 
 
+PATCHED = (PATCH, ABSENT)
 EXCUSED = Config(excused=True, unholdable=INIT, mirror=True)
 
 CONFIGURATIONS = {
@@ -64,16 +65,22 @@ CONFIGURATIONS = {
     "excused leases": _of(EXCUSED._replace(mirror=False, lapse=True), "lift_before_ack"),
     "excused load": _of(Config(first=OFF, load=True, excused=True, unholdable=INIT), "settle_keeps settle_lifts"),
     "lossy": _of(EXCUSED._replace(stand_in="image"), EXCUSE),
-    "lossy partial": _of(EXCUSED._replace(stand_in="image", partial=True, taint=True), "refuse_partial settle_keeps"),
+    "lossy partial": _of(EXCUSED._replace(stand_in="image", values=PATCHED, taint=True), "refuse_partial settle_keeps"),
+    "partial": _of(Config(mirror=True, values=(PATCH, PUT)), SWITCH, MIRROR, "native_update"),
+    "partial life": _of(Config(first=OFF, load=True, values=(PATCH, PUT)), "native_update"),
+    "partial load, excused": _of(
+        Config(first=OFF, load=True, excused=True, unholdable=INIT, values=PATCHED), "settle_keeps"
+    ),
     "unholdable": _of(Config(values=("fat", ABSENT), unholdable="fat"), "refuse"),
     "delays": _of(Config(delays="AB"), SWITCH, DELAY),
-    "delayed mirror": _of(Config(delays="AB", mirror=True, partial=True), SWITCH_ONCE, MIRROR, DELAY, "mirror_whole"),
+    "delayed mirror": _of(Config(delays="AB", mirror=True, values=PATCHED), SWITCH_ONCE, MIRROR, DELAY, "mirror_whole"),
     "load, A delayed": _of(Config(first=OFF, last=TRACK_A, delays="A", load=True), "load_waits"),
     "load, B delayed": _of(Config(first=OFF, last=TRACK_A, delays="B", load=True), "extras_wait"),
     "done": _of(Config(last=DONE, mirror=True), SWITCH, MIRROR, RELEASE),
     "cohorts": _of((TRACK_A, TRACK_B), COHORTS),
     "cohorts done": _of((TRACK_B, DONE), COHORTS_DONE),
     "life and leases": _of(Config(first=OFF, load=True, lapse=True), SWITCH, LEASES, LOAD, big=True),
+    "partial and leases": _of(Config(lapse=True, values=(PATCH, PUT)), SWITCH, LEASES, "native_update", big=True),
     "mirror and leases": _of(Config(mirror=True, lapse=True), SWITCH, LEASES, MIRROR, big=True),
     "excused and leases": _of(EXCUSED._replace(lapse=True, taint=True), SWITCH, LEASES, EXCUSE, big=True),
     "done and leases": _of(Config(last=DONE, mirror=True, lapse=True), LEASES, RELEASE, big=True),

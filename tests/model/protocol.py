@@ -1,11 +1,13 @@
 """The one-key model: all actors together, the switch, and what must never be seen."""
 
 from collections.abc import Callable, Iterator
+from functools import cache, reduce
+from itertools import permutations
 from typing import Any
 
 from model.copiers import loader_steps, settler_steps
 from model.explorer import Goal, Label
-from model.routers import is_partial, router_steps
+from model.routers import router_steps
 from model.state import (
     ABSENT,
     AUTHORITY,
@@ -20,6 +22,7 @@ from model.state import (
     LOADED,
     NAMES,
     OFF,
+    PATCH,
     TRACKED,
     Config,
     Phase,
@@ -27,6 +30,7 @@ from model.state import (
     Rules,
     State,
     Store,
+    patched,
     store_of,
 )
 
@@ -87,8 +91,6 @@ def late_steps(m: Rules, s: State) -> Moves:
         rest = s.late[:k] + s.late[k + 1 :]
         yield ("network", "loses", f"{late.value} to {late.store} of {late.owner}"), s._replace(late=rest)
         label = ("network", "DELIVERS LATE", f"{late.value} to {late.store} of {late.owner}")
-        if late.op == 0 and m.config.partial and store_of(s, late.store).value == ABSENT:
-            continue
         yield label, s._replace(late=rest, **m.stored(s, late.store, late.value, late.op))
 
 
@@ -148,21 +150,31 @@ def may_release(m: Rules, s: State) -> bool:
 
 
 def fresh(m: Rules, s: State, value: str, recent: int = 0) -> bool:
-    """A read may return value: some write of it is not followed by an acknowledged one (the recent ones aside)."""
-    acked = s.acked & ~recent
-    if not acked:
-        return value == INIT or (m.config.excused and m.stands_in(value)) or written(m, s, value)
-    return written(m, s, value) and not overwritten(m, s, value, acked)
+    """A read may return value: it is what the writes come to in some order, the acknowledged ones among them (the recent ones aside)."""
+    c = m.config
+    return value in outcomes(c.values, (INIT, ABSENT, c.stand_in) if c.excused else (INIT,), s.acked & ~recent, s.after)
 
 
-def written(m: Rules, s: State, value: str) -> bool:
-    return value in m.config.values and s.after[m.config.values.index(value)] is not None
+@cache
+def outcomes(
+    values: tuple[str, ...], first: tuple[str, ...], acked: int, after: tuple[int | None, ...]
+) -> frozenset[str]:
+    """What a row may be: any order of the writes that began, with all acknowledged ones, none before what was acknowledged first."""
+    begun = [i for i, before in enumerate(after) if before is not None]
+    orders = (order for count in range(len(begun) + 1) for order in permutations(begun, count))
+    legal = [order for order in orders if in_time(order, acked, after)]
+    return frozenset(
+        reduce(lambda value, i: applied(values[i], value), order, start) for order in legal for start in first
+    )
 
 
-def overwritten(m: Rules, s: State, value: str, acked: int) -> bool:
-    """Has a write been acknowledged that began after this value's was?"""
-    i = m.config.values.index(value)
-    return any(acked >> j & 1 and (s.after[j] or 0) >> i & 1 for j in (0, 1))
+def in_time(order: tuple[int, ...], acked: int, after: tuple[int | None, ...]) -> bool:
+    complete = all(i in order for i in range(len(after)) if acked >> i & 1)
+    return complete and not any((after[i] or 0) >> j & 1 for k, i in enumerate(order) for j in order[k + 1 :])
+
+
+def applied(write: str, value: str) -> str:
+    return patched(value) if write == PATCH else write
 
 
 def stale_read(m: Rules, s: State) -> str:
@@ -201,8 +213,8 @@ def difference(m: Rules, s: State) -> str:
 
 def lost_row(m: Rules, s: State) -> str:
     """I14: A loses what B cannot hold only to an application's write that an authority applied."""
-    if not m.config.excused or s.a.value == INIT:
+    if not m.config.excused or s.a.value in (INIT, patched(INIT)):
         return ""
     i = m.config.values.index(s.a.value) if s.a.value in m.config.values else COPY
-    took = i != COPY and s.took >> i & 1 and not is_partial(m, i)
+    took = i != COPY and s.took >> i & 1
     return "" if took else "A lost a row that B cannot hold, and no application wrote it whole"

@@ -5,7 +5,6 @@ from typing import Any
 
 from model.explorer import Label
 from model.state import (
-    ABSENT,
     AUTHORITY,
     COPY,
     DONE,
@@ -16,12 +15,14 @@ from model.state import (
     NAMES,
     OFF,
     OTHER,
+    PATCH,
     TRACKED,
     WRITABLE,
     Late,
     Router,
     Rules,
     State,
+    patched,
     readable,
     store_of,
     with_router,
@@ -56,7 +57,8 @@ def begin(m: Rules, s: State, i: int, r: Router) -> Moves:
         return
     after = (s.acked, s.after[1]) if i == 0 else (s.after[0], s.acked)
     changes = m.moved(s, but=i) if tracked and m.intents else {}
-    opened = r._replace(pc="write", op_phase=r.phase, may_clean=tracked and may_clean(m, s, i))
+    pc = "read" if is_partial(m, i) and "native_update" not in m.on else "write"
+    opened = r._replace(pc=pc, op_phase=r.phase, may_clean=tracked and may_clean(m, s, i))
     routers = with_router(s._replace(routers=changes.pop("routers", s.routers)), i, opened)
     label = (ACTORS[i], "opens", f"{value} in {NAMES[r.phase]}")
     yield label, s._replace(routers=routers, after=after, **changes)
@@ -82,14 +84,21 @@ def may_clean(m: Rules, s: State, i: int) -> bool:
 
 
 def is_partial(m: Rules, i: int) -> bool:
-    return m.config.partial and i == 0
+    return m.config.values[i] == PATCH
+
+
+def read(m: Rules, s: State, i: int, r: Router) -> Moves:
+    """Only where the store cannot merge: the whole record is made here, of what is read now."""
+    store = AUTHORITY[r.op_phase]
+    for value in readable(store_of(s, store)):
+        yield (ACTORS[i], "reads", f"{value} from {store}"), _with(s, i, r._replace(pc="write", seen=patched(value)))
 
 
 def write(m: Rules, s: State, i: int, r: Router) -> Moves:
     if r.life != LIVE and "lapsed_silent" in m.on:
         return
-    store, value = AUTHORITY[r.op_phase], m.config.values[i]
-    if m.holds(store, value) and not (is_partial(m, i) and store_of(s, store).value == ABSENT):
+    store, value = AUTHORITY[r.op_phase], r.seen or m.config.values[i]
+    if m.holds(store, value):
         pc = "lift" if "lift_before_ack" in m.on and must_lift(m, s, r) else "ack"
         changes = m.stored(s, store, value, i)
         yield (ACTORS[i], "writes", f"{value} to {store}"), _with(s, i, r._replace(pc=pc), **changes)
@@ -191,6 +200,7 @@ def _with(s: State, i: int, router: Router, **changes: Any) -> State:
 
 BY_PC: dict[str, Callable[[Rules, State, int, Router], Moves]] = {
     "idle": idle,
+    "read": read,
     "write": write,
     "lift": lift,
     "ack": ack,

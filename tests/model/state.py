@@ -23,6 +23,7 @@ TRACKED = (False, True, True, True, True, False)
 OTHER = {"A": "B", "B": "A"}
 
 INIT, PUT, ABSENT = "init", "put", "absent"
+PATCH = "patch"  # a partial update: what a store has of the row afterwards depends on what it had
 LIVE, LAPSED, EVICTED = range(3)
 LOADED = ("loaded", "")
 
@@ -36,7 +37,6 @@ class Config(NamedTuple):
     load: bool = False  # starts not loaded, with a loader
     reload: bool = False  # the reload verb
     mirror: bool = False
-    partial: bool = False  # router 0 updates partially
     delays: str = ""  # the stores whose reads may be stale for a while: "A", "B", "AB"
     unholdable: str = ""  # the value that B cannot hold
     excused: bool = False  # what B cannot hold is excused; starts as such a row, or is excused by the load
@@ -74,6 +74,7 @@ class Router(NamedTuple):
     life: int = LIVE
     finished: bool = False
     may_clean: bool = False  # what rule 10 asks for still holds: its close may clean the row
+    seen: str = ""  # what it read to make a partial update of, where the store does not
 
 
 class State(NamedTuple):
@@ -110,6 +111,11 @@ def readable(store: Store) -> tuple[str, ...]:
     return (store.value, *(value for value, _ in store.old))
 
 
+def patched(value: str) -> str:
+    """What a partial update makes of a value; it makes nothing of a row that is not there, and the same when it comes twice."""
+    return value if value == ABSENT or value.endswith("+") else value + "+"
+
+
 def with_router(s: State, i: int, router: Router) -> tuple[Router, Router]:
     return (router, s.routers[1]) if i == 0 else (s.routers[0], router)
 
@@ -121,7 +127,7 @@ def replaced(s: State, name: str, value: str, op: int) -> dict[str, Any]:
     """
     store = store_of(s, name)
     if value == store.value:
-        return {}
+        return unseen(name, store, op)
     old: list[tuple[str, int]] = []
     gone = []
     for k, (was, by) in enumerate((*store.old, (store.value, 1 << op if op != COPY else 0))):
@@ -136,6 +142,14 @@ def replaced(s: State, name: str, value: str, op: int) -> dict[str, Any]:
     if name == "A":
         changes["load_waits"] = s.load_waits - sum(k < s.load_waits for k in gone)
     return changes
+
+
+def unseen(name: str, store: Store, op: int) -> dict[str, Any]:
+    """A write that changes nothing: who reads an older value may miss it, too."""
+    if op == COPY or not store.old:
+        return {}
+    value, by = store.old[-1]
+    return {name.lower(): Store(store.value, (*store.old[:-1], (value, by | 1 << op)))}
 
 
 class Rules:
@@ -160,6 +174,7 @@ class Rules:
 
     def stored(self, s: State, name: str, value: str, op: int = COPY) -> dict[str, Any]:
         """What changes when a request takes effect in a store."""
+        value = patched(store_of(s, name).value) if value == PATCH else value
         lags = name in self.config.delays
         changes: dict[str, Any] = replaced(s, name, value, op) if lags else {name.lower(): Store(value)}
         if op != COPY and self.config.excused:
@@ -172,7 +187,7 @@ class Rules:
         return len(s.late) < self.config.lates
 
     def holds(self, store: str, value: str) -> bool:
-        return store == "A" or value != self.config.unholdable
+        return store == "A" or value not in (self.config.unholdable, patched(self.config.unholdable))
 
     def stands_in(self, value: str) -> bool:
         """Is this what B may have for an excused row? It may lack even the image."""

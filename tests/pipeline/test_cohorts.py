@@ -79,6 +79,9 @@ def test_each_namespace_is_read_and_written_where_its_cohort_is(live: World) -> 
             session.target.delete("asyncio", ["two"])
             assert set(router.fetch("email", ["one"])) == {"one"}
             assert set(router.fetch("asyncio", ["two"])) == {"two"}
+            counts = router.describe().namespaces
+            assert counts["email"] == 1, "where the canary's authority is, and where nothing was loaded"
+            assert counts["asyncio"] == session.source.count("asyncio") > 1
 
 
 def test_new_evidence_can_be_collected_while_the_canary_has_moved(live: World) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from vectorferry.errors import JournalUnavailable, OutcomeUnknown, Unavailable
+from vectorferry.model import Vectors
 from vectorferry.stores.calling import Caller
 from vectorferry.stores.memory import MemoryStore
 
@@ -142,6 +143,9 @@ class FaultyStore(MemoryStore):
     def _put(self, batch: pa.RecordBatch) -> None:
         ids = batch.column("id").to_pylist()
         self._write(f"put {ids} {self._side}", lambda: MemoryStore._put(self, batch))
+
+    def _merge(self, namespace: str, id_: str, vector: Vectors | None, metadata: str) -> None:
+        self._write(f"update {id_} {self._side}", lambda: MemoryStore._merge(self, namespace, id_, vector, metadata))
 
     def _delete(self, namespace: str, ids: Sequence[str]) -> None:
         self._write(f"delete {list(ids)} {self._side}", lambda: MemoryStore._delete(self, namespace, ids))

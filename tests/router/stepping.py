@@ -5,7 +5,7 @@ at what a reader would see and at what is called clean.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -22,18 +22,22 @@ from vectorferry.engine.session import Session
 from vectorferry.errors import NotDone, PhaseConflict
 from vectorferry.journal import Journal
 from vectorferry.model import COHORT, Cohort, CollectionDefinition, Metric, Phase
-from vectorferry.records import make_batch
+from vectorferry.records import make_batch, parse_json
 from vectorferry.router import membership as membership_module
 from vectorferry.router import writing
+from vectorferry.router.changes import Change, Delete, Put, Update
 from vectorferry.router.membership import Membership
-from vectorferry.router.writing import Change, Writer
+from vectorferry.router.writing import Writer
 from vectorferry.stores import calling
 from vectorferry.stores.calling import ONCE, Caller, RetryPolicy
+from vectorferry.stores.limits import patch_of
 from vectorferry.stores.memory import MemoryStore
 
 D, LEASE = 1000.0, 3000.0
 MIGRATION = "docs"
 KEYS = ("x", "y")
+Value = tuple[float, float | None] | None
+"""What a record was put with and updated with last, None where it is not there."""
 CHAIN = list(Phase)
 _worlds = itertools.count()
 
@@ -44,10 +48,11 @@ class Wrong(AssertionError):
 
 @dataclass(eq=False)
 class Operation:
-    """One write of an application: `value` None is a delete; `after` is what had been acknowledged when it began."""
+    """One write of an application: put, delete or update; `after` is what had been acknowledged when it began."""
 
     key: str
-    value: float | None
+    kind: str
+    value: float
     after: frozenset["Operation"]
     state: str = "running"
 
@@ -104,7 +109,7 @@ class Stage:
     def _begin_with(self, phase: Phase, loaded: bool) -> None:
         value = float(next(self.values))
         for key in KEYS:
-            self.operations.append(Operation(key, value, frozenset(), "acked"))
+            self.operations.append(Operation(key, "put", value, frozenset(), "acked"))
             for side in "AB" if loaded else "A":
                 self.plain[side].upsert(_batch(key, value))
         if loaded:
@@ -114,13 +119,13 @@ class Stage:
 
     # --- Steps
 
-    def write(self, router: int, key: str = "x", *, delete: bool = False) -> Actor:
-        """Begin a write; the actor stops before its intent."""
+    def write(self, router: int, key: str = "x", *, kind: str = "put") -> Actor:
+        """Begin a put, a delete or an update; the actor stops before its intent."""
         process = self.processes[router]
         acked = frozenset(each for each in self.operations if each.state == "acked" and each.key == key)
-        operation = Operation(key, None if delete else float(next(self.values)), acked)
+        operation = Operation(key, kind, float(next(self.values)), acked)
         self.operations.append(operation)
-        change = Change("n", (key,), None if operation.value is None else _batch(key, operation.value))
+        change = _CHANGES[kind](key, operation.value)
 
         def run() -> None:
             try:
@@ -133,7 +138,7 @@ class Stage:
                 raise
             operation.state = "acked"
 
-        return self._begun(process, Actor(f"write {key} by {router}", run))
+        return self._begun(process, Actor(f"{kind} {key} by {router}", run))
 
     def turn(self, router: int) -> Actor:
         """One turn of a router's lease keeper, to its first request of the journal that changes something."""
@@ -266,12 +271,23 @@ class Stage:
                 if not self._is_fresh(key, value):
                     raise Wrong(f"router {number} in {phase} reads {value} of {key}: {self.story(key)}")
 
-    def _is_fresh(self, key: str, value: float | None) -> bool:
-        mine = [each for each in self.operations if each.key == key]
-        acked = [each for each in mine if each.state == "acked"]
+    def _is_fresh(self, key: str, value: Value) -> bool:
+        """Whether some order of the writes, none before what was acknowledged when it began, comes to this value."""
+        mine = [each for each in self.operations if each.key == key and each.state != "not done"]
+        whole = [each for each in mine if each.kind != "update" and not _is_overtaken(each, mine, ("put", "delete"))]
+        if value is None:
+            return any(each.kind == "delete" for each in whole)
+        puts = [each for each in whole if (each.kind, each.value) == ("put", value[0])]
+        if value[1] is None:
+            return any(not _is_overtaken(put, mine, ("update",)) for put in puts)
+        # Of updates the last one shows; it came after the put, and no later put or delete came after it.
         return any(
-            each.value == value and each.state != "not done" and not any(each in later.after for later in acked)
+            each.value == value[1]
+            and not _is_overtaken(each, mine, ("put", "delete", "update"))
+            and each not in put.after
+            for put in puts
             for each in mine
+            if each.kind == "update"
         )
 
     def _check_equal(self) -> None:
@@ -290,12 +306,14 @@ class Stage:
         with self.journal.database.statement() as connection:
             return set(connection.scalars(sa.text(query)))
 
-    def value(self, side: str, key: str) -> float | None:
+    def value(self, side: str, key: str) -> Value:
         batch = self.plain[side].fetch("n", [key])
-        return batch.column("vector")[0].as_py()[0] if len(batch) else None
+        if not len(batch):
+            return None
+        return batch.column("vector")[0].as_py()[0], parse_json(batch.column("metadata")[0].as_py()).get("updated")
 
     def story(self, key: str) -> str:
-        return ", ".join(f"{each.value} {each.state}" for each in self.operations if each.key == key)
+        return ", ".join(f"{each.kind} {each.value} {each.state}" for each in self.operations if each.key == key)
 
     def rest(self) -> None:
         """Without faults from here on, everything comes to rest on either side, and both sides are equal."""
@@ -364,6 +382,10 @@ class Stage:
         return actor
 
 
+def _is_overtaken(write: Operation, by: Iterable[Operation], kinds: tuple[str, ...]) -> bool:
+    return any(write in later.after for later in by if later.state == "acked" and later.kind in kinds)
+
+
 _TIMES = (
     ("member", "lease_until"),
     ("intent", "closed_at"),
@@ -375,6 +397,13 @@ _TIMES = (
 
 def _batch(key: str, value: float) -> Any:
     return make_batch("n", [key], np.array([[value, 0.0]], np.float32), ["{}"])
+
+
+_CHANGES: dict[str, Callable[[str, float], Change]] = {
+    "put": lambda key, value: Put("n", (key,), _batch(key, value)),
+    "delete": lambda key, _: Delete("n", (key,)),
+    "update": lambda key, value: Update("n", (key,), patch_of("n", key, None, f'{{"updated":{value}}}')),
+}
 
 
 @contextmanager

@@ -143,6 +143,24 @@ def test_an_excused_record_that_is_written_anew_is_as_written(tracked: Pair, for
     equal(tracked)
 
 
+@pytest.mark.parametrize("phase", [Phase.TRACK_A, Phase.TRACK_B])
+def test_an_excused_record_is_not_updated(tracked: Pair, phase: Phase) -> None:
+    """What it comes to may not fit the other side, or would be made of what that side has in its place."""
+    router = tracked.router()
+    tracked.session.source.upsert(batch_of("kept"))
+    tracked.session.journal.claims.mark_dirty("small", COHORT, "n", ["kept"])
+    with tracked.session.journal.database.statement() as connection:
+        connection.exec_driver_sql("UPDATE vectorferry.record_state SET excused = true, dirty = false")
+    if phase is Phase.TRACK_B:
+        move_authority(tracked.session, COHORT, phase, reason="test", hold=HOLD)
+    with pytest.raises(NotDone, match="'kept' is excused") as refused:
+        router.update("n", "kept", set_metadata={"kind": "y"})
+    assert not refused.value.retryable
+    quiet(tracked, lambda: tracked.session.journal.claims.backlog("small", COHORT).open == 0)
+    found = tracked.session.source.fetch("n", ["kept"])
+    assert found.column("metadata").to_pylist() == ["{}"]
+
+
 def batch_of(name: str) -> pa.RecordBatch:
     return make_batch("n", [name], np.ones((1, 4), np.float32), ["{}"])
 

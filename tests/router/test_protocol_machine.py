@@ -51,9 +51,9 @@ class Protocol(RuleBasedStateMachine):
         self._entered = on_stage(self.journal, phase=self.phase)
         self.stage: Stage = self._entered.__enter__()
 
-    @rule(router=routers, key=st.sampled_from(KEYS), delete=st.booleans())
-    def write(self, router: int, key: str, delete: bool) -> None:
-        self.stage.write(router, key, delete=delete)
+    @rule(router=routers, key=st.sampled_from(KEYS), kind=st.sampled_from(["put", "delete", "update"]))
+    def write(self, router: int, key: str, kind: str) -> None:
+        self.stage.write(router, key, kind=kind)
 
     def _step(self, which: int, draw: int, times: int) -> None:
         """One actor goes on: some steps well, the last one as drawn."""

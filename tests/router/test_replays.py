@@ -16,7 +16,10 @@ from vectorferry.errors import JournalError, NotDone
 from vectorferry.journal import Journal, claims, control, intents, members, open_journal
 from vectorferry.local.postgres import Postgres
 from vectorferry.model import Phase
+from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
+from vectorferry.router.changes import Update
 from vectorferry.router.membership import Membership, Ticket
+from vectorferry.stores.base import VectorStore
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +232,19 @@ def read_while_the_answer_is_lost(stage: Stage, how: str) -> None:
     write_without_mirror(stage, 1)
 
 
+def update_beside_a_write(stage: Stage) -> None:
+    update = stage.write(0, kind="update").until("send A")
+    write_without_mirror(stage, 1)
+    update.finish()
+
+
+def update_with_a_late_request(stage: Stage) -> None:
+    stage.write(0, kind="update").until("send A").resume("late").finish()
+    job_of(stage, 0).finish()
+    stage.settle().finish()
+    stage.land()
+
+
 # --- Guards
 
 
@@ -300,6 +316,16 @@ def read_as_if_sure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Membership, "reading", reading)
 
 
+def read_and_put(self: Update, store: VectorStore) -> None:
+    """A partial update as it must not be: made here, of what was read before."""
+    before = store.fetch(self.namespace, self.ids)
+    merged = [
+        canonical_json(parse_json(text) | parse_json(self.patch.column("metadata")[0].as_py()))
+        for text in before.column("metadata").to_pylist()
+    ]
+    store.upsert(make_batch(self.namespace, before.column("id").to_pylist(), vectors_of(before), merged))
+
+
 REPLAYS: dict[str, tuple[Callable[[Stage], None], Break]] = {
     "open intents are nobody's": (
         settle_under_a_write,
@@ -365,6 +391,11 @@ REPLAYS: dict[str, tuple[Callable[[Stage], None], Break]] = {
     "claim: one at a time": (two_settlers, replaced(claims, "_CLAIM", ("r.claim_until < clock_timestamp()", "true"))),
     "claim: D after no answer": (settle_with_a_late_request, at_once(claims.Claims, "release", "after")),
     "write: D after no answer": (write_with_a_late_request, leave_open_for_nothing),
+    "update: in the database": (
+        update_beside_a_write,
+        lambda monkeypatch: monkeypatch.setattr(Update, "apply", read_and_put),
+    ),
+    "update: D after no answer": (update_with_a_late_request, leave_open_for_nothing),
     "lease: before a send": (write_after_the_lease, without(Membership, "check")),
     "lease: before an eviction": (write_before_the_lease_ends, evict_with_the_lease),
 }

@@ -45,6 +45,7 @@ from stores.samples import (
     records,
     wait_for_index,
 )
+from stores.updating import UpdateContract
 from vectorferry.errors import (
     AlreadyExists,
     FilterError,
@@ -67,10 +68,11 @@ from vectorferry.model import (
     WriteResult,
 )
 from vectorferry.records import comparable_rows, make_batch, parse_json, record_schema
+from vectorferry.stores.asking import all_matching, ids_after
 from vectorferry.stores.base import VectorStore
 
 
-class StoreContract:
+class StoreContract(UpdateContract):
     """Override `make_store` (class scope, see `finish`); override the hooks below where the database has such a thing."""
 
     @pytest.fixture(scope="class")
@@ -400,6 +402,15 @@ class StoreContract:
         assert sorted(listed) == sorted(expected)
         assert listed == expected or not store.capabilities.ordered_listing
 
+    def test_ids_are_paged_by_prefix_in_bitwise_order(self, store: VectorStore, crowd: pa.RecordBatch) -> None:
+        namespace, ids = crowd.column("namespace")[0].as_py(), sorted(ids_of(crowd))
+        prefix = ids[len(ids) // 2][:2]
+        expected = [id_ for id_ in ids if id_.startswith(prefix)]
+        after = expected[len(expected) // 2]
+        found = itertools.chain.from_iterable(ids_after(store, namespace, prefix=prefix, after=after))
+        assert list(found) == [id_ for id_ in expected if id_ > after]
+        assert next(itertools.chain.from_iterable(ids_after(store, namespace))) == ids[0]
+
     def test_ranges_are_half_open(self, store: VectorStore, crowd: pa.RecordBatch) -> None:
         namespace, expected = crowd.column("namespace")[0].as_py(), self.in_order(store, crowd)
         keys = [self.key(store, namespace, id_) for id_ in expected]
@@ -616,6 +627,11 @@ class StoreContract:
                 continue
             with pytest.raises(FilterError, match=re.escape(repr(next(iter(raw))))):
                 data.matching(parse_filter(raw))
+
+    def test_all_that_match_are_listed_in_order(self, typed: FilterData) -> None:
+        where = parse_filter({"year": {"$gt": 0}})
+        if "$gt" in typed.store.capabilities.filter_operators:
+            assert all_matching(typed.store, typed.namespace, where) == sorted(typed.expected(where))
 
     def test_matching_stops_at_its_limit(self, typed: FilterData) -> None:
         where = parse_filter({"year": {"$gt": 0}})

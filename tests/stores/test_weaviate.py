@@ -1,6 +1,7 @@
 """The Weaviate store keeps the contract on a real server, in both layouts."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -392,6 +393,31 @@ def test_a_foreign_collection_is_a_target(weaviate: Weaviate) -> None:
         assert put(store, records("", UUIDS[:1])).rejected[0].reason.endswith("no place for the namespace ''")
         store.delete("tenant", [UUIDS[0], "no uuid"])
         assert store.count("tenant") == 1
+        store.close()
+
+
+def test_the_server_merges_what_is_updated_in_a_foreign_collection(weaviate: Weaviate) -> None:
+    kinds = {"text": "text", "i": "int", "texts": "text[]", **{f"n{number}": "number" for number in range(4)}}
+    with foreign(weaviate, "ForeignUpdates", kinds) as name:
+        store, id_ = open_store(weaviate, name), UUIDS[0]
+        put_all(store, records("", [id_], metadata=[{"text": "a", "i": 1, "texts": ["x"]}]))
+
+        def bump(number: int) -> None:
+            for value in range(5):
+                store.update("", id_, metadata=f'{{"n{number}":{value}}}')
+
+        with ThreadPoolExecutor(5) as pool:
+            done = [pool.submit(bump, number) for number in range(4)]
+            done.append(pool.submit(store.update, "", id_, vector=random_vectors(1, seed=3)[0]))
+            assert [each.result() for each in done] == [None] * 5
+        store.update("", id_, metadata='{"i":2,"texts":[]}')
+        merged = {"text": "a", "i": 2, "texts": [], **{f"n{number}": 4 for number in range(4)}}
+        assert_holds(store, records("", [id_], random_vectors(1, seed=3), [merged]))
+        for metadata in ('{"unknown":1}', '{"i":1.5}', '{"texts":"x"}', '{"text":null}'):
+            with pytest.raises(Refused):
+                store.update("", id_, metadata=metadata)
+        store.update("", UUIDS[1], metadata='{"i":2}')
+        assert store.count("") == 1
         store.close()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
-from stores.samples import DIMENSION, ids_of, put_all, random_vectors, records
+from stores.samples import DIMENSION, assert_holds, ids_of, put_all, random_vectors, records
 from stores.weaviate_tools import Relay, connection_to, open_store
 from vectorferry.errors import (
     NotFound,
@@ -118,6 +118,23 @@ def test_a_connection_lost_before_the_answer_has_an_unknown_outcome(
         relay.cut()
         with pytest.raises(OutcomeUnknown):
             writing.result()
+
+
+def test_an_update_without_an_answer_is_sent_once_and_ends_at_the_deadline(
+    weaviate: Weaviate, store: WeaviateStore
+) -> None:
+    put_all(store, records("n", ["a"]))
+    relay = Relay(weaviate.port)
+    with contextlib.closing(relay):
+        deaf = open_store(replace(weaviate, port=relay.port), store._collection, deadline=1)
+        deaf.describe()
+        relay.mute = True
+        before = deaf.usage.requests
+        with pytest.raises(OutcomeUnknown, match="PATCH"):
+            deaf.update("n", "a", vector=random_vectors(1, seed=4)[0])
+        assert deaf.usage.requests == before + 1
+        deaf.close()
+    assert_holds(store, records("n", ["a"], random_vectors(1, seed=4)))
 
 
 def test_an_unknown_outcome_is_tried_again_where_the_policy_allows(

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from vectorferry.connections import Connection, Connections, connection_from_environment
+from vectorferry.model import CollectionInfo
 from vectorferry.router.router import LEASE_SECONDS, Match, Record, Router
 
 T = TypeVar("T")
@@ -33,6 +35,17 @@ class AsyncRouter:
         """See `Router.upsert`."""
         await self._run(lambda: self._router.upsert(namespace, records))
 
+    async def update(
+        self,
+        namespace: str,
+        id: str,  # noqa: A002 (the vendors' name for it)
+        *,
+        vector: Sequence[float] | None = None,
+        set_metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See `Router.update`."""
+        await self._run(lambda: self._router.update(namespace, id, vector=vector, set_metadata=set_metadata))
+
     async def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """See `Router.delete`."""
         await self._run(lambda: self._router.delete(namespace, ids))
@@ -45,11 +58,47 @@ class AsyncRouter:
         """See `Router.fetch`."""
         return await self._run(lambda: self._router.fetch(namespace, ids))
 
+    async def fetch_where(
+        self, namespace: str, where: Mapping[str, Any], *, after: str = "", limit: int = 100
+    ) -> dict[str, Record]:
+        """See `Router.fetch_where`."""
+        return await self._run(lambda: self._router.fetch_where(namespace, where, after=after, limit=limit))
+
+    async def list_ids(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = 100) -> list[str]:
+        """See `Router.list_ids`."""
+        return await self._run(lambda: self._router.list_ids(namespace, prefix=prefix, after=after, limit=limit))
+
     async def search(
-        self, namespace: str, vector: Sequence[float], k: int, *, where: Mapping[str, Any] | None = None
+        self,
+        namespace: str,
+        vector: Sequence[float],
+        k: int,
+        *,
+        where: Mapping[str, Any] | None = None,
+        include_vectors: bool = False,
+        include_metadata: bool = False,
     ) -> list[Match]:
         """See `Router.search`."""
-        return await self._run(lambda: self._router.search(namespace, vector, k, where=where))
+        search = partial(self._router.search, include_vectors=include_vectors, include_metadata=include_metadata)
+        return await self._run(lambda: search(namespace, vector, k, where=where))
+
+    async def search_id(
+        self,
+        namespace: str,
+        id: str,  # noqa: A002 (what it is)
+        k: int,
+        *,
+        where: Mapping[str, Any] | None = None,
+        include_vectors: bool = False,
+        include_metadata: bool = False,
+    ) -> list[Match]:
+        """See `Router.search_id`."""
+        search = partial(self._router.search_id, include_vectors=include_vectors, include_metadata=include_metadata)
+        return await self._run(lambda: search(namespace, id, k, where=where))
+
+    async def describe(self) -> CollectionInfo:
+        """See `Router.describe`."""
+        return await self._run(self._router.describe)
 
     async def open(self) -> None:
         """See `Router.open`."""

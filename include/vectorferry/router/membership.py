@@ -82,6 +82,14 @@ class Membership:
                 self._await_change(self._until - time.monotonic())
             return Ticket(self._name, row)
 
+    def reading_all(self) -> tuple[Ticket, ...]:
+        """The right to one read of every cohort, in their order, as `reading` gives it."""
+        with self._changed:
+            while self._unsure:
+                self._await_change(self._until - time.monotonic())
+            self._require_lease()
+            return tuple(Ticket(self._name, row) for row in self._rows.values())
+
     @contextmanager
     def writing(self, namespace: str) -> Iterator[Ticket]:
         """The right to one write to a namespace. Waits during a hold, until its time is over.
@@ -145,9 +153,12 @@ class Membership:
             return Ticket(self._name, row, time.monotonic() + WRITE_SECONDS if row.phase.tracks else math.inf)
 
     def _live_row(self, namespace: str) -> ControlRow:
+        self._require_lease()
+        return next(row for row in self._rows.values() if matches(namespace, row.patterns))
+
+    def _require_lease(self) -> None:
         if time.monotonic() >= self._until:
             raise NotDone(f"router {self._name} has lost its lease: the journal cannot be reached", retryable=True)
-        return next(row for row in self._rows.values() if matches(namespace, row.patterns))
 
     def _await_change(self, seconds: float) -> None:
         if not self._changed.wait(timeout=max(seconds, 0.0)):

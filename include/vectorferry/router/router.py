@@ -4,7 +4,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -14,12 +15,16 @@ from vectorferry.connections import Connection, Connections, connection_from_env
 from vectorferry.errors import JournalError, LeaseLost, NotDone, Unknown
 from vectorferry.filters import parse_filter
 from vectorferry.journal import Journal, open_journal
+from vectorferry.model import CollectionInfo, Vectors, matches
 from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
-from vectorferry.router.membership import Membership
-from vectorferry.router.writing import Change, Writer
+from vectorferry.router.changes import Change, Delete, Put, Update
+from vectorferry.router.membership import Membership, Ticket
+from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
+from vectorferry.stores.asking import all_matching, ids_after
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.calling import ONCE, Caller, permitted_by
+from vectorferry.stores.limits import patch_of
 from vectorferry.stores.options import source_options, target_options
 from vectorferry.stores.registry import open_store
 
@@ -39,10 +44,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Match:
-    """A neighbour that a search found; higher scores are nearer."""
+    """A neighbour that a search found; higher scores are nearer. `vector` (d floats) and `metadata` where they were asked for."""
 
     id: str
     score: float
+    vector: Sequence[float] | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,9 +91,26 @@ class Router:
         """Put whole records, replacing what has the same id."""
         self._change(_put(namespace, list(records)))
 
+    def update(
+        self,
+        namespace: str,
+        id: str,  # noqa: A002 (the vendors' name for it)
+        *,
+        vector: Sequence[float] | None = None,
+        set_metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change a record: a vector replaces its vector, metadata is merged over its own key by key; all else stays.
+
+        The database merges, so that two updates of different keys at once both take effect. An id that is not there is no error, and
+        nothing is made. Raises NotDone, not to be tried again, where the side that has the authority cannot merge metadata
+        (Weaviate, in the layout that Vectorferry creates), and for a record that one of the sides cannot hold.
+        """
+        if vector is not None or set_metadata:
+            self._change(_update(namespace, id, vector, set_metadata))
+
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id; ids that are not there are no error."""
-        self._change(Change(namespace, tuple(dict.fromkeys(ids))))
+        self._change(Delete(namespace, tuple(dict.fromkeys(ids))))
 
     def delete_where(self, namespace: str, where: Mapping[str, Any]) -> int:
         """Delete what passes a filter in Pinecone's language; returns how many ids that were. Resolved to ids first, by pages."""
@@ -105,14 +129,74 @@ class Router:
         """The records that are there, by id."""
         return _records(self._reading(namespace, lambda store: store.fetch(namespace, ids)))
 
+    def fetch_where(
+        self, namespace: str, where: Mapping[str, Any], *, after: str = "", limit: int = 100
+    ) -> dict[str, Record]:
+        """The first records that pass a filter in Pinecone's language, by id; `after` is the last id of the page before.
+
+        Raises FilterError for what the store cannot express, or where more pass than it can list.
+        """
+        parsed = parse_filter(where)
+
+        def page(store: VectorStore) -> pa.RecordBatch:
+            ids = (id_ for id_ in all_matching(store, namespace, parsed) if id_ > after)
+            return store.fetch(namespace, list(islice(ids, limit)))
+
+        return _records(self._reading(namespace, page))
+
+    def list_ids(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = 100) -> list[str]:
+        """The first ids that start with `prefix`, in bitwise order; `after` is the last id of the page before."""
+
+        def page(store: VectorStore) -> list[str]:
+            return list(islice(chain.from_iterable(ids_after(store, namespace, prefix=prefix, after=after)), limit))
+
+        return self._reading(namespace, page)
+
     def search(
-        self, namespace: str, vector: Sequence[float], k: int, *, where: Mapping[str, Any] | None = None
+        self,
+        namespace: str,
+        vector: Sequence[float],
+        k: int,
+        *,
+        where: Mapping[str, Any] | None = None,
+        include_vectors: bool = False,
+        include_metadata: bool = False,
     ) -> list[Match]:
-        """The k nearest of a vector, best first."""
-        parsed = None if where is None else parse_filter(where)
+        """The k nearest of a vector, best first. With vectors or metadata, a record that is deleted meanwhile is left out."""
         query = np.asarray([vector], np.float32)
-        found = self._reading(namespace, lambda store: store.search(namespace, query, k, where=parsed))
-        return [Match(*pair) for pair in zip(found.ids[0], found.scores[0], strict=True)]
+        near = _Near(namespace, k, where, include_vectors, include_metadata)
+        return self._reading(namespace, lambda store: near.of(store, query))
+
+    def search_id(
+        self,
+        namespace: str,
+        id: str,  # noqa: A002 (what it is)
+        k: int,
+        *,
+        where: Mapping[str, Any] | None = None,
+        include_vectors: bool = False,
+        include_metadata: bool = False,
+    ) -> list[Match]:
+        """The k nearest of a stored record's vector, itself among them; none where there is no such record, or it has no vector."""
+        near = _Near(namespace, k, where, include_vectors, include_metadata)
+        return self._reading(namespace, lambda store: near.of_record(store, id))
+
+    def describe(self) -> CollectionInfo:
+        """The collection that has the authority: dimension, metric, and rows by namespace, which lag where its store's do.
+
+        Between the switches of two cohorts each namespace is counted where its own authority is.
+        """
+        opened = self._opened()
+        tickets = opened.membership.reading_all()
+        sides = {ticket.phase.source_rules: ticket for ticket in tickets}
+        found = {rules: self._answer(ticket, lambda store: store.describe()) for rules, ticket in sides.items()}
+        rows = {
+            name: count
+            for rules, info in found.items()
+            for name, count in info.namespaces.items()
+            if _ticket_of(tickets, name).phase.source_rules is rules
+        }
+        return replace(found[tickets[-1].phase.source_rules], namespaces=rows)
 
     def open(self) -> None:
         """Join the migration now, not at the first call: `begin` waits for as many routers as its spec expects.
@@ -149,8 +233,10 @@ class Router:
 
     def _reading(self, namespace: str, read: Callable[[VectorStore], T]) -> T:
         """What the authority of a namespace answers, given away only while this router knows that it is the authority."""
+        return self._answer(self._opened().membership.reading(namespace), read)
+
+    def _answer(self, ticket: Ticket, read: Callable[[VectorStore], T]) -> T:
         opened = self._opened()
-        ticket = opened.membership.reading(namespace)
         try:
             with permitted_by(lambda: opened.membership.check(ticket)):
                 found = read(opened.source if ticket.phase.source_rules else opened.target)
@@ -193,11 +279,51 @@ class Router:
         return MigrationSpec.model_validate(found)
 
 
-def _put(namespace: str, records: Sequence[Record]) -> Change:
+@dataclass(frozen=True)
+class _Near:
+    """A search and what its matches carry."""
+
+    namespace: str
+    k: int
+    where: Mapping[str, Any] | None
+    vectors: bool
+    metadata: bool
+
+    def of(self, store: VectorStore, query: Vectors) -> list[Match]:
+        parsed = None if self.where is None else parse_filter(self.where)
+        found = store.search(self.namespace, query, self.k, where=parsed)
+        scored = dict(zip(found.ids[0], found.scores[0], strict=True))
+        if not (self.vectors or self.metadata):
+            return [Match(*pair) for pair in scored.items()]
+        return [
+            Match(
+                record.id,
+                scored[record.id],
+                record.vector if self.vectors else None,
+                record.metadata if self.metadata else None,
+            )
+            for record in _records(store.fetch(self.namespace, list(scored))).values()
+        ]
+
+    def of_record(self, store: VectorStore, id_: str) -> list[Match]:
+        found = store.fetch(self.namespace, [id_])
+        return self.of(store, vectors_of(found)) if found.column("vector").null_count < len(found) else []
+
+
+def _ticket_of(tickets: Iterable[Ticket], namespace: str) -> Ticket:
+    return next(ticket for ticket in tickets if matches(namespace, ticket.row.patterns))
+
+
+def _put(namespace: str, records: Sequence[Record]) -> Put:
     ids = [record.id for record in records]
     vectors = np.asarray([record.vector for record in records], np.float32)
     metadata = [canonical_json(record.metadata) for record in records]
-    return Change(namespace, ids, make_batch(namespace, ids, vectors, metadata))
+    return Put(namespace, ids, make_batch(namespace, ids, vectors, metadata))
+
+
+def _update(namespace: str, id_: str, vector: Sequence[float] | None, set_metadata: Mapping[str, Any] | None) -> Update:
+    given = None if vector is None else np.asarray(vector, np.float32)
+    return Update(namespace, (id_,), patch_of(namespace, id_, given, canonical_json(set_metadata)))
 
 
 def _records(batch: pa.RecordBatch) -> dict[str, Record]:

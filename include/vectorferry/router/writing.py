@@ -3,10 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import BoundedSemaphore
-
-import pyarrow as pa
 
 from vectorferry.errors import (
     JournalError,
@@ -22,45 +19,14 @@ from vectorferry.errors import (
 )
 from vectorferry.journal import Intent, Journal, Write
 from vectorferry.model import Phase
+from vectorferry.router.changes import Change
 from vectorferry.router.membership import WRITE_SECONDS, Membership, Ticket
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.batching import refuse_unsendable
 from vectorferry.stores.calling import permitted_by
-from vectorferry.stores.limits import unholdable
 
 MOST_WAITING = 1_000
 MIRRORS = 4
 RECORD_AGAIN_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an application wants of some ids of a namespace: put `batch`, or delete them where it is None."""
-
-    namespace: str
-    ids: Sequence[str]
-    batch: pa.RecordBatch | None = None
-
-    def apply(self, store: VectorStore) -> None:
-        """Send it. Raises store errors, PartialWrite too where a row was refused."""
-        if self.batch is None:
-            store.delete(self.namespace, self.ids)
-            return
-        rejected = store.upsert(self.batch).rejected
-        if rejected:
-            raise PartialWrite(
-                f"{len(rejected)} of {len(self.ids)} records, the first {rejected[0].id!r}: {rejected[0].reason}"
-            )
-
-    def refuse_misfits(self, *stores: VectorStore) -> None:
-        """Raise NotDone for a record that one of the stores cannot hold: both must, while they are to be kept equal."""
-        if self.batch is not None:
-            refuse_unsendable(self.batch)
-        for store in stores:
-            misfits = [] if self.batch is None else unholdable(self.batch, store.capabilities)
-            if misfits:
-                first = misfits[0]
-                raise NotDone(f"{store.name} cannot hold {first.id!r}: {first.reason}", retryable=False)
 
 
 class Writer:
@@ -108,6 +74,7 @@ class Writer:
         write = Write(self._migration, ticket.row.cohort, ticket.name, ticket.phase, change.namespace)
         intents = list(self._open(write, change.ids).values())
         try:
+            _refuse_excused(change, intents)
             self._send(ticket, change, authority)
             self._lift(write, intents)
         except NotDone:
@@ -116,10 +83,10 @@ class Writer:
         except BaseException:
             self._later(ticket, lambda: self._journal.intents.leave_open(intents, self._deadline))
             raise
-        if self._waiting.acquire(blocking=False):
+        if change.whole and self._waiting.acquire(blocking=False):
             self._later(ticket, lambda: self._mirror(ticket, write, intents, change, follower))
         else:
-            # The follower is slow: a settler will do it.
+            # The follower is slow, or would make something else of it: a settler will do it.
             self._later(ticket, lambda: self._journal.intents.close(write, intents))
 
     def _open(self, write: Write, ids: Sequence[str]) -> dict[str, Intent]:
@@ -206,3 +173,13 @@ class Writer:
             self._journal.intents.leave_open(intents, self._deadline)
         else:
             self._journal.intents.close(write, intents, mirrored=intents if mirrored else ())
+
+
+def _refuse_excused(change: Change, intents: Sequence[Intent]) -> None:
+    """What a partial update makes of such a record may not fit the other side, or is made of what that side has in its place."""
+    excused = [intent.id for intent in intents if intent.excused]
+    if excused and not change.whole:
+        raise NotDone(
+            f"{excused[0]!r} is excused, one of the two sides cannot hold it: it can be written whole, or deleted, not updated",
+            retryable=False,
+        )

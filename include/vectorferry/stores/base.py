@@ -32,6 +32,8 @@ class Capabilities:
     `exact_count`: `count` is exact and current. `indexes_later`: search lags behind writes until `pending_index` is 0.
     `resend_after_delete`: a put whose client went away may be stored and not indexed, and the same put again does not mend it.
     `lists_ranges`: `scan` reads a key range by itself; where False it is fed ids (see `scan`).
+    `max_matching`: the most ids that `matching` returns, None where it returns all.
+    `merges_metadata`: `update` takes metadata; where False it takes a vector only.
     `reads_per_second`, `writes_per_second`: the vendor's published quota of requests, None where it has none.
     `read_unit_price`: US dollars for a million read units, and `read_units_per_row` what fetching a record costs about.
     """
@@ -42,6 +44,7 @@ class Capabilities:
     max_batch_bytes: int = 16 << 20
     max_fetch_ids: int = 1000
     max_top_k: int = 10_000
+    max_matching: int | None = None
     max_id_bytes: int | None = None
     ascii_ids: bool = False
     max_namespace_bytes: int | None = None
@@ -60,6 +63,7 @@ class Capabilities:
     indexes_later: bool = False
     conditional_writes: bool = False
     resend_after_delete: bool = False
+    merges_metadata: bool = True
     aliases: bool = False
     typed_fields: bool = False
     vector_tolerance: float = 0.0
@@ -163,6 +167,16 @@ class VectorStore(Protocol):
         At most `capabilities.max_batch_rows` rows and about `max_batch_bytes` (see `payload_bytes`); larger batches are split inside.
         Returns only when every row is acknowledged or definitely refused; raises PartialWrite where the database does not say, and
         RecordError before sending for NaN, infinity or two rows with one key.
+        """
+        ...
+
+    def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
+        """Change a record in the database: a vector (shape [d]) replaces its own, metadata (canonical JSON) is merged over its own.
+
+        Given keys replace what they had, at the first level only; all else stays, a sparse vector too. Two updates at once both take
+        effect: the database merges, nobody reads before. An id that is not there is no error, and nothing is made, as in Pinecone.
+        Idempotent. Raises RecordError as `upsert` does, Refused for what the store cannot hold, Unsupported for metadata where
+        `capabilities.merges_metadata` is False.
         """
         ...
 

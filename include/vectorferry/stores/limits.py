@@ -1,12 +1,14 @@
 """Which rows of a batch a store cannot hold, judged from its capabilities alone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from vectorferry.model import MetadataKind, Rejection
-from vectorferry.records import kind_of, parse_json, vectors_of
+from vectorferry.model import MetadataKind, Rejection, Vectors
+from vectorferry.records import kind_of, make_batch, parse_json, vectors_of
 from vectorferry.stores.base import Capabilities
 
 _EXACT_INTEGER = 1 << 53
@@ -19,6 +21,24 @@ def unholdable(batch: pa.RecordBatch, capabilities: Capabilities) -> list[Reject
         reasons.setdefault(row, reason)
     names, ids = batch.column("namespace"), batch.column("id")
     return [Rejection(row, names[row].as_py(), ids[row].as_py(), reasons[row]) for row in sorted(reasons)]
+
+
+def patch_of(namespace: str, id_: str, vector: Vectors | None, metadata: str) -> pa.RecordBatch:
+    """What an update changes, as a batch of one row: no vector means that the record's own stays."""
+    return make_batch(namespace, [id_], None if vector is None else vector[np.newaxis], [metadata])
+
+
+def unfit(patch: pa.RecordBatch, capabilities: Capabilities) -> str | None:
+    """Why a store cannot hold what an update brings, None where it can. What it comes to with the rest of the record is not judged."""
+    misfits = unholdable(patch, replace(capabilities, vectorless=True))
+    return misfits[0].reason if misfits else None
+
+
+def unmergeable(patch: pa.RecordBatch, capabilities: Capabilities) -> str | None:
+    """Why a store cannot carry out an update in a single request, None where it can."""
+    if capabilities.merges_metadata or patch.column("metadata")[0].as_py() == "{}":
+        return None
+    return "metadata cannot be merged in the database: write the whole record"
 
 
 def without(batch: pa.RecordBatch, rejected: list[Rejection]) -> pa.RecordBatch:

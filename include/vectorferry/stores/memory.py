@@ -25,11 +25,11 @@ from vectorferry.model import (
     Vectors,
     WriteResult,
 )
-from vectorferry.records import dimension_of, make_batch, parse_json, vectors_of
+from vectorferry.records import canonical_json, dimension_of, make_batch, parse_json, vectors_of
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, refuse_unsendable
 from vectorferry.stores.calling import Caller
-from vectorferry.stores.limits import unholdable, without
+from vectorferry.stores.limits import patch_of, unfit, unholdable, unmergeable, without
 
 _PAGE = 1000
 
@@ -171,6 +171,16 @@ class MemoryStore:
         self._call(lambda: self._put(kept))
         return WriteResult(len(kept), tuple(rejected))
 
+    def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
+        """Change a record, in one step."""
+        patch = patch_of(namespace, id_, vector, metadata)
+        refuse_unsendable(patch)
+        if reason := unmergeable(patch, self._capabilities):
+            raise Unsupported(reason, store=self.name)
+        if reason := unfit(patch, self._capabilities):
+            raise Refused(reason, store=self.name)
+        self._call(lambda: self._merge(namespace, id_, vector, metadata))
+
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id."""
         self._call(lambda: self._delete(namespace, ids))
@@ -255,6 +265,14 @@ class MemoryStore:
             for i, (namespace, id_, sparse, metadata) in enumerate(zip(*columns, strict=True)):
                 row = _Row(vectors[i] if valid[i] else None, sparse, metadata)
                 namespaces.setdefault(namespace, {})[id_] = row
+
+    def _merge(self, namespace: str, id_: str, vector: Vectors | None, metadata: str) -> None:
+        with self._database.lock:
+            self._refuse_dimension(None if vector is None else len(vector))
+            rows = self._existing().namespaces.get(namespace, {})
+            if row := rows.get(id_):
+                merged = canonical_json(parse_json(row.metadata) | parse_json(metadata))
+                rows[id_] = _Row(row.vector if vector is None else vector.copy(), row.sparse, merged)
 
     def _delete(self, namespace: str, ids: Sequence[str]) -> None:
         with self._database.lock:

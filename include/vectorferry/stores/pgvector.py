@@ -33,11 +33,11 @@ from vectorferry.model import (
     Vectors,
     WriteResult,
 )
-from vectorferry.records import dimension_of
+from vectorferry.records import canonical_json, dimension_of, parse_json, vectors_of
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_unsendable
 from vectorferry.stores.calling import Caller
-from vectorferry.stores.limits import unholdable, without
+from vectorferry.stores.limits import patch_of, unholdable, without
 from vectorferry.stores.pgvector_binary import batch_of, copy_data, vector_array
 from vectorferry.stores.pgvector_filters import compile_filter, field_key
 from vectorferry.stores.pgvector_session import Session, Sessions
@@ -47,7 +47,10 @@ from vectorferry.stores.pgvector_sql import (
     CREATE_STAGING,
     CREATE_TABLE,
     INSERT_STAGED,
+    LOCK_METADATA,
     OPERATORS,
+    SET_METADATA,
+    SET_VECTOR,
     bounds,
     index_settings,
     nearest,
@@ -196,6 +199,15 @@ class PgvectorStore:
             self._do(partial(self._put, copy_data(part), len(part)))
         return WriteResult(len(kept), tuple(rejected))
 
+    def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
+        """Change a record under the lock of its row, in one transaction."""
+        patch = patch_of(namespace, id_, vector, metadata)
+        refuse_unsendable(patch)
+        self._refuse_dimension(dimension_of(patch.schema))
+        if rejected := _rejections(patch):
+            raise Refused(rejected[0].reason, store=self.name)
+        self._do(lambda session: self._merge(session, patch))
+
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id, some thousand at a time."""
         query = self._sql("DELETE FROM {table} WHERE namespace = %s AND id = ANY (%s)")
@@ -313,6 +325,14 @@ class PgvectorStore:
         written = session.execute(self._sql(INSERT_STAGED), []).rowcount
         if written != rows:
             raise PartialWrite(f"{written} of {rows} rows were written", store=self.name)
+
+    def _merge(self, session: Session, patch: pa.RecordBatch) -> None:
+        key = [patch.column(name)[0].as_py() for name in ("namespace", "id")]
+        for (stored,) in _rows(session, self._sql(LOCK_METADATA), key):
+            merged = canonical_json(parse_json(stored) | parse_json(patch.column("metadata")[0].as_py()))
+            session.execute(self._sql(SET_METADATA), [merged, *key])
+            if patch.column("vector").null_count == 0:
+                session.execute(self._sql(SET_VECTOR), [self._vectors.parameter(session, vectors_of(patch)), *key])
 
     def _pages(self, columns: str, span: KeyRange, size: int) -> Iterator[list[Any]]:
         """Rows of a range in id order, `size` at a time; the first column is the id."""

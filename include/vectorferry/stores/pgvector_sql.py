@@ -35,6 +35,11 @@ SELECT namespace, id, vector, sparse, metadata FROM vectorferry_staging ORDER BY
 ON CONFLICT (namespace, id) DO UPDATE
 SET vector = excluded.vector, sparse = excluded.sparse, metadata = excluded.metadata"""
 
+# A change to a record reads it under the lock of its row: whoever writes it meanwhile waits.
+LOCK_METADATA = "SELECT metadata FROM {table} WHERE namespace = %s AND id = %s FOR UPDATE"
+SET_METADATA = "UPDATE {table} SET metadata = %s WHERE namespace = %s AND id = %s"
+SET_VECTOR = "UPDATE {table} SET vector = (%s)[1] WHERE namespace = %s AND id = %s"
+
 
 def nearest(metric: Metric, clause: str, *, exact: bool) -> str:
     """The search for all queries at once; an order that is not the bare operator keeps the planner off the index."""

@@ -23,10 +23,11 @@ from vectorferry.model import (
     Vectors,
     WriteResult,
 )
-from vectorferry.records import dimension_of
+from vectorferry.records import dimension_of, parse_json
 from vectorferry.stores.base import PLAIN_METADATA, Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_unsendable
 from vectorferry.stores.calling import Caller
+from vectorferry.stores.limits import patch_of
 from vectorferry.stores.pinecone_control import Control, Endpoint, IndexInfo
 from vectorferry.stores.pinecone_rows import (
     holdable_ids,
@@ -46,6 +47,7 @@ PINECONE = Capabilities(
     max_batch_bytes=2_000_000,
     max_fetch_ids=MAX_IDS,
     max_top_k=10_000,
+    max_matching=10_000,
     max_id_bytes=512,
     ascii_ids=True,
     max_namespace_bytes=512,
@@ -189,6 +191,15 @@ class PineconeStore:
             part = batch if len(rows) == len(batch) else batch.take(pa.array(rows))
             rejected += self._upsert_part(namespace, part, rows)
         return WriteResult(len(batch) - len(rejected), tuple(sorted(rejected, key=lambda rejection: rejection.row)))
+
+    def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
+        """Change a record by Pinecone's own update."""
+        patch = patch_of(namespace, id_, vector, metadata)
+        refuse_unsendable(patch)
+        self._refuse_dimension(patch)
+        if rejected := refused_rows(patch, replace(self.capabilities, vectorless=True)):
+            raise Refused(rejected[0].reason, store=self.name)
+        self._wire().update(namespace, id_, vector, parse_json(metadata))
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id."""

@@ -24,9 +24,9 @@ from vectorferry.errors import (
 )
 from vectorferry.model import CollectionDefinition, Metric
 from vectorferry.stores.calling import Caller
+from vectorferry.stores.deadline_transport import DeadlineTransport
 from vectorferry.stores.pinecone_errors import translating
 from vectorferry.stores.pinecone_raw import RawFetch
-from vectorferry.stores.pinecone_transport import DeadlineTransport
 
 _PUBLIC = "https://api.pinecone.io"
 _DENSE, _SPARSE = "_values", "_sparse_values"

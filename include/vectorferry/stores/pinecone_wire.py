@@ -1,6 +1,7 @@
 """Requests to one Pinecone index, over REST or gRPC, each within the vendor's limits; answers as canonical values."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -81,11 +82,15 @@ class Wire:
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete at most 1000 ids in one request; a namespace that is not there is no error."""
-        try:
+        with no_such_namespace():
             self._send("delete", lambda client: client.delete(ids=list(ids), namespace=namespace), write=True)
-        except NotFound as error:
-            if "namespace" not in str(error).lower():
-                raise
+
+    def update(self, namespace: str, id_: str, vector: Vectors | None, metadata: dict[str, Any]) -> None:
+        """Replace the vector (shape [d]) of a record, merge metadata over its own; a record that is not there is no error."""
+        changed: dict[str, Any] = {} if vector is None else {"values": vector.tolist()}
+        changed |= {"set_metadata": metadata} if metadata else {}
+        with no_such_namespace():
+            self._send("update", lambda client: client.update(id=id_, namespace=namespace, **changed), write=True)
 
     def portions(self, namespace: str, ids: Iterable[str], rows: int) -> Iterator[list[str]]:
         """The ids cut into what one fetch can ask for, without those that Pinecone could not hold."""
@@ -173,6 +178,16 @@ class Wire:
         return self._send(
             "namespaces", lambda client: client.list_namespaces_paginated(limit=_PAGE, pagination_token=token)
         )
+
+
+@contextmanager
+def no_such_namespace() -> Iterator[None]:
+    """What is asked of a namespace that is not there is done."""
+    try:
+        yield
+    except NotFound as error:
+        if "namespace" not in str(error).lower():
+            raise
 
 
 def _next(page: Any) -> str | None:

@@ -30,7 +30,7 @@ from vectorferry.records import dimension_of
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_unsendable
 from vectorferry.stores.calling import Caller
-from vectorferry.stores.limits import unholdable, without
+from vectorferry.stores.limits import patch_of, unfit, unholdable, unmergeable, without
 from vectorferry.stores.weaviate_foreign import FOREIGN_KINDS, ForeignCodec
 from vectorferry.stores.weaviate_layout import MAX_DIMENSION, TENANT, class_of, layout_of, undeclared
 from vectorferry.stores.weaviate_link import Link, address_of
@@ -55,9 +55,16 @@ OWN_LAYOUT = Capabilities(
     typed_fields=True,
     filters_any_field=False,
     resend_after_delete=True,
+    merges_metadata=False,
     write_concurrency=4,
 )
-FOREIGN_LAYOUT = replace(OWN_LAYOUT, key_order=KeyOrder.ID, metadata_kinds=FOREIGN_KINDS, integers_beyond_53_bits=False)
+FOREIGN_LAYOUT = replace(
+    OWN_LAYOUT,
+    key_order=KeyOrder.ID,
+    metadata_kinds=FOREIGN_KINDS,
+    integers_beyond_53_bits=False,
+    merges_metadata=True,
+)
 
 
 class WeaviateStore:
@@ -243,6 +250,19 @@ class WeaviateStore:
             start += len(part)
         rejected += [_rejection(batch, row, reason) for row, reason in refused.items()]
         return WriteResult(len(batch) - len(rejected), tuple(sorted(rejected, key=lambda item: item.row)))
+
+    def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
+        """Change an object. Metadata only where its keys are properties, that is in a collection that was made elsewhere."""
+        patch = patch_of(namespace, id_, vector, metadata)
+        refuse_unsendable(patch)
+        writer = self._writing()
+        self._refuse_dimension(dimension_of(patch.schema))
+        if reason := unmergeable(patch, self.capabilities):
+            raise Unsupported(reason, store=self.name)
+        if reason := unfit(patch, self.capabilities):
+            raise Refused(reason, store=self.name)
+        if not writer.update(patch) and self._schema() is None:
+            raise NotFound("no such collection", store=self.name)
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id."""

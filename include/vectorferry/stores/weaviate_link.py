@@ -19,6 +19,7 @@ from vectorferry.errors import (
     Unauthorized,
     Unavailable,
 )
+from vectorferry.stores.deadline_transport import DeadlineTransport
 from vectorferry.stores.weaviate_proto import (
     aggregate_pb2,
     batch_delete_pb2,
@@ -33,6 +34,7 @@ T = TypeVar("T")
 # The client's own cap where the server names none.
 MESSAGE_BYTES = 104_858_000
 _CONNECT_SECONDS = 5.0
+_CONNECTIONS = 32
 # A change of the schema passes through the cluster's log and its files: on a busy disk it takes longer than any row's deadline.
 _SCHEMA_SECONDS = 120.0
 _NEVER_SENT = ("failed to connect", "connections to all backends failing", "dns resolution failed")
@@ -109,6 +111,7 @@ class Link:
         self._channel: Any = None
         self._stub: Any = None
         self._rest: httpx.Client | None = None
+        self._merging: httpx.Client | None = None
 
     def search(self, request: search_get_pb2.SearchRequest) -> search_get_pb2.SearchReply:
         """Read objects. Raises AnswerTooLarge, TenantMissing, NotFound."""
@@ -143,14 +146,27 @@ class Link:
         """Change something of the schema under /v1; returns the JSON answered, None for 404."""
         return self._send(method, path, body, write=True)
 
+    def merge(self, path: str, body: Any) -> bool:
+        """Change an object under /v1, all within the deadline; False where there is no such object. Raises TenantMissing, NotFound."""
+        try:
+            response = self._objects().request("PATCH", path, json=body)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Unavailable(f"cannot be reached at {self._address.url}: {error}", store=self._store) from error
+        except httpx.TransportError as error:
+            raise OutcomeUnknown(f"PATCH {path}: {error!r}", store=self._store) from error
+        if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+            raise error_of_text(_messages(response), store=self._store, write=True)
+        if not response.is_success and response.status_code != httpx.codes.NOT_FOUND:
+            raise _rest_error(response, store=self._store, write=True)
+        return response.is_success
+
     def close(self) -> None:
-        """Close both connections; the next call opens them again."""
+        """Close all connections; the next call opens them again."""
         with self._lock:
-            if self._channel is not None:
-                self._channel.close()
-            if self._rest is not None:
-                self._rest.close()
-            self._channel = self._stub = self._rest = None
+            for opened in (self._channel, self._rest, self._merging):
+                if opened is not None:
+                    opened.close()
+            self._channel = self._stub = self._rest = self._merging = None
 
     def _rpc(self, method: str, request: Any, *, write: bool = False) -> Any:
         try:
@@ -187,6 +203,17 @@ class Link:
                     base_url=f"{self._address.url}/v1", headers=self._address.headers, trust_env=False
                 )
             return self._rest
+
+    def _objects(self) -> httpx.Client:
+        with self._lock:
+            if self._merging is None:
+                self._merging = httpx.Client(
+                    base_url=f"{self._address.url}/v1",
+                    headers=self._address.headers,
+                    trust_env=False,
+                    transport=DeadlineTransport(self._deadline, _CONNECTIONS),
+                )
+            return self._merging
 
     def _timeout(self, schema: bool) -> httpx.Timeout:
         seconds = max(self._deadline, _SCHEMA_SECONDS) if schema else self._deadline

@@ -211,6 +211,24 @@ def _object(layout: Layout, codec: Codec, vector: bytes, row: Row) -> batch_pb2.
     return made
 
 
+def change_of(patch: pa.RecordBatch, layout: Layout, made: batch_pb2.BatchObject) -> dict[str, Any]:
+    """The body of a PATCH of what `made` was made of. Properties only in a collection that was made elsewhere.
+
+    In our own layout a key of the metadata is in the canonical JSON, in the keys that filters read and perhaps in a property: no
+    request merges the first two.
+    """
+    body: dict[str, Any] = {"class": layout.collection, "id": made.uuid}
+    if made.tenant:
+        body["tenant"] = made.tenant
+    metadata = parse_json(patch.column("metadata")[0].as_py())
+    if metadata:
+        body["properties"] = metadata
+    if patch.column("vector").null_count == 0:
+        vector = vectors_of(patch)[0].tolist()
+        body |= {"vectors": {layout.vector: vector}} if layout.vector else {"vector": vector}
+    return body
+
+
 def _vector_bytes(batch: pa.RecordBatch) -> list[bytes]:
     vectors = vectors_of(batch)
     width = vectors.shape[1] * 4

@@ -6,12 +6,12 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from vectorferry.errors import NotFound, OutcomeUnknown, PartialWrite, RecordError
+from vectorferry.errors import NotFound, OutcomeUnknown, PartialWrite, RecordError, Refused
 from vectorferry.stores.calling import Caller
 from vectorferry.stores.weaviate_layout import Layout
 from vectorferry.stores.weaviate_link import Link, TenantMissing, no_collection, passes
 from vectorferry.stores.weaviate_proto import batch_delete_pb2, batch_pb2
-from vectorferry.stores.weaviate_wire import Codec, by_uuids, objects_of
+from vectorferry.stores.weaviate_wire import Codec, by_uuids, change_of, objects_of
 
 Deletion: TypeAlias = batch_delete_pb2.BatchDeleteRequest
 
@@ -46,6 +46,21 @@ class Writer:
             return
         request = self._deletion(tenant, uuids)
         self._delete_all(request, len(set(uuids)), lambda it: self._call(lambda: self._reply(it)))
+
+    def update(self, patch: pa.RecordBatch) -> bool:
+        """Change one object in the server, which merges under the object's lock; False where it is not there.
+
+        Not tried again: what lost its client may be stored and not indexed, and the same again would find nothing to change.
+        """
+        objects, refused = objects_of(patch, self._layout, self._codec)
+        if refused:
+            raise Refused(refused[0], store=self._store)
+        body = change_of(patch, self._layout, objects[0])
+        path = f"/objects/{self._layout.collection}/{objects[0].uuid}"
+        try:
+            return self._call(lambda: self._link.merge(path, body), retry=False)
+        except TenantMissing:
+            return False
 
     def _sender(self, objects: Sequence[Any]) -> Callable[[], dict[int, str]]:
         request = batch_pb2.BatchObjectsRequest(objects=objects)

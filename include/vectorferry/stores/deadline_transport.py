@@ -1,6 +1,6 @@
-"""HTTP for the Pinecone SDK with no retries of its own and one deadline over a whole request.
+"""HTTP with no retries of its own and one deadline over a whole request.
 
-The SDK retries every REST request three times, writes too, and httpx applies its timeout to each socket operation anew, so that a
+Pinecone's SDK retries every REST request three times, writes too, and httpx applies its timeout to each socket operation anew, so that a
 server which answers byte by byte holds a request for ever. Both would break the meaning of D: that a request which was sent has no
 effect after it.
 """
