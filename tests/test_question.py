@@ -4,7 +4,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from journal.helpers import make_evidence
-from vectorferry.report.question import NO_BREAK, question
+from vectorferry.report.asking import NO_BREAK
+from vectorferry.report.question import question
 from vectorferry.spec import MigrationSpec, Switch, Writers
 from vectorferry.stores.pinecone import PINECONE
 

@@ -32,7 +32,8 @@ DAG = '''"""The Airflow DAG of {name}."""
 
 from vectorferry.orchestration import migration
 
-migrate = migration("{name}.yaml", __file__)
+for dag in migration("{name}.yaml", __file__):
+    globals()[dag.dag_id] = dag
 '''
 SPEC: Mapping[str, Any] = {
     "source": {"connection": "vectors", "collection": "source"},

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any, Self, TypeVar
 
@@ -15,10 +15,10 @@ from vectorferry.connections import Connection, Connections, connection_from_env
 from vectorferry.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
 from vectorferry.filters import parse_filter
 from vectorferry.journal import Journal, open_journal
-from vectorferry.model import COHORT, CollectionInfo, Vectors
+from vectorferry.model import CollectionInfo, Vectors, matches
 from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.router.changes import Change, Delete, Put, Update
-from vectorferry.router.membership import Membership, new_name
+from vectorferry.router.membership import Membership, Ticket, new_name
 from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.asking import all_matching, ids_after
@@ -118,7 +118,7 @@ class Router:
         parsed, deleted = parse_filter(where), set[str]()
         while True:
             try:
-                found = self._reading(lambda store: store.matching(namespace, parsed, _FILTER_PAGE))
+                found = self._reading(namespace, lambda store: store.matching(namespace, parsed, _FILTER_PAGE))
                 if found <= deleted and len(found) < _FILTER_PAGE:
                     # Empty, but for what a store still shows of ids that were deleted just now.
                     return len(deleted)
@@ -129,7 +129,7 @@ class Router:
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records that are there, by id."""
-        return _records(self._reading(lambda store: store.fetch(namespace, ids)))
+        return _records(self._reading(namespace, lambda store: store.fetch(namespace, ids)))
 
     def fetch_where(
         self, namespace: str, where: Mapping[str, Any], *, after: str = "", limit: int = 100
@@ -144,7 +144,7 @@ class Router:
             ids = (id_ for id_ in all_matching(store, namespace, parsed) if id_ > after)
             return store.fetch(namespace, list(islice(ids, limit)))
 
-        return _records(self._reading(page))
+        return _records(self._reading(namespace, page))
 
     def list_ids(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = 100) -> list[str]:
         """The first ids that start with `prefix`, in bitwise order; `after` is the last id of the page before."""
@@ -152,7 +152,7 @@ class Router:
         def page(store: VectorStore) -> list[str]:
             return list(islice(chain.from_iterable(ids_after(store, namespace, prefix=prefix, after=after)), limit))
 
-        return self._reading(page)
+        return self._reading(namespace, page)
 
     def search(
         self,
@@ -167,7 +167,7 @@ class Router:
         """The k nearest of a vector, best first. With vectors or metadata, a record that is deleted meanwhile is left out."""
         query = np.asarray([vector], np.float32)
         near = _Near(namespace, k, where, include_vectors, include_metadata)
-        return self._reading(lambda store: near.of(store, query))
+        return self._reading(namespace, lambda store: near.of(store, query))
 
     def search_id(
         self,
@@ -181,11 +181,24 @@ class Router:
     ) -> list[Match]:
         """The k nearest of a stored record's vector, itself among them; none where there is no such record, or it has no vector."""
         near = _Near(namespace, k, where, include_vectors, include_metadata)
-        return self._reading(lambda store: near.of_record(store, id))
+        return self._reading(namespace, lambda store: near.of_record(store, id))
 
     def describe(self) -> CollectionInfo:
-        """The collection that has the authority: dimension, metric, and rows by namespace, which lag where its store's do."""
-        return self._reading(lambda store: store.describe())
+        """The collection that has the authority: dimension, metric, and rows by namespace, which lag where its store's do.
+
+        Between the switches of two cohorts each namespace is counted where its own authority is.
+        """
+        opened = self._opened()
+        tickets = opened.membership.reading_all()
+        sides = {ticket.phase.source_rules: ticket for ticket in tickets}
+        found = {rules: self._answer(ticket, lambda store: store.describe()) for rules, ticket in sides.items()}
+        rows = {
+            name: count
+            for rules, info in found.items()
+            for name, count in info.namespaces.items()
+            if _ticket_of(tickets, name).phase.source_rules is rules
+        }
+        return replace(found[tickets[-1].phase.source_rules], namespaces=rows)
 
     def open(self) -> None:
         """Join the migration now, not at the first call: `begin` waits for as many routers as its spec expects.
@@ -223,12 +236,14 @@ class Router:
 
     def _change(self, change: Change) -> None:
         if change.ids:
-            self._opened().writer.write(COHORT, change)
+            self._opened().writer.write(change)
 
-    def _reading(self, read: Callable[[VectorStore], T]) -> T:
-        """What the authority answers, given away only while this router knows that it is the authority."""
+    def _reading(self, namespace: str, read: Callable[[VectorStore], T]) -> T:
+        """What the authority of a namespace answers, given away only while this router knows that it is the authority."""
+        return self._answer(self._opened().membership.reading(namespace), read)
+
+    def _answer(self, ticket: Ticket, read: Callable[[VectorStore], T]) -> T:
         opened = self._opened()
-        ticket = opened.membership.reading(COHORT)
         try:
             with permitted_by(lambda: opened.membership.check(ticket)):
                 found = read(opened.source if ticket.phase.source_rules else opened.target)
@@ -302,6 +317,10 @@ class _Near:
     def of_record(self, store: VectorStore, id_: str) -> list[Match]:
         found = store.fetch(self.namespace, [id_])
         return self.of(store, vectors_of(found)) if found.column("vector").null_count < len(found) else []
+
+
+def _ticket_of(tickets: Iterable[Ticket], namespace: str) -> Ticket:
+    return next(ticket for ticket in tickets if matches(namespace, ticket.row.patterns))
 
 
 def _cut_short(deleted: int, error: NotDone | StoreError) -> NotDone | Unknown:
