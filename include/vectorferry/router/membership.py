@@ -81,6 +81,11 @@ class Membership:
         """What the journal calls this router; a new name after a lease that lapsed."""
         return self._name
 
+    @property
+    def live(self) -> bool:
+        """Whether the lease holds."""
+        return time.monotonic() < self._until
+
     def reading(self, namespace: str) -> Ticket:
         """The right to one read of a namespace; ask `check` again before its answer is given away. Raises NotDone without a lease.
 

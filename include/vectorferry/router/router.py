@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,10 @@ from vectorferry.stores.calling import ONCE, Caller, permitted_by
 from vectorferry.stores.limits import patch_of
 from vectorferry.stores.options import source_options, target_options
 from vectorferry.stores.registry import open_store
+
+if TYPE_CHECKING:
+    from vectorferry.gateway.pinecone.data import IndexData
+    from vectorferry.gateway.pinecone.inprocess import InProcessIndex
 
 LEASE_SECONDS = 10.0
 _FILTER_PAGE = 1_000
@@ -91,6 +95,11 @@ class Router:
     def upsert(self, namespace: str, records: Iterable[Record]) -> None:
         """Put whole records, replacing what has the same id."""
         self._change(_put(namespace, list(records)))
+
+    def put(self, batch: pa.RecordBatch) -> None:
+        """Put whole records of one namespace that come as a batch in the schema of `vectorferry.records`, with sparse vectors too."""
+        if len(batch):
+            self._change(Put(batch.column("namespace")[0].as_py(), batch.column("id").to_pylist(), batch))
 
     def update(
         self,
@@ -199,6 +208,22 @@ class Router:
             if _ticket_of(tickets, name).phase.source_rules is rules
         }
         return replace(found[tickets[-1].phase.source_rules], namespaces=rows)
+
+    def ask(self, namespace: str, read: Callable[[VectorStore], T]) -> T:
+        """What the side that has a namespace's records answers; `read` only reads, and asks everything of the store that it is given."""
+        return self._reading(namespace, read)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether this process has joined and holds its lease: without it nothing is read or written."""
+        opened = self._open
+        return opened is not None and opened.pid == os.getpid() and opened.membership.live
+
+    def pinecone_index(self) -> "InProcessIndex":
+        """The vendor's `Index`, with its calls, answers and errors, over this router; see docs/applications.md."""
+        from vectorferry.gateway.pinecone.inprocess import InProcessIndex
+
+        return InProcessIndex(index_of(self))
 
     def open(self) -> None:
         """Join the migration now, not at the first call: `begin` waits for as many routers as its spec expects.
@@ -317,6 +342,14 @@ class _Near:
     def of_record(self, store: VectorStore, id_: str) -> list[Match]:
         found = store.fetch(self.namespace, [id_])
         return self.of(store, vectors_of(found)) if found.column("vector").null_count < len(found) else []
+
+
+def index_of(router: Router) -> "IndexData":
+    """What Pinecone's API can ask of an index, over a router."""
+    from vectorferry.gateway.pinecone.data import IndexData
+    from vectorferry.router.index_backend import RouterBackend
+
+    return IndexData(RouterBackend(router))
 
 
 def _ticket_of(tickets: Iterable[Ticket], namespace: str) -> Ticket:
