@@ -395,17 +395,22 @@ class MigrationSpec(Section):
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is moved and what counts as proof; evidence and approvals bind to it."""
         untold: dict[str, Any] = dict.fromkeys(("description", "owner", "tags", "notify"), True)
-        return self._digest(exclude={**untold, "partitions": {"parallel", "pool"}})
+        return _digest(self._content(exclude={**untold, "partitions": {"parallel", "pool"}}))
 
     @property
     def plan_fingerprint(self) -> str:
         """SHA-256 of everything that decides what is copied where; a plan binds to it."""
         whole = ("migration", "source", "target", "namespaces", "fields", "writers", "staging")
         parts = {"partitions": {"rows", "part_rows", "batch_rows"}, "switch": {"cohorts"}}
-        return self._digest(include={**dict.fromkeys(whole, True), **parts})
+        copied = self._content(include={**dict.fromkeys(whole, True), **parts})
+        # Whether there are routers decides what a plan keeps, how many does not.
+        return _digest(copied | {"writers": "tracked" if self.routers else "none"})
 
-    def _digest(self, **chosen: dict[str, Any]) -> str:
+    def _content(self, **chosen: dict[str, Any]) -> dict[str, Any]:
         # Without defaults: a key that a later release adds must not void the plans of migrations under way.
         content = self.model_dump(mode="json", exclude_defaults=True, **chosen)  # type: ignore[arg-type]
-        content = {name: part for name, part in content.items() if part != {}}
-        return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return {name: part for name, part in content.items() if part != {}}
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
