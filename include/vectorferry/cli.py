@@ -6,6 +6,7 @@ Exit codes: 0 done and true; 1 the answer is no (a difference, a failed check, a
 
 import getpass
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -48,6 +49,7 @@ app.add_typer(gateway_app, name="gateway")
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file (YAML) of the migration.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
 
+WATCH_SECONDS = 1.0
 BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, Unauthorized, Unsupported)
 NO = (GateError, PlanMismatch)
 
@@ -212,14 +214,22 @@ def finalize(spec: SpecPath, json: Json = False) -> None:
 
 
 @app.command()
-def status(spec: SpecPath, json: Json = False) -> None:
-    """Show where a migration stands: phase, partitions by step, evidence, approvals, audit trail."""
+def status(
+    spec: SpecPath,
+    json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C.")] = False,
+) -> None:
+    """Show where a migration stands: phases, routers and leases, backlog, what is in the way, partitions, evidence, audit trail."""
     from vectorferry.engine.status import status as read
     from vectorferry.journal import open_journal
 
-    loaded = load_spec(spec)
+    loaded, console = load_spec(spec), Console(json=json)
     with open_journal(connection_from_environment(loaded.journal)) as journal:
-        Console(json=json).status(read(journal, loaded.migration))
+        while True:
+            console.status(read(journal, loaded), again=watch)
+            if not watch:
+                return
+            time.sleep(WATCH_SECONDS)
 
 
 @app.command()

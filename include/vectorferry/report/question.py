@@ -30,6 +30,10 @@ def _cut_over(session: Session, evidence: Evidence) -> Question:
 def _rows(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     body = evidence.body
     yield "Cohort", f"{_cohorts(session)}: {body['namespaces']} namespaces, {body['partitions']} partitions"
+    window = session.spec.switch.window
+    if window is not None:
+        times = f"{window.begin:%H:%M} to {window.until:%H:%M} {window.timezone}"
+        yield "Window", f"the switch waits for {', '.join(window.days)}, {times}"
     yield "Rows", _counts(evidence)
     yield "Content", _content(evidence)
     yield "Recall", _recall(evidence)

@@ -39,10 +39,18 @@ class Ticket:
         return self.row.phase
 
 
-class Membership:
-    """One process's place in a migration. Thread-safe. `lease` and `deadline` (D) are in seconds."""
+def new_name() -> str:
+    """A name for a router of this process that no other ever has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
-    def __init__(self, journal: Journal, migration: str, *, lease: float, deadline: float) -> None:
+
+class Membership:
+    """One process's place in a migration. Thread-safe. `lease` and `deadline` (D) are in seconds.
+
+    It joins under `name`; who never heard the answer tries again with that name, lest a member is left behind that nobody is.
+    """
+
+    def __init__(self, journal: Journal, migration: str, name: str, *, lease: float, deadline: float) -> None:
         self._journal = journal
         self._migration = migration
         self._lease = lease
@@ -58,6 +66,7 @@ class Membership:
         self._under_way: Counter[tuple[str, str, Phase]] = Counter()
         self._landing: list[tuple[float, tuple[str, str, Phase]]] = []
         self._name = ""
+        self._next_name = name
         self._until = 0.0
         self._join()
         self._threads = [
@@ -187,8 +196,7 @@ class Membership:
     # --- The lease and the phases
 
     def _join(self) -> None:
-        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        asked = time.monotonic()
+        name, asked = self._next_name, time.monotonic()
         rows = self._journal.members.join(
             self._migration,
             name,
@@ -200,6 +208,7 @@ class Membership:
         )
         with self._changed:
             self._name, self._until = name, asked + self._lease
+            self._next_name = new_name()
             # In the order in which namespaces are given to cohorts; while this router is a member, none of that changes.
             self._rows = {row.cohort: row for row in rows}
             self._draining, self._moving, self._unsure = {}, set(), set()
@@ -225,7 +234,7 @@ class Membership:
                 self._follow(self._journal.control.all(self._migration))
         except LeaseLost:
             # What was under way belongs to the old name; its ids are dirty, and the journal waits for them.
-            self._until = 0.0
+            self._until, self._next_name = 0.0, new_name()
         except JournalError:
             # What is left of the lease goes on; the next turn is another try.
             return

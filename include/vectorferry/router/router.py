@@ -18,7 +18,7 @@ from vectorferry.journal import Journal, open_journal
 from vectorferry.model import CollectionInfo, Vectors, matches
 from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.router.changes import Change, Delete, Put, Update
-from vectorferry.router.membership import Membership, Ticket
+from vectorferry.router.membership import Membership, Ticket, new_name
 from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.asking import all_matching, ids_after
@@ -87,7 +87,8 @@ class Router:
         self._connection = connection_from_uri("journal", journal) if isinstance(journal, str) else journal
         self._connections = connections
         self._lease = lease
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}
+        self._names: dict[int, str] = {}
         self._open: _Open | None = None
         self._closed = False
 
@@ -253,6 +254,11 @@ class Router:
 
     # --- Inside
 
+    @property
+    def _lock(self) -> threading.Lock:
+        # A child that was forked while another thread held its parent's lock would wait for ever.
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
     def _change(self, change: Change) -> None:
         if change.ids:
             self._opened().writer.write(change)
@@ -291,7 +297,9 @@ class Router:
             )
             cleanup.callback(source.close)
             cleanup.callback(target.close)
-            membership = Membership(journal, self._migration, lease=self._lease, deadline=deadline)
+            name = self._names.setdefault(os.getpid(), new_name())
+            membership = Membership(journal, self._migration, name, lease=self._lease, deadline=deadline)
+            del self._names[os.getpid()]
             cleanup.pop_all()
         writer = Writer(journal, self._migration, membership, source, target, deadline)
         return _Open(os.getpid(), journal, source, target, membership, writer)
