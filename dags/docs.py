@@ -1,4 +1,4 @@
-"""The Airflow DAGs docs.migrate, .rollback and .finalize: what moves, and what is proved first, stands in include/migrations/docs.yaml."""
+"""The Airflow DAGs of include/migrations/docs.yaml: docs.migrate, docs.rollback, docs.finalize and docs.watch."""
 
 from vectorferry.orchestration import migration
 

@@ -121,5 +121,6 @@ def test_routers_and_how_they_switch() -> None:
     assert (none.routers, live.routers) == (0, 3)
     assert (live.switch.hold.total_seconds(), live.switch.backlog) == (10, 1000)
     assert live.plan_fingerprint != none.plan_fingerprint
+    assert live.plan_fingerprint == parse_spec(GOOD.replace("none", "{expected: 4}"), "s.yaml").plan_fingerprint
     again = type(live).model_validate(live.model_dump(mode="json", exclude_defaults=True))
     assert again.fingerprint == live.fingerprint

@@ -5,8 +5,8 @@ Exit codes: 0 done and true; 1 the answer is no (a difference, a failed check, a
 """
 
 import getpass
-import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,6 +18,7 @@ import orjson
 import typer
 
 from vectorferry import __version__
+from vectorferry.cli_gateway import gateway_app
 from vectorferry.connections import connection_from_environment
 from vectorferry.console import Console
 from vectorferry.errors import (
@@ -43,14 +44,12 @@ app = typer.Typer(
     "Start with `vectorferry validate SPEC`, look at `vectorferry plan SPEC`, then `vectorferry run SPEC`, or trigger the DAG "
     "`<migration>.migrate` in Airflow. Connections are read from AIRFLOW_CONN_<NAME>.",
 )
-gateway_app = typer.Typer(
-    no_args_is_help=True, help="Servers that speak a database's own protocol in front of a store."
-)
 app.add_typer(gateway_app, name="gateway")
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file (YAML) of the migration.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
 
+WATCH_SECONDS = 1.0
 BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, Unauthorized, Unsupported)
 NO = (GateError, PlanMismatch)
 
@@ -196,6 +195,24 @@ def rollback(
 
 
 @app.command()
+def taint(
+    spec: SpecPath,
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit trail.")],
+    json: Json = False,
+) -> None:
+    """Have every record settled anew, because nothing is known to be equal any more: after the journal was restored, say.
+
+    Evidence and approvals given before no longer hold.
+    """
+    from vectorferry.engine.taint import taint as mark
+
+    console = Console(json=json)
+    with _session(load_spec(spec), console, "taint") as session:
+        marked = mark(session, reason)
+    console.result({"marked": marked}, f"{marked} records are to be settled; `vectorferry settle` does it")
+
+
+@app.command()
 def finalize(spec: SpecPath, json: Json = False) -> None:
     """End the migration for good: every record compared once more, an approval, DONE. There is no way back.
 
@@ -215,14 +232,22 @@ def finalize(spec: SpecPath, json: Json = False) -> None:
 
 
 @app.command()
-def status(spec: SpecPath, json: Json = False) -> None:
-    """Show where a migration stands: phase, partitions by step, evidence, approvals, audit trail."""
+def status(
+    spec: SpecPath,
+    json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C.")] = False,
+) -> None:
+    """Show where a migration stands: phases, routers and leases, backlog, what is in the way, partitions, evidence, audit trail."""
     from vectorferry.engine.status import status as read
     from vectorferry.journal import open_journal
 
-    loaded = load_spec(spec)
+    loaded, console = load_spec(spec), Console(json=json)
     with open_journal(connection_from_environment(loaded.journal)) as journal:
-        Console(json=json).status(read(journal, loaded.migration))
+        while True:
+            console.status(read(journal, loaded), again=watch)
+            if not watch:
+                return
+            time.sleep(WATCH_SECONDS)
 
 
 @app.command()
@@ -280,39 +305,6 @@ def abandon(
             raise typer.Exit(1)
         verb.abandon(session)
     console.result({"removed": asdict(found)}, "removed")
-
-
-@gateway_app.command("pinecone")
-def gateway_pinecone(
-    store: Annotated[str, typer.Option(help="Connection of the store behind it, as in AIRFLOW_CONN_<NAME>.")],
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the REST API.")] = 5180,
-    grpc_port: Annotated[int, typer.Option(help="First of the gRPC ports, one an index; 0 serves no gRPC.")] = 5181,
-    index: Annotated[
-        str, typer.Option(help='Index settings of the store behind it, as JSON; {"type": "none"} is exact.')
-    ] = "{}",
-    folder: Annotated[Path, typer.Option(help="The gateway's own folder, for what the store does not keep.")] = Path(),
-    faults: Annotated[str, typer.Option(help="Faults to inject, as JSON; see docs/gateway.md.")] = "",
-) -> None:
-    """Speak Pinecone's wire protocol, REST and gRPC, in front of a store: a local Pinecone for the vendor's own SDK.
-
-    Clients must send one of the keys in VECTORFERRY_GATEWAY_API_KEYS (separated by commas).
-    """
-    from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
-    from vectorferry.gateway.pinecone.faults import parse_faults
-    from vectorferry.gateway.pinecone.keys import Keys
-    from vectorferry.gateway.pinecone.server import Serving, run_gateway
-    from vectorferry.stores.base import StoreOptions
-
-    keys = [key for key in os.environ.get("VECTORFERRY_GATEWAY_API_KEYS", "").split(",") if key]
-    if not keys:
-        raise ConnectionMissing(
-            "set VECTORFERRY_GATEWAY_API_KEYS to the keys that clients may send, separated by commas"
-        )
-    stores = stores_of(connection_from_environment(store), StoreOptions(index=orjson.loads(index)))
-    rules, seed = parse_faults(orjson.loads(faults)) if faults else ([], 0)
-    serving = Serving(keys=Keys.parse(keys), host=host, port=port, grpc_port=grpc_port or None)
-    run_gateway(local_pinecone(stores, folder, serving, faults=rules, seed=seed))
 
 
 @app.command()

@@ -121,8 +121,10 @@ class Console:
         value |= {"hold_seconds": round(outcome.switched.hold_seconds, 3)} if session.spec.routers else {}
         self.result(value, f"cut over: phase {outcome.switched.phase}, the target has the authority. Files: {folder}")
 
-    def status(self, found: "Status") -> None:
-        """Show where a migration stands."""
+    def status(self, found: "Status", *, again: bool = False) -> None:
+        """Show where a migration stands; `again` in the place of what was shown before, on a terminal."""
+        if again and not self._json:
+            self._out.clear()
         self._table(f"Migration {found.migration}", ("cohort", "phase", "epoch"), found.phases)
         if found.members:
             self._table("Routers", MEMBER_COLUMNS, found.members)
@@ -138,6 +140,9 @@ class Console:
             ("at", "who", "what", "detail"),
             ((f"{a:%Y-%m-%d %H:%M:%S}", w, x, d) for a, w, x, d in found.audit),
         )
+        for title, lines in (("In the way of the next step", found.in_the_way), ("Alerts", found.alerts)):
+            if lines:
+                self._table(title, ("",), ((line,) for line in lines))
         answers = "; ".join(f"{d} by {w}: {r}" for d, w, r in found.approvals) or "none"
         signable = "can be signed" if found.approvable else "cannot be signed"
         evidence = (

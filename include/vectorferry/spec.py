@@ -1,8 +1,9 @@
 """What a migration is: the model of a spec file, and its fingerprints."""
 
 import hashlib
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 import orjson
 from pydantic import (
@@ -244,6 +245,34 @@ class CohortOf(Section):
     )
 
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WORKDAYS: list[Weekday] = ["mon", "tue", "wed", "thu"]
+
+
+def _time_of_day(value: Any) -> Any:
+    # To YAML an unquoted 16:00 is a number in base 60.
+    return time(value // 60, value % 60) if isinstance(value, int) and 0 <= value < 24 * 60 else value
+
+
+TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
+
+
+class Window(Section):
+    """When a cut-over may begin. A rollback may at any time."""
+
+    days: list[Weekday] = Field(default_factory=WORKDAYS.copy, min_length=1)
+    begin: TimeOfDay = Field(time(9), description="Time of day, as in 09:00.")
+    until: TimeOfDay = Field(time(16), description="Time of day; where it is not after `begin`, of the next day.")
+    timezone: str = Field("UTC", description="Name of the time zone, as in Europe/Berlin.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError(f"{name!r} is no time zone; write one as in Europe/Berlin")
+        return name
+
+
 class Switch(Section):
     """How the authority moves while routers write; without routers nothing of this applies."""
 
@@ -251,6 +280,7 @@ class Switch(Section):
         default_factory=list,
         description="Cut over one after the other, in this order; every other namespace, also one that appears later, follows as the last.",
     )
+    window: Window | None = Field(None, description="When a cut-over may begin; none: at any time once it is approved.")
     hold: Duration = Field(
         timedelta(seconds=10), description="Longest write pause: once it is over, writes go on where they went before."
     )
@@ -275,6 +305,21 @@ class Switch(Section):
         return cohorts
 
 
+class Shadow(Section):
+    """Reads that routers repeat on the other side, off their callers' path; without routers nothing of this applies."""
+
+    share: Share = Field(
+        0.05, description="Share of searches and fetches that is repeated; 0: none, and none is required."
+    )
+    min_reads: int = Field(
+        100, ge=0, description="Fewer compared reads than this is a failed verdict; 0: none is required."
+    )
+    min_duration: Duration = Field(
+        timedelta(minutes=1), description="They must span at least this time; 0s: any time will do."
+    )
+    wait: Duration = Field(timedelta(minutes=10), description="How long `recheck` waits for them.")
+
+
 class Notify(Section):
     """Who hears of failures and questions: Airflow notifier classes with their arguments."""
 
@@ -286,6 +331,12 @@ class Notify(Section):
 
     on_failure: list[Notifier] = Field(default_factory=list)
     on_question: list[Notifier] = Field(default_factory=list)
+    on_alert: list[Notifier] = Field(
+        default_factory=list,
+        description="What <migration>.watch finds: silent routers, holds that were stepped back, a growing backlog, times that run out. "
+        "Arguments may use {{ alert }}.",
+    )
+    watch_every: Duration = Field(timedelta(minutes=5), description="How often <migration>.watch looks.")
 
 
 class Staging(Section):
@@ -322,6 +373,7 @@ class MigrationSpec(Section):
     checks: Checks = Field(default_factory=Checks)
     approval: Approval = Field(default_factory=Approval)
     switch: Switch = Field(default_factory=Switch)
+    shadow: Shadow = Field(default_factory=Shadow)
     notify: Notify = Field(default_factory=Notify)
 
     @model_validator(mode="after")
@@ -359,17 +411,22 @@ class MigrationSpec(Section):
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is moved and what counts as proof; evidence and approvals bind to it."""
         untold: dict[str, Any] = dict.fromkeys(("description", "owner", "tags", "notify"), True)
-        return self._digest(exclude={**untold, "partitions": {"parallel", "pool"}})
+        return _digest(self._content(exclude={**untold, "partitions": {"parallel", "pool"}}))
 
     @property
     def plan_fingerprint(self) -> str:
         """SHA-256 of everything that decides what is copied where; a plan binds to it."""
         whole = ("migration", "source", "target", "namespaces", "fields", "writers", "staging")
         parts = {"partitions": {"rows", "part_rows", "batch_rows"}, "switch": {"cohorts"}}
-        return self._digest(include={**dict.fromkeys(whole, True), **parts})
+        copied = self._content(include={**dict.fromkeys(whole, True), **parts})
+        # Whether there are routers decides what a plan keeps, how many does not.
+        return _digest(copied | {"writers": "tracked" if self.routers else "none"})
 
-    def _digest(self, **chosen: dict[str, Any]) -> str:
+    def _content(self, **chosen: dict[str, Any]) -> dict[str, Any]:
         # Without defaults: a key that a later release adds must not void the plans of migrations under way.
         content = self.model_dump(mode="json", exclude_defaults=True, **chosen)  # type: ignore[arg-type]
-        content = {name: part for name, part in content.items() if part != {}}
-        return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return {name: part for name, part in content.items() if part != {}}
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -178,7 +178,7 @@ def test_the_index_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     made, said = three(tmp_path), []
     pending = iter([3, 1, 0])
     monkeypatch.setattr(made.target, "pending_index", lambda: next(pending))
-    monkeypatch.setattr("vectorferry.engine.recall.time.sleep", lambda seconds: said.append(seconds))
+    monkeypatch.setattr("vectorferry.engine.indexing.time.sleep", lambda seconds: said.append(seconds))
     prepare_queries(made.session, made.plan)
     ask_target(made.session, made.plan)
     assert len(said) == 2

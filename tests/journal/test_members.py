@@ -29,6 +29,24 @@ def test_a_router_joins_in_the_phase_of_the_moment(journal: Journal, move: Move)
     assert 25 < member.lease_left <= 30
 
 
+def test_who_never_heard_the_answer_joins_again_under_the_same_name(journal: Journal, move: Move) -> None:
+    join(journal, lease=0)
+    move(Phase.TRACK_A)
+    join(journal)
+    [member] = journal.members.all(MIGRATION)
+    assert member.cohorts["all"].phase is Phase.TRACK_A
+    assert member.lease_left > 0
+
+
+def test_a_name_that_was_evicted_is_not_used_again(journal: Journal, move: Move) -> None:
+    move(Phase.TRACK_A)
+    join(journal, lease=0, deadline=0)
+    assert journal.members.evict_lapsed(MIGRATION, "ann") == ("r1",)
+    with pytest.raises(LeaseLost, match="must join under another name"):
+        join(journal)
+    assert journal.members.all(MIGRATION) == ()
+
+
 def test_an_unknown_migration_has_no_routers(journal: Journal) -> None:
     with pytest.raises(JournalError, match="knows no migration 'other'"):
         journal.members.join("other", "r", host="h", pid=1, version="1", lease=1, deadline=1)

@@ -42,7 +42,7 @@ def service(folder: Path, name: str, code: str = SLEEPER, *arguments: str, **opt
 
 def noter(folder: Path, name: str, **options) -> Service:
     mark = folder / f"{name}.up"
-    return service(folder, name, NOTER, name, str(folder / "ends"), str(mark), ready=mark.exists, **options)
+    return service(folder, name, NOTER, name, str(folder / "ends"), str(mark), ready=lambda _: mark.exists(), **options)
 
 
 def eventually(condition, seconds: float = 15) -> bool:
@@ -103,7 +103,16 @@ def test_a_failed_preparation_stops_the_start(tmp_path):
 
 def test_a_server_that_is_never_ready_is_reported(tmp_path):
     with Supervisor(tmp_path) as supervisor, pytest.raises(ServerError, match="server was not ready after"):
-        supervisor.start([service(tmp_path, "server", ready=lambda: False, timeout=0.3)])
+        supervisor.start([service(tmp_path, "server", ready=lambda _: False, timeout=0.3)])
+
+
+def test_what_an_earlier_process_left_does_not_make_a_restarted_one_ready(tmp_path):
+    asked = []
+    with Supervisor(tmp_path, lambda line: None) as supervisor:
+        supervisor.start([service(tmp_path, "server", ready=lambda began: asked.append(began) or True)])
+        supervisor.restart("server")
+        created = psutil.Process(supervisor.pid("server")).create_time()
+    assert asked[0] < asked[-1] == created
 
 
 def test_a_restart_gives_another_process(tmp_path):
@@ -123,7 +132,7 @@ def test_only_one_supervisor_runs_in_a_folder(tmp_path):
 def test_what_ignores_the_request_and_hides_in_another_session_is_killed(tmp_path):
     mark = tmp_path / "child"
     with Supervisor(tmp_path) as supervisor:
-        stubborn = service(tmp_path, "stubborn", STUBBORN, str(mark), ready=mark.exists, grace=0.3)
+        stubborn = service(tmp_path, "stubborn", STUBBORN, str(mark), ready=lambda _: mark.exists(), grace=0.3)
         supervisor.start([stubborn])
         assert eventually(mark.read_text)
         pids = [supervisor.pid("stubborn"), int(mark.read_text())]
@@ -140,7 +149,7 @@ def start_in_process(folder: Path) -> subprocess.Popen[str]:
         mark = folder / "child"
         command = (sys.executable, "-c", {STUBBORN!r}, str(mark))
         with Supervisor(folder, lambda line: None) as supervisor:
-            ready = lambda: mark.exists() and mark.read_text()
+            ready = lambda _: mark.exists() and mark.read_text()
             supervisor.start([Service("stubborn", command, folder / "stubborn", ready=ready, grace=0.3)])
             print(supervisor.pid("stubborn"), mark.read_text(), flush=True)
             supervisor.wait()

@@ -68,6 +68,7 @@ KILLED: Mapping[str, Any] = {
 LIVE: Mapping[str, Any] = {
     "source": {"connection": "vectors", "collection": "source_live"},
     "writers": {"expected": 1},
+    "shadow": {"share": 0},
     "limits": {"request_deadline": "2s", "lease": "5s"},
 }
 # No DAG file changes, so none is parsed twice; and a scheduler, or the process that watches a task, is missed soon after its death:
@@ -87,10 +88,11 @@ class Story:
     stage: "Stage"
     name: str
     run_id: str
+    verb: str = "migrate"
 
     @property
     def dag_id(self) -> str:
-        return f"{self.name}.migrate"
+        return f"{self.name}.{self.verb}"
 
     @property
     def operator(self) -> AirflowApi:
@@ -144,11 +146,11 @@ class Stage:
     def api(self, user: str) -> AirflowApi:
         return self.clients.setdefault(user, self.airflow.api(user))
 
-    def begin(self, name: str, *, user: str = "operator", **conf: Any) -> Story:
-        dag_id = f"{name}.migrate"
+    def begin(self, name: str, *, user: str = "operator", verb: str = "migrate", **conf: Any) -> Story:
+        dag_id = f"{name}.{verb}"
         self.api("operator").wait_for_dag(dag_id)
         self.api("operator").unpause(dag_id)
-        return Story(self, name, self.api(user).trigger(dag_id, conf))
+        return Story(self, name, self.api(user).trigger(dag_id, conf), verb)
 
     def journal(self) -> Journal:
         return open_journal(self.connection("journal"), upgrade=True)
@@ -227,6 +229,7 @@ def write_migrations(folder: Path) -> None:
         each.mkdir(parents=True)
     migrations = {name: spec_of(name, approval=approval) for name, approval in APPROVALS.items()}
     migrations["killed"] = spec_of("killed", approval={"approvers": ["approver"]}, **KILLED)
+    migrations["watched"] = spec_of("watched", **LIVE)
     migrations["live"] = spec_of("live", approval={"approvers": ["approver"]}, **LIVE)
     for name, spec in migrations.items():
         (specs / f"{name}.yaml").write_text(json.dumps(spec))  # JSON is YAML

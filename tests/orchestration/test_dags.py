@@ -201,7 +201,8 @@ def test_cohorts_are_switched_one_after_the_other() -> None:
 
 
 def test_what_comes_after_the_cut_over_is_asked_for_first() -> None:
-    _, back, end = build_dags(spec(writers={"expected": 2}))
+    _, back, end, watch = build_dags(spec(writers={"expected": 2}))
+    assert (watch.dag_id, watch.task_ids) == ("docs.watch", ["watch"])
     for dag, name, chain in (
         (back, "docs.rollback", ("look_back", "approve_rollback", "roll_back")),
         (end, "docs.finalize", ("look_final", "approve_finalize", "finish")),
@@ -210,3 +211,10 @@ def test_what_comes_after_the_cut_over_is_asked_for_first() -> None:
         assert set(dag.task_ids) == set(chain)
         for before, after in pairwise(chain):
             assert dag.get_task(after).upstream_task_ids == {before}
+
+
+def test_the_switch_waits_for_its_window() -> None:
+    live = build_dags(spec(writers={"expected": 2}, switch={"window": {"begin": "09:00", "until": "16:00"}}))[0]
+    assert live.get_task("await_window").upstream_task_ids == {"approve_cutover"}
+    assert live.get_task("switch").upstream_task_ids == {"await_window"}
+    assert live.get_task("await_window").mode == "reschedule"

@@ -4,18 +4,18 @@ import pytest
 
 from orchestration.conftest import NAMESPACES, Stage, some_docs
 from pipeline.writing import Writers
-from vectorferry.engine.authority import settle_written
 from vectorferry.engine.planning import register
 from vectorferry.engine.session import open_session
+from vectorferry.engine.switch import cut_over
 from vectorferry.model import Phase
 from vectorferry.router import Router
 from vectorferry.specfile import load_spec
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 KEYS = [(namespace, f"written {n}") for namespace in (*NAMESPACES, "made meanwhile") for n in range(5)]
 
 
-def test_it_settles_compares_and_switches_under_writes(stage: Stage) -> None:
+def test_it_switches_under_writes_goes_back_and_comes_to_its_end(stage: Stage) -> None:
     spec = load_spec(stage.folder / "include" / "migrations" / "live.yaml")
     stage.make("source_live", some_docs())
     with stage.journal() as journal:
@@ -23,19 +23,53 @@ def test_it_settles_compares_and_switches_under_writes(stage: Stage) -> None:
     with Router("live", stage.connection("journal"), connections=stage.connection) as router:
         writers = Writers([router], KEYS)
         try:
-            run = stage.begin("live")
-            asked = run.answer("Approve")
-            assert "**1** with a lease of 1 expected" in asked.body
-            assert run.end() == "success", run.states()
+            switched(stage)
+            rolled_back(stage)
+            with open_session(spec, actor="ann", run_id="again", connections=stage.connection) as session:
+                signed = session.journal.evidence.latest("live")
+                assert signed is not None
+                cut_over(session, session.plan(), signed.hash)
+            finished(stage)
         finally:
             writers.stop()
         assert writers.errors == []
-        states = run.states()
-        assert (states["settle"], states["recheck"], states["verify"]) == ("success", "success", "success")
-        assert run.phase() is Phase.TRACK_B
-        assert "writes waited for" in run.log("switch")
-        with open_session(spec, actor="ann", run_id="after", connections=stage.connection) as session:
-            settle_written(session)
-        assert stage.table("target_live") == stage.table("source_live")
         present = {key for key, value in writers.expected.items() if value is not None}
         assert present == {(row[0], row[1]) for row in stage.table("target_live")} & set(KEYS)
+
+
+def switched(stage: Stage) -> None:
+    run = stage.begin("live")
+    asked = run.answer("Approve")
+    assert "**1** with a lease of 1 expected" in asked.body
+    assert run.end() == "success", run.states()
+    states = run.states()
+    assert (states["settle"], states["recheck"], states["verify"]) == ("success", "success", "success")
+    assert run.phase() is Phase.TRACK_B
+    assert "writes waited for" in run.log("switch")
+
+
+def rolled_back(stage: Stage) -> None:
+    run = stage.begin("live", verb="rollback")
+    asked = run.answer("Approve")
+    assert asked.subject.startswith("Roll live back to")
+    assert run.end() == "success", run.states()
+    assert run.phase() is Phase.TRACK_A
+
+
+def finished(stage: Stage) -> None:
+    run = stage.begin("live", verb="finalize")
+    asked = run.answer("Approve")
+    assert "there is no way back" in asked.body
+    assert "every record" in asked.body
+    assert run.end() == "success", run.states()
+    assert run.phase() is Phase.DONE
+    assert "nothing writes to" in run.log("finish")
+
+
+def test_people_are_told_of_what_goes_wrong(stage: Stage) -> None:
+    with stage.journal() as journal:
+        register(journal, load_spec(stage.folder / "include" / "migrations" / "watched.yaml"), "ann")
+        journal.members.join("watched", "asleep", host="far", pid=1, version="0", lease=-5, deadline=1000)
+    run = stage.begin("watched", verb="watch")
+    assert run.end() == "success", run.states()
+    assert "router asleep on far has been silent" in run.log("watch")

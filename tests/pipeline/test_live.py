@@ -19,6 +19,7 @@ from vectorferry.errors import CheckFailed, GateError, NotApproved
 from vectorferry.journal import Evidence, Plan
 from vectorferry.local.weaviate import Weaviate
 from vectorferry.model import COHORT, Phase
+from vectorferry.stores.pgvector import PgvectorStore
 
 SPACES = ("asyncio", "email", "", "os/path", "wave")
 
@@ -27,6 +28,7 @@ SPACES = ("asyncio", "email", "", "os/path", "wave")
 def live(world: World) -> World:
     """Five namespaces, and a spec that expects two routers."""
     world.spec_dict |= {"writers": {"expected": 2}, "limits": {"request_deadline": "1s", "lease": "5s"}}
+    world.spec_dict["shadow"] = {"share": 0}
     world.fill(rows_of(*SPACES))
     return world
 
@@ -233,6 +235,21 @@ def test_evidence_lapses_once_much_was_written_since(one: World) -> None:
         with pytest.raises(NotApproved, match="has lapsed: 200 records were written since, more than 20% of"):
             pipeline.run(session, approve_late)
         assert phase_of(session) is Phase.TRACK_A
+
+
+def test_an_index_that_is_written_to_all_the_time_is_complete_once_it_has_the_load(
+    one: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.spec_dict["checks"] |= {"index_timeout": "3s"}
+    with one.session() as session, joined(one) as router:
+        plan = prepared(session, lambda: None)
+
+        def pending(store: PgvectorStore) -> int:
+            router.upsert("", [record("written while the index is waited for", 0.4)])
+            return 1
+
+        monkeypatch.setattr(PgvectorStore, "pending_index", pending)
+        pipeline.merge(session, plan)
 
 
 def test_without_routers_there_is_no_rollback(world: World) -> None:

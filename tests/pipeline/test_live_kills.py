@@ -36,6 +36,7 @@ SPEC: dict[str, Any] = {
     "writers": {"expected": 2},
     "limits": {"request_deadline": "1s", "lease": "2s"},
     "switch": {"hold": "60s", "wait_for_routers": "2s"},
+    "shadow": {"share": 0},
     "approval": {"terminal": True, "four_eyes": False, "approvers": []},
     "partitions": {"rows": 150, "batch_rows": 100, "parallel": 1},
     "checks": {
@@ -223,7 +224,8 @@ def test_applications_die_at_every_step(show: Show) -> None:
 def forget_named(show: Show) -> None:
     """Forget the routers that `begin` named, as its refusal says."""
     named = [member.id for member in show.journal.members.all("small") if member.id in show.log()]
-    assert len(named) == 2
+    # One that follows may still be named, where an untracked write of it was under way.
+    assert len(named) in (2, 3)
     assert "stop those that are gone and `vectorferry members SPEC --forget ID`" in show.log()
     for name in named:
         end = time.monotonic() + PATIENCE

@@ -364,7 +364,7 @@ class Stage:
 
     def _process(self) -> Process:
         journal = cast("Journal", FaultyJournal(self.journal))
-        membership = Steered(journal, MIGRATION, lease=LEASE, deadline=D)
+        membership = Steered(journal, MIGRATION, membership_module.new_name(), lease=LEASE, deadline=D)
         source, target = (self._store(side, Caller(policy=ONCE)) for side in "AB")
         writer = Writer(journal, MIGRATION, membership, source, target, D)
         process = Process(membership, writer)

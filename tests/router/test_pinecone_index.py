@@ -1,7 +1,5 @@
 """The drop-in: the vendor's own client over a router, with its calls, its answers and its errors."""
 
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -11,10 +9,10 @@ from pinecone.errors import ApiError, NotFoundError, PineconeValueError, Service
 from pinecone.models.vectors.responses import DescribeIndexStatsResponse, FetchResponse, QueryResponse, UpsertResponse
 
 from router.conftest import Pair
+from router.planting import eventually, raising
 from vectorferry.errors import OutcomeUnknown, Unavailable
 from vectorferry.model import COHORT, Phase
 from vectorferry.router import AsyncRouter, NotDone, Router, Unknown
-from vectorferry.stores.pgvector import PgvectorStore
 
 ROWS = [{"id": f"a{i}", "values": [i + 1.0, 2.0, 3.0, 4.0], "metadata": {"n": i, "even": i % 2 == 0}} for i in range(7)]
 
@@ -96,18 +94,6 @@ def test_what_is_not_served_says_so(index: Any) -> None:
         index.query(vector=[1.0, 2, 3, 4], top_k=0, namespace="n")
 
 
-def raising(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Make the store fail; returns how often it was asked."""
-    asked: list[int] = []
-
-    def fail(*_: object) -> None:
-        asked.append(1)
-        raise kind("planted")
-
-    monkeypatch.setattr(PgvectorStore, "upsert", fail)
-    return asked
-
-
 def test_an_unknown_outcome_is_both_errors_and_never_tried_again(index: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = raising(OutcomeUnknown, monkeypatch)
     with pytest.raises(Unknown, match="nobody knows") as unknown:
@@ -161,12 +147,3 @@ def test_it_follows_the_authority(router: Router, index: Any, tracked: Pair) -> 
     index.upsert(vectors=[("new", [1.0, 2, 3, 4])], namespace="n")
     assert "new" in tracked.ids("target")
     assert index.list_paginated(namespace="n").vectors[-1].id == "new"
-
-
-def eventually(happened: Callable[[], bool]) -> None:
-    waited = threading.Event()
-    for _ in range(1000):
-        if happened():
-            return
-        waited.wait(0.01)
-    raise AssertionError("it did not happen")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,9 @@ import pytest
 import sqlalchemy as sa
 
 from router.conftest import Pair
-from vectorferry.errors import JournalError, Unavailable
+from vectorferry.connections import Connection
+from vectorferry.errors import JournalError, JournalUnavailable, Unavailable
+from vectorferry.journal.members import Members
 from vectorferry.model import COHORT, Phase
 from vectorferry.router import AsyncRouter, NotDone, Record, Router, Unknown
 from vectorferry.stores.pgvector import PgvectorStore
@@ -102,6 +105,23 @@ def test_an_opened_router_is_a_member_before_its_first_call(pair: Pair) -> None:
     assert pair.session.journal.members.all("small") == ()
     router.open()
     router.open()
+    assert len(pair.session.journal.members.all("small")) == 1
+
+
+def test_a_lost_answer_to_its_joining_leaves_no_other_member(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    join, lose = Members.join, iter([True])
+
+    def lost(*args: Any, **named: Any) -> Any:
+        rows = join(*args, **named)
+        if next(lose, False):
+            raise JournalUnavailable("on purpose, the answer")
+        return rows
+
+    monkeypatch.setattr(Members, "join", lost)
+    router = pair.router()
+    with pytest.raises(JournalUnavailable):
+        router.open()
+    router.upsert("n", [record("a")])
     assert len(pair.session.journal.members.all("small")) == 1
 
 
@@ -257,6 +277,31 @@ def test_the_install_is_light() -> None:
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     )
     assert not loaded & {"airflow", "great_expectations", "faiss", "pandas", "typer", "rich", "pinecone", "weaviate"}
+
+
+def test_a_process_that_is_forked_while_another_thread_opens_the_router_does_not_wait_for_it(tracked: Pair) -> None:
+    parent, opening, opened = os.getpid(), threading.Event(), threading.Event()
+
+    def connections(name: str) -> Connection:
+        if os.getpid() == parent:
+            opening.set()
+            opened.wait()
+        return tracked.world.connection(name)
+
+    router = Router("small", tracked.world.connection("journal"), connections=connections)
+    tracked.cleanup.callback(router.close)
+    thread = threading.Thread(target=router.open)
+    thread.start()
+    opening.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        router.upsert("n", [record("child")])
+        os._exit(0)
+    opened.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    assert list(router.fetch("n", ["child"])) == ["child"]
 
 
 def test_a_forked_process_is_a_router_of_its_own(tracked: Pair) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vectorferry.engine.indexing import wait_for_index
 from vectorferry.engine.queries import Queries, read_queries
 from vectorferry.engine.rows import MOST_KEPT
-from vectorferry.engine.selection import all_excused, manifest_of, planned_namespaces
+from vectorferry.engine.selection import planned_namespaces
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.statistics import Counts, Interval, clustered_interval, pooled_design_effect
 from vectorferry.engine.touched import Touched
@@ -27,8 +28,6 @@ from vectorferry.stores.batching import chunks
 RESULTS = "results/target.parquet"
 _NOTE = "results/target.json"
 _BATCH = 50
-_POLL = 1.0
-_STILL = 30.0  # seconds without a new row after which a lagging count is taken for final
 _SCHEMA = pa.schema(
     [
         ("query", pa.int32()),
@@ -46,46 +45,11 @@ def ask_target(session: Session, plan: Plan) -> None:
     Raises CheckFailed where the index is not complete within `checks.index_timeout`.
     """
     staged = session.staged(plan)
-    waited, visible = _wait_for_index(session, plan)
+    waited, visible = wait_for_index(session, plan)
     asked = read_queries(staged)
     staged.write_table(RESULTS, _SCHEMA, _answers(session, asked, Touched(session, plan)))
     note = {"run": session.run_id, "queries": len(asked), "key": asked.key}
     staged.write_json(_NOTE, note | {"waited_seconds": round(waited, 3), "visible_rows": visible})
-
-
-def _wait_for_index(session: Session, plan: Plan) -> tuple[float, int]:
-    began, limit = time.monotonic(), session.spec.checks.index_timeout.total_seconds()
-    while pending := session.target.pending_index():
-        waited = time.monotonic() - began
-        if waited > limit:
-            raise CheckFailed(
-                f"{session.target.name}: {pending} vectors are not searchable after {waited:.0f} s; recall would say nothing. "
-                "Raise `checks.index_timeout` or look at the target's index"
-            )
-        session.report(Progress("wait for index", session.target.name, 0, None, f"{pending} vectors to go"))
-        time.sleep(min(_POLL, limit))
-    visible = _wait_for_rows(session, _expected_rows(session, plan), began + limit)
-    return time.monotonic() - began, visible
-
-
-def _expected_rows(session: Session, plan: Plan) -> int:
-    staged = session.staged(plan)
-    rows = sum(int(manifest_of(staged, partition)["rows"]) for partition in plan.partitions)
-    return rows - len(all_excused(staged, plan))
-
-
-def _wait_for_rows(session: Session, expected: int, until: float) -> int:
-    """Rows that the target counts. A count that lags is waited for as long as it grows; the checks judge what is missing."""
-    visible, moved = session.target.count(), time.monotonic()
-    while visible < expected and not session.target.capabilities.exact_count:
-        now = time.monotonic()
-        if now > until or now - moved > max(_STILL, session.target.capabilities.visibility_delay):
-            break
-        session.report(Progress("wait for rows", session.target.name, visible, expected))
-        time.sleep(_POLL)
-        before, visible = visible, session.target.count()
-        moved = time.monotonic() if visible != before else moved
-    return visible
 
 
 def _answers(session: Session, asked: Queries, touched: Touched) -> Iterator[pa.RecordBatch]:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from vectorferry.engine.alerts import alerts
+from vectorferry.engine.guards import in_the_way
 from vectorferry.journal import Approval, ControlRow, Evidence, Journal, Member, Plan
 from vectorferry.model import Phase
+from vectorferry.spec import MigrationSpec
 
 STEPS = ("export", "load")
 
@@ -56,10 +59,13 @@ class Status:
     audit: tuple[tuple[datetime, str, str, str], ...]
     members: tuple[MemberRow, ...] = ()
     live: tuple[LiveWrites, ...] = ()
+    in_the_way: tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()
 
 
-def status(journal: Journal, migration: str, *, audit_rows: int = 10) -> Status:
+def status(journal: Journal, spec: MigrationSpec, *, audit_rows: int = 10) -> Status:
     """The state of a migration; one that was never begun has no phases."""
+    migration = spec.migration
     plan = journal.plans.current(migration)
     evidence = journal.evidence.latest(migration)
     return Status(
@@ -77,6 +83,8 @@ def status(journal: Journal, migration: str, *, audit_rows: int = 10) -> Status:
         ),
         tuple(map(member_row, journal.members.all(migration))),
         _live_writes(journal, migration),
+        in_the_way(journal, spec),
+        tuple(alert.text for alert in alerts(journal, spec)),
     )
 
 

@@ -9,13 +9,13 @@ from vectorferry.engine.approval import require_approval
 from vectorferry.engine.authority import move_authority, settle_written, step_back
 from vectorferry.engine.gate import describe
 from vectorferry.engine.load import require_loaded
-from vectorferry.engine.preflight import RESERVED_NAMESPACE
 from vectorferry.engine.recheck import compare_touched
 from vectorferry.engine.session import Session
 from vectorferry.engine.unchanged import require_unchanged
+from vectorferry.engine.window import require_open
 from vectorferry.errors import CheckFailed, GateError, NotApproved, StagingError, StoreError, TerminalError
 from vectorferry.journal import Approval, ControlRow, Plan
-from vectorferry.model import COHORT, Phase, Verdict
+from vectorferry.model import COHORT, RESERVED_NAMESPACE, Phase, Verdict
 from vectorferry.records import make_batch
 from vectorferry.stores.base import VectorStore
 
@@ -69,6 +69,7 @@ def _cut_over_with_routers(session: Session, plan: Plan, row: ControlRow, eviden
     if row.phase is not Phase.TRACK_B:
         approval = _approval(session, row, evidence_hash)
         if row.phase is Phase.TRACK_A:
+            require_open(session.spec)
             _require_current(session, plan, evidence_hash)
         approver, reason = approval.actor, _reason(approval, evidence_hash)
         moved = move_authority(session, row.cohort, Phase.TRACK_B, reason=reason, hold=_hold_seconds(session))
@@ -211,6 +212,7 @@ def unfinished(session: Session, evidence_hash: str) -> bool:
 
 def _hold(session: Session, plan: Plan, row: ControlRow, evidence_hash: str) -> ControlRow:
     approval = require_approval(session, evidence_hash)
+    require_open(session.spec)
     prove_way_back(session.source)
     require_loaded(session, plan)
     return _step(session, row, Phase.HOLD_A, _reason(approval, evidence_hash), hold=HOLD_SECONDS)

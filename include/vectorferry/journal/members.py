@@ -51,9 +51,10 @@ class Members:
     def join(
         self, migration: str, name: str, *, host: str, pid: int, version: str, lease: float, deadline: float
     ) -> tuple[ControlRow, ...]:
-        """Become a member under a name never used before, in the phases of this moment, which are returned; seconds for both times.
+        """Become a member under a new name, in the phases of this moment, which are returned; seconds for both times.
 
-        Raises JournalError where the migration is unknown.
+        Who never heard the answer asks again under the same name: nothing may have begun under it. Raises JournalError where the
+        migration is unknown, LeaseLost where that name was evicted meanwhile.
         """
         with self._database.transaction() as connection:
             # Whoever moves a phase locks these tables against us: it sees this member, or this member sees the new phase.
@@ -62,7 +63,13 @@ class Members:
             if not rows:
                 raise JournalError(f"the journal at {self._database.where} knows no migration {migration!r}")
             values = {"id": name, "migration": migration, "host": host, "pid": pid, "version": version}
-            connection.execute(sa.insert(member).values(**values, lease_until=ahead(lease), deadline_seconds=deadline))
+            new = insert(member).values(**values, lease_until=ahead(lease), deadline_seconds=deadline)
+            changed = {"lease_until": new.excluded.lease_until}
+            kept = new.on_conflict_do_update(
+                index_elements=[member.c.id], set_=changed, where=member.c.evicted_at.is_(None)
+            )
+            if connection.scalar(kept.returning(member.c.id)) is None:
+                raise LeaseLost(f"router {name} was evicted before it began: it must join under another name")
             for row in rows:
                 connection.execute(_stand(name, row, None))
         return rows

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -64,16 +63,15 @@ class Airflow:
     def services(self) -> list[Service]:
         """Return the metadata database's migration and, after it, the api-server, scheduler and dag-processor."""
         self._write_passwords()
-        since = time.time()
         return [
             self._service(
                 "airflow-database", _module("vectorferry.local.airflow_database"), ("postgres",), oneshot=True
             ),
-            self._component("airflow-api-server", ("airflow", "api-server"), "api", since),
+            self._component("airflow-api-server", ("airflow", "api-server"), "api"),
             self._component(
-                "airflow-scheduler", ("vectorferry.local.airflow_scheduler", "--skip-serve-logs"), "scheduler", since
+                "airflow-scheduler", ("vectorferry.local.airflow_scheduler", "--skip-serve-logs"), "scheduler"
             ),
-            self._component("airflow-dag-processor", ("airflow", "dag-processor"), "dag_processor", since),
+            self._component("airflow-dag-processor", ("airflow", "dag-processor"), "dag_processor"),
         ]
 
     def is_healthy(self, component: str, since: float) -> bool:
@@ -87,10 +85,10 @@ class Airflow:
         heartbeat = health.json()[component][f"latest_{component}_heartbeat"]
         return bool(heartbeat) and datetime.fromisoformat(heartbeat).timestamp() > since
 
-    def _component(self, name: str, module: tuple[str, ...], component: str, since: float) -> Service:
+    def _component(self, name: str, module: tuple[str, ...], component: str) -> Service:
         where = f"{self.url}  Airflow" if component == "api" else ""
         command = _module(*module)
-        return self._service(name, command, ("airflow-database",), component=component, since=since, where=where)
+        return self._service(name, command, ("airflow-database",), component=component, where=where)
 
     def _service(
         self,
@@ -99,7 +97,6 @@ class Airflow:
         after: tuple[str, ...],
         *,
         component: str = "",
-        since: float = 0.0,
         where: str = "",
         oneshot: bool = False,
     ) -> Service:
@@ -107,7 +104,7 @@ class Airflow:
             name,
             command,
             self.folder,
-            ready=lambda: self.is_healthy(component, since),
+            ready=lambda began: self.is_healthy(component, began),
             env=self.environment(),
             cwd=self.checkout,
             after=after,

@@ -78,7 +78,7 @@ def _journal(spec: MigrationSpec) -> Journal:
 
 def _read(spec: MigrationSpec) -> Status:
     with _journal(spec) as journal:
-        return status(journal, spec.migration)
+        return status(journal, spec)
 
 
 def _show_progress(watch: _Watch) -> None:

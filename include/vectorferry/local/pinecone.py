@@ -61,7 +61,7 @@ class Pinecone:
                 "pinecone",
                 (sys.executable, "-m", "vectorferry.cli", "gateway", "pinecone", *options),
                 self.folder,
-                ready=self.is_ready,
+                ready=lambda _: self.is_ready(),
                 env=environment,
                 after=("postgres-databases",),
                 where=f"{self.url}, gRPC {self.grpc_port}  Pinecone's protocol in front of pgvector",

@@ -104,7 +104,7 @@ class Postgres:
             "postgres",
             (*_as_server_user(), _program("postgres"), "-D", str(self._data), *settings),
             self.folder,
-            ready=self.is_ready,
+            ready=lambda _: self.is_ready(),
             after=after,
             where=f"{self.host}:{self.port}  PostgreSQL {MAJOR} with pgvector",
             stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait for clients to leave

@@ -33,15 +33,16 @@ class ServerError(VectorferryError):
 class Service:
     """One process to run.
 
-    `folder` is the server's own and holds its data and NAME.log. `ready` is asked until it says yes; a service that is
-    `oneshot` is ready when it has exited with 0. `after` names services that must be ready first. `timeout` and
+    `folder` is the server's own and holds its data and NAME.log. `ready` is asked until it says yes; it is told when the process
+    began (seconds since the epoch), lest what an earlier one left is taken for its own. A service that is `oneshot` is ready when it
+    has exited with 0. `after` names services that must be ready first. `timeout` and
     `grace` are in seconds.
     """
 
     name: str
     command: tuple[str, ...]
     folder: Path
-    ready: Callable[[], bool] = lambda: True
+    ready: Callable[[float], bool] = lambda _began: True
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     after: tuple[str, ...] = ()
@@ -176,7 +177,7 @@ class Supervisor:
 
     def _has_come_up(self, running: _Running) -> bool:
         service, took = running.service, time.monotonic() - running.since
-        running.is_ready = _has_succeeded(running) if service.oneshot else service.ready()
+        running.is_ready = _has_succeeded(running) if service.oneshot else service.ready(running.entry.created)
         if running.is_ready:
             self._report(
                 f"{service.name:<22}{'done' if service.oneshot else 'ready'} after {took:4.1f} s  {service.where}"

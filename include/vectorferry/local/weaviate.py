@@ -50,7 +50,7 @@ class Weaviate:
                 "weaviate",
                 self.command,
                 self.folder,
-                ready=self.is_ready,
+                ready=lambda _: self.is_ready(),
                 env=self._environment(self.folder),
                 where=f"{self.url}, gRPC {self.grpc_port}  Weaviate {VERSION}",
                 grace=20,

@@ -1,9 +1,13 @@
-"""What the tasks do that come after a cut-over: the rollback and the end, each asked for by a person first."""
+"""What the tasks do beside the move itself: the rollback and the end, each asked for by a person first, and the watch."""
 
 import logging
 from dataclasses import dataclass
 
+from airflow.sdk import get_current_context
+
 from vectorferry.model import FINALIZE, ROLLBACK
+from vectorferry.orchestration.connections import airflow_connection
+from vectorferry.orchestration.notify import tell
 from vectorferry.orchestration.running import own_evidence, run_session
 from vectorferry.spec import MigrationSpec
 
@@ -17,6 +21,13 @@ FINALIZE_DOC = """# Finish for good
 
 Compares every record of both sides once more, asks a second person, and ends the migration: phase `DONE`, **no way back**. It waits until
 nothing can write to the source any more; its log then says that the source is released. Killed or cleared, it goes on.
+"""
+
+WATCH_DOC = """# Watch
+
+Tells the people under `notify.on_alert` what they should know before it hurts: a router that fell silent, a hold that was stepped back,
+a growing backlog, an approval or a question about to lapse, a rollback window about to end. Each is told once a day.
+Unpause it with the migration.
 """
 
 log = logging.getLogger(__name__)
@@ -58,3 +69,15 @@ class Afterwards:
         with run_session(self.spec) as session:
             finish(session, own_evidence(session, FINALIZE).hash)
             log.info("DONE: nothing writes to %s any more", session.source.name)
+
+    def watch(self) -> None:
+        """Tell people what they were not told of yet."""
+        from vectorferry.engine.alerts import new_alerts
+        from vectorferry.journal import open_journal
+
+        context = get_current_context()
+        with open_journal(airflow_connection(self.spec.journal)) as journal:
+            found = new_alerts(journal, self.spec, "watch")
+        for alert in found:
+            log.warning("%s", alert.text)
+            tell(self.spec.notify.on_alert, context, alert.text)

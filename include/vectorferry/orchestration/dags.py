@@ -1,4 +1,4 @@
-"""From a spec to its DAGs: `<migration>.migrate`, `.rollback` and `.finalize`."""
+"""From a spec to its DAGs: `<migration>.migrate`, `.rollback`, `.finalize` and `.watch`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from airflow.sdk import DAG, task, task_group
 
 from vectorferry.model import FINALIZE, ROLLBACK
-from vectorferry.orchestration.afterwards import FINALIZE_DOC, ROLLBACK_DOC, Afterwards
+from vectorferry.orchestration.afterwards import FINALIZE_DOC, ROLLBACK_DOC, WATCH_DOC, Afterwards
 from vectorferry.orchestration.approval import BoundApproval
 from vectorferry.orchestration.docs import describe
 from vectorferry.orchestration.form import form
@@ -14,6 +14,7 @@ from vectorferry.orchestration.notify import callbacks
 from vectorferry.orchestration.places import find_spec
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.steps import LABEL, Steps
+from vectorferry.orchestration.window import CutOverWindow
 from vectorferry.spec import MigrationSpec
 from vectorferry.specfile import load_spec
 
@@ -35,14 +36,17 @@ def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
         _ask(spec, ROLLBACK, Afterwards(spec).look_back) >> _step(Afterwards(spec).roll_back)()
     with _dag(spec, "finalize", f"Ends {spec.migration} for good", FINALIZE_DOC) as end:
         _ask(spec, FINALIZE, Afterwards(spec).look_final) >> _step(Afterwards(spec).finish)()
-    return migrate, back, end
+    every = spec.notify.watch_every
+    with _dag(spec, "watch", f"Watches {spec.migration}", WATCH_DOC, schedule=every) as watch:
+        _step(Afterwards(spec).watch)()
+    return migrate, back, end, watch
 
 
-def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, **arguments: Any) -> DAG:
+def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule: Any = None, **arguments: Any) -> DAG:
     return DAG(
         f"{spec.migration}.{verb}",
         description=description,
-        schedule=None,
+        schedule=schedule,
         catchup=False,
         max_active_runs=1,
         tags=["vectorferry", spec.migration, *spec.tags],
@@ -90,6 +94,8 @@ def _wire(spec: MigrationSpec) -> None:
     asked = BoundApproval(task_id="approve_cutover", spec=spec)
     evidence >> asked
     last: Any = asked
+    if spec.switch.window:
+        last >> (last := CutOverWindow(task_id="await_window", window=spec.switch.window))
     for cohort in spec.cohorts:
         # One process for a cohort's whole switch: from task to task it takes seconds, and a hold must not.
         name = "switch" if len(spec.cohorts) == 1 else f"switch_{cohort.name}"

@@ -19,6 +19,12 @@ def callbacks(notifiers: Sequence[Notify.Notifier]) -> list[Callback]:
     return [partial(_notify, each.notifier, each.arguments) for each in notifiers]
 
 
+def tell(notifiers: Sequence[Notify.Notifier], context: Any, text: str) -> None:
+    """Tell people an alert now; notifiers find it as `alert` in their templates."""
+    for each in notifiers:
+        _notify(each.notifier, each.arguments, {**context, "alert": text})
+
+
 def _notify(path: str, arguments: Mapping[str, Any], context: Any) -> None:
     module, _, name = path.rpartition(".")
     # A mail server that is down must not fail the question that the mail is about.

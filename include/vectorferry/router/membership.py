@@ -39,10 +39,18 @@ class Ticket:
         return self.row.phase
 
 
-class Membership:
-    """One process's place in a migration. Thread-safe. `lease` and `deadline` (D) are in seconds."""
+def new_name() -> str:
+    """A name for a router of this process that no other ever has."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
-    def __init__(self, journal: Journal, migration: str, *, lease: float, deadline: float) -> None:
+
+class Membership:
+    """One process's place in a migration. Thread-safe. `lease` and `deadline` (D) are in seconds.
+
+    It joins under `name`; who never heard the answer tries again with that name, lest a member is left behind that nobody is.
+    """
+
+    def __init__(self, journal: Journal, migration: str, name: str, *, lease: float, deadline: float) -> None:
         self._journal = journal
         self._migration = migration
         self._lease = lease
@@ -51,6 +59,7 @@ class Membership:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._closing = False
+        self._distrusted = ""
         self._rows: dict[str, ControlRow] = {}
         self._moving: set[str] = set()
         self._unsure: set[str] = set()
@@ -58,6 +67,7 @@ class Membership:
         self._under_way: Counter[tuple[str, str, Phase]] = Counter()
         self._landing: list[tuple[float, tuple[str, str, Phase]]] = []
         self._name = ""
+        self._next_name = name
         self._until = 0.0
         self._join()
         self._threads = [
@@ -118,12 +128,26 @@ class Membership:
     def holds(self, ticket: Ticket) -> bool:
         """Whether this router may still send and answer for the operation."""
         with self._changed:
-            return ticket.name == self._name and time.monotonic() < min(self._until, ticket.until)
+            return (
+                not self._distrusted and ticket.name == self._name and time.monotonic() < min(self._until, ticket.until)
+            )
 
     def check(self, ticket: Ticket) -> None:
         """Raise LeaseLost where this router may no longer send or answer for the operation."""
         if not self.holds(ticket):
             raise LeaseLost(f"router {ticket.name} has lost its lease, or took too long: it may not go on")
+
+    def distrust(self, what: str) -> None:
+        """Begin, send and answer nothing more: the journal is not the one that this router has written to, or an older state of it.
+
+        It may have forgotten what the follower lacks, and which side has the authority. Only a person can know.
+        """
+        with self._changed:
+            self._distrusted = (
+                f"{what}: the journal of {self._migration} was restored from an older state, or is another one. Nothing is read or "
+                "written before an operator has looked (docs/protocol.md), and this router was made anew"
+            )
+            self._changed.notify_all()
 
     def drain(self) -> None:
         """Begin nothing more, and wait until nothing is under way, at most D."""
@@ -162,6 +186,8 @@ class Membership:
         return next(row for row in self._rows.values() if matches(namespace, row.patterns))
 
     def _require_lease(self) -> None:
+        if self._distrusted:
+            raise NotDone(self._distrusted, retryable=False)
         if time.monotonic() >= self._until:
             raise NotDone(f"router {self._name} has lost its lease: the journal cannot be reached", retryable=True)
 
@@ -187,8 +213,7 @@ class Membership:
     # --- The lease and the phases
 
     def _join(self) -> None:
-        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        asked = time.monotonic()
+        name, asked = self._next_name, time.monotonic()
         rows = self._journal.members.join(
             self._migration,
             name,
@@ -200,6 +225,7 @@ class Membership:
         )
         with self._changed:
             self._name, self._until = name, asked + self._lease
+            self._next_name = new_name()
             # In the order in which namespaces are given to cohorts; while this router is a member, none of that changes.
             self._rows = {row.cohort: row for row in rows}
             self._draining, self._moving, self._unsure = {}, set(), set()
@@ -213,6 +239,8 @@ class Membership:
 
     def _turn(self) -> None:
         """Renew the lease when it is time, or join again, and follow the phases."""
+        if self._distrusted:
+            return
         asked = time.monotonic()
         try:
             if asked >= self._until:
@@ -225,7 +253,7 @@ class Membership:
                 self._follow(self._journal.control.all(self._migration))
         except LeaseLost:
             # What was under way belongs to the old name; its ids are dirty, and the journal waits for them.
-            self._until = 0.0
+            self._until, self._next_name = 0.0, new_name()
         except JournalError:
             # What is left of the lease goes on; the next turn is another try.
             return
@@ -236,6 +264,9 @@ class Membership:
             if row.cohort not in self._rows:
                 # The cohorts were changed, so this router is no member any more: it will hear that its lease is lost.
                 continue
+            if row.epoch < self._rows[row.cohort].epoch:
+                self.distrust(f"cohort {row.cohort} went from epoch {self._rows[row.cohort].epoch} to {row.epoch}")
+                return
             if row.hold_left is not None and row.hold_left < 0:
                 self._journal.control.step_back(row, f"router {self._name}")
                 self._wake.set()

@@ -5,22 +5,25 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vectorferry.errors import VectorferryError
 from vectorferry.gateway.pinecone.control import Indexes
-from vectorferry.gateway.pinecone.faults import Effects, Faults
+from vectorferry.gateway.pinecone.faults import NO_EFFECTS, Effects, Faults
 from vectorferry.gateway.pinecone.keys import Keys
 from vectorferry.gateway.pinecone.problems import ApiProblem, Dropped, problem_of
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
+access = logging.getLogger("vectorferry.gateway.access")
 
 
 class Front:
-    """Guards the indexes, and counts who asked what. `ready` says whether what is behind can be asked."""
+    """Guards the indexes, and counts who asked what.
 
-    def __init__(self, indexes: Indexes, faults: Faults, keys: Keys, ready: Callable[[], bool]) -> None:
+    `ready` says whether what is behind can be asked; without `faults` none may be injected.
+    """
+
+    def __init__(self, indexes: Indexes, faults: Faults | None, keys: Keys, ready: Callable[[], bool]) -> None:
         self.indexes = indexes
         self.faults = faults
         self._keys = keys
@@ -28,6 +31,7 @@ class Front:
         self._stopping = threading.Event()
         self._counting = threading.Lock()
         self._calls: Counter[tuple[str, str, int]] = Counter()
+        self._under_way = 0
 
     @property
     def ready(self) -> bool:
@@ -41,15 +45,18 @@ class Front:
             self._count("", "unauthorized", 401)
         return name
 
-    def calls(self) -> list[dict[str, str | int]]:
-        """How often each caller got which status for which operation."""
+    def calls(self) -> dict[str, Any]:
+        """How often each caller got which status for which operation, and how many requests are under way."""
         with self._counting:
-            counted = sorted(self._calls.items())
-        return [{"caller": who, "operation": what, "status": code, "calls": n} for (who, what, code), n in counted]
+            counted, under_way = sorted(self._calls.items()), self._under_way
+        rows = [{"caller": who, "operation": what, "status": code, "calls": n} for (who, what, code), n in counted]
+        return {"under_way": under_way, "calls": rows}
 
     def call(self, caller: str, operation: str, index: str, work: Callable[[Effects], T]) -> T:
         """Do the work of a request under the faults in force. Raises ApiProblem and Dropped."""
         began, status = time.monotonic(), 500
+        with self._counting:
+            self._under_way += 1
         try:
             answer = self._work(operation, index, work)
             status = 200
@@ -57,9 +64,11 @@ class Front:
             status = problem.status
             raise
         finally:
+            with self._counting:
+                self._under_way -= 1
             self._count(caller, operation, status)
             milliseconds = (time.monotonic() - began) * 1000
-            log.debug("caller=%s operation=%s status=%d ms=%.1f", caller, operation, status, milliseconds)
+            access.info("caller=%s operation=%s status=%d ms=%.1f", caller, operation, status, milliseconds)
         return answer
 
     def stop(self) -> None:
@@ -67,7 +76,7 @@ class Front:
         self._stopping.set()
 
     def _work(self, operation: str, index: str, work: Callable[[Effects], T]) -> T:
-        effects = self.faults.meet(operation, index)
+        effects = self.faults.meet(operation, index) if self.faults else NO_EFFECTS
         if effects.latency:
             self._stopping.wait(effects.latency)
         if effects.drop_before:

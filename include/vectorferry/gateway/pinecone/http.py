@@ -20,6 +20,8 @@ _READ_BYTES = 256 << 10
 _MAX_CONNECTIONS = 512
 _PAUSE_SECONDS = 0.05
 _HANDSHAKE_SECONDS = 10.0
+# Longer than any client of ours keeps a connection for reuse.
+_IDLE_SECONDS = 600.0
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -152,7 +154,7 @@ class HttpServer:
             if isinstance(connection, ssl.SSLSocket):
                 connection.settimeout(_HANDSHAKE_SECONDS)
                 connection.do_handshake()
-                connection.settimeout(None)
+            connection.settimeout(_IDLE_SECONDS)
             self._answer_all(connection)
         except (OSError, httptools.HttpParserError):
             pass  # the client is gone, or does not speak HTTP or TLS

@@ -10,7 +10,7 @@ from vectorferry.gateway.pinecone.control import IndexEntry, configured, parse_c
 from vectorferry.gateway.pinecone.faults import parse_faults
 from vectorferry.gateway.pinecone.front import Front
 from vectorferry.gateway.pinecone.messages import Request, Response
-from vectorferry.gateway.pinecone.problems import ApiProblem, Dropped
+from vectorferry.gateway.pinecone.problems import ApiProblem, Dropped, unserved
 from vectorferry.gateway.pinecone.rest_data import no_route, route
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class RestApi:
         if request.path == "/_vectorferry/faults":
             return self._faults(request)
         if request.path == "/_vectorferry/calls":
-            return Response(200, wire.dumps({"calls": self._front.calls()}))
+            return Response(200, wire.dumps(self._front.calls()))
         if request.path == "/indexes":
             return self._indexes(caller, request)
         found = _INDEX.match(request.path)
@@ -129,11 +129,14 @@ class RestApi:
         version = request.headers.get("x-pinecone-api-version", LATEST_VERSION)
         base = self._url(request.headers.get("host"))
         prefix = "" if entry.name == self._front.indexes.at_root else f"/ix/{entry.name}"
-        return wire.index_model(entry, base + prefix, version)
+        # As the vendor says it, without a scheme where it is https: some clients take it for the address of gRPC too.
+        return wire.index_model(entry, base.removeprefix("https://") + prefix, version)
 
     def _faults(self, request: Request) -> Response:
         """GET shows, POST replaces, DELETE clears; an extension of ours."""
         faults = self._front.faults
+        if faults is None:
+            raise unserved(f"{request.method} {request.path}")
         if request.method == "POST":
             faults.arm(*parse_faults(wire.body_object(request.body)))
         elif request.method == "DELETE":

@@ -47,7 +47,10 @@ class Serving:
 
 
 class Gateway:
-    """A running gateway; a context manager. `ready` says whether what is behind can be asked. Closes the indexes at its end."""
+    """A running gateway; a context manager. `ready` says whether what is behind can be asked. Closes the indexes at its end.
+
+    Faults can be injected only where there are `faults`.
+    """
 
     def __init__(
         self,
@@ -57,15 +60,20 @@ class Gateway:
         *,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.faults = faults or Faults()
         self._serving = serving
         self._indexes = indexes
-        self._front = Front(indexes, self.faults, serving.keys, ready)
+        self._front = Front(indexes, faults, serving.keys, ready)
         self._rpc_lock = threading.Lock()
         self._rpc: dict[str, RpcServer] = {}
         api = RestApi(self._front, self._url_for, self._serve_rpc, self._stop_rpc)
         self._http = HttpServer(serving.host, serving.port, api, serving.tls.context() if serving.tls else None)
         self._running = ExitStack()
+
+    @property
+    def faults(self) -> Faults:
+        """The faults in force, of a gateway that has them."""
+        assert self._front.faults is not None
+        return self._front.faults
 
     @property
     def url(self) -> str:

@@ -1,0 +1,68 @@
+"""What people are told of, and what `status` names as being in the way."""
+
+from datetime import timedelta
+
+from router.conftest import Pair
+from vectorferry.engine.alerts import alerts, new_alerts
+from vectorferry.engine.guards import in_the_way
+from vectorferry.model import COHORT, Phase
+from vectorferry.spec import MigrationSpec, Writers
+
+
+def live(pair: Pair, **switch: object) -> MigrationSpec:
+    spec = pair.session.spec
+    return spec.model_copy(update={"writers": Writers(expected=1), "switch": spec.switch.model_copy(update=switch)})
+
+
+def texts(pair: Pair, spec: MigrationSpec) -> list[str]:
+    return [alert.text for alert in alerts(pair.session.journal, spec)]
+
+
+def test_all_quiet(tracked: Pair) -> None:
+    assert texts(tracked, live(tracked)) == []
+    assert in_the_way(tracked.session.journal, live(tracked)) == ("cut-over: there is no evidence yet",)
+
+
+def test_a_silent_router_is_told_once_a_day(tracked: Pair) -> None:
+    journal = tracked.session.journal
+    journal.members.join("small", "asleep", host="far", pid=1, version="0", lease=-5, deadline=100)
+    [told] = new_alerts(journal, live(tracked), "watch")
+    assert told.text.startswith("router asleep on far has been silent for")
+    assert new_alerts(journal, live(tracked), "watch") == ()
+    assert [row.detail["text"] for row in journal.audit.trail("small") if row.action == "alert"] == [told.text]
+
+
+def test_a_hold_that_was_stepped_back_and_not_one_that_moved_the_authority(tracked: Pair) -> None:
+    for phase in (Phase.HOLD_A, Phase.HOLD_B, Phase.TRACK_B, Phase.HOLD_B, Phase.HOLD_A, Phase.TRACK_A):
+        tracked.step(phase)
+    assert texts(tracked, live(tracked)) == []
+    tracked.step(Phase.HOLD_A)
+    tracked.step(Phase.TRACK_A)
+    assert texts(tracked, live(tracked)) == ["a hold of cohort all ended in TRACK_A, where it began: test"]
+
+
+def test_a_backlog(tracked: Pair) -> None:
+    tracked.session.journal.claims.mark_dirty("small", COHORT, "n", ["a", "b"])
+    spec = live(tracked, backlog=1)
+    assert texts(tracked, spec) == [
+        "2 records of cohort all wait to be settled: is `vectorferry settle --follow` running?"
+    ]
+    assert "all: 2 records are to be settled, a hold begins with at most 1" in in_the_way(tracked.session.journal, spec)
+
+
+def test_the_end_of_the_rollback_window(tracked: Pair) -> None:
+    for phase in (Phase.HOLD_A, Phase.HOLD_B, Phase.TRACK_B):
+        tracked.step(phase)
+    assert texts(tracked, live(tracked)) == []
+    soon, over = (live(tracked, rollback_window=timedelta(hours=hours)) for hours in (20, 0))
+    assert texts(tracked, soon)[0].startswith("the rollback window of cohort all ends in 20 h: trigger small.finalize")
+    assert texts(tracked, over)[0].startswith("the rollback window of cohort all is over")
+    assert in_the_way(tracked.session.journal, soon) == ()
+
+
+def test_a_router_that_has_not_followed_is_in_the_way(tracked: Pair) -> None:
+    journal = tracked.session.journal
+    journal.members.join("small", "asleep", host="far", pid=1, version="0", lease=60, deadline=1)
+    tracked.step(Phase.HOLD_A)
+    found = in_the_way(journal, live(tracked))
+    assert "all: router asleep on far is not in HOLD_A with all that it has under way" in found
