@@ -94,6 +94,7 @@ class Settings:
                 "recall": {"sample": 20, "min_queries": 5, "threshold": 0.5},
                 "latency": {"queries": 20, "rate": 100},
             },
+            "shadow": {"share": 0.1, "min_reads": 3, "min_duration": "0s"},
             "approval": {"terminal": True, "four_eyes": False},
             "switch": {"hold": f"{self.hold}s", "wait_for_routers": "30s"},
         }
