@@ -82,9 +82,6 @@ def gateway_pinecone(
         raise ConnectionMissing("a gateway takes either --store or --migration")
     if bool(collection) != bool(store and observe):
         raise ConnectionMissing("--collection goes with --store and --observe, and they with it")
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("vectorferry").setLevel(logging.INFO)
-    logging.getLogger("vectorferry.gateway.access").setLevel(logging.INFO if access_log else logging.WARNING)
     serving = Serving(
         keys=_keys(keys),
         host=host,
@@ -95,11 +92,15 @@ def gateway_pinecone(
         drain=drain,
     )
     if migration:
-        run_gateway(_before_migration(migration, journal, serving, observe))
+        gateway = _before_migration(migration, journal, serving, observe)
     elif observe:
-        run_gateway(_before_store(store, collection, serving, observe))
+        gateway = _before_store(store, collection, serving, observe)
     else:
-        run_gateway(_local(store, serving, folder, index, faults))
+        gateway = _local(store, serving, folder, index, faults)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("vectorferry").setLevel(logging.INFO)
+    logging.getLogger("vectorferry.gateway.access").setLevel(logging.INFO if access_log else logging.WARNING)
+    run_gateway(gateway)
 
 
 def _local(store: str, serving: "Serving", folder: Path, index: str, faults: str) -> "Gateway":
