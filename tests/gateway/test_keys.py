@@ -30,7 +30,6 @@ def test_what_is_no_list_of_keys_is_refused_without_showing_any(entries: list[st
         (("--store", "a", "--collection", "b"), "--collection goes with --store and --observe"),
         (("--store", "a", "--tls-cert", "c.pem"), "TLS needs both"),
         (("--store", "a", "--keys", "nowhere"), "the API keys cannot be read"),
-        (("--migration", "m"), "set AIRFLOW_CONN_VECTORFERRY_JOURNAL"),
     ],
 )
 def test_options_that_do_not_go_together_are_bad_input(options: tuple[str, ...], message: str, tmp_path: Path) -> None:
