@@ -22,6 +22,7 @@ from vectorferry.router.changes import Change, Delete, Put, Update
 from vectorferry.router.comparing import Comparison, Fetched, Searched
 from vectorferry.router.membership import Membership, Ticket, new_name
 from vectorferry.router.shadow import Read, Shadow
+from vectorferry.router.telemetry import operation
 from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.asking import all_matching, ids_after
@@ -278,8 +279,10 @@ class Router:
     def _reading(self, namespace: str, read: Callable[[VectorStore], T], comparison: Comparison[T] | None = None) -> T:
         """What the authority of a namespace answers; a share of what can be compared is asked of the follower too, later."""
         opened, began = self._opened(), time.monotonic()
-        ticket = opened.membership.reading(namespace)
-        found = self._answer(ticket, read)
+        with operation(self._migration, "read" if comparison is None else comparison.kind) as made:
+            ticket = opened.membership.reading(namespace)
+            made.phase = ticket.phase.value
+            found = self._answer(ticket, read)
         if comparison is not None and opened.shadow.wants(ticket):
             opened.shadow.offer(Read(ticket, comparison, read, found, began, time.monotonic() - began))
         return found
