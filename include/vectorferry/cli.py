@@ -198,6 +198,24 @@ def rollback(
 
 
 @app.command()
+def taint(
+    spec: SpecPath,
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit trail.")],
+    json: Json = False,
+) -> None:
+    """Have every record settled anew, because nothing is known to be equal any more: after the journal was restored, say.
+
+    Evidence and approvals given before no longer hold.
+    """
+    from vectorferry.engine.taint import taint as mark
+
+    console = Console(json=json)
+    with _session(load_spec(spec), console, "taint") as session:
+        marked = mark(session, reason)
+    console.result({"marked": marked}, f"{marked} records are to be settled; `vectorferry settle` does it")
+
+
+@app.command()
 def finalize(spec: SpecPath, json: Json = False) -> None:
     """End the migration for good: every record compared once more, an approval, DONE. There is no way back.
 

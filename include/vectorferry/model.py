@@ -11,6 +11,8 @@ if TYPE_CHECKING:  # a DAG file that is parsed reads specs, and must not wait fo
     import numpy.typing as npt
 
 DEFAULT_NAMESPACE = ""
+RESERVED_NAMESPACE = "vectorferry-probe"
+"""Where records of our own lie for a moment; nothing in it is moved, compared or counted."""
 
 Vectors = Annotated["npt.NDArray[np.float32]", "shape [n, d]"]
 """Dense vectors, shape [n, d], float32, C-contiguous."""

@@ -73,6 +73,7 @@ LIVE: Mapping[str, Any] = {
     "source": {"connection": "vectors", "collection": "source_live"},
     "switch": {"hold": "90s"},
     "writers": {"expected": 1},
+    "shadow": {"share": 0},
     "limits": {"request_deadline": "2s", "lease": "5s"},
 }
 # No DAG file changes, so none is parsed twice; and a scheduler, or the process that watches a task, is missed soon after its death:

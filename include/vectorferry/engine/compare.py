@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from vectorferry.engine.joining import join
 from vectorferry.engine.keyset import KeySet, hashes
 from vectorferry.engine.rows import Findings, aligned, keys_of, row_differences
-from vectorferry.engine.selection import RESERVED_NAMESPACE
 from vectorferry.engine.session import Progress, Report, silent
-from vectorferry.model import Difference, DifferenceKind, KeyRange
+from vectorferry.model import RESERVED_NAMESPACE, Difference, DifferenceKind, KeyRange
 from vectorferry.spec import Namespaces
 from vectorferry.stores.base import VectorStore
 

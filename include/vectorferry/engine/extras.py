@@ -11,7 +11,6 @@ from vectorferry.engine.joining import key_of
 from vectorferry.engine.keyset import KeySet, hashes
 from vectorferry.engine.rows import Findings
 from vectorferry.engine.selection import (
-    RESERVED_NAMESPACE,
     SINCE_EXPORT,
     all_excused,
     manifest_of,
@@ -21,7 +20,7 @@ from vectorferry.engine.selection import (
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.touched import Touched
 from vectorferry.journal import Plan
-from vectorferry.model import DifferenceKind, KeyRange, Verdict
+from vectorferry.model import RESERVED_NAMESPACE, DifferenceKind, KeyRange, Verdict
 from vectorferry.stores.base import VectorStore
 
 _BATCH_ROWS = 5_000

@@ -8,7 +8,6 @@ from vectorferry.engine.partitioning import pack, split_listing
 from vectorferry.engine.preflight import (
     CREATED,
     FILLED,
-    RESERVED_NAMESPACE,
     TAKEN,
     Preflight,
     filled_by_us,
@@ -21,7 +20,7 @@ from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.touched import WATERMARK
 from vectorferry.errors import AlreadyExists, GateError
 from vectorferry.journal import ControlRow, Journal, Plan
-from vectorferry.model import CollectionDefinition, KeyRange, Partition, Phase
+from vectorferry.model import RESERVED_NAMESPACE, CollectionDefinition, KeyRange, Partition, Phase
 from vectorferry.spec import MigrationSpec
 from vectorferry.staging import Staging
 

@@ -10,14 +10,13 @@ from vectorferry.engine.hold import shortest_hold, too_short
 from vectorferry.engine.profile import Profile, proposed_fields
 from vectorferry.engine.session import Progress, Session, budgeted_rate, reaching
 from vectorferry.errors import NotFound, PreflightFailed, RetryableError, StoreError, Unauthorized
-from vectorferry.model import CollectionInfo, FieldType, KeyRange
+from vectorferry.model import RESERVED_NAMESPACE, CollectionInfo, FieldType, KeyRange
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import refuse_unsendable
 from vectorferry.stores.limits import unholdable
 
 SAMPLE = 200
 PASSES = 3  # export, content check, and the reading at the switch
-RESERVED_NAMESPACE = "vectorferry-probe"
 CREATED, FILLED, TAKEN, ABANDONED = "create_target", "fill_target", "target_taken", "abandon"
 _MARKS = (CREATED, FILLED, TAKEN, ABANDONED)
 

@@ -13,7 +13,6 @@ from vectorferry.journal import Plan
 from vectorferry.model import KeyOrder, KeyRange, Partition
 from vectorferry.staging import Staging, rows_between
 
-RESERVED_NAMESPACE = "vectorferry-probe"
 SINCE_EXPORT = "source since the export"
 _PAGE = 1_000
 _LEAST_SAMPLED = 100

@@ -9,14 +9,13 @@ from vectorferry.engine.approval import require_approval
 from vectorferry.engine.authority import move_authority, settle_written, step_back
 from vectorferry.engine.gate import describe
 from vectorferry.engine.load import require_loaded
-from vectorferry.engine.preflight import RESERVED_NAMESPACE
 from vectorferry.engine.recheck import compare_touched
 from vectorferry.engine.session import Session
 from vectorferry.engine.unchanged import require_unchanged
 from vectorferry.engine.window import require_open
 from vectorferry.errors import CheckFailed, GateError, NotApproved, StagingError, StoreError, TerminalError
 from vectorferry.journal import Approval, ControlRow, Plan
-from vectorferry.model import COHORT, Phase, Verdict
+from vectorferry.model import COHORT, RESERVED_NAMESPACE, Phase, Verdict
 from vectorferry.records import make_batch
 from vectorferry.stores.base import VectorStore
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 from vectorferry.engine.export import manifest_path
 from vectorferry.engine.listing import listed_pages, range_pages
-from vectorferry.engine.preflight import RESERVED_NAMESPACE
 from vectorferry.engine.session import Progress, Session
 from vectorferry.errors import SourceChanged
 from vectorferry.journal import Plan
-from vectorferry.model import KeyRange, Partition
+from vectorferry.model import RESERVED_NAMESPACE, KeyRange, Partition
 from vectorferry.records import DIGEST_MODULUS, digest, fingerprints
 
 

@@ -59,6 +59,7 @@ class Membership:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._closing = False
+        self._distrusted = ""
         self._rows: dict[str, ControlRow] = {}
         self._moving: set[str] = set()
         self._unsure: set[str] = set()
@@ -127,12 +128,26 @@ class Membership:
     def holds(self, ticket: Ticket) -> bool:
         """Whether this router may still send and answer for the operation."""
         with self._changed:
-            return ticket.name == self._name and time.monotonic() < min(self._until, ticket.until)
+            return (
+                not self._distrusted and ticket.name == self._name and time.monotonic() < min(self._until, ticket.until)
+            )
 
     def check(self, ticket: Ticket) -> None:
         """Raise LeaseLost where this router may no longer send or answer for the operation."""
         if not self.holds(ticket):
             raise LeaseLost(f"router {ticket.name} has lost its lease, or took too long: it may not go on")
+
+    def distrust(self, what: str) -> None:
+        """Begin, send and answer nothing more: the journal is not the one that this router has written to, or an older state of it.
+
+        It may have forgotten what the follower lacks, and which side has the authority. Only a person can know.
+        """
+        with self._changed:
+            self._distrusted = (
+                f"{what}: the journal of {self._migration} was restored from an older state, or is another one. Nothing is read or "
+                "written before an operator has looked (docs/protocol.md), and this router was made anew"
+            )
+            self._changed.notify_all()
 
     def drain(self) -> None:
         """Begin nothing more, and wait until nothing is under way, at most D."""
@@ -171,6 +186,8 @@ class Membership:
         return next(row for row in self._rows.values() if matches(namespace, row.patterns))
 
     def _require_lease(self) -> None:
+        if self._distrusted:
+            raise NotDone(self._distrusted, retryable=False)
         if time.monotonic() >= self._until:
             raise NotDone(f"router {self._name} has lost its lease: the journal cannot be reached", retryable=True)
 
@@ -222,6 +239,8 @@ class Membership:
 
     def _turn(self) -> None:
         """Renew the lease when it is time, or join again, and follow the phases."""
+        if self._distrusted:
+            return
         asked = time.monotonic()
         try:
             if asked >= self._until:
@@ -245,6 +264,9 @@ class Membership:
             if row.cohort not in self._rows:
                 # The cohorts were changed, so this router is no member any more: it will hear that its lease is lost.
                 continue
+            if row.epoch < self._rows[row.cohort].epoch:
+                self.distrust(f"cohort {row.cohort} went from epoch {self._rows[row.cohort].epoch} to {row.epoch}")
+                return
             if row.hold_left is not None and row.hold_left < 0:
                 self._journal.control.step_back(row, f"router {self._name}")
                 self._wake.set()

@@ -49,6 +49,7 @@ class Writer:
         self._deadline = deadline
         self._pool = ThreadPoolExecutor(MIRRORS, thread_name_prefix="mirror")
         self._waiting = BoundedSemaphore(MOST_WAITING)
+        self._newest = 0
 
     def write(self, change: Change) -> None:
         """Carry out a change; returns once the authority has acknowledged it.
@@ -97,11 +98,19 @@ class Writer:
             raise NotDone(f"not written: {error}", retryable=isinstance(error, RetryableError)) from error
 
     def _open(self, write: Write, ids: Sequence[str]) -> dict[str, Intent]:
+        newest = self._newest
         try:
-            return self._journal.intents.open(write, ids, seconds=WRITE_SECONDS + self._deadline)
+            opened = self._journal.intents.open(write, ids, seconds=WRITE_SECONDS + self._deadline)
         except JournalError as error:
             # Whether or not the intent was committed: nothing is sent without its answer, and it ends by itself.
             raise NotDone(f"the write could not be recorded: {error}", retryable=True) from error
+        drawn = [intent.generation for intent in opened.values()]
+        if min(drawn) <= newest:
+            # What was drawn before this call is lower than what is drawn by it, whatever other threads do.
+            self._membership.distrust(f"generation {min(drawn)} was drawn after {newest}")
+            raise NotDone("the journal was restored from an older state, or is another one", retryable=False)
+        self._newest = max(newest, *drawn)
+        return opened
 
     def _lift(self, write: Write, intents: Sequence[Intent]) -> None:
         excused = [intent for intent in intents if intent.excused]
