@@ -22,6 +22,7 @@ from vectorferry.router.changes import Change, Delete, Put, Update
 from vectorferry.router.comparing import Comparison, Fetched, Searched
 from vectorferry.router.membership import Membership, Ticket, new_name
 from vectorferry.router.shadow import Read, Shadow
+from vectorferry.router.telemetry import operation
 from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.asking import all_matching, ids_after
@@ -34,6 +35,7 @@ from vectorferry.stores.registry import open_store
 if TYPE_CHECKING:
     from vectorferry.gateway.pinecone.data import IndexData
     from vectorferry.gateway.pinecone.inprocess import InProcessIndex
+    from vectorferry.gateway.pinecone.observing import Observation
 
 LEASE_SECONDS = 10.0
 _FILTER_PAGE = 1_000
@@ -282,8 +284,10 @@ class Router:
     def _reading(self, namespace: str, read: Callable[[VectorStore], T], comparison: Comparison[T] | None = None) -> T:
         """What the authority of a namespace answers; a share of what can be compared is asked of the follower too, later."""
         opened, began = self._opened(), time.monotonic()
-        ticket = opened.membership.reading(namespace)
-        found = self._answer(ticket, read)
+        with operation(self._migration, "read" if comparison is None else comparison.kind) as made:
+            ticket = opened.membership.reading(namespace)
+            made.phase = ticket.phase.value
+            found = self._answer(ticket, read)
         if comparison is not None and opened.shadow.wants(ticket):
             opened.shadow.offer(Read(ticket, comparison, read, found, began, time.monotonic() - began))
         return found
@@ -366,12 +370,14 @@ class _Near:
         return self.of(store, vectors_of(found)) if found.column("vector").null_count < len(found) else []
 
 
-def index_of(router: Router) -> "IndexData":
-    """What Pinecone's API can ask of an index, over a router."""
+def index_of(router: Router, observation: "Observation | None" = None) -> "IndexData":
+    """What Pinecone's API can ask of an index, over a router; what is asked may be counted."""
     from vectorferry.gateway.pinecone.data import IndexData
+    from vectorferry.gateway.pinecone.observing import ObservedIndex
     from vectorferry.router.index_backend import RouterBackend
 
-    return IndexData(RouterBackend(router))
+    backend = RouterBackend(router)
+    return IndexData(backend) if observation is None else ObservedIndex(backend, observation)
 
 
 def _ticket_of(tickets: Iterable[Ticket], namespace: str) -> Ticket:

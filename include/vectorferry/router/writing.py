@@ -21,11 +21,14 @@ from vectorferry.journal import Intent, Journal, Write
 from vectorferry.model import Phase
 from vectorferry.router.changes import Change
 from vectorferry.router.membership import WRITE_SECONDS, Membership, Ticket
+from vectorferry.router.telemetry import journal_call, mirrored, operation
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.calling import permitted_by
 
-MOST_WAITING = 1_000
+# More would keep their intents open for longer than a settler takes, which copies many records at a time.
+MOST_WAITING = 32
 MIRRORS = 4
+CLOSERS = 2
 RECORD_AGAIN_SECONDS = 0.5
 
 
@@ -47,7 +50,9 @@ class Writer:
         self._source = source
         self._target = target
         self._deadline = deadline
-        self._pool = ThreadPoolExecutor(MIRRORS, thread_name_prefix="mirror")
+        self._mirrors = ThreadPoolExecutor(MIRRORS, thread_name_prefix="mirror")
+        # What is not mirrored does not wait behind what is.
+        self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
         self._waiting = BoundedSemaphore(MOST_WAITING)
         self._newest = 0
 
@@ -56,7 +61,8 @@ class Writer:
 
         Raises NotDone (nothing was written) or Unknown (it may have been, or may still be).
         """
-        with self._membership.writing(change.namespace) as ticket:
+        with operation(self._migration, change.kind) as made, self._membership.writing(change.namespace) as ticket:
+            made.waited(ticket.phase)
             if ticket.phase.tracks:
                 self._tracked(ticket, change)
             else:
@@ -64,7 +70,8 @@ class Writer:
 
     def close(self) -> None:
         """Wait for the mirrored writes, and for the journal to know of all."""
-        self._pool.shutdown()
+        self._mirrors.shutdown()
+        self._closers.shutdown()
 
     def _sides(self, phase: Phase) -> tuple[VectorStore, VectorStore]:
         return (self._source, self._target) if phase.source_rules else (self._target, self._source)
@@ -85,9 +92,10 @@ class Writer:
             self._later(ticket, lambda: self._journal.intents.leave_open(intents, self._deadline))
             raise
         if change.whole and self._waiting.acquire(blocking=False):
-            self._later(ticket, lambda: self._mirror(ticket, write, intents, change, follower))
+            self._mirrors.submit(self._mirror, ticket, write, intents, change, follower)
         else:
             # The follower is slow, or would make something else of it: a settler will do it.
+            mirrored(self._migration, "left")
             self._later(ticket, lambda: self._journal.intents.close(write, intents))
 
     def _refuse_misfits(self, change: Change, *stores: VectorStore) -> None:
@@ -100,7 +108,8 @@ class Writer:
     def _open(self, write: Write, ids: Sequence[str]) -> dict[str, Intent]:
         newest = self._newest
         try:
-            opened = self._journal.intents.open(write, ids, seconds=WRITE_SECONDS + self._deadline)
+            with journal_call(self._migration, "open"):
+                opened = self._journal.intents.open(write, ids, seconds=WRITE_SECONDS + self._deadline)
         except JournalError as error:
             # Whether or not the intent was committed: nothing is sent without its answer, and it ends by itself.
             raise NotDone(f"the write could not be recorded: {error}", retryable=True) from error
@@ -149,7 +158,7 @@ class Writer:
     # --- Off the caller's path
 
     def _later(self, ticket: Ticket, job: Callable[[], None]) -> None:
-        self._pool.submit(self._until_recorded, ticket, job)
+        self._closers.submit(self._until_recorded, ticket, job)
 
     def _until_recorded(self, ticket: Ticket, job: Callable[[], None]) -> None:
         """Do it, again and again while the journal is away: an intent that stays open would keep the authority from moving."""
@@ -170,6 +179,7 @@ class Writer:
             outcome = self._mirrored(ticket, change, follower)
         finally:
             self._waiting.release()
+            mirrored(self._migration, {True: "done", False: "failed", None: "unknown"}[outcome])
             self._until_recorded(ticket, lambda: self._close(write, intents, outcome))
 
     def _mirrored(self, ticket: Ticket, change: Change, follower: VectorStore) -> bool | None:
@@ -183,12 +193,13 @@ class Writer:
             return False
         return True
 
-    def _close(self, write: Write, intents: list[Intent], mirrored: bool | None) -> None:
-        if mirrored is None:
+    def _close(self, write: Write, intents: list[Intent], sure: bool | None) -> None:
+        if sure is None:
             # It may land on top of what a settler writes: the intent keeps the settler away for as long.
             self._journal.intents.leave_open(intents, self._deadline)
         else:
-            self._journal.intents.close(write, intents, mirrored=intents if mirrored else ())
+            with journal_call(self._migration, "close"):
+                self._journal.intents.close(write, intents, mirrored=intents if sure else ())
 
 
 def _refuse_excused(change: Change, intents: Sequence[Intent]) -> None:
