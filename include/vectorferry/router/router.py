@@ -16,7 +16,7 @@ from vectorferry.connections import Connection, Connections, connection_from_env
 from vectorferry.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
 from vectorferry.filters import Filter, parse_filter
 from vectorferry.journal import Journal, open_journal
-from vectorferry.model import CollectionInfo, Vectors, matches
+from vectorferry.model import CollectionInfo, Phase, Vectors, matches
 from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.router.changes import Change, Delete, Put, Update
 from vectorferry.router.comparing import Comparison, Fetched, Searched
@@ -200,6 +200,11 @@ class Router:
         """The k nearest of a stored record's vector, itself among them; none where there is no such record, or it has no vector."""
         near = _near(namespace, k, where, include_vectors, include_metadata)
         return self._reading(namespace, lambda store: near.of_record(store, id), Searched(namespace, k, _scores))
+
+    def standing(self, namespace: str) -> tuple[Phase, str]:
+        """For people: the phase in which requests of a namespace begin now, and the database and collection that answer them."""
+        ticket = self._opened().membership.reading(namespace)
+        return ticket.phase, self._answer(ticket, lambda store: store.name)
 
     def describe(self) -> CollectionInfo:
         """The collection that has the authority: dimension, metric, and rows by namespace, which lag where its store's do.
