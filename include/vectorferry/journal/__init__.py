@@ -12,6 +12,7 @@ from vectorferry.journal.journal import Journal, open_journal
 from vectorferry.journal.members import Member, Standing
 from vectorferry.journal.plans import Plan
 from vectorferry.journal.records import ExcusedRow, State, TouchedRow
+from vectorferry.journal.traffic import Counted
 
 __all__ = [
     "Approval",
@@ -21,6 +22,7 @@ __all__ = [
     "Claim",
     "Claimed",
     "ControlRow",
+    "Counted",
     "Evidence",
     "ExcusedRow",
     "Intent",

@@ -341,6 +341,20 @@ audit = sa.Table(
     _json("detail"),
 )
 
+traffic = sa.Table(
+    "traffic",
+    metadata,
+    _serial("id"),
+    _text("migration"),
+    _text("cohort"),
+    _text("phase"),
+    _text("member"),
+    _time("at"),
+    _int("operations"),
+    _int("failed"),
+)
+sa.Index("traffic_time", traffic.c.migration, traffic.c.cohort, traffic.c.phase, traffic.c.at)
+
 # Unlogged: losing it costs one burst, and its many small commits need no flush to disk.
 budget = sa.Table(
     "budget",

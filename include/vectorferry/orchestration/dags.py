@@ -98,8 +98,10 @@ def _wire(spec: MigrationSpec) -> None:
         last >> (last := CutOverWindow(task_id="await_window", window=spec.switch.window))
     for cohort in spec.cohorts:
         # One process for a cohort's whole switch: from task to task it takes seconds, and a hold must not.
-        name = "switch" if len(spec.cohorts) == 1 else f"switch_{cohort.name}"
-        last >> (last := task(task_id=name, **RETRYING)(steps.switch)(cohort.name))
+        name = "" if len(spec.cohorts) == 1 else f"_{cohort.name}"
+        last >> (last := task(task_id=f"switch{name}", **RETRYING)(steps.switch)(cohort.name))
+        if cohort is not spec.cohorts[-1]:
+            last >> (last := task(task_id=f"watch{name}", **RETRYING)(steps.watch)(cohort.name))
     last >> _step(steps.verify)()
 
 

@@ -19,6 +19,7 @@ from vectorferry.model import CollectionInfo, Vectors, matches
 from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.router.changes import Change, Delete, Put, Update
 from vectorferry.router.membership import Membership, Ticket, new_name
+from vectorferry.router.traffic import Traffic
 from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.asking import all_matching, ids_after
@@ -66,6 +67,7 @@ class _Open:
     target: VectorStore
     membership: Membership
     writer: Writer
+    traffic: Traffic
 
 
 class Router:
@@ -240,6 +242,7 @@ class Router:
             return
         opened.membership.drain()
         opened.writer.close()
+        opened.traffic.close()
         opened.membership.close()
         opened.source.close()
         opened.target.close()
@@ -269,12 +272,13 @@ class Router:
 
     def _answer(self, ticket: Ticket, read: Callable[[VectorStore], T]) -> T:
         opened = self._opened()
-        try:
-            with permitted_by(lambda: opened.membership.check(ticket)):
-                found = read(opened.source if ticket.phase.source_rules else opened.target)
-            opened.membership.check(ticket)
-        except LeaseLost as error:
-            raise NotDone(f"not read: {error}", retryable=True) from error
+        with opened.traffic.counting(ticket):
+            try:
+                with permitted_by(lambda: opened.membership.check(ticket)):
+                    found = read(opened.source if ticket.phase.source_rules else opened.target)
+                opened.membership.check(ticket)
+            except LeaseLost as error:
+                raise NotDone(f"not read: {error}", retryable=True) from error
         return found
 
     def _opened(self) -> _Open:
@@ -301,8 +305,10 @@ class Router:
             membership = Membership(journal, self._migration, name, lease=self._lease, deadline=deadline)
             del self._names[os.getpid()]
             cleanup.pop_all()
-        writer = Writer(journal, self._migration, membership, source, target, deadline)
-        return _Open(os.getpid(), journal, source, target, membership, writer)
+        traffic = Traffic(journal, self._migration)
+        traffic.start()
+        writer = Writer(journal, self._migration, membership, source, target, deadline, traffic)
+        return _Open(os.getpid(), journal, source, target, membership, writer, traffic)
 
     def _spec(self, journal: Journal) -> MigrationSpec:
         found = journal.control.spec(self._migration)

@@ -21,6 +21,7 @@ from vectorferry.journal import Intent, Journal, Write
 from vectorferry.model import Phase
 from vectorferry.router.changes import Change
 from vectorferry.router.membership import WRITE_SECONDS, Membership, Ticket
+from vectorferry.router.traffic import Traffic
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.calling import permitted_by
 
@@ -40,6 +41,7 @@ class Writer:
         source: VectorStore,
         target: VectorStore,
         deadline: float,
+        traffic: Traffic,
     ) -> None:
         self._journal = journal
         self._migration = migration
@@ -47,6 +49,7 @@ class Writer:
         self._source = source
         self._target = target
         self._deadline = deadline
+        self._traffic = traffic
         self._pool = ThreadPoolExecutor(MIRRORS, thread_name_prefix="mirror")
         self._waiting = BoundedSemaphore(MOST_WAITING)
         self._newest = 0
@@ -56,7 +59,7 @@ class Writer:
 
         Raises NotDone (nothing was written) or Unknown (it may have been, or may still be).
         """
-        with self._membership.writing(change.namespace) as ticket:
+        with self._membership.writing(change.namespace) as ticket, self._traffic.counting(ticket):
             if ticket.phase.tracks:
                 self._tracked(ticket, change)
             else:
