@@ -279,8 +279,10 @@ def gateway_pinecone(
 
     Clients must send one of the keys in VECTORFERRY_GATEWAY_API_KEYS (separated by commas).
     """
-    from vectorferry.gateway.pinecone import GatewayConfig, run_gateway, stores_of
+    from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
     from vectorferry.gateway.pinecone.faults import parse_faults
+    from vectorferry.gateway.pinecone.keys import Keys
+    from vectorferry.gateway.pinecone.server import Serving, run_gateway
     from vectorferry.stores.base import StoreOptions
 
     keys = [key for key in os.environ.get("VECTORFERRY_GATEWAY_API_KEYS", "").split(",") if key]
@@ -290,7 +292,8 @@ def gateway_pinecone(
         )
     stores = stores_of(connection_from_environment(store), StoreOptions(index=orjson.loads(index)))
     rules, seed = parse_faults(orjson.loads(faults)) if faults else ([], 0)
-    run_gateway(GatewayConfig(stores, folder, keys, host, port, grpc_port or None, faults=rules, seed=seed))
+    serving = Serving(keys=Keys.parse(keys), host=host, port=port, grpc_port=grpc_port or None)
+    run_gateway(local_pinecone(stores, folder, serving, faults=rules, seed=seed))
 
 
 @app.command()

@@ -12,7 +12,9 @@ import pytest
 from pinecone import GrpcIndex, Pinecone
 
 from vectorferry.connections import Connection, connection_from_environment
-from vectorferry.gateway.pinecone import Gateway, GatewayConfig, stores_of
+from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
+from vectorferry.gateway.pinecone.keys import Keys
+from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.stores.base import StoreOptions
 
 KEY = "local-key"
@@ -45,7 +47,8 @@ class Local:
 def run(folder: Path, connection: Connection, **settings: Any) -> Gateway:
     """A gateway on free ports."""
     stores = stores_of(connection, StoreOptions(index={"type": "none"}))
-    return Gateway(GatewayConfig(stores, folder, [KEY], **{"port": 0, "grpc_port": 0, **settings}))
+    serving = Serving(keys=Keys.parse([KEY]), **{"port": 0, "grpc_port": 0, **settings})
+    return local_pinecone(stores, folder, serving)
 
 
 def clients(gateway: Gateway) -> Iterator[Local]:

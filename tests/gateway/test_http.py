@@ -3,10 +3,22 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from vectorferry.gateway.pinecone.http import HttpServer, Request, Response
+from vectorferry.gateway.pinecone.http import Handler, HttpServer
+from vectorferry.gateway.pinecone.messages import Request, Response
+
+
+@contextmanager
+def serving(handler: Handler) -> Iterator[HttpServer]:
+    server = HttpServer("127.0.0.1", 0, handler)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop(10)
 
 
 @pytest.fixture
@@ -16,7 +28,7 @@ def port() -> Iterator[int]:
             return None
         return Response(200, f"{request.method} {request.path} {request.query} ".encode() + request.body)
 
-    with HttpServer("127.0.0.1", 0, echo) as server:
+    with serving(echo) as server:
         yield server.port
 
 
@@ -76,7 +88,7 @@ def test_closing_waits_for_requests_and_ends_idle_connections() -> None:
         leave.wait(5)
         return Response(200, b"done")
 
-    with HttpServer("127.0.0.1", 0, slow) as server:
+    with serving(slow) as server:
         idle = socket.create_connection(("127.0.0.1", server.port))
         busy = socket.create_connection(("127.0.0.1", server.port))
         busy.sendall(b"GET / HTTP/1.1\r\n\r\n")

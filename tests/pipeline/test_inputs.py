@@ -22,7 +22,9 @@ from vectorferry import pipeline
 from vectorferry.connections import Connection
 from vectorferry.engine.session import Progress
 from vectorferry.errors import JournalUnavailable, NotFound
-from vectorferry.gateway.pinecone import Gateway, GatewayConfig, stores_of
+from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
+from vectorferry.gateway.pinecone.keys import Keys
+from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.journal import open_journal
 from vectorferry.local.postgres import postgres as local_postgres
 from vectorferry.local.supervisor import Supervisor
@@ -248,7 +250,7 @@ def test_a_journal_that_dies_during_the_load(signing: World, tmp_path: Path) -> 
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     stores = stores_of(Connection("inputs", "memory"))
     folder = tmp_path_factory.mktemp("gateway")
-    with Gateway(GatewayConfig(stores, folder, ["right-key"], port=0, grpc_port=None)) as running:
+    with local_pinecone(stores, folder, Serving(keys=Keys.parse(["right-key"]), port=0, grpc_port=None)) as running:
         yield running
 
 

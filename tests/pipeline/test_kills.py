@@ -19,7 +19,9 @@ import oracle
 from pipeline.killing import Killed, Told, in_one_process, killable, told
 from pipeline.worlds import World, postgres_connection, rows_of, small_spec
 from vectorferry.connections import Connection
-from vectorferry.gateway.pinecone import Gateway, GatewayConfig
+from vectorferry.gateway.pinecone.emulator import local_pinecone
+from vectorferry.gateway.pinecone.keys import Keys
+from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.local.postgres import Postgres
 from vectorferry.local.weaviate import Weaviate
 from vectorferry.model import WriteResult
@@ -61,8 +63,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     def opened(name: str) -> Any:
         return Counting(MemoryStore("killed", name))
 
-    config = GatewayConfig(opened, tmp_path_factory.mktemp("gateway"), [KEY], port=0, grpc_port=None)
-    with Gateway(config) as running:
+    serving = Serving(keys=Keys.parse([KEY]), port=0, grpc_port=None)
+    with local_pinecone(opened, tmp_path_factory.mktemp("gateway"), serving) as running:
         yield running
 
 

@@ -17,7 +17,9 @@ from vectorferry.engine.approval import record_answer
 from vectorferry.engine.preflight import preflight
 from vectorferry.engine.session import Session
 from vectorferry.errors import AlreadyExists, GateError, NotApproved, PreflightFailed, SourceChanged, Unsupported
-from vectorferry.gateway.pinecone import Gateway, GatewayConfig, stores_of
+from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
+from vectorferry.gateway.pinecone.keys import Keys
+from vectorferry.gateway.pinecone.server import Serving
 from vectorferry.journal import Evidence, Plan
 from vectorferry.model import CollectionDefinition, KeyRange, Metric, Phase
 
@@ -200,10 +202,9 @@ def test_a_listing_that_was_cut_short_is_not_taken_for_another_namespaces(
 ) -> None:
     """The listing's parts are numbered by namespace: one more namespace, and each number means another."""
     rows = rows_of("xml.etree", "wave")
-    config = GatewayConfig(
-        stores_of(Connection("listing", "memory")), tmp_path / "gateway", ["key"], port=0, grpc_port=None
-    )
-    with Gateway(config) as gateway:
+    stores = stores_of(Connection("listing", "memory"))
+    serving = Serving(keys=Keys.parse(["key"]), port=0, grpc_port=None)
+    with local_pinecone(stores, tmp_path / "gateway", serving) as gateway:
         filled.connections["source"] = Connection("source", "pinecone", gateway.url, password="key")
         filled.spec_dict["source"]["collection"] = "listed"
         filled.fill(rows)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.writing import Writers
 from router.conftest import Pair
-from vectorferry.engine.authority import move_authority, settle_all
+from vectorferry.engine.authority import move_authority, settle_all, step_back
 from vectorferry.errors import GateError, NotDone
 from vectorferry.model import COHORT, Phase
 from vectorferry.records import make_batch
@@ -101,6 +101,15 @@ def test_a_failure_in_the_hold_steps_back(tracked: Pair, monkeypatch: pytest.Mon
         move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
     assert tracked.phase() is Phase.TRACK_A
     tracked.router().upsert("n", [Record("a", [1, 2, 3, 4])])
+
+
+def test_a_step_back_waits_for_routers_that_are_still_a_step_behind(tracked: Pair) -> None:
+    tracked.step(Phase.HOLD_A, hold=HOLD)
+    tracked.step(Phase.HOLD_B)
+    tracked.session.journal.members.join("small", "dead", host="far", pid=1, version="0", lease=0.3, deadline=0.3)
+    step_back(tracked.session, Phase.TRACK_A, "on purpose")
+    assert tracked.phase() is Phase.TRACK_A
+    assert tracked.session.journal.members.all("small") == ()
 
 
 def failing(*_: object) -> None:

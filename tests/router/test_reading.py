@@ -1,12 +1,14 @@
 """What an application can ask of a router: pages of ids, filters, neighbours with what they hold, and what is there."""
 
+from dataclasses import replace
+
 import pytest
 
 from router.conftest import Pair
 from vectorferry.errors import FilterError
 from vectorferry.model import Metric, Phase
 from vectorferry.router import AsyncRouter, NotDone, Record, Router
-from vectorferry.stores.pgvector import PgvectorStore
+from vectorferry.stores.pgvector import _CAPABILITIES, PgvectorStore
 
 
 @pytest.fixture
@@ -69,11 +71,11 @@ async def test_the_same_with_asyncio(filled: Router, tracked: Pair) -> None:
         assert (found.name, dict(found.namespaces)) == ("docs", {"n": 11})
 
 
-def test_a_filter_that_may_have_left_some_out_is_refused(tracked: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = frozenset(f"r{i}" for i in range(tracked.session.source.capabilities.max_top_k))
-    monkeypatch.setattr(PgvectorStore, "matching", lambda *_: found)
-    with pytest.raises(FilterError, match="10,000 records or more pass"):
-        tracked.router().fetch_where("n", {"kind": "even"})
+def test_a_filter_that_may_have_left_some_out_is_refused(filled: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PgvectorStore, "capabilities", replace(_CAPABILITIES, max_matching=4))
+    assert len(filled.fetch_where("n", {"kind": "odd"})) == 3
+    with pytest.raises(FilterError, match="4 records or more pass"):
+        filled.fetch_where("n", {"kind": "even"})
 
 
 def test_reads_end_with_the_router(filled: Router) -> None:

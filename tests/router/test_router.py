@@ -8,14 +8,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from router.conftest import Pair
-from vectorferry.errors import JournalError, RecordError
+from vectorferry.errors import JournalError, Unavailable
 from vectorferry.model import COHORT, Phase
-from vectorferry.router import AsyncRouter, NotDone, Record, Router
+from vectorferry.router import AsyncRouter, NotDone, Record, Router, Unknown
 from vectorferry.stores.pgvector import PgvectorStore
 
 
@@ -49,6 +50,34 @@ def test_deletion_by_filter_is_by_the_ids_of_the_authority(tracked: Pair) -> Non
     assert router.delete_where("n", {"kind": {"$eq": "x"}}) == 5
     eventually(lambda: tracked.settle() == tracked.dirty() == 0)
     assert tracked.ids("source") == tracked.ids("target") == {f"r{n}" for n in range(0, 10, 2)}
+
+
+@pytest.mark.parametrize(("deleted", "expected"), [(0, NotDone), (5, Unknown)])
+def test_a_deletion_by_filter_that_is_cut_short_says_so(
+    tracked: Pair, monkeypatch: pytest.MonkeyPatch, deleted: int, expected: type[Exception]
+) -> None:
+    router = tracked.router()
+    router.upsert("n", [record(f"r{n}", kind="x") for n in range(5)])
+    matching, answers = PgvectorStore.matching, iter([True] if deleted else [])
+
+    def fails(store: PgvectorStore, *wanted: Any) -> frozenset[str]:
+        if next(answers, None) is None:
+            raise Unavailable("gone")
+        return matching(store, *wanted)
+
+    monkeypatch.setattr(PgvectorStore, "matching", fails)
+    with pytest.raises(expected, match="nothing was deleted: gone" if not deleted else "5 ids are deleted"):
+        router.delete_where("n", {"kind": "x"})
+    assert len(tracked.ids("source")) == 5 - deleted
+
+
+def test_a_deletion_by_filter_ends_where_a_store_still_shows_what_is_deleted(
+    tracked: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = tracked.router()
+    router.upsert("n", [record("a", kind="x")])
+    monkeypatch.setattr(PgvectorStore, "matching", lambda *_: frozenset({"a"}))
+    assert router.delete_where("n", {"kind": "x"}) == 1
 
 
 async def test_the_same_with_asyncio(tracked: Pair) -> None:
@@ -171,10 +200,20 @@ def test_a_record_that_one_side_cannot_hold_is_refused_before_it_is_sent(
     assert tracked.dirty() == 0
 
 
+def test_a_store_that_cannot_be_asked_what_it_holds_is_not_done(tracked: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: PgvectorStore) -> None:
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(PgvectorStore, "capabilities", property(gone))
+    with pytest.raises(NotDone, match="not written: gone") as refusal:
+        tracked.router().upsert("n", [record("a")])
+    assert refusal.value.retryable
+
+
 @pytest.mark.parametrize("vector", [[float("nan")] * 4, [1.0] * 5])
 def test_a_vector_that_no_side_takes_is_not_done(tracked: Pair, vector: list[float]) -> None:
     router = tracked.router()
-    with pytest.raises((NotDone, RecordError)):
+    with pytest.raises(NotDone):
         router.upsert("n", [Record("a", vector)])
     eventually(lambda: tracked.session.journal.claims.backlog("small", COHORT).open == 0)
     assert tracked.ids("source") == set()

@@ -11,8 +11,10 @@ from stores.contract import StoreContract
 from stores.samples import MakeStore, assert_holds, drop_all, finish, new_name, put_all, random_vectors, records
 from vectorferry.connections import Connection
 from vectorferry.errors import OutcomeUnknown, PartialWrite, Unavailable
-from vectorferry.gateway.pinecone import FaultRule, Gateway, GatewayConfig, stores_of
-from vectorferry.gateway.pinecone.faults import FaultKind
+from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
+from vectorferry.gateway.pinecone.faults import FaultKind, FaultRule
+from vectorferry.gateway.pinecone.keys import Keys
+from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.model import CollectionDefinition, KeyRange, Metric
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.calling import ONCE, Caller, RetryPolicy
@@ -25,8 +27,8 @@ Wire = Literal["rest", "grpc"]
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     backing = stores_of(Connection(new_name("gateway"), "memory"))
-    config = GatewayConfig(backing, tmp_path_factory.mktemp("gateway"), [KEY], port=0, grpc_port=0)
-    with Gateway(config) as running:
+    serving = Serving(keys=Keys.parse([KEY]), port=0, grpc_port=0)
+    with local_pinecone(backing, tmp_path_factory.mktemp("gateway"), serving) as running:
         yield running
 
 

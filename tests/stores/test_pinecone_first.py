@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from vectorferry.connections import Connection
-from vectorferry.gateway.pinecone import Gateway, GatewayConfig, stores_of
+from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
+from vectorferry.gateway.pinecone.keys import Keys
+from vectorferry.gateway.pinecone.server import Serving
 from vectorferry.local.ports import free_port
 from vectorferry.stores.pinecone_first import alone_at_first
 
@@ -32,7 +34,8 @@ store.close()
 
 def test_many_fresh_processes_read_in_parallel(tmp_path: Path) -> None:
     stores = stores_of(Connection("first-backing", "memory"))
-    with Gateway(GatewayConfig(stores, tmp_path, ["k"], port=free_port(), grpc_port=None)) as gateway:
+    serving = Serving(keys=Keys.parse(["k"]), port=free_port(), grpc_port=None)
+    with local_pinecone(stores, tmp_path, serving) as gateway:
         for step in ("fill", *["read"] * 4):
             command = [sys.executable, "-c", CLIENT, gateway.url, step]
             ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

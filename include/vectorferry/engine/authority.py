@@ -9,7 +9,16 @@ from typing import NoReturn
 from vectorferry.engine.routers import is_in, live_members
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.settle import REFUSED_AGAIN_SECONDS, settle_some
-from vectorferry.errors import GateError, JournalError, JournalUnavailable, LeaseLost, RetryableError, StoreError
+from vectorferry.errors import (
+    GateError,
+    JournalError,
+    JournalUnavailable,
+    LeaseLost,
+    NotSettled,
+    PhaseConflict,
+    RetryableError,
+    StoreError,
+)
 from vectorferry.journal import Backlog, ControlRow, Member
 from vectorferry.model import COHORT, Phase
 
@@ -204,11 +213,20 @@ def _new_authority_delay(session: Session, to: Phase) -> float:
 
 
 def step_back(session: Session, start: Phase, reason: str) -> None:
-    """End a hold that was entered from `start` by the way it came; nothing was written in it, so each step can be taken."""
+    """End a hold that was entered from `start` by the way it came; nothing was written in it, so each step can be taken.
+
+    A router may still be on its way from the phase before: it follows, or is evicted. And others may step back, too.
+    """
     _, first, second = next(way for way in _WAYS.values() if way[0] is start)
     while (row := _row(session)).phase in (first, second) and row.came_from is start:
         if row.phase is second:
             # What a check, or a write that was never sent, marked meanwhile would keep the authority here.
             while settle_some(session, COHORT) is not None:
                 pass
-        _step(session, row, first if row.phase is second else start, reason)
+        try:
+            _step(session, row, first if row.phase is second else start, reason)
+        except NotSettled:
+            raise
+        except PhaseConflict:
+            session.journal.members.evict_lapsed(session.migration, session.actor)
+            time.sleep(POLL_SECONDS)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from vectorferry.connections import Connection, Connections, connection_from_environment, connection_from_uri
-from vectorferry.errors import JournalError, LeaseLost, NotDone, Unknown
+from vectorferry.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
 from vectorferry.filters import parse_filter
 from vectorferry.journal import Journal, open_journal
 from vectorferry.model import COHORT, CollectionInfo, Vectors
@@ -114,16 +114,17 @@ class Router:
 
     def delete_where(self, namespace: str, where: Mapping[str, Any]) -> int:
         """Delete what passes a filter in Pinecone's language; returns how many ids that were. Resolved to ids first, by pages."""
-        parsed, deleted = parse_filter(where), 0
-        while ids := self._reading(lambda store: store.matching(namespace, parsed, _FILTER_PAGE)):
+        parsed, deleted = parse_filter(where), set[str]()
+        while True:
             try:
-                self.delete(namespace, sorted(ids))
-            except NotDone as error:
-                if deleted:
-                    raise Unknown(f"{deleted} ids are deleted, the others are not: {error}", within=0.0) from error
-                raise
-            deleted += len(ids)
-        return deleted
+                found = self._reading(lambda store: store.matching(namespace, parsed, _FILTER_PAGE))
+                if found <= deleted and len(found) < _FILTER_PAGE:
+                    # Empty, but for what a store still shows of ids that were deleted just now.
+                    return len(deleted)
+                self.delete(namespace, sorted(found - deleted or found))
+            except (NotDone, StoreError) as error:
+                raise _cut_short(len(deleted), error) from error
+            deleted |= found
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records that are there, by id."""
@@ -293,6 +294,13 @@ class _Near:
     def of_record(self, store: VectorStore, id_: str) -> list[Match]:
         found = store.fetch(self.namespace, [id_])
         return self.of(store, vectors_of(found)) if found.column("vector").null_count < len(found) else []
+
+
+def _cut_short(deleted: int, error: NotDone | StoreError) -> NotDone | Unknown:
+    if deleted:
+        return Unknown(f"{deleted} ids are deleted, the others are not: {error}", within=0.0)
+    retryable = error.retryable if isinstance(error, NotDone) else isinstance(error, RetryableError)
+    return NotDone(f"nothing was deleted: {error}", retryable=retryable)
 
 
 def _put(namespace: str, records: Sequence[Record]) -> Put:

@@ -70,7 +70,7 @@ class Writer:
 
     def _tracked(self, cohort: str, ticket: Ticket, change: Change) -> None:
         authority, follower = self._sides(ticket.phase)
-        change.refuse_misfits(authority, follower)
+        self._refuse_misfits(change, authority, follower)
         write = Write(self._migration, cohort, ticket.name, ticket.phase, change.namespace)
         intents = list(self._open(write, change.ids).values())
         try:
@@ -88,6 +88,13 @@ class Writer:
         else:
             # The follower is slow, or would make something else of it: a settler will do it.
             self._later(ticket, lambda: self._journal.intents.close(write, intents))
+
+    def _refuse_misfits(self, change: Change, *stores: VectorStore) -> None:
+        try:
+            change.refuse_misfits(*stores)
+        except (StoreError, RecordError) as error:
+            # A store that is asked for the first time looks for its collection.
+            raise NotDone(f"not written: {error}", retryable=isinstance(error, RetryableError)) from error
 
     def _open(self, write: Write, ids: Sequence[str]) -> dict[str, Intent]:
         try:

@@ -2,18 +2,33 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import Protocol
 
 from vectorferry.errors import FilterError
 from vectorferry.filters import Filter
 from vectorferry.model import KeyOrder, KeyRange
-from vectorferry.stores.base import VectorStore
+from vectorferry.stores.base import Capabilities
 
 _ALL = (1 << 31) - 1
 _SURROGATES = range(0xD800, 0xE000)
 _LAST = 0x10FFFF
 
 
-def ids_after(store: VectorStore, namespace: str, *, prefix: str = "", after: str = "") -> Iterator[Sequence[str]]:
+class Lists(Protocol):
+    """The calls of `VectorStore` that are made here."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def capabilities(self) -> Capabilities: ...  # noqa: D102
+
+    def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]: ...  # noqa: D102
+
+    def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]: ...  # noqa: D102
+
+
+def ids_after(store: Lists, namespace: str, *, prefix: str = "", after: str = "") -> Iterator[Sequence[str]]:
     """Ids behind `after` that start with `prefix`, in bitwise order, in pages.
 
     A store that is ordered by something else is read as a whole first: that costs as much as listing the namespace.
@@ -27,10 +42,10 @@ def ids_after(store: VectorStore, namespace: str, *, prefix: str = "", after: st
         yield [id_ for id_ in page if id_ > after and id_.startswith(prefix)]
 
 
-def all_matching(store: VectorStore, namespace: str, where: Filter) -> list[str]:
+def all_matching(store: Lists, namespace: str, where: Filter) -> list[str]:
     """All ids that pass a filter, in bitwise order. Raises FilterError where the store may have left some out."""
     found = store.matching(namespace, where, _ALL)
-    if len(found) == store.capabilities.max_top_k:
+    if len(found) == store.capabilities.max_matching:
         raise FilterError(
             f"{store.name}: {len(found):,} records or more pass the filter, as many as one search returns: narrow it"
         )

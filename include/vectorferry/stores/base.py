@@ -32,6 +32,7 @@ class Capabilities:
     `exact_count`: `count` is exact and current. `indexes_later`: search lags behind writes until `pending_index` is 0.
     `resend_after_delete`: a put whose client went away may be stored and not indexed, and the same put again does not mend it.
     `lists_ranges`: `scan` reads a key range by itself; where False it is fed ids (see `scan`).
+    `max_matching`: the most ids that `matching` returns, None where it returns all.
     `merges_metadata`: `update` takes metadata; where False it takes a vector only.
     `reads_per_second`, `writes_per_second`: the vendor's published quota of requests, None where it has none.
     `read_unit_price`: US dollars for a million read units, and `read_units_per_row` what fetching a record costs about.
@@ -43,6 +44,7 @@ class Capabilities:
     max_batch_bytes: int = 16 << 20
     max_fetch_ids: int = 1000
     max_top_k: int = 10_000
+    max_matching: int | None = None
     max_id_bytes: int | None = None
     ascii_ids: bool = False
     max_namespace_bytes: int | None = None

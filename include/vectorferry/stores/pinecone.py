@@ -47,6 +47,7 @@ PINECONE = Capabilities(
     max_batch_bytes=2_000_000,
     max_fetch_ids=MAX_IDS,
     max_top_k=10_000,
+    max_matching=10_000,
     max_id_bytes=512,
     ascii_ids=True,
     max_namespace_bytes=512,

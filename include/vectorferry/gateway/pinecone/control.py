@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -53,8 +53,33 @@ class IndexEntry:
         return Shape(dense["dimension"], _METRICS[dense["metric"]])
 
 
+class Indexes(Protocol):
+    """The indexes that a gateway serves. `at_root` names the one that is served without a prefix, None where there is no such one."""
+
+    @property
+    def at_root(self) -> str | None: ...  # noqa: D102
+
+    def names(self) -> list[str]: ...  # noqa: D102
+
+    def entry(self, name: str) -> IndexEntry: ...  # noqa: D102
+
+    def data(self, name: str) -> IndexData: ...  # noqa: D102
+
+    def create(self, entry: IndexEntry) -> IndexEntry: ...  # noqa: D102
+
+    def change(self, name: str, change: Callable[[IndexEntry], IndexEntry]) -> IndexEntry: ...  # noqa: D102
+
+    def delete(self, name: str) -> None: ...  # noqa: D102
+
+    def note_port(self, name: str, grpc_port: int) -> None: ...  # noqa: D102
+
+    def close(self) -> None: ...  # noqa: D102
+
+
 class Catalog:
-    """All indexes of a gateway. Thread-safe."""
+    """All indexes of a store's connection. Thread-safe."""
+
+    at_root = None
 
     def __init__(
         self, folder: Path, open_store: StoreFactory, open_data: Callable[[Any, Shape, "Book"], IndexData]
@@ -121,6 +146,10 @@ class Catalog:
             del self._entries[name]
             self._save()
 
+    def note_port(self, name: str, grpc_port: int) -> None:
+        """Remember an index's gRPC port."""
+        self.change(name, lambda entry: replace(entry, grpc_port=grpc_port))
+
     def close(self) -> None:
         """Close all stores."""
         with self._lock:
@@ -143,7 +172,7 @@ class Catalog:
             info: CollectionInfo = _with_store(self._open_store, name, lambda store: store.describe())
         except NotFound:
             return None
-        return self._put(IndexEntry(name, _fields_of(info)))
+        return self._put(IndexEntry(name, fields_of(info)))
 
     def _put(self, entry: IndexEntry) -> IndexEntry:
         self._entries[entry.name] = entry
@@ -265,7 +294,8 @@ def _check_name(name: str) -> None:
         )
 
 
-def _fields_of(info: CollectionInfo) -> dict[str, Any]:
+def fields_of(info: CollectionInfo) -> dict[str, Any]:
+    """The schema's fields of a collection that was made elsewhere."""
     metric = METRIC_NAMES[info.metric]
     return {"_values": {"type": "dense_vector", "dimension": info.dimension, "metric": metric}}
 

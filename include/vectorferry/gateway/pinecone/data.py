@@ -2,19 +2,19 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from vectorferry.filters import Filter, parse_filter
 from vectorferry.gateway.pinecone import limits
+from vectorferry.gateway.pinecone.backend import Backend, Backing, Change
 from vectorferry.gateway.pinecone.faults import NO_EFFECTS, Effects
-from vectorferry.gateway.pinecone.history import History
 from vectorferry.gateway.pinecone.listing import Listing, cursor_of, page_of_names
-from vectorferry.gateway.pinecone.problems import ApiProblem, invalid, missing
+from vectorferry.gateway.pinecone.problems import ApiProblem, invalid, missing, unserved
 from vectorferry.gateway.pinecone.requests import (
     Delete,
     Matches,
@@ -28,90 +28,40 @@ from vectorferry.gateway.pinecone.requests import (
     wire_namespace,
 )
 from vectorferry.gateway.pinecone.sparse import exhaustive_search
-from vectorferry.gateway.pinecone.writelog import SharedLock, WriteLog
-from vectorferry.model import CollectionInfo, KeyRange, Metric, Neighbours, Vectors, WriteResult
+from vectorferry.model import Metric, Vectors
 from vectorferry.records import make_batch, parse_json, vectors_of
-from vectorferry.stores.base import Capabilities
-from vectorferry.stores.batching import chunks, payload_bytes
-
-_CHUNK = 1000
-
-
-class Backing(Protocol):
-    """The calls that an index makes; `VectorStore` describes them."""
-
-    @property
-    def capabilities(self) -> Capabilities: ...  # noqa: D102
-
-    def describe(self) -> CollectionInfo: ...  # noqa: D102
-
-    def count(self, namespace: str | None = None) -> int: ...  # noqa: D102
-
-    def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]: ...  # noqa: D102
-
-    def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch: ...  # noqa: D102
-
-    def upsert(self, batch: pa.RecordBatch) -> WriteResult: ...  # noqa: D102
-
-    def delete(self, namespace: str, ids: Sequence[str]) -> None: ...  # noqa: D102
-
-    def search(  # noqa: D102
-        self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
-    ) -> Neighbours: ...
-
-    def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]: ...  # noqa: D102
-
-    def close(self) -> None: ...  # noqa: D102
-
-
-class NamespaceBook(Protocol):
-    """Remembers namespaces that were created empty, which stores do not."""
-
-    def names(self) -> frozenset[str]: ...  # noqa: D102
-
-    def add(self, namespace: str) -> None: ...  # noqa: D102
-
-    def discard(self, namespace: str) -> None: ...  # noqa: D102
+from vectorferry.stores.asking import all_matching
+from vectorferry.stores.batching import payload_bytes
 
 
 class IndexData:
     """One index. Every call takes the `Effects` that faults have on it, and may raise ApiProblem or a StoreError. Thread-safe."""
 
-    def __init__(
-        self,
-        store: Backing,
-        shape: Shape,
-        book: NamespaceBook,
-        *,
-        unsorted_matches: bool = True,
-        remembers: Callable[[], float] = lambda: 0.0,
-    ) -> None:
-        self.shape = shape
-        self._store = store
-        self._book = book
+    def __init__(self, backend: Backend, *, unsorted_matches: bool = False) -> None:
+        self._backend = backend
         self._unsorted = unsorted_matches
-        self._remembers = remembers
-        self._log = WriteLog()
-        self._lock = SharedLock()
-        self._listing = Listing(store)
-        self._history = History()
+        self._listing = Listing()
 
     @property
-    def indexed(self) -> int:
-        """Log position up to which reads see every write."""
-        return self._log.indexed
+    def shape(self) -> Shape:
+        """What the index holds."""
+        return self._backend.shape
+
+    @property
+    def indexed(self) -> int | None:
+        """Log position up to which reads see every write, None where nobody knows."""
+        return self._backend.indexed
 
     def close(self) -> None:
-        """Apply what is late, and release the store."""
-        self._log.close()
-        self._store.close()
+        """Finish what is under way, and release what is open."""
+        self._backend.close()
 
-    def upsert(self, request: Upsert, effects: Effects = NO_EFFECTS) -> tuple[int, int]:
+    def upsert(self, request: Upsert, effects: Effects = NO_EFFECTS) -> tuple[int, int | None]:
         """Put whole records; returns how many the client is told, and the log position."""
         self._refuse_documents()
         batch = self._batch(request)
         kept = _survivors(batch, effects)
-        lsn = self._log.submit(lambda: self._put(kept), effects.lag)
+        lsn = self._backend.put(kept, effects)
         lost = 0 if effects.silent else len(batch) - len(kept)
         return len(request.ids) - lost, lsn
 
@@ -119,16 +69,15 @@ class IndexData:
         """The records that are there."""
         name = stored_namespace(limits.check_namespace(namespace))
         limits.check_ids(ids, limits.MAX_FETCH_IDS)
-        wanted = list(dict.fromkeys(ids))
-        found = self._store.fetch(name, wanted)
-        return self._history.rewind(name, wanted, found, effects.stale) if effects.stale else found
+        return self._backend.fetch(name, list(dict.fromkeys(ids)), effects)
 
     def list_ids(self, namespace: str, prefix: str, limit: int | None, token: str | None) -> Page:
         """A page of ids in bitwise order."""
         name = stored_namespace(limits.check_namespace(namespace))
         cursor = cursor_of(name, limits.check_namespace(prefix), token)
         size = limits.check_limit(limit, limits.MAX_LIST, limits.MAX_LIST)
-        ids, more = self._listing.page(cursor, size, self._log.position)
+        position = self._backend.position
+        ids, more = self._backend.read(name, lambda store: self._listing.page(store, cursor, size, position))
         return Page(ids, cursor.token(ids[-1]) if more else None)
 
     def query(self, request: Query) -> Matches:
@@ -138,62 +87,55 @@ class IndexData:
         where = parse_filter(request.where) if request.where else None
         if self.shape.documents:
             return Matches((), ())
-        dense, sparse = self._query_vectors(name, request)
-        if dense is None and sparse is None:
-            return Matches((), ())
-        ids, scores = self._nearest(name, dense, sparse, top_k, where)
+        ids, scores, records = self._backend.read(name, lambda store: self._answer(store, name, request, top_k, where))
         if self._unsorted and len(ids) >= 3:
             ids, scores = _mixed(ids), _mixed(scores)
-        if not ids or not (request.include_values or request.include_metadata):
-            return Matches(ids, scores)
-        records = self._store.fetch(name, ids)
-        limits.check_result_size(int(payload_bytes(records).sum()))
         return Matches(ids, scores, records)
 
     def fetch_by_metadata(self, namespace: str, where: Any, limit: int | None, token: str | None) -> Records:
         """A page of the records that pass a filter, by id."""
         name = stored_namespace(limits.check_namespace(namespace))
         size = limits.check_limit(limit, limits.MAX_FETCH_BY_METADATA, 100)
-        cursor = cursor_of(name, "", token)
-        ids, more = page_of_names(sorted(self._matching(name, where)), cursor, size)
-        batch = self._store.fetch(name, ids)
-        limits.check_result_size(int(payload_bytes(batch).sum()))
-        return Records(batch, cursor.token(ids[-1]) if more else None)
+        cursor, parsed = cursor_of(name, "", token), _filter(where)
 
-    def update(self, request: Update, effects: Effects = NO_EFFECTS) -> tuple[int | None, int]:
+        def page(store: Backing) -> Records:
+            ids, more = page_of_names(all_matching(store, name, parsed), cursor, size)
+            batch = store.fetch(name, ids)
+            limits.check_result_size(int(payload_bytes(batch).sum()))
+            return Records(batch, cursor.token(ids[-1]) if more else None)
+
+        return self._backend.read(name, page)
+
+    def update(self, request: Update, effects: Effects = NO_EFFECTS) -> tuple[int | None, int | None]:
         """Change what is there; returns how many records passed the filter (None without one), and the log position."""
         self._refuse_documents()
         name = stored_namespace(limits.check_namespace(request.namespace))
         change = self._change(request)
         if request.id is not None:
-            wanted = [request.id]
-            limits.check_ids(wanted, 1)
-            return None, self._log.submit(lambda: self._merge(name, lambda: wanted, change), effects.lag)
-        matched = len(self._matching(name, request.where))
+            limits.check_ids([request.id], 1)
+            return None, self._backend.update(name, request.id, change, effects)
+        where = _filter(request.where)
+        matched = len(self._backend.read(name, lambda store: all_matching(store, name, where)))
         if request.dry_run:
-            return matched, self._log.position
-        apply = lambda: self._merge(name, lambda: sorted(self._matching(name, request.where)), change)  # noqa: E731
-        return matched, self._log.submit(apply, effects.lag)
+            return matched, None
+        return matched, self._backend.update_where(name, where, change, effects)
 
-    def delete(self, request: Delete, effects: Effects = NO_EFFECTS) -> int:
+    def delete(self, request: Delete, effects: Effects = NO_EFFECTS) -> int | None:
         """Delete records; ids that are not there are no error, a namespace that is not there is one for `everything`."""
         self._refuse_documents()
         name = stored_namespace(limits.check_namespace(request.namespace))
         if sum([bool(request.ids), request.everything, request.where is not None]) != 1:
             raise invalid("Delete takes exactly one of ids, delete_all and filter")
         if request.everything:
-            self._refuse_missing(name)
-            self._book.discard(name)
-            return self._log.submit(lambda: self._remove_all(name), effects.lag)
+            return self._backend.delete_all(name, effects)
         if request.where is not None:
-            parse_filter(request.where)
-            return self._log.submit(lambda: self._remove_matching(name, request.where), effects.lag)
+            return self._backend.delete_where(name, _filter(request.where), effects)
         limits.check_ids(request.ids, limits.MAX_DELETE_IDS)
-        return self._log.submit(lambda: self._remove(name, request.ids), effects.lag)
+        return self._backend.delete(name, request.ids, effects)
 
     def counts(self) -> Mapping[str, int]:
         """Records by namespace as the wire names them, in bitwise order; namespaces created empty are there too."""
-        found = {**dict.fromkeys(self._book.names(), 0), **self._store.describe().namespaces}
+        found = self._backend.counts()
         return {wire_namespace(name): found[name] for name in sorted(found, key=wire_namespace)}
 
     def list_namespaces(self, prefix: str, limit: int | None, token: str | None) -> tuple[Page, Mapping[str, int]]:
@@ -217,15 +159,11 @@ class IndexData:
         name = limits.check_namespace(namespace)
         if not name or wire_namespace(name) in self.counts():
             raise ApiProblem(409, f"Namespace {namespace!r} already exists") if name else invalid("A name is required")
-        self._book.add(stored_namespace(name))
+        self._backend.create_namespace(stored_namespace(name))
 
     def _refuse_documents(self) -> None:
         if self.shape.documents:
             raise invalid("This index has a document schema: write to it with the documents API")
-
-    def _refuse_missing(self, namespace: str) -> None:
-        if namespace not in self._book.names() and not self._store.count(namespace):
-            raise missing(f"Namespace {wire_namespace(namespace)!r}")
 
     def _batch(self, request: Upsert) -> pa.RecordBatch:
         name = stored_namespace(limits.check_namespace(request.namespace))
@@ -255,45 +193,7 @@ class IndexData:
             raise invalid(f"Index configuration does not support sparse values: its metric is {self.shape.metric}")
         return sparse
 
-    def _put(self, batch: pa.RecordBatch) -> None:
-        with self._lock.shared():
-            self._write(batch)
-
-    def _write(self, batch: pa.RecordBatch) -> None:
-        if not len(batch):
-            return
-        self._remember(batch.column("namespace")[0].as_py(), batch.column("id").to_pylist())
-        result = self._store.upsert(batch)
-        if result.rejected:
-            first = result.rejected[0]
-            raise invalid(f"{len(result.rejected)} records were refused, first {first.id!r}: {first.reason}")
-
-    def _remember(self, namespace: str, ids: Sequence[str]) -> None:
-        if keep := self._remembers():
-            self._history.remember(namespace, ids, self._store.fetch(namespace, ids), keep)
-
-    def _remove(self, namespace: str, ids: Sequence[str]) -> None:
-        with self._lock.shared():
-            self._remember(namespace, ids)
-            self._store.delete(namespace, ids)
-
-    def _remove_all(self, namespace: str) -> None:
-        with self._lock.alone():
-            for page in list(self._store.list_ids(KeyRange(namespace))):
-                self._store.delete(namespace, page)
-
-    def _remove_matching(self, namespace: str, where: Any) -> None:
-        # Nobody may write between the look and the delete, or a record that no longer matches would go.
-        with self._lock.alone():
-            for ids in chunks(sorted(self._matching(namespace, where)), _CHUNK):
-                self._store.delete(namespace, ids)
-
-    def _matching(self, namespace: str, where: Any) -> frozenset[str]:
-        parsed = parse_filter(where if where is not None else {})
-        rows = self._store.count(namespace)
-        return self._store.matching(namespace, parsed, rows) if rows else frozenset()
-
-    def _change(self, request: Update) -> "_Change":
+    def _change(self, request: Update) -> Change:
         if (request.id is None) == (request.where is None):
             raise invalid("Update takes exactly one of id and filter")
         patch = parse_json(limits.metadata_text(request.metadata))
@@ -303,22 +203,29 @@ class IndexData:
         if has_values and self.shape.dimension is None:
             raise invalid("Dense values are not supported by a sparse index")
         vector = limits.dense_matrix([request.values], self.shape.dimension or 0) if has_values else None
-        return _Change(vector, self._sparse(request.sparse), patch)
+        return Change(vector, self._sparse(request.sparse), patch)
 
-    def _merge(self, namespace: str, wanted: Callable[[], Sequence[str]], change: "_Change") -> None:
-        # Alone: an upsert between the read and the write would be undone.
-        with self._lock.alone():
-            for ids in chunks(wanted(), _CHUNK):
-                before = self._store.fetch(namespace, ids)
-                if len(before):
-                    self._write(change.of(before))
+    def _answer(
+        self, store: Backing, name: str, request: Query, top_k: int, where: Filter | None
+    ) -> tuple[Sequence[str], Sequence[float], pa.RecordBatch | None]:
+        """Ids and scores, best first, and their records where they were asked for: what is gone by then is left out."""
+        dense, sparse = self._query_vectors(store, name, request)
+        ids, scores = self._nearest(store, name, dense, sparse, top_k, where)
+        if not ids or not (request.include_values or request.include_metadata):
+            return ids, scores, None
+        records, scored = store.fetch(name, ids), dict(zip(ids, scores, strict=True))
+        limits.check_result_size(int(payload_bytes(records).sum()))
+        kept = records.column("id").to_pylist()
+        return kept, [scored[id_] for id_ in kept], records
 
-    def _query_vectors(self, namespace: str, request: Query) -> tuple[Vectors | None, Mapping[str, Any] | None]:
+    def _query_vectors(
+        self, store: Backing, namespace: str, request: Query
+    ) -> tuple[Vectors | None, Mapping[str, Any] | None]:
         given = request.vector if _given(request.vector) else None
         if request.id:
             if given is not None or request.sparse:
                 raise invalid("Query takes a vector or an id, not both")
-            return self._vectors_of_record(namespace, request.id)
+            return self._vectors_of_record(store, namespace, request.id)
         sparse = self._sparse(request.sparse)
         if given is None and (sparse is None or not self.shape.sparse_only):
             raise invalid("Query takes a vector, an id or, on a sparse index, a sparse vector")
@@ -326,46 +233,40 @@ class IndexData:
             raise invalid("Dense values are not supported by a sparse index")
         return (None if given is None else limits.dense_matrix([given], self.shape.dimension or 0)), sparse
 
-    def _vectors_of_record(self, namespace: str, id_: str) -> tuple[Vectors | None, Mapping[str, Any] | None]:
+    def _vectors_of_record(
+        self, store: Backing, namespace: str, id_: str
+    ) -> tuple[Vectors | None, Mapping[str, Any] | None]:
         limits.check_ids([id_], 1)
-        found = self._store.fetch(namespace, [id_])
+        found = store.fetch(namespace, [id_])
         if not len(found):
             return None, None
         if self.shape.sparse_only:
             return None, found.column("sparse")[0].as_py()
-        return vectors_of(found).copy(), None
+        return vectors_of(found).copy() if found.column("vector").null_count == 0 else None, None
 
     def _nearest(
-        self, namespace: str, dense: Vectors | None, sparse: Mapping[str, Any] | None, top_k: int, where: Filter | None
+        self,
+        store: Backing,
+        namespace: str,
+        dense: Vectors | None,
+        sparse: Mapping[str, Any] | None,
+        top_k: int,
+        where: Filter | None,
     ) -> tuple[Sequence[str], Sequence[float]]:
-        if sparse is not None or dense is None:
-            return exhaustive_search(self._store, namespace, dense, sparse, top_k, where)
-        found = self._store.search(namespace, dense, top_k, where=where)
+        if sparse is not None:
+            if not self._backend.reads_everything:
+                raise unserved("a query with sparse values")
+            return exhaustive_search(store, namespace, dense, sparse, top_k, where)
+        if dense is None:
+            return (), ()
+        found = store.search(namespace, dense, top_k, where=where)
         scores = found.scores[0]
         # Pinecone's euclidean score is the squared distance, which is better when lower.
         return found.ids[0], [-s for s in scores] if self.shape.metric is Metric.EUCLIDEAN else scores
 
 
-class _Change:
-    """What an update does to records."""
-
-    def __init__(self, vector: Vectors | None, sparse: Mapping[str, Any] | None, patch: Mapping[str, Any]) -> None:
-        self._vector = vector
-        self._sparse = sparse
-        self._patch = patch
-
-    def of(self, before: pa.RecordBatch) -> pa.RecordBatch:
-        """The changed records."""
-        texts = before.column("metadata").to_pylist()
-        metadata = [limits.metadata_text({**parse_json(text), **self._patch}) for text in texts]
-        vectors = vectors_of(before) if self._vector is None else np.repeat(self._vector, len(before), axis=0)
-        sparse = before.column("sparse").to_pylist() if self._sparse is None else [self._sparse] * len(before)
-        ids = before.column("id").to_pylist()
-        name = before.column("namespace")[0].as_py()
-        if not vectors.shape[1]:
-            return make_batch(name, ids, None, metadata, sparse)
-        absent = ~before.column("vector").is_valid().to_numpy(zero_copy_only=False) if self._vector is None else None
-        return make_batch(name, ids, vectors, metadata, sparse, missing=absent)
+def _filter(where: Any) -> Filter:
+    return parse_filter(where if where is not None else {})
 
 
 def _given(values: Any) -> bool:

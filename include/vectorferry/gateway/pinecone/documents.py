@@ -17,11 +17,11 @@ class NoDocuments:
     capabilities = Capabilities(product="documents")
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
 
     def describe(self) -> CollectionInfo:
         """An empty collection."""
-        return CollectionInfo(self._name, None, Metric.DOT, {})
+        return CollectionInfo(self.name, None, Metric.DOT, {})
 
     def count(self, namespace: str | None = None) -> int:
         """Nothing."""
@@ -40,11 +40,11 @@ class NoDocuments:
 
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
         """Refused."""
-        raise Unsupported(f"{len(batch)} vectors cannot be written", store=self._name)
+        raise Unsupported(f"{len(batch)} vectors cannot be written", store=self.name)
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Refused."""
-        raise Unsupported(f"{len(ids)} vectors of {namespace!r} cannot be deleted", store=self._name)
+        raise Unsupported(f"{len(ids)} vectors of {namespace!r} cannot be deleted", store=self.name)
 
     def search(
         self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None

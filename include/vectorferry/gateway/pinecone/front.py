@@ -1,33 +1,72 @@
-"""What every request passes, whichever wire it comes over: the key, the faults, and the errors of the store."""
+"""What every request passes, whichever wire it comes over: the key, the faults, and the errors of what is behind it."""
 
-import hmac
+import logging
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable
 from typing import TypeVar
 
 from vectorferry.errors import VectorferryError
-from vectorferry.gateway.pinecone.control import Catalog
+from vectorferry.gateway.pinecone.control import Indexes
 from vectorferry.gateway.pinecone.faults import Effects, Faults
-from vectorferry.gateway.pinecone.problems import Dropped, problem_of
+from vectorferry.gateway.pinecone.keys import Keys
+from vectorferry.gateway.pinecone.problems import ApiProblem, Dropped, problem_of
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Front:
-    """Guards the catalog of indexes."""
+    """Guards the indexes, and counts who asked what. `ready` says whether what is behind can be asked."""
 
-    def __init__(self, catalog: Catalog, faults: Faults, api_keys: Sequence[str]) -> None:
-        self.catalog = catalog
+    def __init__(self, indexes: Indexes, faults: Faults, keys: Keys, ready: Callable[[], bool]) -> None:
+        self.indexes = indexes
         self.faults = faults
-        self._keys = [key.encode() for key in api_keys]
+        self._keys = keys
+        self._ready = ready
         self._stopping = threading.Event()
+        self._counting = threading.Lock()
+        self._calls: Counter[tuple[str, str, int]] = Counter()
 
-    def knows(self, key: str | None) -> bool:
-        """Whether a request's API key is right."""
-        return key is not None and any(hmac.compare_digest(key.encode(), known) for known in self._keys)
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent here."""
+        return not self._stopping.is_set() and self._ready()
 
-    def call(self, operation: str, index: str, work: Callable[[Effects], T]) -> T:
+    def caller(self, key: str | None) -> str | None:
+        """The name of a request's API key, None where it is not right."""
+        name = self._keys.caller(key)
+        if name is None:
+            self._count("", "unauthorized", 401)
+        return name
+
+    def calls(self) -> list[dict[str, str | int]]:
+        """How often each caller got which status for which operation."""
+        with self._counting:
+            counted = sorted(self._calls.items())
+        return [{"caller": who, "operation": what, "status": code, "calls": n} for (who, what, code), n in counted]
+
+    def call(self, caller: str, operation: str, index: str, work: Callable[[Effects], T]) -> T:
         """Do the work of a request under the faults in force. Raises ApiProblem and Dropped."""
+        began, status = time.monotonic(), 500
+        try:
+            answer = self._work(operation, index, work)
+            status = 200
+        except ApiProblem as problem:
+            status = problem.status
+            raise
+        finally:
+            self._count(caller, operation, status)
+            milliseconds = (time.monotonic() - began) * 1000
+            log.debug("caller=%s operation=%s status=%d ms=%.1f", caller, operation, status, milliseconds)
+        return answer
+
+    def stop(self) -> None:
+        """Be ready no longer, and end injected waits."""
+        self._stopping.set()
+
+    def _work(self, operation: str, index: str, work: Callable[[Effects], T]) -> T:
         effects = self.faults.meet(operation, index)
         if effects.latency:
             self._stopping.wait(effects.latency)
@@ -43,6 +82,6 @@ class Front:
             raise Dropped(operation)
         return answer
 
-    def stop(self) -> None:
-        """End injected waits."""
-        self._stopping.set()
+    def _count(self, caller: str, operation: str, status: int) -> None:
+        with self._counting:
+            self._calls[caller, operation, status] += 1

@@ -2,56 +2,26 @@
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from http import HTTPStatus
-from types import TracebackType
-from typing import Self
-from urllib.parse import parse_qs
 
 import httptools
 
 from vectorferry.gateway.pinecone.limits import MAX_TARGET_BYTES
+from vectorferry.gateway.pinecone.messages import Request, Response
 
 _MAX_BODY_BYTES = 64 << 20
 _READ_BYTES = 256 << 10
 _MAX_CONNECTIONS = 512
 _PAUSE_SECONDS = 0.05
+_HANDSHAKE_SECONDS = 10.0
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-@dataclass(slots=True)
-class Request:
-    """One request; `headers` have lower case names."""
-
-    method: str
-    target: bytes
-    headers: dict[str, str]
-    body: bytes = b""
-    keep_alive: bool = True
-
-    @property
-    def path(self) -> str:
-        """The path as it was sent: its parts are still percent-encoded."""
-        return self.target.partition(b"?")[0].decode("ascii", "replace")
-
-    @property
-    def query(self) -> dict[str, list[str]]:
-        """The query string, decoded; empty values are kept."""
-        return parse_qs(self.target.partition(b"?")[2].decode("ascii", "replace"), keep_blank_values=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """One answer."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = "application/json"
 
 
 Handler = Callable[[Request], Response | None]
@@ -118,25 +88,26 @@ class _Reader:
 
 
 class HttpServer:
-    """Serves a handler on an address; a context manager. `port` 0 takes a free one."""
+    """Serves a handler on an address, over TLS where a context is given; `port` 0 takes a free one."""
 
-    def __init__(self, host: str, port: int, handler: Handler) -> None:
+    def __init__(self, host: str, port: int, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
         self._listener = socket.create_server((host, port), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self._handler = handler
+        self._tls = tls
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._closing = threading.Event()
         self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._acceptor = threading.Thread(target=self._accept, name="http-accept", daemon=True)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Accept connections."""
         self._acceptor.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self, seconds: float) -> None:
+        """Accept no more, and wait for the requests under way, at most that long."""
+        ends = time.monotonic() + seconds
         self._closing.set()
         # Shutting the listener down wakes the thread that accepts; closing it alone does not.
         with contextlib.suppress(OSError):
@@ -147,9 +118,10 @@ class HttpServer:
             open_connections = dict(self._connections)
         for connection in open_connections:
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)
+                # Of the plain socket: TLS's own method would forget the keys, and the answer under way would go out in clear.
+                socket.socket.shutdown(connection, socket.SHUT_RD)
         for thread in open_connections.values():
-            thread.join(timeout=10)
+            thread.join(timeout=max(0.0, ends - time.monotonic()))
 
     def _accept(self) -> None:
         while not self._closing.is_set():
@@ -163,17 +135,27 @@ class HttpServer:
                 if self._closing.is_set():
                     connection.close()
                     return
-            thread = threading.Thread(target=self._serve, args=(connection,), name="http", daemon=True)
-            with self._lock:
-                self._connections[connection] = thread
-            thread.start()
+            self._begin(connection)
+
+    def _begin(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            # The handshake is the connection's own thread's: a client that does not answer holds up nobody.
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=self._serve, args=(connection,), name="http", daemon=True)
+        with self._lock:
+            self._connections[connection] = thread
+        thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if isinstance(connection, ssl.SSLSocket):
+                connection.settimeout(_HANDSHAKE_SECONDS)
+                connection.do_handshake()
+                connection.settimeout(None)
             self._answer_all(connection)
         except (OSError, httptools.HttpParserError):
-            pass  # the client is gone, or does not speak HTTP
+            pass  # the client is gone, or does not speak HTTP or TLS
         finally:
             with self._lock:
                 del self._connections[connection]
@@ -198,12 +180,13 @@ class HttpServer:
         if response is None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             return False
-        connection.sendall(_encoded(response, alive=request.keep_alive))
-        return request.keep_alive
+        alive = request.keep_alive and not self._closing.is_set()
+        connection.sendall(_encoded(response, alive=alive))
+        return alive
 
 
 def _encoded(response: Response, *, alive: bool) -> bytes:
-    head = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
+    head = [f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, 'Unknown')}"]
     head.append(f"content-type: {response.content_type}")
     head.append(f"content-length: {len(response.body)}")
     head += [f"{name}: {value}" for name, value in response.headers.items()]

@@ -4,26 +4,17 @@ import base64
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, Protocol
 
 import orjson
 
 from vectorferry.gateway.pinecone.problems import invalid
-from vectorferry.model import KeyOrder, KeyRange
+from vectorferry.stores.asking import Lists, ids_after
 
 _READ_AHEAD = 10_000
 _KEPT = 64
 _FRESH_SECONDS = 5.0
-
-
-class _Lists(Protocol):
-    @property
-    def capabilities(self) -> Any: ...
-
-    def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,66 +46,52 @@ def cursor_of(namespace: str, prefix: str, token: str | None) -> Cursor:
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
-    """Ids that were read and not yet asked for; good while the index has not been written to and for a few seconds."""
+    """Ids of a store that were read and not yet asked for; good until this process writes, and for a few seconds."""
 
     ids: list[str]
-    position: int
+    state: tuple[str, int]
     until: float
 
 
 class Listing:
     """Serves pages of ids. Thread-safe."""
 
-    def __init__(self, store: _Lists) -> None:
-        self._store = store
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rests: OrderedDict[Cursor, _Rest] = OrderedDict()
 
-    def page(self, cursor: Cursor, limit: int, position: int) -> tuple[list[str], bool]:
+    def page(self, store: Lists, cursor: Cursor, limit: int, position: int) -> tuple[list[str], bool]:
         """The next ids after a cursor, and whether more follow; `position` is the index's last write."""
-        ids = self._take(cursor, position)
+        state = (store.name, position)
+        ids = self._take(cursor, state)
         if len(ids) <= limit:
-            ids = self._read(cursor, limit)
+            ids = self._read(store, cursor, limit)
         page, rest = ids[:limit], ids[limit:]
         if rest:
-            self._keep(Cursor(cursor.namespace, cursor.prefix, page[-1]), rest, position)
+            self._keep(Cursor(cursor.namespace, cursor.prefix, page[-1]), rest, state)
         return page, bool(rest)
 
-    def _read(self, cursor: Cursor, limit: int) -> list[str]:
+    def _read(self, store: Lists, cursor: Cursor, limit: int) -> list[str]:
         # A first page may be all that is wanted; whoever comes back with a token probably wants everything.
         wanted = limit + 1 if not cursor.skip_past else max(limit + 1, _READ_AHEAD)
         found: list[str] = []
-        for page in self._pages(cursor):
-            found += [id_ for id_ in page if id_ > cursor.skip_past] if cursor.skip_past else page
+        for page in ids_after(store, cursor.namespace, prefix=cursor.prefix, after=cursor.skip_past):
+            found += page
             if len(found) >= wanted:
                 break
         return found
 
-    def _pages(self, cursor: Cursor) -> Iterator[Sequence[str]]:
-        if self._store.capabilities.key_order is KeyOrder.ID:
-            return self._store.list_ids(_span(cursor))
-        # The store orders by something else, so all ids have to be read and sorted here.
-        everything = chain.from_iterable(self._store.list_ids(KeyRange(cursor.namespace)))
-        return iter([sorted(id_ for id_ in everything if id_.startswith(cursor.prefix))])
-
-    def _take(self, cursor: Cursor, position: int) -> list[str]:
+    def _take(self, cursor: Cursor, state: tuple[str, int]) -> list[str]:
         with self._lock:
             rest = self._rests.pop(cursor, None)
-        good = rest and rest.position == position and time.monotonic() < rest.until
+        good = rest and rest.state == state and time.monotonic() < rest.until
         return rest.ids if rest and good else []
 
-    def _keep(self, cursor: Cursor, ids: list[str], position: int) -> None:
+    def _keep(self, cursor: Cursor, ids: list[str], state: tuple[str, int]) -> None:
         with self._lock:
-            self._rests[cursor] = _Rest(ids, position, time.monotonic() + _FRESH_SECONDS)
+            self._rests[cursor] = _Rest(ids, state, time.monotonic() + _FRESH_SECONDS)
             while len(self._rests) > _KEPT:
                 self._rests.popitem(last=False)
-
-
-def _span(cursor: Cursor) -> KeyRange:
-    start = max(cursor.prefix, cursor.skip_past)
-    # Ids are ASCII, so the last character has a successor.
-    end = cursor.prefix[:-1] + chr(ord(cursor.prefix[-1]) + 1) if cursor.prefix else None
-    return KeyRange(cursor.namespace, start or None, end)
 
 
 def page_of_names(names: Sequence[str], cursor: Cursor, limit: int) -> tuple[list[str], bool]:

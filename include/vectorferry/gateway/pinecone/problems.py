@@ -5,17 +5,24 @@ from collections.abc import Mapping
 from vectorferry.errors import (
     AlreadyExists,
     FilterError,
+    JournalUnavailable,
+    NotDone,
     NotFound,
     OutcomeUnknown,
     RateLimited,
     RecordError,
     Refused,
     RetryableError,
+    Unknown,
     Unsupported,
     VectorferryError,
 )
 
 # gRPC code and its name by HTTP status, as google.rpc.Code has them.
+UNKNOWN = 520
+"""Nobody knows whether it was done: a 5xx that the vendor's SDKs do not try again by themselves (docs/gateway.md says which do)."""
+OUTCOME = "x-vectorferry-outcome"
+RETRY_SECONDS = 1
 CODES: Mapping[int, tuple[int, str]] = {
     400: (3, "INVALID_ARGUMENT"),
     401: (16, "UNAUTHENTICATED"),
@@ -32,6 +39,7 @@ CODES: Mapping[int, tuple[int, str]] = {
     502: (14, "UNAVAILABLE"),
     503: (14, "UNAVAILABLE"),
     504: (4, "DEADLINE_EXCEEDED"),
+    UNKNOWN: (2, "UNKNOWN"),
 }
 
 
@@ -69,13 +77,30 @@ def missing(what: str) -> ApiProblem:
     return ApiProblem(404, f"{what} not found")
 
 
+def unserved(what: str) -> ApiProblem:
+    """Something that the vendor has and this gateway does not."""
+    return ApiProblem(501, f"{what} is not served by this gateway")
+
+
 def problem_of(error: VectorferryError) -> ApiProblem:
     """What a client is told when the gateway, or the store behind it, raises."""
     if isinstance(error, ApiProblem):
         return error
     if isinstance(error, RateLimited):
         return ApiProblem(429, str(error), {"Retry-After": f"{error.retry_after:g}"} if error.retry_after else None)
+    if isinstance(error, Unknown):
+        within = {"x-vectorferry-within": f"{error.within:g}"}
+        return ApiProblem(UNKNOWN, f"{error} (for at most {error.within:g} s)", {OUTCOME: "unknown", **within})
+    if isinstance(error, (NotDone, JournalUnavailable)):
+        return _not_done(error, retryable=not isinstance(error, NotDone) or error.retryable)
     return ApiProblem(next((status for kind, status in _STATUSES if isinstance(error, kind)), 500), str(error))
+
+
+def _not_done(error: VectorferryError, *, retryable: bool) -> ApiProblem:
+    headers = {OUTCOME: "not-done"}
+    if not retryable:
+        return ApiProblem(400, str(error), headers)
+    return ApiProblem(503, str(error), {**headers, "Retry-After": str(RETRY_SECONDS)})
 
 
 _STATUSES: tuple[tuple[type[VectorferryError], int], ...] = (
@@ -85,6 +110,6 @@ _STATUSES: tuple[tuple[type[VectorferryError], int], ...] = (
     (Unsupported, 400),
     (RecordError, 400),
     (FilterError, 400),
-    (OutcomeUnknown, 504),
+    (OutcomeUnknown, UNKNOWN),
     (RetryableError, 503),
 )

@@ -1,4 +1,4 @@
-"""The REST API: control plane at the root, each index under /ix/NAME, faults under /_vectorferry."""
+"""The REST API: control plane at the root, each index under /ix/NAME (one alone at the root too), what is ours under /_vectorferry."""
 
 import logging
 import re
@@ -9,26 +9,31 @@ from vectorferry.gateway.pinecone import wire_json as wire
 from vectorferry.gateway.pinecone.control import IndexEntry, configured, parse_creation
 from vectorferry.gateway.pinecone.faults import parse_faults
 from vectorferry.gateway.pinecone.front import Front
-from vectorferry.gateway.pinecone.http import Request, Response
-from vectorferry.gateway.pinecone.problems import ApiProblem, Dropped, missing
-from vectorferry.gateway.pinecone.rest_data import ROUTES
+from vectorferry.gateway.pinecone.messages import Request, Response
+from vectorferry.gateway.pinecone.problems import ApiProblem, Dropped
+from vectorferry.gateway.pinecone.rest_data import no_route, route
 
 log = logging.getLogger(__name__)
 
 LATEST_VERSION = "2026-07"
 _INDEX = re.compile(r"/indexes/([^/]+)\Z")
 _DATA = re.compile(r"/ix/([^/]+)(/.*)\Z")
-_NAMESPACE = re.compile(r"/namespaces/([^/]+)\Z")
-_UNSERVED = re.compile(
-    r"/(bulk/imports|records|namespaces/[^/]+/documents|namespace-aliases|backups|restore-jobs|collections|indexes/[^/]+/)"
-)
+_CONTROL = re.compile(r"/(indexes|_vectorferry)(/|\Z)")
+_HEALTH = ("/_vectorferry/health", "/livez")
 
 
 class RestApi:
-    """Answers HTTP requests. `url` is where clients reach the gateway if the request does not say; `opened` is told of new indexes."""
+    """Answers HTTP requests.
+
+    `url` makes the address of the gateway from the name by which a client reached it, `opened` and `dropped` are told of indexes.
+    """
 
     def __init__(
-        self, front: Front, url: Callable[[], str], opened: Callable[[str], None], dropped: Callable[[str], None]
+        self,
+        front: Front,
+        url: Callable[[str | None], str],
+        opened: Callable[[str], None],
+        dropped: Callable[[str], None],
     ) -> None:
         self._front = front
         self._url = url
@@ -37,15 +42,19 @@ class RestApi:
 
     def __call__(self, request: Request) -> Response | None:
         """The answer, None where the connection is to be dropped."""
-        if request.path == "/_vectorferry/health":
+        if request.path in _HEALTH:
             return Response(200, b'{"status":"ok"}')
-        if not self._front.knows(request.headers.get("api-key")):
+        if request.path == "/readyz":
+            ready = self._front.ready
+            return Response(200 if ready else 503, b'{"ready":true}' if ready else b'{"ready":false}')
+        caller = self._front.caller(request.headers.get("api-key"))
+        if caller is None:
             text = b"Invalid API key" if "api-key" in request.headers else b"Unauthorized"
             return Response(401, text, content_type="text/plain")
-        on_index = _DATA.match(request.path)
+        on_index = self._on_index(request.path)
         explain = wire.data_problem if on_index else wire.control_problem
         try:
-            return self._data(request, *on_index.groups()) if on_index else self._control(request)
+            return self._data(caller, request, *on_index) if on_index else self._control(caller, request)
         except Dropped:
             return None
         except ApiProblem as problem:
@@ -54,66 +63,73 @@ class RestApi:
             log.exception("%s %s failed", request.method, request.path)
             return Response(500, explain(ApiProblem(500, f"Internal error: {type(error).__name__}")))
 
-    def _data(self, request: Request, name: str, path: str) -> Response:
-        namespace = _NAMESPACE.match(path)
-        operation, serve = ROUTES.get((request.method, "/namespaces/*" if namespace else path), (None, None))
-        if operation is None or serve is None:
-            raise _no_route(request, path)
+    def _on_index(self, path: str) -> tuple[str, str] | None:
+        """The index that a path is about, and the rest of the path; None for the control plane."""
+        prefixed, alone = _DATA.match(path), self._front.indexes.at_root
+        if prefixed:
+            return prefixed[1], prefixed[2]
+        return (alone, path) if alone and not _CONTROL.match(path) else None
+
+    def _data(self, caller: str, request: Request, name: str, path: str) -> Response:
+        operation, serve = route(request.method, path)
         return self._front.call(
-            operation, name, lambda effects: serve(self._front.catalog.data(name), request, effects)
+            caller, operation, name, lambda effects: serve(self._front.indexes.data(name), request, effects)
         )
 
-    def _control(self, request: Request) -> Response:
+    def _control(self, caller: str, request: Request) -> Response:
         if request.path == "/_vectorferry/faults":
             return self._faults(request)
+        if request.path == "/_vectorferry/calls":
+            return Response(200, wire.dumps({"calls": self._front.calls()}))
         if request.path == "/indexes":
-            return self._indexes(request)
+            return self._indexes(caller, request)
         found = _INDEX.match(request.path)
         operation = _INDEX_OPERATIONS.get(request.method) if found else None
         if not found or not operation:
-            raise _no_route(request, request.path)
-        return self._front.call(operation, found[1], lambda _: self._index(request, found[1]))
+            raise no_route(request.method, request.path)
+        return self._front.call(caller, operation, found[1], lambda _: self._index(request, found[1]))
 
-    def _indexes(self, request: Request) -> Response:
+    def _indexes(self, caller: str, request: Request) -> Response:
         if request.method == "GET":
-            return self._front.call("list_indexes", "", lambda _: self._list(request))
+            return self._front.call(caller, "list_indexes", "", lambda _: self._list(request))
         if request.method == "POST":
             entry = parse_creation(wire.body_object(request.body))
-            return self._front.call("create_index", entry.name, lambda _: self._create(request, entry))
-        raise _no_route(request, request.path)
+            return self._front.call(caller, "create_index", entry.name, lambda _: self._create(request, entry))
+        raise no_route(request.method, request.path)
 
     def _list(self, request: Request) -> Response:
-        catalog = self._front.catalog
-        models = [self._model(request, catalog.entry(name)) for name in catalog.names()]
+        indexes = self._front.indexes
+        models = [self._model(request, indexes.entry(name)) for name in indexes.names()]
         return Response(200, wire.dumps({"indexes": models}))
 
     def _create(self, request: Request, entry: IndexEntry) -> Response:
-        self._front.catalog.create(entry)
+        self._front.indexes.create(entry)
         self._opened(entry.name)
         return self._described(request, entry.name, 201)
 
     def _index(self, request: Request, name: str) -> Response:
-        catalog = self._front.catalog
+        indexes = self._front.indexes
         if request.method == "DELETE":
-            catalog.delete(name)
+            indexes.delete(name)
             self._dropped(name)
             return Response(202)
         if request.method == "PATCH":
             change = wire.body_object(request.body)
-            catalog.change(name, lambda entry: configured(entry, change))
+            indexes.change(name, lambda entry: configured(entry, change))
             return self._described(request, name, 202)
         self._opened(name)
         return self._described(request, name, 200)
 
     def _described(self, request: Request, name: str, status: int) -> Response:
-        entry = self._front.catalog.entry(name)
+        entry = self._front.indexes.entry(name)
         headers = {"x-vectorferry-grpc-port": str(entry.grpc_port)} if entry.grpc_port else {}
         return Response(status, wire.dumps(self._model(request, entry)), headers)
 
     def _model(self, request: Request, entry: IndexEntry) -> dict[str, Any]:
         version = request.headers.get("x-pinecone-api-version", LATEST_VERSION)
-        host = request.headers.get("host")
-        return wire.index_model(entry, f"{f'http://{host}' if host else self._url()}/ix/{entry.name}", version)
+        base = self._url(request.headers.get("host"))
+        prefix = "" if entry.name == self._front.indexes.at_root else f"/ix/{entry.name}"
+        return wire.index_model(entry, base + prefix, version)
 
     def _faults(self, request: Request) -> Response:
         """GET shows, POST replaces, DELETE clears; an extension of ours."""
@@ -126,9 +142,3 @@ class RestApi:
 
 
 _INDEX_OPERATIONS = {"GET": "describe_index", "PATCH": "configure_index", "DELETE": "delete_index"}
-
-
-def _no_route(request: Request, path: str) -> ApiProblem:
-    if _UNSERVED.match(path):
-        return ApiProblem(501, f"{request.method} {path} is not served by this gateway")
-    return missing(f"{request.method} {path}")

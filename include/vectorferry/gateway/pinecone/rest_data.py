@@ -1,5 +1,6 @@
 """The REST API of one index: each function answers one operation."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -7,10 +8,15 @@ from urllib.parse import unquote
 from vectorferry.gateway.pinecone import wire_json as wire
 from vectorferry.gateway.pinecone.data import IndexData
 from vectorferry.gateway.pinecone.faults import Effects
-from vectorferry.gateway.pinecone.http import Request, Response
-from vectorferry.gateway.pinecone.problems import invalid
+from vectorferry.gateway.pinecone.messages import Request, Response
+from vectorferry.gateway.pinecone.problems import ApiProblem, invalid, missing, unserved
 from vectorferry.gateway.pinecone.requests import Delete, wire_namespace
 
+_NAMESPACE = re.compile(r"/namespaces/([^/]+)\Z")
+_UNSERVED = re.compile(
+    r"/(bulk/imports|records|namespaces/[^/]+/documents|namespace-aliases|backups|restore-jobs|collections|indexes/[^/]+/"
+    r"|indexes/create-for-model|embed|rerank|models)"
+)
 OnIndex = Callable[[IndexData, Request, Effects], Response]
 
 
@@ -104,12 +110,26 @@ ROUTES: Mapping[tuple[str, str], tuple[str, OnIndex]] = {
 }
 
 
-def _written(lsn: int, answer: Any) -> Response:
-    return Response(200, wire.dumps(answer), {"x-pinecone-request-lsn": str(lsn)})
+def route(method: str, path: str) -> tuple[str, OnIndex]:
+    """The name of an operation and what answers it. Raises 404 for what nobody serves, 501 for what the vendor does."""
+    found = ROUTES.get((method, "/namespaces/*" if _NAMESPACE.match(path) else path))
+    if found is None:
+        raise no_route(method, path)
+    return found
+
+
+def no_route(method: str, path: str) -> ApiProblem:
+    """The refusal of an endpoint."""
+    return unserved(f"{method} {path}") if _UNSERVED.match(path) else missing(f"{method} {path}")
+
+
+def _written(lsn: int | None, answer: Any) -> Response:
+    return Response(200, wire.dumps(answer), {} if lsn is None else {"x-pinecone-request-lsn": str(lsn)})
 
 
 def _read(data: IndexData, body: bytes) -> Response:
-    return Response(200, body, {"x-pinecone-max-indexed-lsn": str(data.indexed)})
+    position = data.indexed
+    return Response(200, body, {} if position is None else {"x-pinecone-max-indexed-lsn": str(position)})
 
 
 def _one(query: Mapping[str, list[str]], name: str) -> str | None:

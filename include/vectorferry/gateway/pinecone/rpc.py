@@ -14,6 +14,7 @@ from vectorferry.gateway.pinecone.faults import Effects
 from vectorferry.gateway.pinecone.front import Front
 from vectorferry.gateway.pinecone.problems import ApiProblem, Dropped, invalid
 from vectorferry.gateway.pinecone.requests import Delete, wire_namespace
+from vectorferry.gateway.pinecone.tls import Tls
 from vectorferry.stores.pinecone_messages import MESSAGES, struct_of
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,11 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._index = index
 
     def service(self, handler_call_details: Any) -> Any:
-        """The handler of a method, None where there is no such method."""
-        _, service, method = handler_call_details.method.split("/")
-        found = _METHODS.get(method) if service == "VectorService" else None
+        """The handler of a method; one that is not served is refused by its name."""
+        path = handler_call_details.method
+        found = _METHODS.get(path)
         if found is None:
-            return None
+            return grpc.unary_unary_rpc_method_handler(lambda _, context: _refuse(path, context))
         operation, request, serve = found
         return grpc.unary_unary_rpc_method_handler(
             lambda message, context: self._answer(operation, serve, message, context),
@@ -50,11 +51,12 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def _answer(self, operation: str, serve: Serve, message: Any, context: Any) -> Any:
         headers = dict(context.invocation_metadata())
-        if not self._front.knows(headers.get("api-key")):
+        caller = self._front.caller(headers.get("api-key")) or ""
+        if not caller:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "Invalid API key")
         try:
             answer, position = self._front.call(
-                operation, self._index, lambda effects: self._serve(serve, message, effects)
+                caller, operation, self._index, lambda effects: self._serve(serve, message, effects)
             )
         except Dropped:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection dropped")
@@ -64,16 +66,20 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         except Exception as error:  # the server must answer whatever happens; the log has the trace
             log.exception("%s failed", operation)
             context.abort(grpc.StatusCode.INTERNAL, f"Internal error: {type(error).__name__}")
-        context.set_trailing_metadata([position])
+        context.set_trailing_metadata(position)
         return answer
 
-    def _serve(self, serve: Serve, message: Any, effects: Effects) -> tuple[Any, tuple[str, str]]:
-        data = self._front.catalog.data(self._index)
+    def _serve(self, serve: Serve, message: Any, effects: Effects) -> tuple[Any, list[tuple[str, str]]]:
+        data = self._front.indexes.data(self._index)
         answer, lsn = serve(data, message, effects)
-        return answer, ("x-pinecone-request-lsn", str(lsn)) if lsn else (
-            "x-pinecone-max-indexed-lsn",
-            str(data.indexed),
-        )
+        if lsn is not None:
+            return answer, [("x-pinecone-request-lsn", str(lsn))]
+        position = data.indexed
+        return answer, [] if position is None else [("x-pinecone-max-indexed-lsn", str(position))]
+
+
+def _refuse(path: str, context: Any) -> None:
+    context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{path} is not served by this gateway")
 
 
 def _upsert(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
@@ -149,34 +155,40 @@ def _delete_namespace(data: IndexData, message: Any, effects: Effects) -> tuple[
 
 
 _METHODS: Mapping[str, tuple[str, str, Serve]] = {
-    "Upsert": ("upsert", "UpsertRequest", _upsert),
-    "Update": ("update", "UpdateRequest", _update),
-    "Delete": ("delete", "DeleteRequest", _delete),
-    "Fetch": ("fetch", "FetchRequest", _fetch),
-    "FetchByMetadata": ("fetch_by_metadata", "FetchByMetadataRequest", _fetch_by_metadata),
-    "List": ("list", "ListRequest", _list),
-    "Query": ("query", "QueryRequest", _query),
-    "DescribeIndexStats": ("stats", "DescribeIndexStatsRequest", _stats),
-    "ListNamespaces": ("list_namespaces", "ListNamespacesRequest", _list_namespaces),
-    "DescribeNamespace": ("describe_namespace", "DescribeNamespaceRequest", _describe_namespace),
-    "CreateNamespace": ("create_namespace", "CreateNamespaceRequest", _create_namespace),
-    "DeleteNamespace": ("delete_namespace", "DeleteNamespaceRequest", _delete_namespace),
+    "/VectorService/Upsert": ("upsert", "UpsertRequest", _upsert),
+    "/VectorService/Update": ("update", "UpdateRequest", _update),
+    "/VectorService/Delete": ("delete", "DeleteRequest", _delete),
+    "/VectorService/Fetch": ("fetch", "FetchRequest", _fetch),
+    "/VectorService/FetchByMetadata": ("fetch_by_metadata", "FetchByMetadataRequest", _fetch_by_metadata),
+    "/VectorService/List": ("list", "ListRequest", _list),
+    "/VectorService/Query": ("query", "QueryRequest", _query),
+    "/VectorService/DescribeIndexStats": ("stats", "DescribeIndexStatsRequest", _stats),
+    "/VectorService/ListNamespaces": ("list_namespaces", "ListNamespacesRequest", _list_namespaces),
+    "/VectorService/DescribeNamespace": ("describe_namespace", "DescribeNamespaceRequest", _describe_namespace),
+    "/VectorService/CreateNamespace": ("create_namespace", "CreateNamespaceRequest", _create_namespace),
+    "/VectorService/DeleteNamespace": ("delete_namespace", "DeleteNamespaceRequest", _delete_namespace),
 }
 
 
 class RpcServer:
     """Serves the VectorService of one index on a port; raises VectorferryError where the port is taken."""
 
-    def __init__(self, front: Front, index: str, host: str, port: int) -> None:
+    def __init__(self, front: Front, index: str, host: str, port: int, tls: Tls | None) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"grpc-{index}")
         self._server = grpc.server(self._threads, handlers=(_Service(front, index),), options=_OPTIONS)
         try:
-            self.port: int = self._server.add_insecure_port(f"{host}:{port}")
+            self.port: int = self._listen(f"{host}:{port}", tls)
         except RuntimeError as error:
             raise VectorferryError(f"gRPC port {port} for index {index!r} is taken") from error
         self._server.start()
 
-    def stop(self) -> None:
-        """Refuse new calls, wait a little for those under way, release the port."""
-        self._server.stop(grace=2).wait()
-        self._threads.shutdown()
+    def stop(self, seconds: float) -> None:
+        """Refuse new calls, wait for those under way, at most that long, release the port."""
+        self._server.stop(grace=seconds).wait()
+        self._threads.shutdown(wait=False)
+
+    def _listen(self, address: str, tls: Tls | None) -> int:
+        if tls is None:
+            return int(self._server.add_insecure_port(address))
+        pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+        return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))

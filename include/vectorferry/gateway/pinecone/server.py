@@ -5,77 +5,72 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from vectorferry.connections import Connection
-from vectorferry.gateway.pinecone.control import Book, Catalog, StoreFactory
-from vectorferry.gateway.pinecone.data import IndexData
-from vectorferry.gateway.pinecone.faults import FaultRule, Faults
+from vectorferry.gateway.pinecone.control import Indexes
+from vectorferry.gateway.pinecone.faults import Faults
 from vectorferry.gateway.pinecone.front import Front
 from vectorferry.gateway.pinecone.http import HttpServer
-from vectorferry.gateway.pinecone.requests import Shape
+from vectorferry.gateway.pinecone.keys import Keys
 from vectorferry.gateway.pinecone.rest import RestApi
 from vectorferry.gateway.pinecone.rpc import RpcServer
-from vectorferry.stores.base import StoreOptions
-from vectorferry.stores.registry import open_store
+from vectorferry.gateway.pinecone.tls import Tls
 
 log = logging.getLogger(__name__)
 
 # A thread that waits for the interpreter gets it sooner: requests are short, and Python's 5 ms would be most of their latency.
 _SWITCH_SECONDS = 0.0005
+DRAIN_SECONDS = 30.0
 
 
-@dataclass(frozen=True)
-class GatewayConfig:
-    """How to run a gateway.
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """Where and to whom a gateway speaks.
 
-    `folder` is its own and keeps what the stores do not. `port` 0 takes a free one. `grpc_port` is the first of the gRPC ports: each
-    index gets the lowest from there on that no other index has, unless `grpc_ports` names one for it, and keeps it over restarts;
-    None serves no gRPC. `unsorted_matches` imitates the vendor, whose matches may come unsorted.
+    `port` 0 takes a free one. `grpc_port` is the first of the gRPC ports: each index gets the lowest from there on that no other index
+    has, unless `grpc_ports` names one for it; None serves no gRPC. `url` is where clients reach it, where that is not what they said
+    themselves, as behind a proxy. `drain` is how many seconds requests under way get at the end.
     """
 
-    open_store: StoreFactory
-    folder: Path
-    api_keys: Sequence[str] = field(repr=False)
+    keys: Keys = field(repr=False)
     host: str = "127.0.0.1"
     port: int = 5180
     grpc_port: int | None = 5181
     grpc_ports: Mapping[str, int] = field(default_factory=dict)
-    faults: Sequence[FaultRule] = ()
-    seed: int = 0
-    unsorted_matches: bool = True
-
-
-def stores_of(connection: Connection, options: StoreOptions | None = None) -> StoreFactory:
-    """Indexes as collections of one connection, each under its own name."""
-    return lambda name: open_store(connection, name, options or StoreOptions())
+    tls: Tls | None = None
+    url: str = ""
+    drain: float = DRAIN_SECONDS
 
 
 class Gateway:
-    """A running gateway; a context manager."""
+    """A running gateway; a context manager. `ready` says whether what is behind can be asked. Closes the indexes at its end."""
 
-    def __init__(self, config: GatewayConfig) -> None:
-        if not config.api_keys:
-            raise ValueError("a gateway needs at least one API key")
-        self._config = config
-        self.faults = Faults(config.faults, config.seed)
-        self._catalog = Catalog(config.folder, config.open_store, self._open_data)
-        self._front = Front(self._catalog, self.faults, config.api_keys)
+    def __init__(
+        self,
+        indexes: Indexes,
+        serving: Serving,
+        faults: Faults | None = None,
+        *,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.faults = faults or Faults()
+        self._serving = serving
+        self._indexes = indexes
+        self._front = Front(indexes, self.faults, serving.keys, ready)
         self._rpc_lock = threading.Lock()
         self._rpc: dict[str, RpcServer] = {}
-        api = RestApi(self._front, lambda: self.url, self._serve_rpc, self._stop_rpc)
-        self._http = HttpServer(config.host, config.port, api)
+        api = RestApi(self._front, self._url_for, self._serve_rpc, self._stop_rpc)
+        self._http = HttpServer(serving.host, serving.port, api, serving.tls.context() if serving.tls else None)
         self._running = ExitStack()
 
     @property
     def url(self) -> str:
         """Where the control plane is: the SDK's `host`."""
-        return f"http://{self._config.host}:{self._http.port}"
+        return self._url_for(None)
 
     def index_url(self, name: str) -> str:
         """Where an index is over REST."""
@@ -84,15 +79,16 @@ class Gateway:
     def grpc_target(self, name: str) -> str:
         """Where an index is over gRPC, as host:port."""
         self._serve_rpc(name)
-        return f"{self._config.host}:{self._rpc[name].port}"
+        return f"{self._serving.host}:{self._rpc[name].port}"
 
     def __enter__(self) -> Self:
-        for name in self._catalog.names():
-            self._serve_rpc(name)
-        self._running.callback(self._catalog.close)
-        self._running.enter_context(self._http)
-        self._running.callback(self._stop_all_rpc)
-        self._running.callback(self._front.stop)
+        with ExitStack() as starting:
+            starting.callback(self._indexes.close)
+            for name in self._indexes.names():
+                self._serve_rpc(name)
+            starting.callback(self._drain)
+            self._http.start()
+            self._running = starting.pop_all()
         return self
 
     def __exit__(
@@ -100,46 +96,52 @@ class Gateway:
     ) -> None:
         self._running.close()
 
-    def _open_data(self, store: Any, shape: Shape, book: Book) -> IndexData:
-        return IndexData(
-            store,
-            shape,
-            book,
-            unsorted_matches=self._config.unsorted_matches,
-            remembers=lambda: self.faults.remembers,
-        )
+    def _url_for(self, reached_as: str | None) -> str:
+        scheme = "https" if self._serving.tls else "http"
+        return self._serving.url or f"{scheme}://{reached_as or f'{self._serving.host}:{self._http.port}'}"
+
+    def _drain(self) -> None:
+        """Be ready no longer, accept no more, finish what is under way, both protocols at a time."""
+        self._front.stop()
+        with self._rpc_lock:
+            servers = [*self._rpc.values()]
+            self._rpc.clear()
+        stopping = [
+            threading.Thread(target=stop, args=(self._serving.drain,))
+            for stop in (self._http.stop, *(server.stop for server in servers))
+        ]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
 
     def _serve_rpc(self, name: str) -> None:
         """Serve an index over gRPC too, if gRPC is served and it is not yet."""
-        if self._config.grpc_port is None:
+        if self._serving.grpc_port is None:
             return
         with self._rpc_lock:
             if name in self._rpc:
                 return
-            port = self._rpc_port(name, self._config.grpc_port)
-            server = self._rpc[name] = RpcServer(self._front, name, self._config.host, port)
-            self._catalog.change(name, lambda entry: replace(entry, grpc_port=server.port))
+            port = self._rpc_port(name, self._serving.grpc_port)
+            server = self._rpc[name] = RpcServer(self._front, name, self._serving.host, port, self._serving.tls)
+            self._indexes.note_port(name, server.port)
 
     def _rpc_port(self, name: str, first: int) -> int:
-        kept = self._config.grpc_ports.get(name) or self._catalog.entry(name).grpc_port
+        kept = self._serving.grpc_ports.get(name) or self._indexes.entry(name).grpc_port
         if first == 0:
-            return kept if kept and _is_free(self._config.host, kept) else 0
+            return kept if kept and _is_free(self._serving.host, kept) else 0
         return kept or self._free_rpc_port(first)
 
     def _free_rpc_port(self, first: int) -> int:
-        taken = {self._catalog.entry(name).grpc_port for name in self._catalog.names()}
-        taken |= {*self._config.grpc_ports.values(), self._http.port}
-        return next(port for port in range(first, 65536) if port not in taken and _is_free(self._config.host, port))
+        taken = {self._indexes.entry(name).grpc_port for name in self._indexes.names()}
+        taken |= {*self._serving.grpc_ports.values(), self._http.port}
+        return next(port for port in range(first, 65536) if port not in taken and _is_free(self._serving.host, port))
 
     def _stop_rpc(self, name: str) -> None:
         with self._rpc_lock:
             server = self._rpc.pop(name, None)
         if server:
-            server.stop()
-
-    def _stop_all_rpc(self) -> None:
-        for name in list(self._rpc):
-            self._stop_rpc(name)
+            server.stop(self._serving.drain)
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -152,12 +154,13 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def run_gateway(config: GatewayConfig) -> None:
+def run_gateway(gateway: Gateway) -> None:
     """Serve until SIGTERM or SIGINT; the process's own: sets its signal handlers and thread switching."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Gateway(config) as gateway:
+    with gateway:
         log.info("serving Pinecone's API at %s", gateway.url)
         stop.wait()
+        log.info("finishing what is under way")
