@@ -64,7 +64,7 @@ def test_many_upgrades_at_once_make_one_journal(connection: Connection) -> None:
 def test_another_revision_is_refused(connection: Connection, upgrade: bool) -> None:
     with open_journal(connection, upgrade=True) as journal, journal.database.statement() as statement:
         statement.execute(sa.text("UPDATE vectorferry.alembic_version SET version_num = '9999'"))
-    with pytest.raises(JournalError, match=r"revision 9999, this version of vectorferry needs 0002"):
+    with pytest.raises(JournalError, match=r"revision 9999, this version of vectorferry needs 0004"):
         open_journal(connection, upgrade=upgrade)
 
 

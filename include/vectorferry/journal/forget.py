@@ -57,7 +57,10 @@ def _deletions(migration: str) -> list[sa.Delete]:
         sa.delete(t.approval).where(t.approval.c.evidence_hash.in_(signed)),
         sa.delete(t.evidence).where(t.evidence.c.migration == migration),
         *(sa.delete(table).where(table.c.plan_id.in_(plans)) for table in of_plan),
-        *(sa.delete(table).where(table.c.migration == migration) for table in (t.plan, t.intent, t.record_state, t.shadow_read)),
+        *(
+            sa.delete(table).where(table.c.migration == migration)
+            for table in (t.plan, t.intent, t.record_state, t.shadow_read)
+        ),
         sa.delete(t.member_phase).where(t.member_phase.c.member.in_(members)),
         *(sa.delete(table).where(table.c.migration == migration) for table in (t.member, t.control)),
         sa.delete(t.migration).where(t.migration.c.name == migration),

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -102,7 +102,15 @@ class Shadows:
         self._database = database
 
     def add(
-        self, migration: str, member: str, kind: str, figures: ShadowFigures, *, cohort: str, phase: Phase, seconds: float
+        self,
+        migration: str,
+        member: str,
+        kind: str,
+        figures: ShadowFigures,
+        *,
+        cohort: str,
+        phase: Phase,
+        seconds: float,
     ) -> None:
         """Keep what a router found in the last `seconds`."""
         row = {"migration": migration, "cohort": cohort, "phase": phase, "member": member, "kind": kind}
@@ -110,7 +118,9 @@ class Shadows:
         with self._database.statement() as connection:
             connection.execute(sa.insert(shadow_read).values(**values))
 
-    def since(self, migration: str, begin: datetime, phase: Phase, cohort: str | None = None) -> tuple[ShadowReads, ...]:
+    def since(
+        self, migration: str, begin: datetime, phase: Phase, cohort: str | None = None
+    ) -> tuple[ShadowReads, ...]:
         """What was found in a phase by reads that began later, oldest first."""
         c = shadow_read.c
         query = sa.select(c.cohort, c.phase, c.member, c.kind, c.began_at, c.ended_at, c.figures).order_by(c.id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow as pa
 from vectorferry.journal import ShadowFigures
 from vectorferry.records import fingerprints
 
-T = TypeVar("T")
+A = TypeVar("A", contravariant=True)
 
 
 class Scored(Protocol):
@@ -27,7 +27,7 @@ class Scored(Protocol):
         ...
 
 
-class Comparison(Protocol, Generic[T]):
+class Comparison(Protocol[A]):
     """A read of one namespace, and how its answers are compared."""
 
     @property
@@ -40,11 +40,11 @@ class Comparison(Protocol, Generic[T]):
         """Where it reads."""
         ...
 
-    def ids(self, here: T, there: T) -> Sequence[str]:
+    def ids(self, here: A, there: A) -> Sequence[str]:
         """The ids that the two answers speak of."""
         ...
 
-    def figures(self, here: T, there: T, aside: frozenset[str]) -> ShadowFigures | None:
+    def figures(self, here: A, there: A, aside: frozenset[str]) -> ShadowFigures | None:
         """How far the follower's answer (`there`) agrees, without the ids set aside; None where nothing is left to compare."""
         ...
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,12 +14,14 @@ import pyarrow as pa
 
 from vectorferry.connections import Connection, Connections, connection_from_environment, connection_from_uri
 from vectorferry.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
-from vectorferry.filters import parse_filter
+from vectorferry.filters import Filter, parse_filter
 from vectorferry.journal import Journal, open_journal
 from vectorferry.model import COHORT, CollectionInfo, Vectors
 from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.router.changes import Change, Delete, Put, Update
-from vectorferry.router.membership import Membership
+from vectorferry.router.comparing import Comparison, Fetched, Searched
+from vectorferry.router.membership import Membership, Ticket
+from vectorferry.router.shadow import Read, Shadow
 from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.asking import all_matching, ids_after
@@ -62,6 +65,7 @@ class _Open:
     target: VectorStore
     membership: Membership
     writer: Writer
+    shadow: Shadow
 
 
 class Router:
@@ -128,7 +132,8 @@ class Router:
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records that are there, by id."""
-        return _records(self._reading(lambda store: store.fetch(namespace, ids)))
+        asked = tuple(ids)
+        return _records(self._reading(lambda store: store.fetch(namespace, asked), Fetched(namespace, asked)))
 
     def fetch_where(
         self, namespace: str, where: Mapping[str, Any], *, after: str = "", limit: int = 100
@@ -165,8 +170,8 @@ class Router:
     ) -> list[Match]:
         """The k nearest of a vector, best first. With vectors or metadata, a record that is deleted meanwhile is left out."""
         query = np.asarray([vector], np.float32)
-        near = _Near(namespace, k, where, include_vectors, include_metadata)
-        return self._reading(lambda store: near.of(store, query))
+        near = _near(namespace, k, where, include_vectors, include_metadata)
+        return self._reading(lambda store: near.of(store, query), Searched(namespace, k))
 
     def search_id(
         self,
@@ -179,8 +184,8 @@ class Router:
         include_metadata: bool = False,
     ) -> list[Match]:
         """The k nearest of a stored record's vector, itself among them; none where there is no such record, or it has no vector."""
-        near = _Near(namespace, k, where, include_vectors, include_metadata)
-        return self._reading(lambda store: near.of_record(store, id))
+        near = _near(namespace, k, where, include_vectors, include_metadata)
+        return self._reading(lambda store: near.of_record(store, id), Searched(namespace, k))
 
     def describe(self) -> CollectionInfo:
         """The collection that has the authority: dimension, metric, and rows by namespace, which lag where its store's do."""
@@ -201,6 +206,7 @@ class Router:
             return
         opened.membership.drain()
         opened.writer.close()
+        opened.shadow.close()
         opened.membership.close()
         opened.source.close()
         opened.target.close()
@@ -219,10 +225,18 @@ class Router:
         if change.ids:
             self._opened().writer.write(COHORT, change)
 
-    def _reading(self, read: Callable[[VectorStore], T]) -> T:
+    def _reading(self, read: Callable[[VectorStore], T], comparison: Comparison[T] | None = None) -> T:
+        """What the authority answers; a share of what can be compared is asked of the follower too, later."""
+        opened, began = self._opened(), time.monotonic()
+        ticket = opened.membership.reading(COHORT)
+        found = self._answer(ticket, read)
+        if comparison is not None and opened.shadow.wants(ticket):
+            opened.shadow.offer(Read(ticket, comparison, read, found, began, time.monotonic() - began))
+        return found
+
+    def _answer(self, ticket: Ticket, read: Callable[[VectorStore], T]) -> T:
         """What the authority answers, given away only while this router knows that it is the authority."""
         opened = self._opened()
-        ticket = opened.membership.reading(COHORT)
         try:
             with permitted_by(lambda: opened.membership.check(ticket)):
                 found = read(opened.source if ticket.phase.source_rules else opened.target)
@@ -254,7 +268,8 @@ class Router:
             membership = Membership(journal, self._migration, lease=self._lease, deadline=deadline)
             cleanup.pop_all()
         writer = Writer(journal, self._migration, membership, source, target, deadline)
-        return _Open(os.getpid(), journal, source, target, membership, writer)
+        shadow = Shadow(journal, self._migration, membership, (source, target), spec.shadow.share)
+        return _Open(os.getpid(), journal, source, target, membership, writer, shadow)
 
     def _spec(self, journal: Journal) -> MigrationSpec:
         found = journal.control.spec(self._migration)
@@ -271,13 +286,12 @@ class _Near:
 
     namespace: str
     k: int
-    where: Mapping[str, Any] | None
+    where: Filter | None
     vectors: bool
     metadata: bool
 
     def of(self, store: VectorStore, query: Vectors) -> list[Match]:
-        parsed = None if self.where is None else parse_filter(self.where)
-        found = store.search(self.namespace, query, self.k, where=parsed)
+        found = store.search(self.namespace, query, self.k, where=self.where)
         scored = dict(zip(found.ids[0], found.scores[0], strict=True))
         if not (self.vectors or self.metadata):
             return [Match(*pair) for pair in scored.items()]
@@ -301,6 +315,10 @@ def _cut_short(deleted: int, error: NotDone | StoreError) -> NotDone | Unknown:
         return Unknown(f"{deleted} ids are deleted, the others are not: {error}", within=0.0)
     retryable = error.retryable if isinstance(error, NotDone) else isinstance(error, RetryableError)
     return NotDone(f"nothing was deleted: {error}", retryable=retryable)
+
+
+def _near(namespace: str, k: int, where: Mapping[str, Any] | None, vectors: bool, metadata: bool) -> _Near:
+    return _Near(namespace, k, None if where is None else parse_filter(where), vectors, metadata)
 
 
 def _put(namespace: str, records: Sequence[Record]) -> Put:

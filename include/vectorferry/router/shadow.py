@@ -12,7 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from vectorferry.errors import FilterError, JournalError, JournalUnavailable, LeaseLost, NotDone, RecordError, StoreError
+from vectorferry.errors import (
+    FilterError,
+    JournalError,
+    JournalUnavailable,
+    LeaseLost,
+    NotDone,
+    RecordError,
+    StoreError,
+)
 from vectorferry.journal import Journal, Latencies, ShadowFigures
 from vectorferry.model import Phase
 from vectorferry.router.comparing import Comparison
@@ -54,7 +62,12 @@ class Shadow:
     """Shadows the reads of one router. Thread-safe. `share` is the share of reads, 0 for none."""
 
     def __init__(
-        self, journal: Journal, migration: str, membership: Membership, sides: tuple[VectorStore, VectorStore], share: float
+        self,
+        journal: Journal,
+        migration: str,
+        membership: Membership,
+        sides: tuple[VectorStore, VectorStore],
+        share: float,
     ) -> None:
         self._journal = journal
         self._migration = migration
@@ -128,7 +141,9 @@ class Shadow:
         if aside is None or not self._is_current(read):
             return
         agreed = read.comparison.figures(read.answer, found, aside) or ShadowFigures()
-        times = ShadowFigures(set_aside=len(aside), authority=Latencies.of(read.seconds), follower=Latencies.of(seconds))
+        times = ShadowFigures(
+            set_aside=len(aside), authority=Latencies.of(read.seconds), follower=Latencies.of(seconds)
+        )
         self._note(read, agreed + times)
 
     def _is_current(self, read: Read) -> bool:
@@ -137,7 +152,11 @@ class Shadow:
             now = self._membership.reading(read.comparison.namespace)
         except NotDone:
             return False
-        return (now.name, now.row.cohort, now.row.epoch) == (read.ticket.name, read.ticket.row.cohort, read.ticket.row.epoch)
+        return (now.name, now.row.cohort, now.row.epoch) == (
+            read.ticket.name,
+            read.ticket.row.cohort,
+            read.ticket.row.epoch,
+        )
 
     def _set_aside(self, read: Read, found: Any) -> frozenset[str] | None:
         """Ids that the sides need not have alike; None where that cannot be told.
