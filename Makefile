@@ -8,7 +8,7 @@ UV         := .tools/bin/uv
 BIN        := .venv/bin
 FOLDER     := .vectorferry
 # The environment is made anew when the lock or the project's own definition changes, and only then.
-LOCK       := $(shell cat requirements.txt pyproject.toml | git hash-object --stdin)
+LOCK       := $(shell cat requirements.txt tests/requirements.txt pyproject.toml | git hash-object --stdin)
 READY      := .venv/ready-$(LOCK)
 
 SOURCE  ?= pinecone
@@ -72,9 +72,11 @@ clean: stop ## Stop the servers and remove their data
 distclean: clean ## Remove the environment too
 	rm -rf .venv .tools
 
-lock: $(UV) ## Compile requirements.txt from pyproject.toml
+lock: $(UV) ## Compile requirements.txt from pyproject.toml, and that of the tests
 	$(UV) pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--quiet --output-file requirements.txt $(ARGS)
+	$(UV) pip compile tests/requirements.in --constraints requirements.txt --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --quiet --output-file tests/requirements.txt $(ARGS)
 
 ready: $(READY)
 
@@ -89,6 +91,7 @@ $(READY): | $(UV)
 	@echo "environment: installing $$(grep -c '^[a-z]' requirements.txt) packages into .venv"
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	@$(UV) pip sync --quiet --python .venv --require-hashes requirements.txt
+	@$(UV) pip install --quiet --python .venv --no-deps --require-hashes --requirement tests/requirements.txt
 	@$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
 	@rm -f .venv/ready-* && touch $@
 	@echo "environment: ready"

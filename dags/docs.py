@@ -1,5 +1,6 @@
-"""The Airflow DAG docs.migrate: what it moves, and what it proves first, stands in include/migrations/docs.yaml."""
+"""The Airflow DAGs docs.migrate, .rollback and .finalize: what moves, and what is proved first, stands in include/migrations/docs.yaml."""
 
 from vectorferry.orchestration import migration
 
-migrate = migration("docs.yaml", __file__)
+for dag in migration("docs.yaml", __file__):
+    globals()[dag.dag_id] = dag

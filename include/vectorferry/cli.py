@@ -31,7 +31,6 @@ from vectorferry.errors import (
     Unsupported,
     VectorferryError,
 )
-from vectorferry.model import COHORT
 from vectorferry.spec import MigrationSpec
 from vectorferry.specfile import load_spec
 
@@ -156,7 +155,7 @@ def run(spec: SpecPath, json: Json = False) -> None:
 def settle(
     spec: SpecPath,
     json: Json = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on for ever, as for the rollback window.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until DONE, as for the rollback window.")] = False,
 ) -> None:
     """Settle what routers wrote: copy it, read afresh, from the side that has the authority to the other one.
 
@@ -164,13 +163,12 @@ def settle(
     """
     from vectorferry.engine.authority import settle_follow, settle_written
 
-    console = Console(json=json)
-    with _session(load_spec(spec), console, "settle") as session:
-        if follow:
-            settle_follow(session)
-        settle_written(session)
-        backlog = session.journal.claims.backlog(session.migration, COHORT)
-    console.result(backlog, f"settled; written meanwhile: {backlog.dirty} dirty, {backlog.open} open")
+    console, loaded = Console(json=json), load_spec(spec)
+    with _session(loaded, console, "settle") as session:
+        (settle_follow if follow else settle_written)(session)
+        left = [session.journal.claims.backlog(loaded.migration, cohort.name) for cohort in loaded.cohorts]
+    value = {"dirty": sum(each.dirty for each in left), "open": sum(each.open for each in left)}
+    console.result(value, f"settled; written meanwhile: {value['dirty']} dirty, {value['open']} open")
 
 
 @app.command()
@@ -178,6 +176,7 @@ def rollback(
     spec: SpecPath,
     reason: Annotated[str, typer.Option(help="Why; kept in the audit trail.")],
     json: Json = False,
+    cohort: Annotated[str, typer.Option(help="Only this cohort; else all that were cut over, the last first.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Roll back without asking.")] = False,
 ) -> None:
     """Give the authority back to the source, with everything that was written to the target since the cut-over.
@@ -187,12 +186,32 @@ def rollback(
     from vectorferry.engine.switch import roll_back
 
     console, loaded = Console(json=json), load_spec(spec)
-    if not yes and not typer.confirm(f"Move the authority of {loaded.migration} back to {loaded.source.collection}?"):
+    what = f"cohort {cohort} of {loaded.migration}" if cohort else loaded.migration
+    if not yes and not typer.confirm(f"Move the authority of {what} back to {loaded.source.collection}?"):
         raise typer.Exit(1)
     with _session(loaded, console, "rollback") as session:
-        done = roll_back(session, reason)
+        done = roll_back(session, reason, cohort or None)
     value = {"phase": str(done.phase), "hold_seconds": round(done.hold_seconds, 3), "by": done.approved_by}
     console.result(value, f"rolled back: phase {done.phase}, writes waited for {done.hold_seconds:.2f} s")
+
+
+@app.command()
+def finalize(spec: SpecPath, json: Json = False) -> None:
+    """End the migration for good: every record compared once more, an approval, DONE. There is no way back.
+
+    Ends once nothing can write to the source any more. Killed, it goes on where it stopped.
+    """
+    from vectorferry import pipeline
+
+    console, loaded = Console(json=json), load_spec(spec)
+    with _session(loaded, console, "finalize") as session:
+        done = pipeline.finalize(session, console.ask_approval)
+    text = (
+        f"DONE: nothing writes to {loaded.source.collection} any more" if done else "not approved: nothing has changed"
+    )
+    console.result({"done": done}, text)
+    if not done:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -126,9 +126,10 @@ class Console:
         self._table(f"Migration {found.migration}", ("cohort", "phase", "epoch"), found.phases)
         if found.members:
             self._table("Routers", MEMBER_COLUMNS, found.members)
-        if found.backlog:
-            columns = ("dirty", "writes open", "oldest open (s)", "left of the hold (s)", "last hold (s)")
-            self._table("Live writes", columns, [("-" if v is None else v for v in astuple(found.backlog))])
+        if found.live:
+            columns = ("cohort", "dirty", "writes open", "oldest open (s)", "left of the hold (s)", "last hold (s)")
+            rows = (("-" if value is None else value for value in astuple(each)) for each in found.live)
+            self._table("Live writes", columns, rows)
         steps = ((s.step, f"{s.done}/{s.partitions}", s.running, s.rows, s.excused) for s in found.steps)
         self._table("Partitions", ("step", "done", "running", "rows", "excused"), steps)
         self._table("Verdicts", ("check", "passed", "all"), found.verdicts)

@@ -1,8 +1,9 @@
 """Frozen value types that travel between modules; nothing here talks to anything."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:  # a DAG file that is parsed reads specs, and must not wait for numpy
@@ -14,7 +15,29 @@ DEFAULT_NAMESPACE = ""
 Vectors = Annotated["npt.NDArray[np.float32]", "shape [n, d]"]
 """Dense vectors, shape [n, d], float32, C-contiguous."""
 COHORT = "all"
-"""The one cohort of a migration: all namespaces are cut over together."""
+"""The cohort of every namespace that no other cohort names; the only one where the spec names none."""
+
+
+def matches(namespace: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the shell patterns matches a namespace, or is its very name."""
+    return any(namespace == pattern or fnmatchcase(namespace, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Namespaces that are cut over together: those that a pattern matches, and that belong to no earlier cohort."""
+
+    name: str = COHORT
+    patterns: tuple[str, ...] = ("*",)
+
+
+def cohort_of(cohorts: Iterable[Cohort], namespace: str) -> str:
+    """The name of the first cohort that has the namespace; the last one has all."""
+    return next(cohort.name for cohort in cohorts if matches(namespace, cohort.patterns))
+
+
+CUTOVER, ROLLBACK, FINALIZE = "cutover", "rollback", "finalize"
+"""What evidence is collected, and an approval given, for."""
 
 
 class Metric(StrEnum):

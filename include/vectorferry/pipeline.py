@@ -4,6 +4,7 @@
       -> merge (truth and answers) -> each partition: check_recall -> check_collection -> recheck -> evidence
       -> approval -> switch -> verify
 
+After the cut-over: look_back -> approval -> roll_back, or look_final -> approval -> finish.
 `settle` and `recheck` are there for what routers write meanwhile, and only where the spec expects writers.
 Every step is idempotent and goes on where a killed one stopped. A failed check is recorded before it raises CheckFailed.
 """
@@ -13,10 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from vectorferry.engine import aftercheck, export, load, planning, switch
+from vectorferry.engine.approval import require_approval
 from vectorferry.engine.content import check_counts
 from vectorferry.engine.extras import check_extras
 from vectorferry.engine.filter_parity import check_filters
-from vectorferry.engine.gate import failures, record, require_passed
+from vectorferry.engine.finish import finish, is_done, verify_fresh
+from vectorferry.engine.gate import describe, failures, record, require_passed
 from vectorferry.engine.latency import check_latency
 from vectorferry.engine.preflight import Preflight
 from vectorferry.engine.preflight import preflight as look
@@ -28,7 +31,7 @@ from vectorferry.engine.shadowed import check_shadow_reads
 from vectorferry.engine.truth import merge_truth
 from vectorferry.errors import CheckFailed, GateError, VectorferryError
 from vectorferry.journal import Evidence, Plan
-from vectorferry.model import Partition, Verdict
+from vectorferry.model import FINALIZE, ROLLBACK, Partition, Phase, Verdict
 from vectorferry.report.evidence import collect
 
 
@@ -135,7 +138,7 @@ def run(session: Session, approve: Approve) -> Outcome:
     A switch that was cut short is ended first, on the evidence that was signed for it.
     """
     signed = session.journal.evidence.latest(session.migration)
-    if signed is not None and switch.unfinished(session):
+    if signed is not None and switch.unfinished(session, signed.hash):
         return _switched(session, session.plan(), signed)
     _, plan = prepare(session)
     _each(session, plan, move_partition)
@@ -153,9 +156,59 @@ def run(session: Session, approve: Approve) -> Outcome:
 
 
 def _switched(session: Session, plan: Plan, signed: Evidence) -> Outcome:
-    switched = switch.cut_over(session, plan, signed.hash)
+    done = [switch.cut_over(session, plan, signed.hash, cohort.name) for cohort in session.spec.cohorts]
     verify(session, plan)
-    return Outcome(plan, signed, switched)
+    longest = max(each.hold_seconds for each in done)
+    return Outcome(plan, signed, replace(done[-1], hold_seconds=longest))
+
+
+# --- After the cut-over
+
+
+def look_back(session: Session) -> Evidence:
+    """What a rollback would do now, as evidence that can be signed. Raises GateError where there is nothing to roll back."""
+    plan = _plan_of(session)
+    record(session, plan, [switch.look_back(session)])
+    return collect(session, plan, (), approvable=True, kind=ROLLBACK)
+
+
+def roll_back(session: Session, evidence_hash: str) -> switch.Switched:
+    """Roll back as it was approved. Safe to call again after any crash."""
+    if not switch.is_away(session):
+        return switch.Switched(Phase.TRACK_A, 0.0, 0, "")
+    approval = require_approval(session, evidence_hash)
+    return switch.roll_back(session, f"{approval.reason} (approved by {approval.actor}, {evidence_hash[:12]})")
+
+
+def look_final(session: Session) -> Evidence:
+    """Compare both sides in full, as evidence that can be signed for DONE. Raises CheckFailed where they differ."""
+    plan = _plan_of(session)
+    verdicts = record(session, plan, [verify_fresh(session)])
+    against = [describe(verdict) for verdict in verdicts if not verdict.passed]
+    made = collect(session, plan, against, approvable=not against, kind=FINALIZE)
+    require_passed(verdicts)
+    return made
+
+
+def finalize(session: Session, approve: Approve) -> bool:
+    """The end in one process: a fresh comparison, the approval, DONE; whether it was approved. Goes on where it was killed."""
+    signed = session.journal.evidence.latest(session.migration, FINALIZE)
+    if signed is not None and is_done(session):
+        finish(session, signed.hash)
+        return True
+    made = look_final(session)
+    if not approve(session, made):
+        return False
+    finish(session, made.hash)
+    return True
+
+
+def _plan_of(session: Session) -> Plan:
+    """The plan that was cut over, whatever the spec says by now."""
+    found = session.journal.plans.current(session.migration)
+    if found is None:
+        raise GateError(f"migration {session.migration} has no plan: nothing of it was cut over")
+    return found
 
 
 def _each(session: Session, plan: Plan, work: Callable[[Session, Plan, Partition], object]) -> None:

@@ -2,15 +2,23 @@
 
 import hashlib
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
 
 from vectorferry.errors import FilterError
 from vectorferry.filters import parse_filter
-from vectorferry.model import FieldType, Metric
+from vectorferry.model import COHORT, Cohort, FieldType, Metric, cohort_of, matches
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -89,8 +97,7 @@ class Namespaces(Section):
 
     def chosen(self, namespace: str) -> bool:
         """Whether the namespace is to be moved."""
-        wanted = any(namespace == p or fnmatchcase(namespace, p) for p in self.include)
-        return wanted and not any(namespace == p or fnmatchcase(namespace, p) for p in self.exclude)
+        return matches(namespace, self.include) and not matches(namespace, self.exclude)
 
 
 class Writers(Section):
@@ -228,16 +235,44 @@ class Approval(Section):
         return self
 
 
+class CohortOf(Section):
+    """Namespaces that are cut over together."""
+
+    name: Name = Field(description="Name of the cohort, as in canary.")
+    namespaces: list[str] = Field(
+        min_length=1, description="Namespaces or shell patterns; '' is the default namespace."
+    )
+
+
 class Switch(Section):
     """How the authority moves while routers write; without routers nothing of this applies."""
 
+    cohorts: list[CohortOf] = Field(
+        default_factory=list,
+        description="Cut over one after the other, in this order; every other namespace, also one that appears later, follows as the last.",
+    )
     hold: Duration = Field(
         timedelta(seconds=10), description="Longest write pause: once it is over, writes go on where they went before."
     )
     backlog: int = Field(1000, ge=0, description="A hold is not begun while more records are still to be settled.")
     wait_for_routers: Duration = Field(
-        timedelta(minutes=10), description="How long `begin` waits for the expected routers."
+        timedelta(minutes=10),
+        description="How long `begin` waits for the expected routers, and the end for the last of them to follow.",
     )
+    rollback_window: Duration = Field(
+        timedelta(days=14),
+        description="How long the way back is kept open after the cut-over; an alert tells of its end.",
+    )
+
+    @field_validator("cohorts")
+    @classmethod
+    def _cohorts_of_their_own(cls, cohorts: list[CohortOf]) -> list[CohortOf]:
+        names = [each.name for each in cohorts]
+        if len({*names, COHORT}) <= len(names):
+            raise ValueError(f"every cohort needs a name of its own, and not {COHORT!r}: that is the last one's")
+        if any("*" in each.namespaces for each in cohorts):
+            raise ValueError("a cohort of '*' leaves nothing to those after it: the last one has every namespace left")
+        return cohorts
 
 
 class Shadow(Section):
@@ -314,6 +349,8 @@ class MigrationSpec(Section):
 
     @model_validator(mode="after")
     def _routers_answer_for_all(self) -> "MigrationSpec":
+        if self.switch.cohorts and not self.routers:
+            raise ValueError("switch.cohorts needs routers: without them applications follow an alias, all at once")
         if self.routers and (self.namespaces.include != ["*"] or self.namespaces.exclude):
             raise ValueError(
                 "writers: {expected: N} moves all namespaces: routers would look in the target for those left out"
@@ -326,6 +363,15 @@ class MigrationSpec(Section):
         return self.writers.expected if isinstance(self.writers, Writers) else 0
 
     @property
+    def cohorts(self) -> tuple[Cohort, ...]:
+        """What is cut over together, in its order; the last has every namespace that the others have not."""
+        return (*(Cohort(each.name, tuple(each.namespaces)) for each in self.switch.cohorts), Cohort())
+
+    def cohort_of(self, namespace: str) -> str:
+        """The cohort of a namespace."""
+        return cohort_of(self.cohorts, namespace)
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is moved and what counts as proof; evidence and approvals bind to it."""
         untold: dict[str, Any] = dict.fromkeys(("description", "owner", "tags", "notify"), True)
@@ -335,7 +381,8 @@ class MigrationSpec(Section):
     def plan_fingerprint(self) -> str:
         """SHA-256 of everything that decides what is copied where; a plan binds to it."""
         whole = ("migration", "source", "target", "namespaces", "fields", "writers", "staging")
-        return self._digest(include={**dict.fromkeys(whole, True), "partitions": {"rows", "part_rows", "batch_rows"}})
+        parts = {"partitions": {"rows", "part_rows", "batch_rows"}, "switch": {"cohorts"}}
+        return self._digest(include={**dict.fromkeys(whole, True), **parts})
 
     def _digest(self, **chosen: dict[str, Any]) -> str:
         # Without defaults: a key that a later release adds must not void the plans of migrations under way.

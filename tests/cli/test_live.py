@@ -24,6 +24,7 @@ APPROVE = "approve\nall checks passed\n"
 def live(world: World) -> World:
     """One router is expected, and registered for."""
     world.spec_dict |= {"writers": {"expected": 1}, "limits": {"request_deadline": "1s", "lease": "5s"}}
+    world.spec_dict["shadow"] = {"share": 0}
     world.spec_dict["switch"] = {"wait_for_routers": "1s"}
     world.spec_dict["checks"]["recall"]["min_queries"] = 5
     assert on(world, "register").code == 0
@@ -68,7 +69,7 @@ def test_members_lists_routers_and_forgets_the_dead(live: World) -> None:
 def test_run_without_the_router_names_what_is_missing(live: World) -> None:
     ran = on(live, "run", answers=APPROVE)
     assert ran.code == 1
-    assert "0 of 1 expected routers are in TRACK_A after 1 s; 1 have not joined" in ran.text
+    assert "0 of 1 expected routers follow after 1 s; 1 have not joined" in ran.text
 
 
 def test_settle_waits_for_the_load(live: World) -> None:
@@ -111,8 +112,8 @@ def test_from_the_cut_over_back(live: World) -> None:
         shown: Any = on(live, "status", "--json").json()
         assert shown["phases"][0][:2] == ["all", "TRACK_B"]
         assert [member[2] for member in shown["members"]] == ["TRACK_B"]
-        assert shown["backlog"]["dirty"] == 0
-        assert 0 < shown["backlog"]["last_hold"] < 10
+        assert shown["live"][0]["dirty"] == 0
+        assert 0 < shown["live"][0]["last_hold"] < 10
         for word in ("Routers", "Live writes", "last hold"):
             assert word in on(live, "status").text
         kept = on(live, "rollback", "--reason", "errors", answers="n\n")
@@ -127,7 +128,7 @@ def test_from_the_cut_over_back(live: World) -> None:
         assert on(live, "compare").code == 0
     with journal_of(live) as journal:
         [told] = [row for row in journal.audit.trail("small") if row.action == "rollback"]
-        assert told.detail == {"reason": "too many errors", "from": "TRACK_B"}
+        assert told.detail == {"reason": "too many errors", "from": "TRACK_B", "cohort": "all"}
         assert told.actor
 
 

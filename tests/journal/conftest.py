@@ -8,7 +8,7 @@ from journal.helpers import MIGRATION, SPEC, Database, connection_of, empty, mak
 from vectorferry.connections import Connection
 from vectorferry.journal import Journal, Plan, open_journal
 from vectorferry.local.postgres import Postgres
-from vectorferry.model import Phase
+from vectorferry.model import Cohort, Phase
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def journal(shared: Connection) -> Iterator[Journal]:
     """A journal that knows the migration, in OFF, with one cohort, and nothing else."""
     with open_journal(shared) as opened:
         empty(opened)
-        opened.control.register(MIGRATION, SPEC, ["all"], "ann")
+        opened.control.register(MIGRATION, SPEC, [Cohort()], "ann")
         yield opened
 
 

@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from journal.helpers import MIGRATION, SPEC, Database
-from vectorferry.errors import JournalError, PhaseConflict
+from vectorferry.errors import GateError, JournalError, PhaseConflict
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.journal.control import may_follow
-from vectorferry.model import Phase
+from vectorferry.model import Cohort, Phase
 
 Move = Callable[..., None]
 
@@ -38,16 +38,48 @@ def test_the_chain() -> None:
 
 def test_registering_again_changes_nothing(journal: Journal) -> None:
     step(journal, Phase.TRACK_A)
-    journal.control.register(MIGRATION, SPEC, ["all", "canary"], "bob")
-    assert [(r.cohort, r.phase, r.epoch) for r in journal.control.all(MIGRATION)] == [
-        ("all", Phase.TRACK_A, 1),
-        ("canary", Phase.OFF, 0),
-    ]
+    journal.control.register(MIGRATION, SPEC, [Cohort()], "bob")
+    assert [(r.cohort, r.phase, r.epoch) for r in journal.control.all(MIGRATION)] == [("all", Phase.TRACK_A, 1)]
     assert [r.action for r in journal.audit.trail(MIGRATION)] == ["register", "phase"]
 
 
+CANARY = [Cohort("canary", ("beta", "b-*")), Cohort()]
+
+
+def test_cohorts_keep_their_order_and_namespaces(journal: Journal) -> None:
+    journal.control.register(MIGRATION, SPEC, [Cohort("z", ("beta",)), *CANARY], "bob")
+    rows = journal.control.all(MIGRATION)
+    assert [(r.cohort, r.patterns) for r in rows] == [("z", ("beta",)), ("canary", ("beta", "b-*")), ("all", ("*",))]
+    journal.control.register(MIGRATION, SPEC, CANARY, "bob")
+    assert [r.cohort for r in journal.control.all(MIGRATION)] == ["canary", "all"]
+
+
+def test_cohorts_are_fixed_once_something_moves(journal: Journal) -> None:
+    journal.control.register(MIGRATION, SPEC, CANARY, "bob")
+    journal.control.advance(journal.control.get(MIGRATION, "canary"), Phase.TRACK_A, actor="ann", reason="x")
+    with pytest.raises(GateError, match=r"cannot change any more: canary .* in TRACK_A"):
+        journal.control.register(MIGRATION, "spec-2", [Cohort()], "bob")
+    assert [r.cohort for r in journal.control.all(MIGRATION)] == ["canary", "all"]
+    assert journal.audit.trail(MIGRATION)[-1].action == "phase"
+
+
+def test_cohorts_are_fixed_once_a_router_has_joined(journal: Journal, behind: Database) -> None:
+    behind.join("r1", Phase.OFF)
+    with pytest.raises(GateError, match="1 routers write by them"):
+        journal.control.register(MIGRATION, SPEC, CANARY, "bob")
+    behind.evict("r1")
+    journal.control.register(MIGRATION, SPEC, CANARY, "bob")
+
+
+def test_a_cohort_that_comes_back_uses_no_epoch_twice(journal: Journal) -> None:
+    step(journal, Phase.TRACK_A)
+    step(journal, Phase.OFF)
+    journal.control.register(MIGRATION, SPEC, CANARY, "bob")
+    assert journal.control.get(MIGRATION, "all").epoch == 3
+
+
 def test_a_changed_spec_is_taken_over_and_audited(journal: Journal) -> None:
-    journal.control.register(MIGRATION, "spec-2", ["all"], "bob")
+    journal.control.register(MIGRATION, "spec-2", [Cohort()], "bob")
     last = journal.audit.trail(MIGRATION)[-1]
     assert (last.actor, last.action, last.detail) == ("bob", "register", {"spec": "spec-2", "before": SPEC})
 
@@ -149,7 +181,7 @@ def test_a_router_with_operations_of_an_earlier_phase_is_not_near(journal: Journ
 
 
 def test_an_evicted_router_and_other_cohorts_do_not_count(journal: Journal, behind: Database) -> None:
-    journal.control.register(MIGRATION, SPEC, ["all", "canary"], "ann")
+    journal.control.register(MIGRATION, SPEC, [Cohort("canary", ("beta",)), Cohort()], "ann")
     behind.join("gone", None)
     behind.evict("gone")
     behind.join("r1", Phase.OFF, cohort="all")

@@ -11,7 +11,7 @@ from journal.helpers import MIGRATION, SPEC, Database
 from vectorferry.errors import PhaseConflict
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.journal.control import may_follow
-from vectorferry.model import Phase
+from vectorferry.model import Cohort, Phase
 
 CHAIN = list(Phase)
 
@@ -26,7 +26,7 @@ class Phases(RuleBasedStateMachine):
         self.behind.run("DELETE FROM vectorferry.member_phase")
         self.behind.run("DELETE FROM vectorferry.member")
         self.journal.forget(MIGRATION) if self._forgettable() else self._restart()
-        self.journal.control.register(MIGRATION, SPEC, ["all"], "ann")
+        self.journal.control.register(MIGRATION, SPEC, [Cohort()], "ann")
         row = self.journal.control.get(MIGRATION, "all")
         self.phase, self.epoch, self.first = row.phase, row.epoch, row.epoch
         self.routers: dict[str, Phase] = {}

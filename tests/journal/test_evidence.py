@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from journal.helpers import MIGRATION, SPEC, Database, make_evidence, make_plan
 from vectorferry.errors import JournalError, NotApproved
 from vectorferry.journal import Approval, Evidence, Journal, Plan
-from vectorferry.model import Difference, DifferenceKind, Verdict
+from vectorferry.model import Cohort, Difference, DifferenceKind, Verdict
 
 pytestmark = pytest.mark.usefixtures("plan")
 ASKED = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
@@ -128,7 +128,7 @@ def lapse_by_lack_of_plan(journal: Journal, behind: Database) -> None:
 
 
 def lapse_by_spec(journal: Journal, behind: Database) -> None:
-    journal.control.register(MIGRATION, "spec-2", ["all"], "bob")
+    journal.control.register(MIGRATION, "spec-2", [Cohort()], "bob")
 
 
 def lapse_by_reload(journal: Journal, behind: Database) -> None:
@@ -180,8 +180,8 @@ def test_a_nightly_run_lapses_nothing(journal: Journal, evidence: Evidence) -> N
 
 def test_restoring_the_spec_restores_the_approval(journal: Journal, evidence: Evidence) -> None:
     answer(journal)
-    journal.control.register(MIGRATION, "spec-2", ["all"], "bob")
-    journal.control.register(MIGRATION, SPEC, ["all"], "bob")
+    journal.control.register(MIGRATION, "spec-2", [Cohort()], "bob")
+    journal.control.register(MIGRATION, SPEC, [Cohort()], "bob")
     assert journal.approvals.valid(MIGRATION, evidence.hash)
 
 

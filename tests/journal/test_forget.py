@@ -13,7 +13,7 @@ from journal.helpers import MIGRATION, SPEC, Database, make_evidence, make_plan
 from vectorferry.errors import GateError, JournalError, LeaseLost, PhaseConflict, PlanMismatch
 from vectorferry.journal import Journal
 from vectorferry.journal.tables import metadata
-from vectorferry.model import Phase, Verdict
+from vectorferry.model import Cohort, Phase, Verdict
 
 Move = Callable[..., None]
 KEPT = {"audit", "journal_meta", "budget"}
@@ -48,7 +48,7 @@ def counts(behind: Database) -> dict[str, int]:
 
 
 def test_all_rows_go_and_those_of_others_stay(journal: Journal, behind: Database, move: Move) -> None:
-    journal.control.register("other", SPEC, ["all"], "ann")
+    journal.control.register("other", SPEC, [Cohort()], "ann")
     fill(journal, behind, "other", "o")
     before = counts(behind)
     assert min(before.values()) >= 1, "every table has a row, so that none is left out of this test"
@@ -127,10 +127,10 @@ def test_epochs_go_on_after_forgetting(journal: Journal, move: Move) -> None:
     move(Phase.TRACK_A)
     old = journal.control.get(MIGRATION, "all")
     journal.forget(MIGRATION)
-    journal.control.register(MIGRATION, SPEC, ["all"], "ann")
+    journal.control.register(MIGRATION, SPEC, [Cohort()], "ann")
     assert journal.control.get(MIGRATION, "all").epoch == old.epoch + 1
     journal.forget(MIGRATION)
-    journal.control.register(MIGRATION, SPEC, ["all"], "ann")
+    journal.control.register(MIGRATION, SPEC, [Cohort()], "ann")
     assert journal.control.get(MIGRATION, "all").epoch == old.epoch + 2
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from journal.helpers import MIGRATION, SPEC, Database, make_plan
 from vectorferry.journal import ExcusedRow, Journal, Plan
 from vectorferry.journal.records import PAGE
+from vectorferry.model import Cohort
 
 
 def test_excused_rows_come_back_in_bitwise_order(journal: Journal, plan: Plan) -> None:
@@ -44,7 +45,7 @@ def touch(behind: Database, id_: str, migration: str = MIGRATION, dirty: bool = 
 
 
 def test_counts(journal: Journal, plan: Plan, behind: Database) -> None:
-    journal.control.register("other", SPEC, ["all"], "ann")
+    journal.control.register("other", SPEC, [Cohort()], "ann")
     journal.plans.save(replace(make_plan("plan-o"), migration="other"))
     assert journal.records.watermark() == 0
     touch(behind, "a")

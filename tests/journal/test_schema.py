@@ -14,9 +14,11 @@ from alembic.script import ScriptDirectory
 from vectorferry.connections import Connection
 from vectorferry.errors import ConnectionMissing, JournalError, JournalUnavailable
 from vectorferry.journal import Journal, open_journal, schema
+from vectorferry.journal.schema import REVISION
 from vectorferry.journal.tables import SCHEMA, metadata
 from vectorferry.local.ports import free_port
 from vectorferry.local.postgres import Postgres
+from vectorferry.model import Cohort
 
 
 def test_the_migrations_make_the_tables_that_the_code_describes(journal: Journal) -> None:
@@ -64,7 +66,7 @@ def test_many_upgrades_at_once_make_one_journal(connection: Connection) -> None:
 def test_another_revision_is_refused(connection: Connection, upgrade: bool) -> None:
     with open_journal(connection, upgrade=True) as journal, journal.database.statement() as statement:
         statement.execute(sa.text("UPDATE vectorferry.alembic_version SET version_num = '9999'"))
-    with pytest.raises(JournalError, match=r"revision 9999, this version of vectorferry needs 0004"):
+    with pytest.raises(JournalError, match=f"revision 9999, this version of vectorferry needs {REVISION}"):
         open_journal(connection, upgrade=upgrade)
 
 
@@ -93,7 +95,7 @@ def test_another_database_product_is_refused(connection: Connection) -> None:
 
 def test_a_journal_that_goes_down_says_so_at_once_and_comes_back(connection: Connection, postgres: Postgres) -> None:
     with open_journal(connection, upgrade=True) as journal:
-        journal.control.register("m", "f", ["all"], "ann")
+        journal.control.register("m", "f", [Cohort()], "ann")
         with pytest.raises(JournalUnavailable, match="terminat"), journal.database.transaction() as statement:
             statement.execute(sa.text("SELECT 1"))
             _terminate(postgres, connection.schema)

@@ -32,7 +32,8 @@ DAG = '''"""The Airflow DAG of {name}."""
 
 from vectorferry.orchestration import migration
 
-migrate = migration("{name}.yaml", __file__)
+for dag in migration("{name}.yaml", __file__):
+    globals()[dag.dag_id] = dag
 '''
 SPEC: Mapping[str, Any] = {
     "source": {"connection": "vectors", "collection": "source"},
@@ -67,6 +68,7 @@ KILLED: Mapping[str, Any] = {
 LIVE: Mapping[str, Any] = {
     "source": {"connection": "vectors", "collection": "source_live"},
     "writers": {"expected": 1},
+    "shadow": {"share": 0},
     "limits": {"request_deadline": "2s", "lease": "5s"},
 }
 # No DAG file changes, so none is parsed twice; and a scheduler, or the process that watches a task, is missed soon after its death:

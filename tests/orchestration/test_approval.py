@@ -16,6 +16,7 @@ from vectorferry.connections import Connection, storage_options
 from vectorferry.engine.session import Session
 from vectorferry.errors import ConnectionMissing, NotApproved
 from vectorferry.journal import Journal, open_journal
+from vectorferry.model import Cohort
 from vectorferry.orchestration import approval, notify
 from vectorferry.orchestration.approval import BoundApproval
 from vectorferry.spec import MigrationSpec, Notify
@@ -36,7 +37,7 @@ SIGNED = "a" * 64
 @pytest.fixture
 def journal(database: str) -> Iterator[Journal]:
     with open_journal(connection_of(database), upgrade=True) as made:
-        made.control.register("docs", SPEC.fingerprint, ["all"], "bob")
+        made.control.register("docs", SPEC.fingerprint, [Cohort()], "bob")
         made.plans.save(make_plan(fingerprint=SPEC.plan_fingerprint))
         keep(made, SIGNED)
         yield made

@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from vectorferry.errors import CheckFailed, ConnectionMissing, RateLimited, SpecError, Unauthorized
-from vectorferry.orchestration import build_dag, migration
+from vectorferry.orchestration import build_dags, migration
 from vectorferry.orchestration.form import form, overridden
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.spec import MigrationSpec
@@ -54,7 +54,7 @@ def spec(**changes: object) -> MigrationSpec:
 
 @pytest.fixture(scope="module")
 def dag() -> DAG:
-    return build_dag(spec(partitions={"parallel": 3, "pool": "docs"}, owner="ann", tags=["demo"]))
+    return build_dags(spec(partitions={"parallel": 3, "pool": "docs"}, owner="ann", tags=["demo"]))[0]
 
 
 def test_the_committed_dag_file_makes_its_dag_without_heavy_imports() -> None:
@@ -162,7 +162,7 @@ def test_relative_paths_start_at_the_project(tmp_path: Path, monkeypatch: pytest
     text = yaml.safe_dump(json.loads(spec(staging={"url": "staging"}).model_dump_json(exclude_defaults=True)))
     write(tmp_path, text)
     monkeypatch.setenv("VECTORFERRY_HOME", str(tmp_path))
-    assert f"`{tmp_path}/staging`" in migration("docs.yaml").doc_md
+    assert f"`{tmp_path}/staging`" in migration("docs.yaml")[0].doc_md
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_only_what_may_pass_is_tried_again(error: Exception, action: str) -> Non
 
 
 def test_with_routers_what_they_wrote_is_settled_and_compared() -> None:
-    live = build_dag(spec(writers={"expected": 2}))
+    live = build_dags(spec(writers={"expected": 2}))[0]
     assert sorted(live.task_ids) == sorted([*ORDER, "settle", "recheck"])
     follows = {
         "settle": {"partition.check_counts"},
@@ -190,3 +190,23 @@ def test_with_routers_what_they_wrote_is_settled_and_compared() -> None:
     assert {name: live.get_task(name).upstream_task_ids for name in follows} == follows
     assert "recheck" in live.get_task("evidence").upstream_task_ids
     assert "at least 2 routers" in live.doc_md
+
+
+def test_cohorts_are_switched_one_after_the_other() -> None:
+    cohorts = [{"name": "canary", "namespaces": ["beta"]}, {"name": "second", "namespaces": ["b*"]}]
+    live = build_dags(spec(writers={"expected": 2}, switch={"cohorts": cohorts}))[0]
+    chain = ("approve_cutover", "switch_canary", "switch_second", "switch_all", "verify")
+    for before, after in pairwise(chain):
+        assert live.get_task(after).upstream_task_ids == {before}
+
+
+def test_what_comes_after_the_cut_over_is_asked_for_first() -> None:
+    _, back, end = build_dags(spec(writers={"expected": 2}))
+    for dag, name, chain in (
+        (back, "docs.rollback", ("look_back", "approve_rollback", "roll_back")),
+        (end, "docs.finalize", ("look_final", "approve_finalize", "finish")),
+    ):
+        assert dag.dag_id == name
+        assert set(dag.task_ids) == set(chain)
+        for before, after in pairwise(chain):
+            assert dag.get_task(after).upstream_task_ids == {before}

@@ -97,9 +97,9 @@ def held(store: VectorStore, keys: Sequence[Key]) -> dict[Key, float | None]:
     return values
 
 
-def assert_as_written(session: Session, writers: Writers) -> None:
-    """Both sides hold what the writers were told that they hold."""
-    for store in (session.source, session.target):
+def assert_as_written(session: Session, writers: Writers, *stores: VectorStore) -> None:
+    """Both sides, or these, hold what the writers were told that they hold."""
+    for store in stores or (session.source, session.target):
         found = held(store, list(writers.expected))
         for key, value in writers.expected.items():
             there = found[key]

@@ -12,7 +12,7 @@ from pipeline.worlds import World, postgres_connection, small_spec
 from vectorferry.engine.session import Session
 from vectorferry.engine.settle import settle_some
 from vectorferry.local.postgres import Postgres
-from vectorferry.model import COHORT, CollectionDefinition, Metric, Phase
+from vectorferry.model import COHORT, Cohort, CollectionDefinition, Metric, Phase
 from vectorferry.router import Router
 
 DIMENSION = 4
@@ -82,7 +82,7 @@ def pair(database: str, postgres: Postgres, tmp_path: Path) -> Iterator[Pair]:
         session.source.create(definition)
         session.target.create(definition)
         content = session.spec.model_dump(mode="json", exclude_defaults=True)
-        session.journal.control.register("small", session.spec.fingerprint, [COHORT], "ann", spec=content)
+        session.journal.control.register("small", session.spec.fingerprint, [Cohort()], "ann", spec=content)
         yield Pair(world, session, postgres, cleanup)
 
 

@@ -21,7 +21,7 @@ from vectorferry.engine import settle
 from vectorferry.engine.session import Session
 from vectorferry.errors import NotDone, PhaseConflict
 from vectorferry.journal import Journal
-from vectorferry.model import COHORT, CollectionDefinition, Metric, Phase
+from vectorferry.model import COHORT, Cohort, CollectionDefinition, Metric, Phase
 from vectorferry.records import make_batch, parse_json
 from vectorferry.router import membership as membership_module
 from vectorferry.router import writing
@@ -96,7 +96,7 @@ class Stage:
         self.late: list[Late] = []
         self.name = f"world{next(_worlds)}"
         empty(journal)
-        journal.control.register(MIGRATION, "spec", [COHORT], "ann")
+        journal.control.register(MIGRATION, "spec", [Cohort()], "ann")
         self.plain = {side: MemoryStore(self.name + side, "docs") for side in "AB"}
         for store in self.plain.values():
             store.create(CollectionDefinition(2, Metric.EUCLIDEAN))
@@ -129,7 +129,7 @@ class Stage:
 
         def run() -> None:
             try:
-                process.writer.write(COHORT, change)
+                process.writer.write(change)
             except NotDone:
                 operation.state = "not done"
                 raise
@@ -263,7 +263,7 @@ class Stage:
     def _check_reads(self) -> None:
         for number, process in enumerate(self.processes):
             try:
-                phase = process.membership.reading(COHORT).phase
+                phase = process.membership.reading("n").phase
             except NotDone:
                 continue
             for key in KEYS:

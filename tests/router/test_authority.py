@@ -43,10 +43,10 @@ def test_ten_switches_under_live_writes_lose_nothing(tracked: Pair, capsys: pyte
             before = writers.written
             while writers.written < before + 30 and not writers.errors:
                 time.sleep(0.01)
-            holds.append(move_authority(tracked.session, to, reason="test", hold=HOLD).hold_seconds)
+            holds.append(move_authority(tracked.session, COHORT, to, reason="test", hold=HOLD).hold_seconds)
     writers.stop()
     assert writers.errors == []
-    settle_all(tracked.session, lambda: None)
+    settle_all(tracked.session, COHORT, lambda: None)
     equal(tracked)
     present = {name for (_, name), value in writers.expected.items() if value is not None}
     assert tracked.ids("source") == present
@@ -58,14 +58,14 @@ def test_a_hold_whose_time_is_over_names_what_is_in_the_way(tracked: Pair) -> No
     journal = tracked.session.journal
     journal.members.join("small", "asleep", host="far", pid=1, version="0", lease=60, deadline=5)
     with pytest.raises(GateError, match="not every router has followed: asleep on far"):
-        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=0.3)
+        move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=0.3)
     assert tracked.phase() is Phase.TRACK_A
 
 
 def test_a_dead_router_is_waited_for_and_then_left_behind(tracked: Pair) -> None:
     journal = tracked.session.journal
     journal.members.join("small", "dead", host="far", pid=1, version="0", lease=0.3, deadline=0.3)
-    moved = move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
+    moved = move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD)
     assert moved.phase is Phase.TRACK_B
     assert "evict" in [line.action for line in journal.audit.trail("small")]
 
@@ -73,32 +73,32 @@ def test_a_dead_router_is_waited_for_and_then_left_behind(tracked: Pair) -> None
 @pytest.mark.parametrize("to", [Phase.TRACK_B, Phase.TRACK_A])
 def test_a_switch_that_was_cut_short_goes_on(tracked: Pair, to: Phase) -> None:
     if to is Phase.TRACK_A:
-        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
+        move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD)
     first, second = (Phase.HOLD_A, Phase.HOLD_B) if to is Phase.TRACK_B else (Phase.HOLD_B, Phase.HOLD_A)
     tracked.step(first, hold=HOLD)
     tracked.step(second)
-    assert move_authority(tracked.session, to, reason="test", hold=HOLD).phase is to
-    assert move_authority(tracked.session, to, reason="test", hold=HOLD).hold_seconds == 0
+    assert move_authority(tracked.session, COHORT, to, reason="test", hold=HOLD).phase is to
+    assert move_authority(tracked.session, COHORT, to, reason="test", hold=HOLD).hold_seconds == 0
 
 
 def test_a_hold_too_short_for_the_stores_is_not_begun(tracked: Pair) -> None:
     with pytest.raises(GateError, match="too short"):
-        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=0)
+        move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=0)
     assert tracked.phase() is Phase.TRACK_A
 
 
 def test_a_large_backlog_is_settled_before_a_hold_begins(tracked: Pair) -> None:
     tracked.session.journal.claims.mark_dirty("small", COHORT, "n", [f"i{n}" for n in range(1001)])
     with pytest.raises(GateError, match="1001 records are still to be settled"):
-        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
-    settle_all(tracked.session, lambda: None)
-    assert move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD).phase is Phase.TRACK_B
+        move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD)
+    settle_all(tracked.session, COHORT, lambda: None)
+    assert move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD).phase is Phase.TRACK_B
 
 
 def test_a_failure_in_the_hold_steps_back(tracked: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vectorferry.engine.authority.settle_some", failing)
     with pytest.raises(GateError, match="on purpose"):
-        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
+        move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD)
     assert tracked.phase() is Phase.TRACK_A
     tracked.router().upsert("n", [Record("a", [1, 2, 3, 4])])
 
@@ -107,7 +107,7 @@ def test_a_step_back_waits_for_routers_that_are_still_a_step_behind(tracked: Pai
     tracked.step(Phase.HOLD_A, hold=HOLD)
     tracked.step(Phase.HOLD_B)
     tracked.session.journal.members.join("small", "dead", host="far", pid=1, version="0", lease=0.3, deadline=0.3)
-    step_back(tracked.session, Phase.TRACK_A, "on purpose")
+    step_back(tracked.session, COHORT, Phase.TRACK_A, "on purpose")
     assert tracked.phase() is Phase.TRACK_A
     assert tracked.session.journal.members.all("small") == ()
 
@@ -124,10 +124,10 @@ def test_rows_that_the_new_side_cannot_hold_come_back_whole(tracked: Pair) -> No
     tracked.session.target.delete("n", ["kept"])
     with tracked.session.journal.database.statement() as connection:
         connection.exec_driver_sql("UPDATE vectorferry.record_state SET excused = true WHERE id = 'kept'")
-    move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
+    move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD)
     router.upsert("n", [Record("new", [3, 2, 3, 4])])
     tracked.session.journal.claims.mark_dirty("small", COHORT, "n", ["kept", "both"])
-    move_authority(tracked.session, Phase.TRACK_A, reason="test", hold=HOLD)
+    move_authority(tracked.session, COHORT, Phase.TRACK_A, reason="test", hold=HOLD)
     assert tracked.ids("source") == {"kept", "both", "new"}
     assert list(router.fetch("n", ["kept"])) == ["kept"]
 
@@ -142,11 +142,11 @@ def test_an_excused_record_that_is_written_anew_is_as_written(tracked: Pair, for
     with tracked.session.journal.database.statement() as connection:
         connection.exec_driver_sql("UPDATE vectorferry.record_state SET excused = true, dirty = false")
     if not forward:
-        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=HOLD)
+        move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD)
     router.upsert("n", [Record("put", [9, 9, 9, 9])])
     router.delete("n", ["deleted"])
     quiet(tracked, lambda: tracked.dirty() == 0)
-    move_authority(tracked.session, Phase.TRACK_A if not forward else Phase.TRACK_B, reason="test", hold=HOLD)
+    move_authority(tracked.session, COHORT, Phase.TRACK_A if not forward else Phase.TRACK_B, reason="test", hold=HOLD)
     assert tracked.ids("source") == tracked.ids("target") == {"put"}
     assert router.fetch("n", ["put"])["put"].vector == [9, 9, 9, 9]
     equal(tracked)
@@ -161,7 +161,7 @@ def test_an_excused_record_is_not_updated(tracked: Pair, phase: Phase) -> None:
     with tracked.session.journal.database.statement() as connection:
         connection.exec_driver_sql("UPDATE vectorferry.record_state SET excused = true, dirty = false")
     if phase is Phase.TRACK_B:
-        move_authority(tracked.session, phase, reason="test", hold=HOLD)
+        move_authority(tracked.session, COHORT, phase, reason="test", hold=HOLD)
     with pytest.raises(NotDone, match="'kept' is excused") as refused:
         router.update("n", "kept", set_metadata={"kind": "y"})
     assert not refused.value.retryable

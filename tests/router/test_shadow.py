@@ -2,22 +2,26 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
 import pytest
 import sqlalchemy as sa
 
 from router.conftest import Pair
+from vectorferry.engine.shadowed import check_shadow_reads
 from vectorferry.errors import Unavailable
-from vectorferry.journal import Latencies, ShadowFigures, ShadowReads, added_up
-from vectorferry.model import COHORT, Phase
+from vectorferry.journal import Latencies, Plan, ShadowFigures, ShadowReads, added_up
+from vectorferry.model import COHORT, Phase, Verdict
 from vectorferry.records import make_batch
 from vectorferry.router import Record, Router, shadow
 from vectorferry.router.comparing import Fetched, Searched
 from vectorferry.router.router import Match
+from vectorferry.spec import Shadow
 from vectorferry.stores.pgvector import PgvectorStore
 
 QUERY = [1.0, 0.0, 0.0, 0.0]
@@ -32,6 +36,10 @@ def eventually(happened: Callable[[], bool]) -> None:
 
 
 # --- Comparing
+
+
+def scores(found: list[Match]) -> dict[str, float]:
+    return {match.id: match.score for match in found}
 
 
 def matches(*ids: str) -> list[Match]:
@@ -53,19 +61,19 @@ def matches(*ids: str) -> list[Match]:
     ],
 )
 def test_overlap_leaves_out_what_is_set_aside(here: str, there: str, aside: str, overlap: float | None) -> None:
-    found = Searched("n", 4).figures(matches(*here), matches(*there), frozenset(aside))
+    found = Searched("n", 4, scores).figures(matches(*here), matches(*there), frozenset(aside))
     assert overlap == (found and pytest.approx(found.overlap))
 
 
 def test_order_and_scores_are_compared_where_both_found_a_record() -> None:
     here = [Match("a", 0.9), Match("b", 0.8), Match("c", 0.8), Match("d", 0.1)]
     there = [Match("b", 0.9), Match("a", 0.8), Match("c", 0.7), Match("e", 0.1)]
-    found = Searched("n", 4).figures(here, there, frozenset())
+    found = Searched("n", 4, scores).figures(here, there, frozenset())
     assert found is not None
     # Of the pairs ab, ac and bc, the last is a tie, and the first the other way round.
     assert (found.ordered, found.in_order) == (1, 0.5)
     assert (found.scored, found.drift) == (1, pytest.approx(0.1))
-    alone = Searched("n", 4).figures(here[:1], there, frozenset())
+    alone = Searched("n", 4, scores).figures(here[:1], there, frozenset())
     assert alone is not None
     assert alone.ordered == 0
 
@@ -207,3 +215,44 @@ def test_a_router_records_what_it_found_when_it_closes(
     [row] = shadowed.session.journal.shadows.since("small", LONG_AGO, Phase.TRACK_A)
     assert (row.cohort, row.kind) == (COHORT, "fetch")
     assert row.ended_at > row.began_at
+
+
+# --- In the evidence
+
+
+def verdict_of(pair: Pair, **settings: Any) -> Verdict:
+    spec = pair.session.spec.model_copy(update={"shadow": Shadow.model_validate(settings)})
+    plan = cast("Plan", SimpleNamespace(created_at=LONG_AGO))
+    [verdict] = check_shadow_reads(replace(pair.session, spec=spec), plan)
+    return verdict
+
+
+def test_the_evidence_shows_what_was_found(shadowed: Pair, router: Router) -> None:
+    for _ in range(3):
+        router.search("n", QUERY, 4)
+    router.fetch("n", ["r0"])
+    passed = verdict_of(shadowed, min_reads=4, min_duration="0s", wait="20s")
+    assert passed.passed
+    assert (passed.figures["reads"], passed.figures["routers"]) == (4, 1)
+    assert passed.figures["search"]["overlap"] == passed.figures["fetch"]["overlap"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "passes"),
+    [
+        ({"share": 0}, True),
+        ({"min_reads": 0}, True),
+        ({"min_reads": 5}, True),
+        ({"min_reads": 6}, False),
+        ({"min_reads": 5, "min_duration": "1h"}, False),
+    ],
+)
+def test_too_few_shadow_reads_fail(tracked: Pair, settings: dict[str, Any], passes: bool) -> None:
+    figures = ShadowFigures(reads=5, overlap=5.0)
+    shadows = tracked.session.journal.shadows
+    shadows.add("small", "r", "search", figures, cohort=COHORT, phase=Phase.TRACK_A, seconds=60)
+    shadows.add("small", "r", "search", figures, cohort=COHORT, phase=Phase.TRACK_B, seconds=60)
+    verdict = verdict_of(tracked, wait="0s", **{"min_duration": "30s", **settings})
+    assert verdict.passed is passes
+    assert verdict.figures
+    assert passes or f"the spec wants {settings['min_reads']}" in verdict.reason

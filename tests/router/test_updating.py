@@ -62,7 +62,7 @@ def test_an_update_goes_to_the_authority(tracked: Pair, phase: Phase) -> None:
     if phase is Phase.OFF:
         tracked.step(phase)
     elif phase is not Phase.TRACK_A:
-        move_authority(tracked.session, Phase.TRACK_B, reason="test", hold=30)
+        move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=30)
         eventually(lambda: acknowledged(tracked, Phase.TRACK_B))
     if phase is Phase.DONE:
         tracked.step(phase)

@@ -1,4 +1,4 @@
-"""Who may sign a cut-over, and whether a signature in the journal holds: nothing else is believed."""
+"""Who may sign a cut-over, a rollback or the end, and whether a signature in the journal holds: nothing else is believed."""
 
 from datetime import datetime
 from typing import Literal
@@ -6,6 +6,7 @@ from typing import Literal
 from vectorferry.engine.session import Session
 from vectorferry.errors import NotApproved
 from vectorferry.journal import Approval, Evidence
+from vectorferry.model import CUTOVER
 
 Decision = Literal["approve", "reject"]
 
@@ -54,11 +55,14 @@ def _may_approve(session: Session, evidence: Evidence, person: str, via: str) ->
 
 
 def require_approval(session: Session, evidence_hash: str) -> Approval:
-    """The approval that lets the switch begin. Raises NotApproved where it is missing, lapsed, or not this person's to give."""
+    """The approval that lets begin what the evidence was collected for.
+
+    Raises NotApproved where it is missing, lapsed, or not this person's to give.
+    """
     evidence = session.journal.evidence.get(evidence_hash)
     if evidence is None:
         raise NotApproved(f"the journal holds no evidence {evidence_hash[:12]}")
-    if evidence.spec_fingerprint != session.spec.fingerprint:
+    if evidence.kind == CUTOVER and evidence.spec_fingerprint != session.spec.fingerprint:
         raise NotApproved("the spec changed since the evidence was collected: run the migration again")
     approval = session.journal.approvals.valid(
         session.migration, evidence_hash, max_age=session.spec.approval.evidence_age

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NoReturn
 
 from vectorferry.engine.routers import is_in, live_members
 from vectorferry.engine.session import Progress, Session
@@ -20,7 +19,7 @@ from vectorferry.errors import (
     StoreError,
 )
 from vectorferry.journal import Backlog, ControlRow, Member
-from vectorferry.model import COHORT, Phase
+from vectorferry.model import Phase
 
 # What changes here is in other processes: routers that acknowledge, requests that end.
 POLL_SECONDS = 0.02
@@ -41,20 +40,22 @@ class Moved:
     hold_seconds: float
 
 
-def move_authority(session: Session, to: Phase, *, reason: str, hold: float) -> Moved:
-    """Move the authority to the side that has it in `to`, TRACK_B or TRACK_A; writes wait for at most `hold` seconds.
+def move_authority(session: Session, cohort: str, to: Phase, *, reason: str, hold: float) -> Moved:
+    """Move a cohort's authority to the side that has it in `to`, TRACK_B or TRACK_A; writes wait for at most `hold` seconds.
 
     Goes on from wherever an earlier call was cut short. Raises GateError naming what is in the way, or the error of a store or of the
     journal; writes then go on where they went before.
     """
     start, first, second = _WAYS[to]
-    row = _row(session)
+    row = _row(session, cohort)
     if row.phase is to:
         return Moved(to, 0.0)
     if row.phase not in (start, first, second) or (row.phase is not start and row.came_from is not start):
-        raise GateError(f"{session.migration} is in {row.phase}, on another way: {to} is not reached from there")
+        raise GateError(
+            f"cohort {cohort} of {session.migration} is in {row.phase}, on another way: {to} is not reached from there"
+        )
     if row.phase is start:
-        _require_ready(session, hold)
+        _require_ready(session, cohort, hold)
         row = _step(session, row, first, reason, hold)
     began = time.monotonic()
     try:
@@ -67,13 +68,13 @@ def move_authority(session: Session, to: Phase, *, reason: str, hold: float) -> 
         _await_routers(session, row)
         row = _step(session, row, to, reason)
     except (GateError, StoreError, JournalError) as error:
-        step_back(session, start, f"stepped back: {error}")
+        step_back(session, cohort, start, f"stepped back: {error}")
         raise
     return Moved(row.phase, time.monotonic() - began)
 
 
-def settle_all(session: Session, until: Callable[[], None], *, upto: int | None = None) -> None:
-    """Settle until nothing is dirty and nothing open, of writes up to the generation `upto` where it is given.
+def settle_all(session: Session, cohort: str, until: Callable[[], None], *, upto: int | None = None) -> None:
+    """Settle a cohort until nothing is dirty and nothing open, of writes up to the generation `upto` where it is given.
 
     `until` is asked in between, and raises where there is no more time.
     """
@@ -82,13 +83,13 @@ def settle_all(session: Session, until: Callable[[], None], *, upto: int | None 
 
     def left() -> Backlog:
         nonlocal most
-        found = session.journal.claims.backlog(session.migration, COHORT, upto=upto)
+        found = session.journal.claims.backlog(session.migration, cohort, upto=upto)
         most = max(most, found.dirty)
-        session.report(Progress("settle", COHORT, most - found.dirty, most, f"{found.open} writes open"))
+        session.report(Progress("settle", cohort, most - found.dirty, most, f"{found.open} writes open"))
         return found
 
     def work() -> None:
-        while settle_some(session, COHORT) is not None:
+        while settle_some(session, cohort) is not None:
             until()
             if upto is not None and not left().dirty:
                 return
@@ -109,36 +110,52 @@ def settle_written(session: Session) -> None:
 
     Raises GateError, saying what is left, once nothing more has become clean for as long as a lost request or router is waited for.
     """
-    if not _row(session).loaded:
-        raise GateError(f"{session.migration} is not loaded yet: nothing is settled before it is")
     upto = session.journal.records.watermark()
+    for cohort in session.spec.cohorts:
+        _settle_written(session, cohort.name, upto)
+
+
+def _settle_written(session: Session, cohort: str, upto: int) -> None:
+    if not _row(session, cohort).loaded:
+        raise GateError(f"cohort {cohort} of {session.migration} is not loaded yet: nothing is settled before it is")
     patience = Patience(session)
 
     def until() -> None:
         session.journal.members.evict_lapsed(session.migration, session.actor)
-        left = session.journal.claims.backlog(session.migration, COHORT, upto=upto)
+        left = session.journal.claims.backlog(session.migration, cohort, upto=upto)
         if patience.lost(left.dirty + left.open):
             raise GateError(
                 f"settling comes to no end: {left.dirty} records stay dirty, {left.open} writes open; see `vectorferry members`"
             )
 
-    settle_all(session, until, upto=upto)
+    settle_all(session, cohort, until, upto=upto)
 
 
-def settle_follow(session: Session) -> NoReturn:
-    """Settle whatever routers write, for ever. A database that is away for a while is waited for; any other error is raised."""
+def settle_follow(session: Session) -> None:
+    """Settle whatever routers write, until the migration is DONE.
+
+    A database that is away for a while is waited for; any other error is raised.
+    """
     while True:
         try:
+            if {row.phase for row in session.journal.control.all(session.migration)} == {Phase.DONE}:
+                return
             session.journal.members.evict_lapsed(session.migration, session.actor)
-            done = settle_some(session, COHORT)
+            done = [_follow(session, cohort.name) for cohort in session.spec.cohorts]
         except (RetryableError, JournalUnavailable, LeaseLost) as error:
-            session.report(Progress("settle", COHORT, 0, None, f"waits: {error}"))
+            session.report(Progress("settle", session.migration, 0, None, f"waits: {error}"))
             time.sleep(AGAIN_SECONDS)
             continue
-        if done is None:
+        if not any(done):
             time.sleep(IDLE_SECONDS)
-        else:
-            session.report(Progress("settle", COHORT, done.clean, None, f"{done.moved} written meanwhile"))
+
+
+def _follow(session: Session, cohort: str) -> bool:
+    """Settle some; whether there was anything."""
+    done = settle_some(session, cohort)
+    if done is not None:
+        session.report(Progress("settle", cohort, done.clean, None, f"{done.moved} written meanwhile"))
+    return done is not None
 
 
 class Patience:
@@ -156,21 +173,21 @@ class Patience:
         return time.monotonic() - self._since > self._seconds
 
 
-def _row(session: Session) -> ControlRow:
-    return session.journal.control.get(session.migration, COHORT)
+def _row(session: Session, cohort: str) -> ControlRow:
+    return session.journal.control.get(session.migration, cohort)
 
 
 def _step(session: Session, row: ControlRow, to: Phase, reason: str, hold: float | None = None) -> ControlRow:
     return session.journal.control.advance(row, to, actor=session.actor, reason=reason, hold_seconds=hold)
 
 
-def _require_ready(session: Session, hold: float) -> None:
+def _require_ready(session: Session, cohort: str, hold: float) -> None:
     delays = session.source.capabilities.visibility_delay + session.target.capabilities.visibility_delay
     if hold <= delays:
         raise GateError(
             f"a hold of {hold:g} s is too short: both sides need {delays:g} s until they show what was written"
         )
-    backlog = session.journal.claims.backlog(session.migration, COHORT)
+    backlog = session.journal.claims.backlog(session.migration, cohort)
     if backlog.oldest_open > hold:
         raise GateError(
             f"a write has been open for {backlog.oldest_open:.0f} s, longer than a hold of {hold:g} s: wait for it"
@@ -181,7 +198,7 @@ def _require_ready(session: Session, hold: float) -> None:
 
 
 def _await_routers(session: Session, row: ControlRow) -> None:
-    while waiting := [member for member in _members(session) if not is_in(member, row.phase)]:
+    while waiting := [member for member in _members(session) if not is_in(member, row)]:
         names = ", ".join(f"{member.id} on {member.host}" for member in waiting)
         _require_time(session, row, f"not every router has followed: {names}")
         time.sleep(POLL_SECONDS)
@@ -192,18 +209,20 @@ def _members(session: Session) -> tuple[Member, ...]:
 
 
 def _drain(session: Session, row: ControlRow) -> None:
-    settle_all(session, lambda: _require_time(session, row, _backlog_text(session)))
+    settle_all(session, row.cohort, lambda: _require_time(session, row, _backlog_text(session, row.cohort)))
 
 
-def _backlog_text(session: Session) -> str:
-    backlog = session.journal.claims.backlog(session.migration, COHORT)
+def _backlog_text(session: Session, cohort: str) -> str:
+    backlog = session.journal.claims.backlog(session.migration, cohort)
     return f"{backlog.dirty} records are not settled, {backlog.open} writes may still land"
 
 
 def _require_time(session: Session, row: ControlRow, why: str) -> None:
-    now = _row(session)
+    now = _row(session, row.cohort)
     if now.epoch != row.epoch:
-        raise GateError(f"the hold was ended by somebody else: {session.migration} is in {now.phase}")
+        raise GateError(
+            f"the hold was ended by somebody else: cohort {row.cohort} of {session.migration} is in {now.phase}"
+        )
     if now.hold_left is not None and now.hold_left <= 0:
         raise GateError(f"the time of the hold is over: {why}")
 
@@ -212,16 +231,16 @@ def _new_authority_delay(session: Session, to: Phase) -> float:
     return (session.source if to.source_rules else session.target).capabilities.visibility_delay
 
 
-def step_back(session: Session, start: Phase, reason: str) -> None:
-    """End a hold that was entered from `start` by the way it came; nothing was written in it, so each step can be taken.
+def step_back(session: Session, cohort: str, start: Phase, reason: str) -> None:
+    """End a cohort's hold that was entered from `start` by the way it came; nothing was written in it, so each step can be taken.
 
     A router may still be on its way from the phase before: it follows, or is evicted. And others may step back, too.
     """
     _, first, second = next(way for way in _WAYS.values() if way[0] is start)
-    while (row := _row(session)).phase in (first, second) and row.came_from is start:
+    while (row := _row(session, cohort)).phase in (first, second) and row.came_from is start:
         if row.phase is second:
             # What a check, or a write that was never sent, marked meanwhile would keep the authority here.
-            while settle_some(session, COHORT) is not None:
+            while settle_some(session, cohort) is not None:
                 pass
         try:
             _step(session, row, first if row.phase is second else start, reason)

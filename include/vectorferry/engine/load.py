@@ -12,7 +12,7 @@ from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.working import Work, wait_landed, working
 from vectorferry.errors import CheckFailed, GateError
 from vectorferry.journal import Plan
-from vectorferry.model import COHORT, Partition, Phase, Rejection
+from vectorferry.model import Partition, Phase, Rejection
 from vectorferry.records import record_schema
 from vectorferry.stores.batching import by_namespace, cut
 from vectorferry.stores.calling import permitted_by
@@ -47,9 +47,9 @@ def load(session: Session, plan: Plan, partition: Partition) -> Mapping[str, int
     """
     done = session.journal.attempts.completed(plan.id, partition.name, STEP)
     if done is None:
-        _refuse_phase(session)
+        _refuse_phase(session, partition)
         if session.spec.routers:
-            session.journal.control.begin_load(session.migration, COHORT)
+            session.journal.control.begin_load(session.migration, partition.cohort)
         with working(session, plan, partition, STEP) as work:
             try:
                 _send(session, plan, partition, work)
@@ -71,12 +71,13 @@ def require_loaded(session: Session, plan: Plan) -> None:
         raise GateError(
             f"{len(missing)} partitions are not loaded ({', '.join(missing[:10])}): clear their tasks first"
         )
-    session.journal.control.mark_loaded(session.migration, COHORT)
+    for cohort in session.spec.cohorts:
+        session.journal.control.mark_loaded(session.migration, cohort.name)
 
 
-def _refuse_phase(session: Session) -> None:
+def _refuse_phase(session: Session, partition: Partition) -> None:
     # After the cut-over the staged rows are old news: writing them would overwrite newer ones.
-    phase = session.journal.control.get(session.migration, COHORT).phase
+    phase = session.journal.control.get(session.migration, partition.cohort).phase
     if phase is not Phase.TRACK_A:
         raise GateError(
             f"migration {session.migration} is in {phase}: rows are loaded in TRACK_A only, nothing was written"

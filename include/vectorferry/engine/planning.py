@@ -1,7 +1,7 @@
 """Begin and plan: the target is made, tracking starts, and the source is cut into partitions once and for all."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from vectorferry.engine.listing import begin_listing, list_namespace, listed_pages
 from vectorferry.engine.partitioning import pack, split_listing
@@ -20,8 +20,8 @@ from vectorferry.engine.routers import await_expected
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.touched import WATERMARK
 from vectorferry.errors import AlreadyExists, GateError
-from vectorferry.journal import Journal, Plan
-from vectorferry.model import COHORT, CollectionDefinition, KeyRange, Phase
+from vectorferry.journal import ControlRow, Journal, Plan
+from vectorferry.model import CollectionDefinition, KeyRange, Partition, Phase
 from vectorferry.spec import MigrationSpec
 from vectorferry.staging import Staging
 
@@ -29,7 +29,7 @@ from vectorferry.staging import Staging
 def register(journal: Journal, spec: MigrationSpec, actor: str) -> None:
     """Make the migration and its spec known, in OFF, so that routers can join. Idempotent."""
     content = spec.model_dump(mode="json", exclude_defaults=True)
-    journal.control.register(spec.migration, spec.fingerprint, [COHORT], actor, spec=content)
+    journal.control.register(spec.migration, spec.fingerprint, spec.cohorts, actor, spec=content)
 
 
 def begin(session: Session, found: Preflight) -> None:
@@ -38,20 +38,26 @@ def begin(session: Session, found: Preflight) -> None:
     Idempotent; refused once the authority has moved. Raises GateError naming who is missing.
     """
     register(session.journal, session.spec, session.actor)
-    row = session.journal.control.get(session.migration, COHORT)
-    if row.phase not in (Phase.OFF, Phase.TRACK_A):
-        raise GateError(
-            f"migration {session.migration} is in {row.phase}: there is nothing to begin; see `vectorferry status`"
-        )
+    rows = session.journal.control.all(session.migration)
+    _require_source_rules(session.migration, rows)
     if not found.target_exists:
         _create_target(session, found)
     elif not filled_by_us(session):
         session.journal.audit.write(session.migration, session.actor, FILLED, target_place(session))
-    if row.phase is Phase.OFF:
-        reason = f"begin: {session.spec.routers} routers" if session.spec.routers else "begin: writers none"
+    reason = f"begin: {session.spec.routers} routers" if session.spec.routers else "begin: writers none"
+    for row in (row for row in rows if row.phase is Phase.OFF):
         session.journal.control.advance(row, Phase.TRACK_A, actor=session.actor, reason=reason)
     if session.spec.routers:
         await_expected(session)
+
+
+def _require_source_rules(migration: str, rows: Sequence[ControlRow]) -> None:
+    """Something is left to cut over, and nothing is between its two stores: some cohorts may have been cut over before."""
+    phases = {row.phase for row in rows}
+    if not phases & {Phase.OFF, Phase.TRACK_A} or not phases <= {Phase.OFF, Phase.TRACK_A, Phase.TRACK_B}:
+        raise GateError(
+            f"migration {migration} is in {', '.join(sorted(phases))}: there is nothing to begin; see `vectorferry status`"
+        )
 
 
 def _create_target(session: Session, found: Preflight) -> None:
@@ -97,7 +103,7 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     for number, namespace in enumerate(namespaces):
         spans += _ranges(session, staged, namespaces, number) if not able.lists_ranges else _split(session, namespace)
         session.report(Progress("plan", namespace, number + 1, len(namespaces)))
-    partitions = pack(spans, session.spec.partitions.rows, cohort=COHORT)
+    partitions = _packed(session.spec, spans)
     listing = "" if able.lists_ranges else "listing"
     details = {"namespaces": namespaces, "rows": sum(p.rows for p in partitions), "metric": str(found.source.metric)}
     details |= {"dimension": found.source.dimension, **_batch_limits(session)}
@@ -111,6 +117,15 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
         partitions=partitions,
         details=details,
     )
+
+
+def _packed(spec: MigrationSpec, spans: Sequence[KeyRange]) -> tuple[Partition, ...]:
+    """Partitions of one cohort each."""
+    partitions: tuple[Partition, ...] = ()
+    for cohort in spec.cohorts:
+        mine = (span for span in spans if spec.cohort_of(span.namespace) == cohort.name)
+        partitions += pack(mine, spec.partitions.rows, cohort=cohort.name, first=len(partitions))
+    return partitions
 
 
 def _watermark(session: Session, staged: Staging) -> int:

@@ -11,7 +11,7 @@ from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.touched import WATERMARK, watermark_of
 from vectorferry.errors import GateError
 from vectorferry.journal import Plan, State, TouchedRow
-from vectorferry.model import COHORT, Difference, DifferenceKind, Phase, Verdict
+from vectorferry.model import Difference, DifferenceKind, Phase, Verdict
 
 CHECK = "touched"
 PAGE = 1_000
@@ -21,13 +21,15 @@ Suspects = Mapping[str, Sequence[str]]
 
 
 def settle_loaded(session: Session, plan: Plan) -> None:
-    """Once every partition is loaded, settle what routers wrote meanwhile. In TRACK_A only.
+    """Once every partition is loaded, settle what routers wrote meanwhile; while a cohort is in TRACK_A, and none in a hold.
 
     Raises GateError where something is not loaded, or where settling comes to no end.
     """
-    phase = session.journal.control.get(session.migration, COHORT).phase
-    if phase is not Phase.TRACK_A:
-        raise GateError(f"migration {session.migration} is in {phase}: this step belongs to TRACK_A, nothing was done")
+    phases = {row.phase for row in session.journal.control.all(session.migration)}
+    if Phase.TRACK_A not in phases or not phases <= {Phase.TRACK_A, Phase.TRACK_B}:
+        raise GateError(
+            f"migration {session.migration} is in {', '.join(sorted(phases))}: this step belongs to TRACK_A, nothing was done"
+        )
     require_loaded(session, plan)
     settle_written(session)
 

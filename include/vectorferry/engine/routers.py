@@ -4,8 +4,7 @@ import time
 
 from vectorferry.engine.session import Progress, Session
 from vectorferry.errors import GateError
-from vectorferry.journal import Journal, Member
-from vectorferry.model import COHORT, Phase
+from vectorferry.journal import ControlRow, Journal, Member
 
 # What changes here is in other processes: routers that join and acknowledge.
 POLL_SECONDS = 0.2
@@ -17,30 +16,33 @@ def live_members(journal: Journal, migration: str, actor: str) -> tuple[Member, 
     return journal.members.all(migration)
 
 
-def is_in(member: Member, phase: Phase) -> bool:
-    """Whether all that a member does, old and new, is in this phase."""
-    standing = member.cohorts.get(COHORT)
-    return standing is not None and standing.phase is phase and standing.draining is None
+def is_in(member: Member, row: ControlRow) -> bool:
+    """Whether all that a member does in a cohort, old and new, is in the phase of its row."""
+    standing = member.cohorts.get(row.cohort)
+    return standing is not None and standing.phase is row.phase and standing.draining is None
 
 
 def await_expected(session: Session) -> None:
-    """Wait until the expected routers have joined and are all in TRACK_A; raises GateError naming who is missing."""
+    """Wait until the expected routers have joined and follow every cohort; raises GateError naming who is missing."""
     expected, limit = session.spec.routers, session.spec.switch.wait_for_routers.total_seconds()
     end = time.monotonic() + limit
     while True:
         members = live_members(session.journal, session.migration, session.actor)
-        far = [member for member in members if not is_in(member, Phase.TRACK_A)]
-        ready = sum(is_in(member, Phase.TRACK_A) and member.lease_left > 0 for member in members)
+        rows = session.journal.control.all(session.migration)
+        far = [member for member in members if not all(is_in(member, row) for row in rows)]
+        ready = sum(member not in far and member.lease_left > 0 for member in members)
         if not far and ready >= expected:
             return
         if time.monotonic() >= end:
             raise GateError(_missing(session, ready, far, limit))
-        session.report(Progress("routers", COHORT, ready, expected, f"{len(far)} have not followed" if far else ""))
+        session.report(
+            Progress("routers", session.migration, ready, expected, f"{len(far)} have not followed" if far else "")
+        )
         time.sleep(POLL_SECONDS)
 
 
 def _missing(session: Session, ready: int, far: list[Member], limit: float) -> str:
-    lines = [f"{ready} of {session.spec.routers} expected routers are in TRACK_A after {limit:g} s"]
+    lines = [f"{ready} of {session.spec.routers} expected routers follow after {limit:g} s"]
     if ready < session.spec.routers:
         lines.append(
             f"{session.spec.routers - ready} have not joined: start the applications, or lower writers.expected"

@@ -1,12 +1,13 @@
 """Where a migration stands, read from the journal alone."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from vectorferry.journal import Approval, Evidence, Journal, Member, Plan
-from vectorferry.model import COHORT, Phase
+from vectorferry.journal import Approval, ControlRow, Evidence, Journal, Member, Plan
+from vectorferry.model import Phase
 
 STEPS = ("export", "load")
 
@@ -29,8 +30,9 @@ MemberRow = tuple[str, str, str, str, float]
 
 @dataclass(frozen=True, slots=True)
 class LiveWrites:
-    """What stands between a migration and a change of authority; the last hold is how long writes waited at the last change."""
+    """What stands between a cohort and a change of authority; the last hold is how long writes waited at the last change."""
 
+    cohort: str
     dirty: int
     open: int
     oldest_open: float
@@ -53,7 +55,7 @@ class Status:
     approvals: tuple[tuple[str, str, str], ...]
     audit: tuple[tuple[datetime, str, str, str], ...]
     members: tuple[MemberRow, ...] = ()
-    backlog: LiveWrites | None = None
+    live: tuple[LiveWrites, ...] = ()
 
 
 def status(journal: Journal, migration: str, *, audit_rows: int = 10) -> Status:
@@ -80,24 +82,35 @@ def status(journal: Journal, migration: str, *, audit_rows: int = 10) -> Status:
 
 def member_row(member: Member) -> MemberRow:
     """A router as people are shown it."""
-    standing = member.cohorts.get(COHORT)
-    phase, draining = (str(standing.phase), str(standing.draining or "")) if standing else ("", "")
-    return member.id, member.host, phase, draining, round(member.lease_left, 1)
+    phases = {cohort: str(at.phase) for cohort, at in sorted(member.cohorts.items())}
+    draining = {cohort: str(at.draining) for cohort, at in sorted(member.cohorts.items()) if at.draining}
+    return member.id, member.host, _by_cohort(phases), _by_cohort(draining), round(member.lease_left, 1)
 
 
-def _live_writes(journal: Journal, migration: str) -> LiveWrites | None:
+def _by_cohort(phases: Mapping[str, str]) -> str:
+    """One phase where all are in it, else each with its cohort."""
+    if len(set(phases.values())) == 1:
+        return next(iter(phases.values()))
+    return ", ".join(f"{cohort} {phase}" for cohort, phase in phases.items())
+
+
+def _live_writes(journal: Journal, migration: str) -> tuple[LiveWrites, ...]:
     spec, rows = journal.control.spec(migration), journal.control.all(migration)
     if spec is None or spec["writers"] == "none":
-        return None
-    left = next((row.hold_left for row in rows if row.hold_left is not None), None)
-    backlog = journal.claims.backlog(migration, COHORT)
-    return LiveWrites(backlog.dirty, backlog.open, backlog.oldest_open, left, _last_hold(journal, migration))
+        return ()
+    return tuple(_live_of(journal, row) for row in rows)
 
 
-def _last_hold(journal: Journal, migration: str) -> float | None:
+def _live_of(journal: Journal, row: ControlRow) -> LiveWrites:
+    found = journal.claims.backlog(row.migration, row.cohort)
+    return LiveWrites(row.cohort, found.dirty, found.open, found.oldest_open, row.hold_left, _last_hold(journal, row))
+
+
+def _last_hold(journal: Journal, cohort: ControlRow) -> float | None:
     """Seconds between the last time that a hold was entered and left."""
     began, seconds = None, None
-    for row in (row for row in journal.audit.trail(migration) if row.action == "phase"):
+    trail = journal.audit.trail(cohort.migration)
+    for row in (row for row in trail if row.action == "phase" and row.cohort == cohort.cohort):
         old, new = Phase(row.detail["from"]), Phase(row.detail["to"])
         if new.holds and not old.holds:
             began = row.at

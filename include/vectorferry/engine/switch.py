@@ -15,12 +15,13 @@ from vectorferry.engine.session import Session
 from vectorferry.engine.unchanged import require_unchanged
 from vectorferry.errors import CheckFailed, GateError, NotApproved, StagingError, StoreError, TerminalError
 from vectorferry.journal import Approval, ControlRow, Plan
-from vectorferry.model import COHORT, Phase
+from vectorferry.model import COHORT, Phase, Verdict
 from vectorferry.records import make_batch
 from vectorferry.stores.base import VectorStore
 
 PROBE_ID = "vectorferry-probe"
 HOLD_SECONDS = 3600.0
+_AT_HOME = (Phase.OFF, Phase.TRACK_A, Phase.DONE)
 MOST_TOUCHED = 0.2  # of the planned rows, since the evidence
 TOUCHED_SAMPLE = 500
 
@@ -36,15 +37,16 @@ class Switched:
     approved_by: str
 
 
-def cut_over(session: Session, plan: Plan, evidence_hash: str) -> Switched:
-    """Move the authority to the target. Safe to call again after any crash: it reads the control row first, and goes on from there.
+def cut_over(session: Session, plan: Plan, evidence_hash: str, cohort: str = COHORT) -> Switched:
+    """Move a cohort's authority to the target, once those before it have theirs there.
 
-    Raises NotApproved, SourceChanged or another error that says no; then the phase is TRACK_A again and nothing has changed. After a
+    Safe to call again after any crash: it reads the control row first, and goes on from there. Raises NotApproved,
+    SourceChanged or another error that says no; then the phase is TRACK_A again and nothing has changed. After a
     RetryableError of the target in HOLD_B the phase stays, and the call can be made again.
     """
-    row = session.journal.control.get(session.migration, COHORT)
+    row = session.journal.control.get(session.migration, cohort)
     if row.phase in (Phase.OFF, Phase.DONE):
-        raise GateError(f"migration {session.migration} is in {row.phase}: there is nothing to switch")
+        raise GateError(f"cohort {cohort} of {session.migration} is in {row.phase}: there is nothing to switch")
     if session.spec.routers:
         return _cut_over_with_routers(session, plan, row, evidence_hash)
     if row.phase is Phase.TRACK_B:
@@ -63,15 +65,37 @@ def cut_over(session: Session, plan: Plan, evidence_hash: str) -> Switched:
 def _cut_over_with_routers(session: Session, plan: Plan, row: ControlRow, evidence_hash: str) -> Switched:
     """The same while routers write: a hold of seconds, in which everything is settled, instead of a second reading."""
     held, approver = 0.0, ""
+    _require_turn(session, row)
     if row.phase is not Phase.TRACK_B:
         approval = _approval(session, row, evidence_hash)
         if row.phase is Phase.TRACK_A:
             _require_current(session, plan, evidence_hash)
         approver, reason = approval.actor, _reason(approval, evidence_hash)
-        held = move_authority(session, Phase.TRACK_B, reason=reason, hold=_hold_seconds(session)).hold_seconds
-    # Only now: a hold may still be ended by a router, and a reader of the alias would then read the follower.
-    _point(session)
+        moved = move_authority(session, row.cohort, Phase.TRACK_B, reason=reason, hold=_hold_seconds(session))
+        held = moved.hold_seconds
+    if row.cohort == session.spec.cohorts[-1].name:
+        # Only now: a hold may still be ended by a router, and a reader of the alias would then read the follower.
+        _point(session)
     return Switched(Phase.TRACK_B, held, 0, approver)
+
+
+def _is_approved(session: Session, evidence_hash: str) -> bool:
+    try:
+        require_approval(session, evidence_hash)
+    except NotApproved:
+        return False
+    return True
+
+
+def _require_turn(session: Session, row: ControlRow) -> None:
+    """The cohorts before this one have their authority in the target."""
+    for earlier in session.journal.control.all(session.migration):
+        if earlier.cohort == row.cohort:
+            return
+        if earlier.phase is not Phase.TRACK_B:
+            raise GateError(
+                f"cohort {row.cohort} of {session.migration} follows {earlier.cohort}, which is in {earlier.phase}: it comes first"
+            )
 
 
 def _approval(session: Session, row: ControlRow, evidence_hash: str) -> Approval:
@@ -80,7 +104,7 @@ def _approval(session: Session, row: ControlRow, evidence_hash: str) -> Approval
         return require_approval(session, evidence_hash)
     except GateError as error:
         if row.phase.holds and row.came_from is Phase.TRACK_A:
-            step_back(session, Phase.TRACK_A, f"stepped back: {error}")
+            step_back(session, row.cohort, Phase.TRACK_A, f"stepped back: {error}")
         raise
 
 
@@ -111,35 +135,76 @@ def _reason(approval: Approval, evidence_hash: str) -> str:
     return f"approved by {approval.actor}, evidence {evidence_hash[:12]}"
 
 
-def roll_back(session: Session, reason: str) -> Switched:
-    """Move the authority back to the source, which routers kept up with every write; ends a cut-over that is in its hold.
+def look_back(session: Session) -> Verdict:
+    """What a rollback would find now. Raises GateError without routers, where there is nothing to roll back, and where the source
+    takes no probe record."""
+    rows = _away(session, None)
+    prove_way_back(session.source)
+    found = [session.journal.claims.backlog(session.migration, row.cohort) for row in rows]
+    figures = {
+        "cohorts": [row.cohort for row in rows],
+        "dirty": sum(each.dirty for each in found),
+        "open": sum(each.open for each in found),
+        "since": min(row.changed_at for row in rows).isoformat(timespec="seconds"),
+        "touched": session.journal.records.touched_since(session.migration, 0),
+    }
+    return Verdict("way_back", "overall", True, figures)
 
-    Safe to call again after any crash. Raises GateError without routers, or naming what is in the way; then nothing has changed.
-    """
+
+def _away(session: Session, cohort: str | None) -> tuple[ControlRow, ...]:
+    """The cohorts that can be rolled back, the last first; raises GateError where there is none."""
     if not session.spec.routers:
         raise GateError(
             f"migration {session.migration} has no routers: nobody tracked what was written to the target since the cut-over; "
             "point the applications back by hand"
         )
-    row = session.journal.control.get(session.migration, COHORT)
-    if row.phase in (Phase.OFF, Phase.TRACK_A, Phase.DONE):
-        raise GateError(f"migration {session.migration} is in {row.phase}: there is nothing to roll back")
-    session.journal.audit.write(session.migration, session.actor, "rollback", {"reason": reason, "from": row.phase})
-    why, held = f"rolled back by {session.actor}: {reason}", 0.0
+    control = session.journal.control
+    every = control.all(session.migration) if cohort is None else (control.get(session.migration, cohort),)
+    rows = [row for row in every if row.phase not in _AT_HOME]
+    if not rows:
+        phases = ", ".join(sorted({row.phase for row in every})) or "unknown to the journal"
+        raise GateError(f"migration {session.migration} is in {phases}: there is nothing to roll back")
+    return tuple(reversed(rows))
+
+
+def is_away(session: Session) -> bool:
+    """Whether any cohort can be rolled back."""
+    return any(row.phase not in _AT_HOME for row in session.journal.control.all(session.migration))
+
+
+def roll_back(session: Session, reason: str, cohort: str | None = None) -> Switched:
+    """Move the authority back to the source, which routers kept up with every write; ends a cut-over that is in its hold.
+
+    All cohorts, the last first, or one. Safe to call again after any crash. Raises GateError without routers, or naming what is in the
+    way; then nothing has changed for that cohort.
+    """
+    held = [_roll_back(session, row, reason) for row in _away(session, cohort)]
+    return Switched(Phase.TRACK_A, max(held), 0, session.actor)
+
+
+def _roll_back(session: Session, row: ControlRow, reason: str) -> float:
+    """Returns for how many seconds writes waited."""
+    detail = {"reason": reason, "from": row.phase, "cohort": row.cohort}
+    session.journal.audit.write(session.migration, session.actor, "rollback", detail)
+    why = f"rolled back by {session.actor}: {reason}"
     if row.came_from is Phase.TRACK_A:
-        step_back(session, Phase.TRACK_A, why)
-    else:
-        if row.phase is Phase.TRACK_B:
-            settle_written(session)
-        held = move_authority(session, Phase.TRACK_A, reason=why, hold=_hold_seconds(session)).hold_seconds
-    return Switched(Phase.TRACK_A, held, 0, session.actor)
+        step_back(session, row.cohort, Phase.TRACK_A, why)
+        return 0.0
+    if row.phase is Phase.TRACK_B:
+        settle_written(session)
+    return move_authority(session, row.cohort, Phase.TRACK_A, reason=why, hold=_hold_seconds(session)).hold_seconds
 
 
-def unfinished(session: Session) -> bool:
-    """Whether a switch was cut short: in a hold, or before the new authority was verified."""
+def unfinished(session: Session, evidence_hash: str) -> bool:
+    """Whether a switch was cut short: in a hold, between two cohorts, or before the new authority was verified.
+
+    Between two cohorts it goes on only while the approval holds; else the checks are due again.
+    """
     phases = {row.phase for row in session.journal.control.all(session.migration)}
     if phases & {Phase.HOLD_A, Phase.HOLD_B}:
         return True
+    if phases == {Phase.TRACK_A, Phase.TRACK_B}:
+        return _is_approved(session, evidence_hash)
     done = [row.action for row in session.journal.audit.trail(session.migration) if row.action in ("phase", "verified")]
     return Phase.TRACK_B in phases and done[-1] == "phase"
 

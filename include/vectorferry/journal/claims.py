@@ -40,7 +40,7 @@ class Backlog:
     oldest_open: float
 
 
-_ANY = (1 << 63) - 1
+NEWEST = (1 << 63) - 1
 
 
 class Claims:
@@ -100,9 +100,9 @@ class Claims:
 
     def backlog(self, migration: str, cohort: str, *, upto: int | None = None) -> Backlog:
         """What is dirty and open now, of writes up to a generation where one is given."""
-        values = {"migration": migration, "cohort": cohort, "upto": _ANY if upto is None else upto}
+        values = {"migration": migration, "cohort": cohort, "upto": NEWEST if upto is None else upto}
         with self._database.statement() as connection:
-            return Backlog(*connection.execute(_BACKLOG, values).one())
+            return Backlog(*connection.execute(BACKLOG, values).one())
 
 
 def _given(claim: Claim, ids: Sequence[Claimed]) -> dict[str, object]:
@@ -177,11 +177,12 @@ _MARK = sa.text("""
         generation = nextval('vectorferry.generation'), dirty = true, cohort = excluded.cohort
 """)
 
-_BACKLOG = sa.text("""
+BACKLOG = sa.text("""
     SELECT (
         SELECT count(*) FROM vectorferry.record_state r
         WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty AND r.generation <= :upto
-    ), count(i.generation), coalesce(CAST(extract(epoch FROM clock_timestamp() - min(i.opened_at)) AS float8), 0)
+    ) AS dirty, count(i.generation) AS open,
+        coalesce(CAST(extract(epoch FROM clock_timestamp() - min(i.opened_at)) AS float8), 0) AS oldest_open
     FROM vectorferry.intent i JOIN vectorferry.member b ON b.id = i.member
     WHERE i.migration = :migration AND i.cohort = :cohort AND b.evicted_at IS NULL
         AND (i.closed_at IS NULL OR i.closed_at > clock_timestamp()) AND i.generation <= :upto

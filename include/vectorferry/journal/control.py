@@ -8,8 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from vectorferry.errors import JournalError, NotSettled, PhaseConflict
+from vectorferry.errors import GateError, JournalError, NotSettled, PhaseConflict
 from vectorferry.journal.audit import note
+from vectorferry.journal.claims import BACKLOG, NEWEST
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import (
     ahead,
@@ -22,7 +23,7 @@ from vectorferry.journal.tables import (
     record_state,
     seconds_until,
 )
-from vectorferry.model import Phase
+from vectorferry.model import Cohort, Phase
 
 CHAIN = tuple(Phase)
 HOLDS = (Phase.HOLD_A, Phase.HOLD_B)
@@ -32,6 +33,7 @@ HOLDS = (Phase.HOLD_A, Phase.HOLD_B)
 class ControlRow:
     """Where a cohort stands; `epoch` grows by one with every change and is never used twice.
 
+    It has the namespaces that one of its `patterns` matches, and that no row before it has.
     `loaded` says that the follower has had everything once, `loads` how many loads were begun, `came_from` from where a hold was entered,
     and `hold_left` how many seconds it has by the journal's clock (None outside of a hold).
     """
@@ -46,6 +48,7 @@ class ControlRow:
     loads: int = 0
     came_from: Phase | None = None
     hold_left: float | None = None
+    patterns: tuple[str, ...] = ("*",)
 
 
 def may_follow(old: Phase, new: Phase) -> bool:
@@ -63,19 +66,19 @@ class Control:
         self,
         migration: str,
         spec_fingerprint: str,
-        cohorts: Sequence[str],
+        cohorts: Sequence[Cohort],
         actor: str,
         *,
         spec: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make the migration known, its new cohorts in OFF. Registering again is fine; a changed fingerprint is taken over.
+        """Make the migration known, its cohorts in OFF, in the order in which they are cut over; the last has every namespace left.
 
-        A changed fingerprint voids the approvals given under the old one.
+        Registering again is fine: a changed fingerprint is taken over, and voids the approvals given under the old one. Raises
+        GateError, changing nothing, where other cohorts are given than those by which routers write already.
         """
         with self._database.transaction() as connection:
             old = _register_migration(connection, migration, spec_fingerprint, spec, actor)
-            for cohort in sorted(set(cohorts)):
-                _register_cohort(connection, migration, cohort, actor)
+            _register_cohorts(connection, migration, cohorts, actor)
             if old != spec_fingerprint:
                 note(connection, migration, actor, "register", {"spec": spec_fingerprint, "before": old})
 
@@ -84,6 +87,15 @@ class Control:
         with self._database.statement() as connection:
             query = sa.select(migration.c.spec).where(migration.c.name == migration_name)
             found: Mapping[str, Any] | None = connection.scalar(query)
+        return found
+
+    def fingerprint(self, migration_name: str) -> str:
+        """The fingerprint of the spec that was registered last; raises JournalError where there is none."""
+        with self._database.statement() as connection:
+            query = sa.select(migration.c.spec_fingerprint).where(migration.c.name == migration_name)
+            found: str | None = connection.scalar(query)
+        if found is None:
+            raise JournalError(f"the journal at {self._database.where} knows no migration {migration_name!r}")
         return found
 
     def get(self, migration: str, cohort: str) -> ControlRow:
@@ -96,18 +108,26 @@ class Control:
         return found
 
     def all(self, migration: str) -> tuple[ControlRow, ...]:
-        """The rows of all cohorts, by name; empty if the migration is unknown."""
+        """The rows of all cohorts, in the order in which they are cut over; empty if the migration is unknown."""
         with self._database.statement() as connection:
             return control_rows(connection, migration)
 
     def advance(
-        self, row: ControlRow, to: Phase, *, actor: str, reason: str, hold_seconds: float | None = None
+        self,
+        row: ControlRow,
+        to: Phase,
+        *,
+        actor: str,
+        reason: str,
+        hold_seconds: float | None = None,
+        upto: int | None = None,
     ) -> ControlRow:
         """Move a cohort one step from where `row` saw it; returns the new row.
 
         `hold_seconds` sets the hold's deadline on the journal's clock; without it a hold keeps the deadline that it has. Raises
         PhaseConflict, changing nothing, if the step is not along the chain, if somebody else moved the cohort since,
-        or if a member is in neither of the two phases; NotSettled if the authority would move while the follower lacks something.
+        or if a member is in neither of the two phases; NotSettled if the authority would move while the follower lacks something, or
+        if tracking would end while it lacks a write of a generation up to `upto`.
         """
         if not may_follow(row.phase, to):
             raise PhaseConflict(
@@ -118,6 +138,8 @@ class Control:
             _require_members_near(connection, row, to)
             if {row.phase, to} == set(HOLDS):
                 _require_settled(connection, row)
+            if to is Phase.DONE:
+                _require_settled_upto(connection, row, upto)
             moved = _move(connection, row, to, actor, reason, hold_seconds)
             detail = {"from": row.phase, "to": to, "reason": reason}
             note(connection, row.migration, actor, "phase", detail, cohort=row.cohort, epoch=moved.epoch)
@@ -162,8 +184,9 @@ class Control:
 
 
 def control_rows(connection: sa.Connection, migration: str) -> tuple[ControlRow, ...]:
-    """The rows of all cohorts, by name."""
-    query = sa.select(control, _LEFT).where(control.c.migration == migration).order_by(control.c.cohort)
+    """The rows of all cohorts, in the order in which they are cut over."""
+    order = (control.c.position, control.c.cohort)
+    query = sa.select(control, _LEFT).where(control.c.migration == migration).order_by(*order)
     return tuple(_control_row(row) for row in connection.execute(query))
 
 
@@ -194,13 +217,41 @@ def _register_migration(
     return old if connection.scalar(new) is not None else None
 
 
-def _register_cohort(connection: sa.Connection, migration: str, cohort: str, actor: str) -> None:
-    used = sa.select(sa.func.max(audit.c.epoch)).where(audit.c.migration == migration, audit.c.cohort == cohort)
+def _register_cohorts(connection: sa.Connection, migration: str, cohorts: Sequence[Cohort], actor: str) -> None:
+    rows = control_rows(connection, migration)
+    if [(row.cohort, row.patterns) for row in rows] == [(each.name, each.patterns) for each in cohorts]:
+        return
+    if rows:
+        mine = control.c.migration == migration
+        connection.execute(sa.select(control.c.cohort).where(mine).with_for_update())
+        _require_unused(connection, migration, control_rows(connection, migration))
+        connection.execute(sa.delete(control).where(mine))
+    for position, cohort in enumerate(cohorts):
+        _register_cohort(connection, migration, cohort, position, actor)
+
+
+def _require_unused(connection: sa.Connection, migration: str, rows: Sequence[ControlRow]) -> None:
+    # Who joins later reads the new rows.
+    connection.execute(_LOCK_MEMBERS)
+    members = sa.select(sa.func.count()).where(member.c.migration == migration, member.c.evicted_at.is_(None))
+    joined = connection.scalar(members)
+    if joined or any(row.phase is not Phase.OFF for row in rows):
+        names = ", ".join(f"{row.cohort} {list(row.patterns)} in {row.phase}" for row in rows)
+        raise GateError(
+            f"the cohorts of {migration!r} cannot change any more: {names}, {joined} routers write by them. "
+            "Restore `switch.cohorts` in the spec, or stop the routers before anything is moved"
+        )
+
+
+def _register_cohort(connection: sa.Connection, migration: str, cohort: Cohort, position: int, actor: str) -> None:
+    used = sa.select(sa.func.max(audit.c.epoch)).where(audit.c.migration == migration, audit.c.cohort == cohort.name)
     connection.execute(
         insert(control)
         .values(
             migration=migration,
-            cohort=cohort,
+            cohort=cohort.name,
+            position=position,
+            patterns=cohort.patterns,
             phase=Phase.OFF,
             epoch=sa.func.coalesce(used.scalar_subquery() + 1, 0),  # one that was forgotten goes on counting
             changed_by=actor,
@@ -228,7 +279,7 @@ def _require_members_near(connection: sa.Connection, row: ControlRow, to: Phase)
 
 def _require_members_in(connection: sa.Connection, row: ControlRow, near: tuple[Phase, ...], refusal: str) -> None:
     # Until this commits, nobody joins or acknowledges: a member that is not seen here would read the new phase.
-    connection.execute(sa.text("LOCK TABLE vectorferry.member, vectorferry.member_phase IN SHARE MODE"))
+    connection.execute(_LOCK_MEMBERS)
     at = member_phase.c
     there = sa.and_(at.phase.in_(near), sa.or_(at.draining.is_(None), at.draining.in_(near)))
     query = (
@@ -270,6 +321,17 @@ def _require_settled(connection: sa.Connection, row: ControlRow) -> None:
         )
 
 
+def _require_settled_upto(connection: sa.Connection, row: ControlRow, upto: int | None) -> None:
+    # Writes go on meanwhile, and nobody goes back to the old side: it is left as it was at a moment that somebody looked at.
+    values = {"migration": row.migration, "cohort": row.cohort, "upto": NEWEST if upto is None else upto}
+    found = connection.execute(BACKLOG, values).one()
+    if found.dirty or found.open:
+        raise NotSettled(
+            f"{_name(row)} cannot be finished: the old side may lack {found.dirty} records, and {found.open} writes may still land"
+        )
+
+
+_LOCK_MEMBERS = sa.text("LOCK TABLE vectorferry.member, vectorferry.member_phase IN SHARE MODE")
 _UNSETTLED = sa.text("SELECT dirty, open FROM vectorferry.unsettled(:migration, :cohort)")
 
 
@@ -316,6 +378,7 @@ def _control_row(row: sa.Row[Any]) -> ControlRow:
         row.loads,
         Phase(row.came_from) if row.came_from else None,
         row.hold_left,
+        tuple(row.patterns),
     )
 
 

@@ -10,14 +10,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import evidence, verdict
-from vectorferry.model import Difference, DifferenceKind, Verdict
+from vectorferry.model import CUTOVER, Difference, DifferenceKind, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """All verdicts of a run bound to spec and plan; `watermark` is a generation, `created_at` is set by the journal.
 
-    `kind` is 'cutover', 'nightly' or another word: evidence lapses when newer one of the same kind exists.
+    `kind` says what it is for: evidence lapses when newer one of the same kind exists.
     """
 
     hash: str
@@ -74,7 +74,7 @@ class EvidenceStore:
             row = connection.execute(_by_hash(hash)).one_or_none()
         return None if row is None else _evidence_row(row)
 
-    def latest(self, migration: str, kind: str = "cutover") -> Evidence | None:
+    def latest(self, migration: str, kind: str = CUTOVER) -> Evidence | None:
         """The newest evidence of a kind, None if there is none."""
         query = sa.select(evidence).where(evidence.c.migration == migration, evidence.c.kind == kind)
         with self._database.statement() as connection:

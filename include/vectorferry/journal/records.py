@@ -138,6 +138,19 @@ class Records:
         still = sa.or_(intent.c.closed_at.is_(None), intent.c.closed_at > clock())
         return self._count(intent, intent.c.migration == migration, still)
 
+    def live_claims(self, migration: str) -> int:
+        """How many records a settler may still write."""
+        c = record_state.c
+        return self._count(record_state, c.migration == migration, c.claim.is_not(None), c.claim_until > clock())
+
+    def end_tracking(self, migration: str) -> None:
+        """Forget which records were written: in DONE nobody settles any more. What is excused is kept."""
+        with self._database.transaction() as connection:
+            connection.execute(sa.delete(intent).where(intent.c.migration == migration))
+            connection.execute(
+                sa.delete(record_state).where(record_state.c.migration == migration, ~record_state.c.excused)
+            )
+
     def _by_key(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
         """The rows of a query that begins with namespace and id, in their order, page by page."""
         c = record_state.c

@@ -121,7 +121,8 @@ migration = sa.Table(
     _text("created_by"),
 )
 
-# `came_from` is the phase from which a hold was entered, and to which it steps back; `loads` counts the loads begun.
+# `came_from` is the phase from which a hold was entered, and to which it steps back; `loads` counts the loads begun. A namespace
+# belongs to the first cohort, by `position`, of which a pattern matches it.
 control = sa.Table(
     "control",
     metadata,
@@ -136,6 +137,8 @@ control = sa.Table(
     sa.Column("loaded", sa.Boolean, nullable=False, server_default=sa.false()),
     _int("loads", server_default=sa.text("0")),
     sa.Column("came_from", sa.Text),
+    _int("position", server_default=sa.text("0")),
+    sa.Column("patterns", Json, nullable=False, server_default='["*"]'),
 )
 
 # A router is a member until it is evicted, lapsed or not; `deadline_seconds` is its D.

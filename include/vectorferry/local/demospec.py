@@ -14,7 +14,8 @@ DAG = '''"""The Airflow DAG that moves the demo's collection from {source} to {t
 
 from vectorferry.orchestration import migration
 
-migrate = migration("{spec}")
+for dag in migration("{spec}"):
+    globals()[dag.dag_id] = dag
 '''
 
 

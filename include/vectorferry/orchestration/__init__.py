@@ -4,9 +4,10 @@ A DAG file needs one call:
 
     from vectorferry.orchestration import migration
 
-    migrate = migration("docs.yaml", __file__)
+    for dag in migration("docs.yaml", __file__):
+        globals()[dag.dag_id] = dag
 """
 
-from vectorferry.orchestration.dags import build_dag, migration
+from vectorferry.orchestration.dags import build_dags, migration
 
-__all__ = ["build_dag", "migration"]
+__all__ = ["build_dags", "migration"]

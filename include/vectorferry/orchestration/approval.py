@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.hitl import HITLUser
 
 from vectorferry.errors import GateError
+from vectorferry.model import CUTOVER, FINALIZE, ROLLBACK
 from vectorferry.orchestration.notify import callbacks
 from vectorferry.orchestration.running import own_evidence, run_session
 from vectorferry.spec import MigrationSpec
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 EVIDENCE = "evidence"
 REASON = "reason"
 ASKED = "ask_approval"
+SUBJECTS = {CUTOVER: "Cut over {}?", ROLLBACK: "Roll back {}?", FINALIZE: "Finish {} for good?"}
 DECISIONS: Mapping[str, Any] = {ApprovalOperator.APPROVE: "approve", ApprovalOperator.REJECT: "reject"}
 USER_IDS = ("vectorferry", "user_ids")
 
@@ -36,16 +38,17 @@ log = logging.getLogger(__name__)
 
 
 class BoundApproval(ApprovalOperator):
-    """Asks for the approval of a cut-over. Time-outs ask again (`approval.reminders`); there is no default answer.
+    """Asks for the approval of a cut-over, a rollback or the end, by its kind.
 
+    Time-outs ask again (`approval.reminders`); there is no default answer.
     An answer that this person may not give, or that lacks its reason, is refused, and the question is asked again.
     """
 
-    def __init__(self, *, spec: MigrationSpec, params: Any = None, **arguments: Any) -> None:
+    def __init__(self, *, spec: MigrationSpec, kind: str = CUTOVER, params: Any = None, **arguments: Any) -> None:
         del params  # the trigger form's, which Airflow hands to every operator: they are no part of the question
         rules = spec.approval
         super().__init__(
-            subject=f"Cut over {spec.migration}?",
+            subject=SUBJECTS[kind].format(spec.migration),
             body="",
             params=_form("", spec),
             response_timeout=rules.timeout / (rules.reminders + 1),
@@ -54,13 +57,14 @@ class BoundApproval(ApprovalOperator):
             **arguments,
         )
         self.spec = spec
+        self.kind = kind
 
     def execute(self, context: Context) -> None:
         """Ask, with the question made from the journal's evidence."""
         from vectorferry.report.question import question
 
         with run_session(self.spec) as session:
-            evidence = _approvable(session)
+            evidence = _approvable(session, self.kind)
             asked = question(session, evidence)
             self.assigned_users = _assigned(self.spec, evidence)
             _note_question(session, evidence)
@@ -75,10 +79,10 @@ class BoundApproval(ApprovalOperator):
             self.process_trigger_event_error(event)
         self.validate_chosen_options(event["chosen_options"])
         with run_session(self.spec) as session:
-            kept = _keep(session, event, context["ti"].start_date)
+            kept = _keep(session, self.kind, event, context["ti"].start_date)
         log.info("%s by %s: %s", kept.decision, kept.actor, kept.reason)
         if kept.decision == "reject":
-            log.warning("nothing has changed: the source keeps the authority")
+            log.warning("nothing has changed")
         super().execute_complete(context, event)
         return {"decision": kept.decision, "by": kept.actor, "evidence": kept.evidence_hash}
 
@@ -100,9 +104,9 @@ def _form(digest: str, spec: MigrationSpec) -> dict[str, Param]:
     }
 
 
-def _approvable(session: "Session") -> "Evidence":
+def _approvable(session: "Session", kind: str) -> "Evidence":
     try:
-        evidence = own_evidence(session)
+        evidence = own_evidence(session, kind)
     except GateError as error:
         raise AirflowFailException(str(error)) from error
     if not evidence.approvable:
@@ -129,12 +133,12 @@ def _note_question(session: "Session", evidence: "Evidence") -> None:
     )
 
 
-def _keep(session: "Session", event: Mapping[str, Any], asked_at: Any) -> "Approval":
+def _keep(session: "Session", kind: str, event: Mapping[str, Any], asked_at: Any) -> "Approval":
     from vectorferry.engine.approval import record_answer
 
     answer = event["params_input"] or {}
     person = (event["responded_by_user"] or {}).get("name", "")
-    evidence = _approvable(session)
+    evidence = _approvable(session, kind)
     if answer.get(EVIDENCE) != evidence.hash:
         raise AirflowFailException(
             f"{person} answered to evidence {str(answer.get(EVIDENCE))[:12]}, but {evidence.hash[:12]} is in force: "

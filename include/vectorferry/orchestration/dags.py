@@ -1,10 +1,12 @@
-"""From a spec to its DAG, `<migration>.migrate`."""
+"""From a spec to its DAGs: `<migration>.migrate`, `.rollback` and `.finalize`."""
 
 from collections.abc import Callable
 from typing import Any
 
 from airflow.sdk import DAG, task, task_group
 
+from vectorferry.model import FINALIZE, ROLLBACK
+from vectorferry.orchestration.afterwards import FINALIZE_DOC, ROLLBACK_DOC, Afterwards
 from vectorferry.orchestration.approval import BoundApproval
 from vectorferry.orchestration.docs import describe
 from vectorferry.orchestration.form import form
@@ -16,31 +18,46 @@ from vectorferry.spec import MigrationSpec
 from vectorferry.specfile import load_spec
 
 
-def migration(spec_file: str, dag_file: str | None = None) -> DAG:
-    """The DAG of a spec file in include/migrations; a DAG file passes its own `__file__`.
+def migration(spec_file: str, dag_file: str | None = None) -> tuple[DAG, ...]:
+    """The DAGs of a spec file in include/migrations; a DAG file passes its own `__file__`.
 
     Raises SpecError, which Airflow shows as the import error of the DAG file: file, line, what is wrong, what to do.
     """
-    return build_dag(load_spec(find_spec(spec_file, dag_file)))
+    return build_dags(load_spec(find_spec(spec_file, dag_file)))
 
 
-def build_dag(spec: MigrationSpec) -> DAG:
-    """The DAG that moves the collection of a spec and, once a person has approved, cuts over to it."""
-    dag = DAG(
-        f"{spec.migration}.migrate",
-        description=spec.description or f"Moves {spec.source.collection} to {spec.target.collection}",
+def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
+    """The DAG that moves the collection of a spec and, once a person has approved, cuts over to it; and those for afterwards."""
+    what = spec.description or f"Moves {spec.source.collection} to {spec.target.collection}"
+    with _dag(spec, "migrate", what, describe(spec), params=form(spec)) as migrate:
+        _wire(spec)
+    with _dag(spec, "rollback", f"Gives the authority back to {spec.source.collection}", ROLLBACK_DOC) as back:
+        _ask(spec, ROLLBACK, Afterwards(spec).look_back) >> _step(Afterwards(spec).roll_back)()
+    with _dag(spec, "finalize", f"Ends {spec.migration} for good", FINALIZE_DOC) as end:
+        _ask(spec, FINALIZE, Afterwards(spec).look_final) >> _step(Afterwards(spec).finish)()
+    return migrate, back, end
+
+
+def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, **arguments: Any) -> DAG:
+    return DAG(
+        f"{spec.migration}.{verb}",
+        description=description,
         schedule=None,
         catchup=False,
         max_active_runs=1,
         tags=["vectorferry", spec.migration, *spec.tags],
-        params=form(spec),
-        doc_md=describe(spec),
+        doc_md=doc,
         default_args={"owner": spec.owner},
         on_failure_callback=callbacks(spec.notify.on_failure),
+        **arguments,
     )
-    with dag:
-        _wire(spec)
-    return dag
+
+
+def _ask(spec: MigrationSpec, kind: str, look: Callable[..., Any]) -> BoundApproval:
+    """Look, then ask a person about what was found."""
+    asked = BoundApproval(task_id=f"approve_{kind}", spec=spec, kind=kind)
+    _step(look)() >> asked
+    return asked
 
 
 def _wire(spec: MigrationSpec) -> None:
@@ -70,7 +87,14 @@ def _wire(spec: MigrationSpec) -> None:
     moved >> merged >> recall >> collection
     checked >> evidence
     [names, moved, recall] >> evidence
-    evidence >> BoundApproval(task_id="approve_cutover", spec=spec) >> _step(steps.switch)() >> _step(steps.verify)()
+    asked = BoundApproval(task_id="approve_cutover", spec=spec)
+    evidence >> asked
+    last: Any = asked
+    for cohort in spec.cohorts:
+        # One process for a cohort's whole switch: from task to task it takes seconds, and a hold must not.
+        name = "switch" if len(spec.cohorts) == 1 else f"switch_{cohort.name}"
+        last >> (last := task(task_id=name, **RETRYING)(steps.switch)(cohort.name))
+    last >> _step(steps.verify)()
 
 
 def _step(function: Callable[..., Any], decorator: Any = task, **arguments: Any) -> Any:

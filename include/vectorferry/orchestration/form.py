@@ -52,6 +52,8 @@ def form(spec: MigrationSpec) -> dict[str, Param]:
 
 def overridden(spec: MigrationSpec, params: Mapping[str, Any]) -> MigrationSpec:
     """The spec with the form's values; a changed threshold changes the fingerprint, so evidence binds to it."""
+    if THRESHOLD not in params:  # a DAG of what comes after the cut-over has no form
+        return spec
     recall = spec.checks.recall.model_copy(update={"threshold": float(params[THRESHOLD])})
     target = spec.budgets.target.model_copy(update={"in_flight": params[PARALLELISM]})
     return spec.model_copy(

@@ -41,9 +41,9 @@ def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Sess
         yield session
 
 
-def own_evidence(session: "Session") -> "Evidence":
-    """The newest evidence, which must be this run's; raises NotApproved. XComs are not asked: every user can write them."""
-    found = session.journal.evidence.latest(session.migration)
+def own_evidence(session: "Session", kind: str) -> "Evidence":
+    """The newest evidence of a kind, which must be this run's; raises NotApproved. XComs are not asked: every user can write them."""
+    found = session.journal.evidence.latest(session.migration, kind)
     if found is None or found.run_id != session.run_id:
         newest = "there is none" if found is None else f"the newest is of run {found.run_id}"
         raise NotApproved(

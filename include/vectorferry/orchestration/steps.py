@@ -13,6 +13,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from vectorferry.model import CUTOVER
 from vectorferry.orchestration.form import DRY_RUN, PARTITIONS
 from vectorferry.orchestration.running import own_evidence, run_session
 from vectorferry.spec import MigrationSpec
@@ -142,12 +143,12 @@ class Steps:
             log.warning("a run of some partitions: its evidence %s is kept, and is never put to an approver", made.hash)
         return made.hash if made.approvable else ""
 
-    def switch(self) -> str:
-        """Move the authority to the target, if the journal holds a valid approval of this run's evidence; else refuse."""
+    def switch(self, cohort: str) -> str:
+        """Move a cohort's authority to the target, if the journal holds a valid approval of this run's evidence; else refuse."""
         from vectorferry.engine.switch import cut_over
 
         with self._session() as session:
-            done = cut_over(session, session.plan(), own_evidence(session).hash)
+            done = cut_over(session, session.plan(), own_evidence(session, CUTOVER).hash, cohort)
         log.info("phase %s; approved by %s", done.phase, done.approved_by or "the approver of an earlier try")
         if self.spec.routers:
             log.info("writes waited for %.2f s", done.hold_seconds)

@@ -10,17 +10,17 @@ import orjson
 
 from vectorferry.engine.export import manifest_path
 from vectorferry.engine.session import Session
+from vectorferry.engine.touched import WATERMARK
 from vectorferry.journal import Evidence, Plan
-from vectorferry.model import Verdict
+from vectorferry.model import CUTOVER, Verdict
 
-KIND = "cutover"
 SHOWN_EXCUSED = 1_000
 
 
-def collect(session: Session, plan: Plan, against: Sequence[str], *, approvable: bool, kind: str = KIND) -> Evidence:
+def collect(session: Session, plan: Plan, against: Sequence[str], *, approvable: bool, kind: str = CUTOVER) -> Evidence:
     """Bind this run's verdicts into evidence, keep it in the journal and beside the Parquet, and return it.
 
-    `against` is what the gate holds against a cut-over. The hash covers the whole body.
+    `against` is what the gate holds against what is asked for. The hash covers the whole body.
     """
     body = _body(session, plan, against)
     digest = hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -29,7 +29,7 @@ def collect(session: Session, plan: Plan, against: Sequence[str], *, approvable:
         migration=session.migration,
         plan_id=plan.id,
         run_id=session.run_id,
-        spec_fingerprint=session.spec.fingerprint,
+        spec_fingerprint=_fingerprint(session, kind),
         watermark=_watermark(session, plan),
         kind=kind,
         body=body,
@@ -39,10 +39,15 @@ def collect(session: Session, plan: Plan, against: Sequence[str], *, approvable:
     return session.journal.evidence.save(made)
 
 
+def _fingerprint(session: Session, kind: str) -> str:
+    # A cut-over is approved for the thresholds of its own spec. What comes after belongs to what was cut over.
+    return session.spec.fingerprint if kind == CUTOVER else session.journal.control.fingerprint(session.migration)
+
+
 def _watermark(session: Session, plan: Plan) -> int:
-    """The generation up to which this evidence speaks: with routers, that at which the recheck of touched ids began."""
+    """The generation up to which this evidence speaks: with routers, that at which both sides began to be compared."""
     found = session.journal.evidence.verdicts(plan.id, session.run_id)
-    rechecked = [int(v.figures["watermark"]) for v in found if v.check == "touched"]
+    rechecked = [int(v.figures[WATERMARK]) for v in found if v.check in ("touched", "equal") and WATERMARK in v.figures]
     return rechecked[0] if rechecked else session.journal.records.watermark()
 
 

@@ -1,48 +1,35 @@
 """The approver's question: one screen of Markdown, whatever the number of partitions."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from vectorferry.engine.preflight import pass_cost
 from vectorferry.engine.session import Session
 from vectorferry.journal import Evidence
-from vectorferry.model import COHORT
-from vectorferry.report.evidence import recall_of_namespaces, report_folder, verdicts_of, worst_recall
-
-NO_BREAK = "\N{NO-BREAK SPACE}"
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What the approver is asked; `body` is Markdown."""
-
-    subject: str
-    body: str
+from vectorferry.model import CUTOVER, FINALIZE, ROLLBACK
+from vectorferry.report.asking import Question, about, asked
+from vectorferry.report.evidence import recall_of_namespaces, verdicts_of, worst_recall
+from vectorferry.report.later_questions import finalize_question, roll_back_question
 
 
 def question(session: Session, evidence: Evidence) -> Question:
-    """The question about this evidence."""
+    """The question about this evidence: what is asked depends on its kind."""
+    ask = {CUTOVER: _cut_over, ROLLBACK: roll_back_question, FINALIZE: finalize_question}[evidence.kind]
+    return ask(session, evidence)
+
+
+def _cut_over(session: Session, evidence: Evidence) -> Question:
     body = evidence.body
     word = "GO" if body["go"] else "NO-GO"
     subject = f"{word}: cut over {evidence.migration} to {body['target']}?"
     sides = f"from `{body['source']}` to `{body['target']}`"
-    lines = [
-        f"Approved, the authority of **{evidence.migration}** moves {sides}. Rejected, nothing changes.",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {name.replace(' ', NO_BREAK)} | {value} |" for name, value in _rows(session, evidence)),
-        "",
-        *_failures(body),
-    ]
-    return Question(subject, "\n".join(lines))
+    told = f"Approved, the authority of **{evidence.migration}** moves {sides}. Rejected, nothing changes."
+    return asked(subject, told, _rows(session, evidence), _failures(body))
 
 
 def _rows(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     body = evidence.body
-    yield "Cohort", f"all: {body['namespaces']} namespaces, {body['partitions']} partitions"
+    yield "Cohort", f"{_cohorts(session)}: {body['namespaces']} namespaces, {body['partitions']} partitions"
     yield "Rows", _counts(evidence)
     yield "Content", _content(evidence)
     yield "Recall", _recall(evidence)
@@ -50,13 +37,11 @@ def _rows(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "Latency", _latency(evidence)
     yield "Expectations", _expectations(evidence)
     yield from _live(session, evidence) if session.spec.routers else _still(session, evidence)
-    yield "Asked by", f"{body['requested_by']}, run `{body['run']}`"
-    yield (
-        "Answer within",
-        f"{_span(session.spec.approval.timeout)}; the evidence lapses after {_span(session.spec.approval.evidence_age)}",
-    )
-    yield "Report", f"`{session.staging.locate(evidence.plan_id)}/{report_folder(evidence.run_id)}`"
-    yield "Evidence", f"`{evidence.hash}`"
+    yield from about(session, evidence)
+
+
+def _cohorts(session: Session) -> str:
+    return ", then ".join(each.name for each in session.spec.cohorts)
 
 
 def _still(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -70,21 +55,36 @@ def _live(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     """What is different while applications write through routers, as it is at this moment."""
     members = session.journal.members.all(session.migration)
     ready = sum(member.lease_left > 0 for member in members)
-    backlog = session.journal.claims.backlog(session.migration, COHORT)
+    backlogs = [session.journal.claims.backlog(session.migration, each.name) for each in session.spec.cohorts]
+    dirty, still_open = sum(each.dirty for each in backlogs), sum(each.open for each in backlogs)
     touched: Mapping[str, Any] = next((v["figures"] for v in verdicts_of(evidence, "touched")), {})
     yield "Written since the plan", f"{touched.get('touched', 0):,} records, settled and compared by themselves"
-    yield "Shadow reads", "none: this release records none"
+    yield "Shadow reads", _shadow_reads(evidence)
     yield "Routers", f"**{ready:,}** with a lease of {session.spec.routers:,} expected; {len(members):,} in all"
-    yield "Backlog", f"{backlog.dirty:,} records to settle, {backlog.open:,} writes open; settled before the pause ends"
+    yield "Backlog", f"{dirty:,} records to settle, {still_open:,} writes open; settled before the pause ends"
     hold = session.spec.switch.hold.total_seconds()
     yield "Write pause", f"at most {hold:g} s: writes wait, reads go on; longer, and nothing changes"
     yield "Undo", "`vectorferry rollback` until `DONE`: routers keep the source up with every write"
     yield "Cost", "the switch compares a sample of what was written since the evidence"
 
 
-def _span(span: timedelta) -> str:
-    hours = span.total_seconds() / 3600
-    return f"{hours:.0f} h" if hours >= 1 else f"{hours * 60:.0f} min"
+def _shadow_reads(evidence: Evidence) -> str:
+    figures: Mapping[str, Any] = next((v["figures"] for v in verdicts_of(evidence, "shadow_reads")), {})
+    if not figures.get("share"):
+        return "none: the spec says `shadow: {share: 0}`"
+    if not figures["reads"]:
+        return f"none compared; the spec wants {figures['min_reads']:,}"
+    kinds = (_of_kind(kind, figures[kind]) for kind in ("search", "fetch") if figures[kind]["reads"])
+    where = f"over {figures['seconds'] / 60:.1f} min on {figures['routers']:,} routers"
+    return f"**{figures['reads']:,}** compared {where}: {'; '.join(kinds)}"
+
+
+def _of_kind(kind: str, found: Mapping[str, Any]) -> str:
+    times = f"p95 source {found['authority']['p95_ms']:.1f}, target {found['follower']['p95_ms']:.1f} ms"
+    agreed = f"same ids **{found['overlap']:.4f}** (least {found['least_overlap']:.2f})"
+    order = "" if found["in_order"] is None else f", same order {found['in_order']:.4f}"
+    drift = "" if found["score_drift"] is None else f", score drift {found['score_drift']:.1e}"
+    return f"{kind} {agreed}{order}{drift}, {times}, {found['failed']:,} failed, {found['dropped']:,} dropped"
 
 
 def _cost(session: Session, evidence: Evidence) -> str:

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vectorferry.connections import Connection, Connections, connection_from_environment
 from vectorferry.model import CollectionInfo
-from vectorferry.router.router import LEASE_SECONDS, Match, Record, Router
+from vectorferry.router.router import LEASE_SECONDS, Match, Record, Router, index_of
+
+if TYPE_CHECKING:
+    from vectorferry.gateway.pinecone.inprocess import InProcessAsyncIndex
 
 T = TypeVar("T")
 
@@ -99,6 +102,12 @@ class AsyncRouter:
     async def describe(self) -> CollectionInfo:
         """See `Router.describe`."""
         return await self._run(self._router.describe)
+
+    def pinecone_index(self) -> "InProcessAsyncIndex":
+        """The vendor's `AsyncIndex`, with its calls, answers and errors, over this router; see docs/applications.md."""
+        from vectorferry.gateway.pinecone.inprocess import InProcessAsyncIndex
+
+        return InProcessAsyncIndex(index_of(self._router), self._run)
 
     async def open(self) -> None:
         """See `Router.open`."""

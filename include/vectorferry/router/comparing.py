@@ -1,8 +1,8 @@
 """How far two answers to the same read agree: those of the authority and of the follower."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,20 +11,6 @@ from vectorferry.journal import ShadowFigures
 from vectorferry.records import fingerprints
 
 A = TypeVar("A", contravariant=True)
-
-
-class Scored(Protocol):
-    """One match of a search."""
-
-    @property
-    def id(self) -> str:
-        """The record's id."""
-        ...
-
-    @property
-    def score(self) -> float:
-        """Higher is nearer."""
-        ...
 
 
 class Comparison(Protocol[A]):
@@ -50,28 +36,28 @@ class Comparison(Protocol[A]):
 
 
 @dataclass(frozen=True, slots=True)
-class Searched:
-    """A search for the k nearest; answers are matches, best first."""
+class Searched(Generic[A]):
+    """A search for the k nearest; `scores` reads ids and scores out of an answer, best first."""
 
     namespace: str
     k: int
+    scores: Callable[[A], dict[str, float]]
     kind: str = "search"
 
-    def ids(self, here: Sequence[Scored], there: Sequence[Scored]) -> Sequence[str]:
+    def ids(self, here: A, there: A) -> Sequence[str]:
         """All that either side found."""
-        return list(dict.fromkeys(match.id for match in (*here, *there)))
+        return list(self.scores(here) | self.scores(there))
 
-    def figures(self, here: Sequence[Scored], there: Sequence[Scored], aside: frozenset[str]) -> ShadowFigures | None:
+    def figures(self, here: A, there: A, aside: frozenset[str]) -> ShadowFigures | None:
         """Overlap@k, order and score drift.
 
         An id set aside takes a place of the k from the follower: it can show as many fewer of the authority's.
         """
-        ours = {match.id: match.score for match in here if match.id not in aside}
-        theirs = {match.id: match.score for match in there if match.id not in aside}
-        possible = min(len(ours), self.k - sum(match.id in aside for match in there))
+        ours, theirs = self.scores(here), self.scores(there)
+        possible = min(len(ours.keys() - aside), self.k - len(theirs.keys() & aside))
         if possible <= 0:
             return None
-        common = [id_ for id_ in ours if id_ in theirs]
+        common = [id_ for id_ in ours if id_ in theirs and id_ not in aside]
         scores = np.array([[ours[id_], theirs[id_]] for id_ in common], np.float64).reshape(-1, 2)
         order, overlap = _in_order(scores), len(common) / possible
         return ShadowFigures(

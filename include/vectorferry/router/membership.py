@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from vectorferry import __version__
 from vectorferry.errors import JournalError, JournalUnavailable, LeaseLost, NotDone
 from vectorferry.journal import ControlRow, Journal
-from vectorferry.model import Phase
+from vectorferry.model import Phase, matches
 
 POLL_SECONDS = 0.5
 # From its intent on a tracked write has this long to send all that it sends, to the follower too; its intent ends by itself D later.
@@ -72,26 +72,37 @@ class Membership:
         """What the journal calls this router; a new name after a lease that lapsed."""
         return self._name
 
-    def reading(self, cohort: str) -> Ticket:
-        """The right to one read; ask `check` again before its answer is given away. Raises NotDone without a lease.
+    @property
+    def live(self) -> bool:
+        """Whether the lease holds."""
+        return time.monotonic() < self._until
+
+    def reading(self, namespace: str) -> Ticket:
+        """The right to one read of a namespace; ask `check` again before its answer is given away. Raises NotDone without a lease.
 
         Waits while the journal's answer to an acknowledgement of another authority is on its way.
         """
         with self._changed:
-            row = self._live_row(cohort)
-            while cohort in self._unsure:
+            while (row := self._live_row(namespace)).cohort in self._unsure:
                 self._await_change(self._until - time.monotonic())
-                row = self._live_row(cohort)
             return Ticket(self._name, row)
 
+    def reading_all(self) -> tuple[Ticket, ...]:
+        """The right to one read of every cohort, in their order, as `reading` gives it."""
+        with self._changed:
+            while self._unsure:
+                self._await_change(self._until - time.monotonic())
+            self._require_lease()
+            return tuple(Ticket(self._name, row) for row in self._rows.values())
+
     @contextmanager
-    def writing(self, cohort: str) -> Iterator[Ticket]:
-        """The right to one write. Waits during a hold, until its time is over.
+    def writing(self, namespace: str) -> Iterator[Ticket]:
+        """The right to one write to a namespace. Waits during a hold, until its time is over.
 
         Raises NotDone, to be tried again, if the hold takes longer or the lease has lapsed.
         """
-        ticket = self._enter(cohort)
-        key = (ticket.name, cohort, ticket.phase)
+        ticket = self._enter(namespace)
+        key = (ticket.name, ticket.row.cohort, ticket.phase)
         landed = 0.0
         try:
             yield ticket
@@ -132,24 +143,27 @@ class Membership:
 
     # --- Operations
 
-    def _enter(self, cohort: str) -> Ticket:
+    def _enter(self, namespace: str) -> Ticket:
         with self._changed:
             while True:
                 if self._closing:
                     raise NotDone("the router is closed", retryable=False)
-                row = self._live_row(cohort)
-                if cohort not in self._moving and not row.phase.holds:
+                row = self._live_row(namespace)
+                if row.cohort not in self._moving and not row.phase.holds:
                     break
                 # The hold's time is the journal's: somebody steps back when it is over, this router too.
                 left = self._until - time.monotonic() if row.hold_left is None else row.hold_left + POLL_SECONDS
                 self._await_change(left)
-            self._under_way[(self._name, cohort, row.phase)] += 1
+            self._under_way[(self._name, row.cohort, row.phase)] += 1
             return Ticket(self._name, row, time.monotonic() + WRITE_SECONDS if row.phase.tracks else math.inf)
 
-    def _live_row(self, cohort: str) -> ControlRow:
+    def _live_row(self, namespace: str) -> ControlRow:
+        self._require_lease()
+        return next(row for row in self._rows.values() if matches(namespace, row.patterns))
+
+    def _require_lease(self) -> None:
         if time.monotonic() >= self._until:
             raise NotDone(f"router {self._name} has lost its lease: the journal cannot be reached", retryable=True)
-        return self._rows[cohort]
 
     def _await_change(self, seconds: float) -> None:
         if not self._changed.wait(timeout=max(seconds, 0.0)):
@@ -186,6 +200,7 @@ class Membership:
         )
         with self._changed:
             self._name, self._until = name, asked + self._lease
+            # In the order in which namespaces are given to cohorts; while this router is a member, none of that changes.
             self._rows = {row.cohort: row for row in rows}
             self._draining, self._moving, self._unsure = {}, set(), set()
             self._changed.notify_all()
@@ -218,6 +233,9 @@ class Membership:
     def _follow(self, rows: tuple[ControlRow, ...]) -> None:
         self._give_up_landed()
         for row in rows:
+            if row.cohort not in self._rows:
+                # The cohorts were changed, so this router is no member any more: it will hear that its lease is lost.
+                continue
             if row.hold_left is not None and row.hold_left < 0:
                 self._journal.control.step_back(row, f"router {self._name}")
                 self._wake.set()

@@ -5,9 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from vectorferry.connections import Connection, Connections, connection_from_env
 from vectorferry.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
 from vectorferry.filters import Filter, parse_filter
 from vectorferry.journal import Journal, open_journal
-from vectorferry.model import COHORT, CollectionInfo, Vectors
+from vectorferry.model import CollectionInfo, Vectors, matches
 from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.router.changes import Change, Delete, Put, Update
 from vectorferry.router.comparing import Comparison, Fetched, Searched
@@ -30,6 +30,10 @@ from vectorferry.stores.calling import ONCE, Caller, permitted_by
 from vectorferry.stores.limits import patch_of
 from vectorferry.stores.options import source_options, target_options
 from vectorferry.stores.registry import open_store
+
+if TYPE_CHECKING:
+    from vectorferry.gateway.pinecone.data import IndexData
+    from vectorferry.gateway.pinecone.inprocess import InProcessIndex
 
 LEASE_SECONDS = 10.0
 _FILTER_PAGE = 1_000
@@ -95,6 +99,11 @@ class Router:
         """Put whole records, replacing what has the same id."""
         self._change(_put(namespace, list(records)))
 
+    def put(self, batch: pa.RecordBatch) -> None:
+        """Put whole records of one namespace that come as a batch in the schema of `vectorferry.records`, with sparse vectors too."""
+        if len(batch):
+            self._change(Put(batch.column("namespace")[0].as_py(), batch.column("id").to_pylist(), batch))
+
     def update(
         self,
         namespace: str,
@@ -121,7 +130,7 @@ class Router:
         parsed, deleted = parse_filter(where), set[str]()
         while True:
             try:
-                found = self._reading(lambda store: store.matching(namespace, parsed, _FILTER_PAGE))
+                found = self._reading(namespace, lambda store: store.matching(namespace, parsed, _FILTER_PAGE))
                 if found <= deleted and len(found) < _FILTER_PAGE:
                     # Empty, but for what a store still shows of ids that were deleted just now.
                     return len(deleted)
@@ -133,7 +142,9 @@ class Router:
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records that are there, by id."""
         asked = tuple(ids)
-        return _records(self._reading(lambda store: store.fetch(namespace, asked), Fetched(namespace, asked)))
+        return _records(
+            self._reading(namespace, lambda store: store.fetch(namespace, asked), Fetched(namespace, asked))
+        )
 
     def fetch_where(
         self, namespace: str, where: Mapping[str, Any], *, after: str = "", limit: int = 100
@@ -148,7 +159,7 @@ class Router:
             ids = (id_ for id_ in all_matching(store, namespace, parsed) if id_ > after)
             return store.fetch(namespace, list(islice(ids, limit)))
 
-        return _records(self._reading(page))
+        return _records(self._reading(namespace, page))
 
     def list_ids(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = 100) -> list[str]:
         """The first ids that start with `prefix`, in bitwise order; `after` is the last id of the page before."""
@@ -156,7 +167,7 @@ class Router:
         def page(store: VectorStore) -> list[str]:
             return list(islice(chain.from_iterable(ids_after(store, namespace, prefix=prefix, after=after)), limit))
 
-        return self._reading(page)
+        return self._reading(namespace, page)
 
     def search(
         self,
@@ -171,7 +182,7 @@ class Router:
         """The k nearest of a vector, best first. With vectors or metadata, a record that is deleted meanwhile is left out."""
         query = np.asarray([vector], np.float32)
         near = _near(namespace, k, where, include_vectors, include_metadata)
-        return self._reading(lambda store: near.of(store, query), Searched(namespace, k))
+        return self._reading(namespace, lambda store: near.of(store, query), Searched(namespace, k, _scores))
 
     def search_id(
         self,
@@ -185,11 +196,43 @@ class Router:
     ) -> list[Match]:
         """The k nearest of a stored record's vector, itself among them; none where there is no such record, or it has no vector."""
         near = _near(namespace, k, where, include_vectors, include_metadata)
-        return self._reading(lambda store: near.of_record(store, id), Searched(namespace, k))
+        return self._reading(namespace, lambda store: near.of_record(store, id), Searched(namespace, k, _scores))
 
     def describe(self) -> CollectionInfo:
-        """The collection that has the authority: dimension, metric, and rows by namespace, which lag where its store's do."""
-        return self._reading(lambda store: store.describe())
+        """The collection that has the authority: dimension, metric, and rows by namespace, which lag where its store's do.
+
+        Between the switches of two cohorts each namespace is counted where its own authority is.
+        """
+        opened = self._opened()
+        tickets = opened.membership.reading_all()
+        sides = {ticket.phase.source_rules: ticket for ticket in tickets}
+        found = {rules: self._answer(ticket, lambda store: store.describe()) for rules, ticket in sides.items()}
+        rows = {
+            name: count
+            for rules, info in found.items()
+            for name, count in info.namespaces.items()
+            if _ticket_of(tickets, name).phase.source_rules is rules
+        }
+        return replace(found[tickets[-1].phase.source_rules], namespaces=rows)
+
+    def ask(self, namespace: str, read: Callable[[VectorStore], T], comparison: Comparison[T] | None = None) -> T:
+        """What the side that has a namespace's records answers; `read` only reads, and asks everything of the store that it is given.
+
+        With a comparison, a share of the reads is repeated on the other side.
+        """
+        return self._reading(namespace, read, comparison)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether this process has joined and holds its lease: without it nothing is read or written."""
+        opened = self._open
+        return opened is not None and opened.pid == os.getpid() and opened.membership.live
+
+    def pinecone_index(self) -> "InProcessIndex":
+        """The vendor's `Index`, with its calls, answers and errors, over this router; see docs/applications.md."""
+        from vectorferry.gateway.pinecone.inprocess import InProcessIndex
+
+        return InProcessIndex(index_of(self))
 
     def open(self) -> None:
         """Join the migration now, not at the first call: `begin` waits for as many routers as its spec expects.
@@ -223,12 +266,12 @@ class Router:
 
     def _change(self, change: Change) -> None:
         if change.ids:
-            self._opened().writer.write(COHORT, change)
+            self._opened().writer.write(change)
 
-    def _reading(self, read: Callable[[VectorStore], T], comparison: Comparison[T] | None = None) -> T:
-        """What the authority answers; a share of what can be compared is asked of the follower too, later."""
+    def _reading(self, namespace: str, read: Callable[[VectorStore], T], comparison: Comparison[T] | None = None) -> T:
+        """What the authority of a namespace answers; a share of what can be compared is asked of the follower too, later."""
         opened, began = self._opened(), time.monotonic()
-        ticket = opened.membership.reading(COHORT)
+        ticket = opened.membership.reading(namespace)
         found = self._answer(ticket, read)
         if comparison is not None and opened.shadow.wants(ticket):
             opened.shadow.offer(Read(ticket, comparison, read, found, began, time.monotonic() - began))
@@ -310,6 +353,18 @@ class _Near:
         return self.of(store, vectors_of(found)) if found.column("vector").null_count < len(found) else []
 
 
+def index_of(router: Router) -> "IndexData":
+    """What Pinecone's API can ask of an index, over a router."""
+    from vectorferry.gateway.pinecone.data import IndexData
+    from vectorferry.router.index_backend import RouterBackend
+
+    return IndexData(RouterBackend(router))
+
+
+def _ticket_of(tickets: Iterable[Ticket], namespace: str) -> Ticket:
+    return next(ticket for ticket in tickets if matches(namespace, ticket.row.patterns))
+
+
 def _cut_short(deleted: int, error: NotDone | StoreError) -> NotDone | Unknown:
     if deleted:
         return Unknown(f"{deleted} ids are deleted, the others are not: {error}", within=0.0)
@@ -319,6 +374,10 @@ def _cut_short(deleted: int, error: NotDone | StoreError) -> NotDone | Unknown:
 
 def _near(namespace: str, k: int, where: Mapping[str, Any] | None, vectors: bool, metadata: bool) -> _Near:
     return _Near(namespace, k, None if where is None else parse_filter(where), vectors, metadata)
+
+
+def _scores(found: Sequence[Match]) -> dict[str, float]:
+    return {match.id: match.score for match in found}
 
 
 def _put(namespace: str, records: Sequence[Record]) -> Put:

@@ -12,15 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from vectorferry.errors import (
-    FilterError,
-    JournalError,
-    JournalUnavailable,
-    LeaseLost,
-    NotDone,
-    RecordError,
-    StoreError,
-)
+from vectorferry.errors import JournalError, JournalUnavailable, LeaseLost, NotDone, VectorferryError
 from vectorferry.journal import Journal, Latencies, ShadowFigures
 from vectorferry.model import Phase
 from vectorferry.router.comparing import Comparison
@@ -130,7 +122,7 @@ class Shadow:
                 found = read.again(follower)
         except LeaseLost:
             return
-        except (StoreError, FilterError, RecordError):
+        except VectorferryError:
             self._note(read, ShadowFigures(failed=1))
             return
         seconds = time.monotonic() - began

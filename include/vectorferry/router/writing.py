@@ -50,14 +50,14 @@ class Writer:
         self._pool = ThreadPoolExecutor(MIRRORS, thread_name_prefix="mirror")
         self._waiting = BoundedSemaphore(MOST_WAITING)
 
-    def write(self, cohort: str, change: Change) -> None:
+    def write(self, change: Change) -> None:
         """Carry out a change; returns once the authority has acknowledged it.
 
         Raises NotDone (nothing was written) or Unknown (it may have been, or may still be).
         """
-        with self._membership.writing(cohort) as ticket:
+        with self._membership.writing(change.namespace) as ticket:
             if ticket.phase.tracks:
-                self._tracked(cohort, ticket, change)
+                self._tracked(ticket, change)
             else:
                 self._send(ticket, change, self._sides(ticket.phase)[0])
 
@@ -68,10 +68,10 @@ class Writer:
     def _sides(self, phase: Phase) -> tuple[VectorStore, VectorStore]:
         return (self._source, self._target) if phase.source_rules else (self._target, self._source)
 
-    def _tracked(self, cohort: str, ticket: Ticket, change: Change) -> None:
+    def _tracked(self, ticket: Ticket, change: Change) -> None:
         authority, follower = self._sides(ticket.phase)
         self._refuse_misfits(change, authority, follower)
-        write = Write(self._migration, cohort, ticket.name, ticket.phase, change.namespace)
+        write = Write(self._migration, ticket.row.cohort, ticket.name, ticket.phase, change.namespace)
         intents = list(self._open(write, change.ids).values())
         try:
             _refuse_excused(change, intents)

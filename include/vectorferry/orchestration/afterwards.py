@@ -1,0 +1,60 @@
+"""What the tasks do that come after a cut-over: the rollback and the end, each asked for by a person first."""
+
+import logging
+from dataclasses import dataclass
+
+from vectorferry.model import FINALIZE, ROLLBACK
+from vectorferry.orchestration.running import own_evidence, run_session
+from vectorferry.spec import MigrationSpec
+
+ROLLBACK_DOC = """# Roll back
+
+Gives the authority back to the source, with everything that was written to the target since the cut-over: routers kept it up.
+Writes wait for a short hold, reads go on. A person approves it first, under *Required actions* of `approve_rollback`.
+Without routers (`writers: none`) there is nothing to roll back with. In an emergency `vectorferry rollback` does the same at once.
+"""
+FINALIZE_DOC = """# Finish for good
+
+Compares every record of both sides once more, asks a second person, and ends the migration: phase `DONE`, **no way back**. It waits until
+nothing can write to the source any more; its log then says that the source is released. Killed or cleared, it goes on.
+"""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Afterwards:
+    """The tasks of what follows a cut-over, as methods."""
+
+    spec: MigrationSpec
+
+    def look_back(self) -> None:
+        """What a rollback would find; fails where there is nothing to roll back."""
+        from vectorferry import pipeline
+
+        with run_session(self.spec) as session:
+            pipeline.look_back(session)
+
+    def roll_back(self) -> str:
+        """Give the authority back to the source, if the journal holds a valid approval of this run's evidence; else refuse."""
+        from vectorferry import pipeline
+
+        with run_session(self.spec) as session:
+            done = pipeline.roll_back(session, own_evidence(session, ROLLBACK).hash)
+        log.info("phase %s; writes waited for %.2f s", done.phase, done.hold_seconds)
+        return str(done.phase)
+
+    def look_final(self) -> None:
+        """Compare every record of both sides; fails where they differ."""
+        from vectorferry import pipeline
+
+        with run_session(self.spec) as session:
+            pipeline.look_final(session)
+
+    def finish(self) -> None:
+        """Enter DONE, if the journal holds a valid approval of this run's evidence, and wait until the source is released."""
+        from vectorferry.engine.finish import finish
+
+        with run_session(self.spec) as session:
+            finish(session, own_evidence(session, FINALIZE).hash)
+            log.info("DONE: nothing writes to %s any more", session.source.name)

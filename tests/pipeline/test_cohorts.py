@@ -1,0 +1,111 @@
+"""Namespaces that are cut over one cohort after the other, and back, while applications write to all of them."""
+
+import pytest
+
+from pipeline.test_live import SPACES, approve, assert_equal, keys_of, some
+from pipeline.worlds import World, rows_of
+from pipeline.writing import assert_as_written, joined, record, writing
+from vectorferry import pipeline
+from vectorferry.engine import switch
+from vectorferry.engine.authority import settle_written
+from vectorferry.engine.planning import register
+from vectorferry.engine.session import Session
+from vectorferry.errors import GateError
+from vectorferry.journal import Evidence
+from vectorferry.model import Phase
+
+CANARY = ("email", "made*")
+
+
+@pytest.fixture
+def live(world: World) -> World:
+    """Two of six namespaces are cut over first; one of them does not exist yet."""
+    world.spec_dict |= {"writers": {"expected": 2}, "limits": {"request_deadline": "1s", "lease": "5s"}}
+    world.spec_dict["shadow"] = {"share": 0}
+    world.spec_dict["switch"] = {"cohorts": [{"name": "canary", "namespaces": list(CANARY)}], "wait_for_routers": "5s"}
+    world.fill(rows_of(*SPACES))
+    return world
+
+
+def phases(session: Session) -> list[tuple[str, Phase]]:
+    return [(row.cohort, row.phase) for row in session.journal.control.all("small")]
+
+
+def test_cohorts_are_cut_over_in_order_and_each_can_go_back(live: World) -> None:
+    def refuse(session: Session, evidence: Evidence) -> bool:
+        return not approve(session, evidence)
+
+    with live.session() as session, writing(live, keys_of(live)) as writers:
+        outcome = pipeline.run(session, refuse)
+        assert {(p.cohort, *p.namespaces) for p in outcome.plan.partitions} >= {("canary", "email")}
+        digest = outcome.evidence.hash
+        with pytest.raises(GateError, match="cohort all of small follows canary, which is in TRACK_A"):
+            switch.cut_over(session, outcome.plan, digest)
+        switch.cut_over(session, outcome.plan, digest, "canary")
+        assert phases(session) == [("canary", Phase.TRACK_B), ("all", Phase.TRACK_A)]
+        some(writers)
+        assert {member.cohorts["canary"].phase for member in session.journal.members.all("small")} == {Phase.TRACK_B}
+        switch.roll_back(session, "only to see", "canary")
+        assert phases(session) == [("canary", Phase.TRACK_A), ("all", Phase.TRACK_A)]
+        some(writers)
+        switch.cut_over(session, outcome.plan, digest, "canary")
+        with live.session() as later:
+            done = pipeline.run(later, refuse).switched
+        assert done is not None, "it went on with the second cohort"
+        assert phases(session) == [("canary", Phase.TRACK_B), ("all", Phase.TRACK_B)]
+        some(writers)
+        switch.roll_back(session, "all of it")
+        assert phases(session) == [("canary", Phase.TRACK_A), ("all", Phase.TRACK_A)]
+        some(writers)
+        writers.stop()
+        assert writers.errors == []
+        settle_written(session)
+        assert_equal(session)
+        assert_as_written(session, writers)
+
+
+def test_each_namespace_is_read_and_written_where_its_cohort_is(live: World) -> None:
+    live.spec_dict["writers"] = {"expected": 1}
+    with live.session() as session:
+        register(session.journal, session.spec, "ann")
+        with joined(live) as router:
+            pipeline.prepare(session)
+            for row in session.journal.control.all("small"):
+                session.journal.control.mark_loaded("small", row.cohort)
+            pipeline.switch.move_authority(session, "canary", Phase.TRACK_B, reason="test", hold=5)
+            session.target.upsert(session.source.fetch("asyncio", ["asyncio.exceptions.CancelledError"]))
+            router.upsert("email", [record("one", 0.2)])
+            router.upsert("asyncio", [record("two", 0.2)])
+            session.source.delete("email", ["one"])
+            session.target.delete("asyncio", ["two"])
+            assert set(router.fetch("email", ["one"])) == {"one"}
+            assert set(router.fetch("asyncio", ["two"])) == {"two"}
+            counts = router.describe().namespaces
+            assert counts["email"] == 1, "where the canary's authority is, and where nothing was loaded"
+            assert counts["asyncio"] == session.source.count("asyncio") > 1
+
+
+def test_new_evidence_can_be_collected_while_the_canary_has_moved(live: World) -> None:
+    answers = iter([True, True])
+
+    def first_only(session: Session, evidence: Evidence) -> bool:
+        approve(session, evidence)
+        return next(answers) and session.run_id != "first"
+
+    with live.session(run_id="first") as session, writing(live, keys_of(live)):
+        outcome = pipeline.run(session, first_only)
+        switch.cut_over(session, outcome.plan, outcome.evidence.hash, "canary")
+        with live.session(run_id="second") as later:
+            pipeline.prepare(later)
+            pipeline.settle(later, outcome.plan)
+            for partition in outcome.plan.partitions:
+                pipeline.move_partition(later, outcome.plan, partition)
+            pipeline.merge(later, outcome.plan)
+            for partition in outcome.plan.partitions:
+                pipeline.check_recall(later, outcome.plan, partition)
+            pipeline.check_collection(later, outcome.plan)
+            pipeline.recheck(later, outcome.plan)
+            newer = pipeline.evidence(later, outcome.plan)
+            approve(later, newer)
+            switch.cut_over(later, outcome.plan, newer.hash)
+        assert phases(session) == [("canary", Phase.TRACK_B), ("all", Phase.TRACK_B)]
