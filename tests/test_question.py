@@ -95,7 +95,15 @@ def test_with_routers_it_tells_of_the_pause_and_who_writes() -> None:
         members=SimpleNamespace(all=lambda _: members),
         claims=SimpleNamespace(backlog=lambda *_: SimpleNamespace(dirty=1200, open=3)),
     )
-    rows = rows_of(verdict("touched", touched=4321, compared=4321), spec=live, journal=journal)
+    found = {"failed": 2, "dropped": 3, "overlap": 0.9912, "least_overlap": 0.7, "in_order": 0.98, "score_drift": 1e-6}
+    searches = {**found, "reads": 1230, "authority": {"p95_ms": 3.1}, "follower": {"p95_ms": 5.25}}
+    shadow = {"share": 0.05, "reads": 1230, "seconds": 720, "routers": 2, "search": searches, "fetch": {"reads": 0}}
+    verdicts = (verdict("touched", touched=4321, compared=4321), verdict("shadow_reads", **shadow))
+    rows = rows_of(*verdicts, spec=live, journal=journal)
+    assert rows["Shadow reads"] == (
+        "**1,230** compared over 12.0 min on 2 routers: search same ids **0.9912** (least 0.70), same order 0.9800, "
+        "score drift 1.0e-06, p95 source 3.1, target 5.2 ms, 2 failed, 3 dropped"
+    )
     assert rows["Written since the plan"].startswith("4,321 records")
     assert rows["Routers"] == "**2** with a lease of 2 expected; 3 in all"
     assert rows["Backlog"].startswith("1,200 records to settle, 3 writes open")

@@ -28,6 +28,7 @@ from vectorferry.engine.recall import ask_target, recall_by_namespace, recall_of
 from vectorferry.engine.recheck import recheck as compare_again
 from vectorferry.engine.recheck import settle_loaded
 from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.shadowed import check_shadow_reads
 from vectorferry.engine.truth import merge_truth
 from vectorferry.errors import CheckFailed, GateError, VectorferryError
 from vectorferry.journal import Evidence, Plan
@@ -88,8 +89,8 @@ def settle(session: Session, plan: Plan) -> None:
 
 
 def recheck(session: Session, plan: Plan) -> Sequence[Verdict]:
-    """Compare, settled and read afresh, every record that routers wrote since the plan."""
-    verdicts = record(session, plan, compare_again(session, plan))
+    """What routers repeated on the target, then every record that they wrote since the plan, settled and compared, read afresh."""
+    verdicts = [v for check in (check_shadow_reads, compare_again) for v in record(session, plan, check(session, plan))]
     require_passed(verdicts)
     return verdicts
 

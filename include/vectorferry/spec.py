@@ -324,6 +324,21 @@ class Switch(Section):
         return cohorts
 
 
+class Shadow(Section):
+    """Reads that routers repeat on the other side, off their callers' path; without routers nothing of this applies."""
+
+    share: Share = Field(
+        0.05, description="Share of searches and fetches that is repeated; 0: none, and none is required."
+    )
+    min_reads: int = Field(
+        100, ge=0, description="Fewer compared reads than this is a failed verdict; 0: none is required."
+    )
+    min_duration: Duration = Field(
+        timedelta(minutes=1), description="They must span at least this time; 0s: any time will do."
+    )
+    wait: Duration = Field(timedelta(minutes=10), description="How long `recheck` waits for them.")
+
+
 class Notify(Section):
     """Who hears of failures and questions: Airflow notifier classes with their arguments."""
 
@@ -377,6 +392,7 @@ class MigrationSpec(Section):
     checks: Checks = Field(default_factory=Checks)
     approval: Approval = Field(default_factory=Approval)
     switch: Switch = Field(default_factory=Switch)
+    shadow: Shadow = Field(default_factory=Shadow)
     notify: Notify = Field(default_factory=Notify)
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ APPROVE = "approve\nall checks passed\n"
 def live(world: World) -> World:
     """One router is expected, and registered for."""
     world.spec_dict |= {"writers": {"expected": 1}, "limits": {"request_deadline": "1s", "lease": "5s"}}
+    world.spec_dict["shadow"] = {"share": 0}
     world.spec_dict["switch"] = {"wait_for_routers": "1s"}
     world.spec_dict["checks"]["recall"]["min_queries"] = 5
     assert on(world, "register").code == 0

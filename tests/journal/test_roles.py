@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from journal.helpers import MIGRATION, Database
 from vectorferry.journal import Journal
-from vectorferry.journal.roles import READS, ROUTER, WRITES, create_roles
+from vectorferry.journal.roles import ADDS, READS, ROUTER, WRITES, create_roles
 from vectorferry.journal.tables import metadata
 
 TABLES = [table.name for table in metadata.sorted_tables]
@@ -24,7 +24,7 @@ def as_router(journal: Journal, statement: str) -> None:
         connection.execute(sa.text(statement))
 
 
-@pytest.mark.parametrize("table", [name for name in TABLES if name not in WRITES])
+@pytest.mark.parametrize("table", [name for name in TABLES if name not in (*WRITES, *ADDS)])
 @pytest.mark.parametrize(
     "statement", ["INSERT INTO vectorferry.{} DEFAULT VALUES", "DELETE FROM vectorferry.{}", "TRUNCATE vectorferry.{}"]
 )
@@ -69,3 +69,10 @@ def test_a_router_can_do_its_work(roles: Journal, behind: Database) -> None:
     )
     as_router(roles, "UPDATE vectorferry.member SET lease_until = clock_timestamp()")
     as_router(roles, "DELETE FROM vectorferry.intent")
+
+
+@pytest.mark.parametrize("table", ADDS)
+@pytest.mark.parametrize("statement", ["UPDATE vectorferry.{} SET migration = ''", "DELETE FROM vectorferry.{}"])
+def test_a_router_only_adds(roles: Journal, table: str, statement: str) -> None:
+    with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
+        as_router(roles, statement.format(table))

@@ -68,6 +68,7 @@ KILLED: Mapping[str, Any] = {
 LIVE: Mapping[str, Any] = {
     "source": {"connection": "vectors", "collection": "source_live"},
     "writers": {"expected": 1},
+    "shadow": {"share": 0},
     "limits": {"request_deadline": "2s", "lease": "5s"},
 }
 # No DAG file changes, so none is parsed twice; and a scheduler, or the process that watches a task, is missed soon after its death:

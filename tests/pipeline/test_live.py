@@ -28,6 +28,7 @@ SPACES = ("asyncio", "email", "", "os/path", "wave")
 def live(world: World) -> World:
     """Five namespaces, and a spec that expects two routers."""
     world.spec_dict |= {"writers": {"expected": 2}, "limits": {"request_deadline": "1s", "lease": "5s"}}
+    world.spec_dict["shadow"] = {"share": 0}
     world.fill(rows_of(*SPACES))
     return world
 

@@ -36,6 +36,7 @@ SPEC: dict[str, Any] = {
     "writers": {"expected": 2},
     "limits": {"request_deadline": "1s", "lease": "2s"},
     "switch": {"hold": "60s", "wait_for_routers": "2s"},
+    "shadow": {"share": 0},
     "approval": {"terminal": True, "four_eyes": False, "approvers": []},
     "partitions": {"rows": 150, "batch_rows": 100, "parallel": 1},
     "checks": {

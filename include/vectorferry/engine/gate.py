@@ -16,7 +16,7 @@ def required(plan: Plan) -> frozenset[tuple[str, str]]:
     """(check, scope) of every verdict that a cut-over of this plan needs, besides what the checks add of their own."""
     partitions = {(check, p.name) for check in PER_PARTITION for p in plan.partitions}
     namespaces = {("recall", f"namespace:{n}") for n in plan.details["namespaces"]}
-    overall = OVERALL if watermark_of(plan) is None else (*OVERALL, "touched")
+    overall = OVERALL if watermark_of(plan) is None else (*OVERALL, "touched", "shadow_reads")
     return frozenset(partitions | namespaces | {(check, "overall") for check in overall})
 
 

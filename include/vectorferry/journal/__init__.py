@@ -12,6 +12,7 @@ from vectorferry.journal.journal import Journal, open_journal
 from vectorferry.journal.members import Member, Standing
 from vectorferry.journal.plans import Plan
 from vectorferry.journal.records import ExcusedRow, State, TouchedRow
+from vectorferry.journal.shadows import Latencies, ShadowFigures, ShadowReads, added_up, seconds_of
 from vectorferry.journal.traffic import Counted
 
 __all__ = [
@@ -28,14 +29,19 @@ __all__ = [
     "Intent",
     "Journal",
     "JournalPacer",
+    "Latencies",
     "Member",
     "Plan",
     "Progress",
+    "ShadowFigures",
+    "ShadowReads",
     "Standing",
     "State",
     "StepDone",
     "StepState",
     "TouchedRow",
     "Write",
+    "added_up",
     "open_journal",
+    "seconds_of",
 ]

@@ -154,7 +154,7 @@ _RELEASE_OPEN = sa.text(f"""
 _SETTLED = sa.text(f"""
     {_LOCKED}
     UPDATE vectorferry.record_state r SET
-        dirty = r.dirty AND r.generation <> g.generation,
+        dirty = r.dirty AND r.generation <> g.generation, cleaned_at = clock_timestamp(),
         excused = r.excused AND NOT (r.generation = g.generation AND CAST(:unexcused AS boolean)),
         claim = NULL, claim_until = NULL
     FROM locked g WHERE {_MINE}

@@ -138,7 +138,7 @@ _CLOSE = sa.text("""
         WHERE r.migration = :migration AND r.namespace = :namespace AND given.loads >= 0 ORDER BY r.id FOR UPDATE OF r
     )
     UPDATE vectorferry.record_state r SET
-        dirty = r.dirty AND NOT c.loaded
+        dirty = r.dirty AND NOT c.loaded, cleaned_at = clock_timestamp()
     FROM mine, vectorferry.control c
     WHERE c.migration = :migration AND c.cohort = :cohort
         AND r.migration = :migration AND r.namespace = :namespace AND r.id = mine.id

@@ -19,6 +19,7 @@ from vectorferry.journal.intents import Intents
 from vectorferry.journal.members import Members
 from vectorferry.journal.plans import Plans
 from vectorferry.journal.records import Records
+from vectorferry.journal.shadows import Shadows
 from vectorferry.journal.tables import journal_meta
 from vectorferry.journal.traffic import Traffic
 
@@ -38,6 +39,7 @@ class Journal:
         self.members = Members(database)
         self.intents = Intents(database)
         self.claims = Claims(database)
+        self.shadows = Shadows(database)
         self.audit = Audit(database)
         self.traffic = Traffic(database)
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from vectorferry.journal.database import Database
 from vectorferry.journal.plans import Plan
-from vectorferry.journal.tables import SCHEMA, clock, intent, member, record_state
+from vectorferry.journal.tables import SCHEMA, ahead, clock, intent, member, record_state
 
 PAGE = 1000
 
@@ -111,6 +111,19 @@ class Records:
             pages = (ids[at : at + PAGE] for at in range(0, len(ids), PAGE))
             rows = (row for page in pages for row in connection.execute(query.where(c.id.in_(page))))
             return {id_: State(*rest) for id_, *rest in rows}
+
+    def unsettled_lately(self, migration: str, namespace: str, ids: Sequence[str], seconds: float) -> frozenset[str]:
+        """Which of these ids the follower need not have had, at some moment of the last `seconds`, as the authority had them.
+
+        They are dirty or excused, a write of them may still land, or one was opened or settled in that time.
+        """
+        c, begin = record_state.c, ahead(-seconds)
+        lands = sa.exists().where(_open(migration), intent.c.namespace == c.namespace, intent.c.id == c.id)
+        lately = sa.or_(c.dirty, c.excused, c.last_write > begin, c.cleaned_at > begin, lands)
+        query = sa.select(c.id).where(c.migration == migration, c.namespace == namespace, lately)
+        with self._database.statement() as connection:
+            pages = (ids[at : at + PAGE] for at in range(0, len(ids), PAGE))
+            return frozenset(id_ for page in pages for id_ in connection.scalars(query.where(c.id.in_(page))))
 
     def touched_since(self, migration: str, generation: int) -> int:
         """How many records were written, or marked dirty, after this generation."""

@@ -21,6 +21,7 @@ READS = (
     "step_done",
 )
 WRITES = ("member", "member_phase", "record_state", "intent")
+ADDS = ("shadow_read", "traffic")
 
 _CREATE = f"""
 DO $$ BEGIN
@@ -47,6 +48,7 @@ def _grants() -> tuple[str, ...]:
         f"GRANT USAGE ON SCHEMA {SCHEMA} TO {ROUTER}",
         f"GRANT SELECT ON {_names(READS)} TO {ROUTER}",
         f"GRANT INSERT, UPDATE, DELETE ON {_names(WRITES)} TO {ROUTER}",
+        f"GRANT INSERT ON {_names(ADDS)} TO {ROUTER}",
         f"GRANT USAGE ON SEQUENCE {SCHEMA}.generation TO {ROUTER}",
         f"REVOKE ALL ON FUNCTION {SCHEMA}.step_back FROM PUBLIC",
         f"GRANT EXECUTE ON FUNCTION {SCHEMA}.step_back TO {ROUTER}",

@@ -169,7 +169,8 @@ member_phase = sa.Table(
     _time("acknowledged_at"),
 )
 
-# `claim` is the settler's claim on the id; no request of it can land after `claim_until`. `was_dirty` is what the newest write found.
+# `claim` is the settler's claim on the id; no request of it can land after `claim_until`. `was_dirty` is what the newest write found,
+# `cleaned_at` when both sides were last found equal.
 # Foreign keys are left out here and in `intent`: each would lock the same parent row on every write of an application.
 record_state = sa.Table(
     "record_state",
@@ -186,6 +187,7 @@ record_state = sa.Table(
     _time("claim_until", nullable=True),
     _time("last_write", nullable=True),
     _text("cohort", server_default="all"),
+    _time("cleaned_at", nullable=True),
     sa.Column("was_dirty", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 sa.Index(
@@ -341,6 +343,23 @@ audit = sa.Table(
     _json("detail"),
 )
 
+# What a router found on the follower over some seconds, added up: it may add rows, and cannot change them.
+shadow_read = sa.Table(
+    "shadow_read",
+    metadata,
+    _serial("id"),
+    _text("migration"),
+    _text("cohort"),
+    _text("phase"),
+    _text("member"),
+    _text("kind"),
+    sa.Column("began_at", Time, nullable=False),
+    sa.Column("ended_at", Time, nullable=False),
+    _json("figures"),
+)
+sa.Index("shadow_read_time", shadow_read.c.migration, shadow_read.c.phase, shadow_read.c.began_at)
+
+# What a router's operations came to over some seconds: rows are added, and never changed.
 traffic = sa.Table(
     "traffic",
     metadata,

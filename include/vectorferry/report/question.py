@@ -63,13 +63,32 @@ def _live(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     dirty, still_open = sum(each.dirty for each in backlogs), sum(each.open for each in backlogs)
     touched: Mapping[str, Any] = next((v["figures"] for v in verdicts_of(evidence, "touched")), {})
     yield "Written since the plan", f"{touched.get('touched', 0):,} records, settled and compared by themselves"
-    yield "Shadow reads", "none: this release records none"
+    yield "Shadow reads", _shadow_reads(evidence)
     yield "Routers", f"**{ready:,}** with a lease of {session.spec.routers:,} expected; {len(members):,} in all"
     yield "Backlog", f"{dirty:,} records to settle, {still_open:,} writes open; settled before the pause ends"
     hold = session.spec.switch.hold.total_seconds()
     yield "Write pause", f"at most {hold:g} s: writes wait, reads go on; longer, and nothing changes"
     yield "Undo", "`vectorferry rollback` until `DONE`: routers keep the source up with every write"
     yield "Cost", "the switch compares a sample of what was written since the evidence"
+
+
+def _shadow_reads(evidence: Evidence) -> str:
+    figures: Mapping[str, Any] = next((v["figures"] for v in verdicts_of(evidence, "shadow_reads")), {})
+    if not figures.get("share"):
+        return "none: the spec says `shadow: {share: 0}`"
+    if not figures["reads"]:
+        return f"none compared; the spec wants {figures['min_reads']:,}"
+    kinds = (_of_kind(kind, figures[kind]) for kind in ("search", "fetch") if figures[kind]["reads"])
+    where = f"over {figures['seconds'] / 60:.1f} min on {figures['routers']:,} routers"
+    return f"**{figures['reads']:,}** compared {where}: {'; '.join(kinds)}"
+
+
+def _of_kind(kind: str, found: Mapping[str, Any]) -> str:
+    times = f"p95 source {found['authority']['p95_ms']:.1f}, target {found['follower']['p95_ms']:.1f} ms"
+    agreed = f"same ids **{found['overlap']:.4f}** (least {found['least_overlap']:.2f})"
+    order = "" if found["in_order"] is None else f", same order {found['in_order']:.4f}"
+    drift = "" if found["score_drift"] is None else f", score drift {found['score_drift']:.1e}"
+    return f"{kind} {agreed}{order}{drift}, {times}, {found['failed']:,} failed, {found['dropped']:,} dropped"
 
 
 def _cost(session: Session, evidence: Evidence) -> str:

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from vectorferry.errors import NotDone, Unknown
 from vectorferry.filters import Filter, to_json
-from vectorferry.gateway.pinecone.backend import Backing, Change
+from vectorferry.gateway.pinecone.backend import Backing, Change, Found
 from vectorferry.gateway.pinecone.faults import Effects
 from vectorferry.gateway.pinecone.problems import missing, unserved
 from vectorferry.gateway.pinecone.requests import Shape, wire_namespace
+from vectorferry.router.comparing import Fetched, Searched
 from vectorferry.stores.asking import all_matching
 
 if TYPE_CHECKING:
@@ -52,10 +53,15 @@ class RouterBackend:
         """What the side that has the authority answers."""
         return self._router.ask(namespace, ask)
 
+    def search(self, namespace: str, k: int, ask: Callable[[Backing], Found]) -> Found:
+        """The same, of a search: a share is asked of the other side too, later."""
+        return self._router.ask(namespace, ask, Searched(namespace, k, _scores))
+
     def fetch(self, namespace: str, ids: Sequence[str], effects: Effects) -> pa.RecordBatch:
         """The records that are there."""
         del effects
-        return self._router.ask(namespace, lambda store: store.fetch(namespace, ids))
+        asked = tuple(ids)
+        return self._router.ask(namespace, lambda store: store.fetch(namespace, asked), Fetched(namespace, asked))
 
     def counts(self) -> Mapping[str, int]:
         """Records by namespace."""
@@ -123,6 +129,10 @@ class RouterBackend:
         page = [""]
         while page := self._router.list_ids(namespace, after=page[-1], limit=_PAGE):
             yield page
+
+
+def _scores(found: Found) -> dict[str, float]:
+    return dict(zip(found[0], found[1], strict=True))
 
 
 def _one_by_one(what: str, parts: Iterable[T], write: Callable[[T], None]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,12 +14,14 @@ import pyarrow as pa
 
 from vectorferry.connections import Connection, Connections, connection_from_environment, connection_from_uri
 from vectorferry.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
-from vectorferry.filters import parse_filter
+from vectorferry.filters import Filter, parse_filter
 from vectorferry.journal import Journal, open_journal
 from vectorferry.model import CollectionInfo, Vectors, matches
 from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.router.changes import Change, Delete, Put, Update
+from vectorferry.router.comparing import Comparison, Fetched, Searched
 from vectorferry.router.membership import Membership, Ticket, new_name
+from vectorferry.router.shadow import Read, Shadow
 from vectorferry.router.traffic import Traffic
 from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
@@ -68,6 +71,7 @@ class _Open:
     membership: Membership
     writer: Writer
     traffic: Traffic
+    shadow: Shadow
 
 
 class Router:
@@ -140,7 +144,10 @@ class Router:
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records that are there, by id."""
-        return _records(self._reading(namespace, lambda store: store.fetch(namespace, ids)))
+        asked = tuple(ids)
+        return _records(
+            self._reading(namespace, lambda store: store.fetch(namespace, asked), Fetched(namespace, asked))
+        )
 
     def fetch_where(
         self, namespace: str, where: Mapping[str, Any], *, after: str = "", limit: int = 100
@@ -177,8 +184,8 @@ class Router:
     ) -> list[Match]:
         """The k nearest of a vector, best first. With vectors or metadata, a record that is deleted meanwhile is left out."""
         query = np.asarray([vector], np.float32)
-        near = _Near(namespace, k, where, include_vectors, include_metadata)
-        return self._reading(namespace, lambda store: near.of(store, query))
+        near = _near(namespace, k, where, include_vectors, include_metadata)
+        return self._reading(namespace, lambda store: near.of(store, query), Searched(namespace, k, _scores))
 
     def search_id(
         self,
@@ -191,8 +198,8 @@ class Router:
         include_metadata: bool = False,
     ) -> list[Match]:
         """The k nearest of a stored record's vector, itself among them; none where there is no such record, or it has no vector."""
-        near = _Near(namespace, k, where, include_vectors, include_metadata)
-        return self._reading(namespace, lambda store: near.of_record(store, id))
+        near = _near(namespace, k, where, include_vectors, include_metadata)
+        return self._reading(namespace, lambda store: near.of_record(store, id), Searched(namespace, k, _scores))
 
     def describe(self) -> CollectionInfo:
         """The collection that has the authority: dimension, metric, and rows by namespace, which lag where its store's do.
@@ -211,9 +218,12 @@ class Router:
         }
         return replace(found[tickets[-1].phase.source_rules], namespaces=rows)
 
-    def ask(self, namespace: str, read: Callable[[VectorStore], T]) -> T:
-        """What the side that has a namespace's records answers; `read` only reads, and asks everything of the store that it is given."""
-        return self._reading(namespace, read)
+    def ask(self, namespace: str, read: Callable[[VectorStore], T], comparison: Comparison[T] | None = None) -> T:
+        """What the side that has a namespace's records answers; `read` only reads, and asks everything of the store that it is given.
+
+        With a comparison, a share of the reads is repeated on the other side.
+        """
+        return self._reading(namespace, read, comparison)
 
     @property
     def is_member(self) -> bool:
@@ -242,6 +252,7 @@ class Router:
             return
         opened.membership.drain()
         opened.writer.close()
+        opened.shadow.close()
         opened.traffic.close()
         opened.membership.close()
         opened.source.close()
@@ -266,11 +277,17 @@ class Router:
         if change.ids:
             self._opened().writer.write(change)
 
-    def _reading(self, namespace: str, read: Callable[[VectorStore], T]) -> T:
-        """What the authority of a namespace answers, given away only while this router knows that it is the authority."""
-        return self._answer(self._opened().membership.reading(namespace), read)
+    def _reading(self, namespace: str, read: Callable[[VectorStore], T], comparison: Comparison[T] | None = None) -> T:
+        """What the authority of a namespace answers; a share of what can be compared is asked of the follower too, later."""
+        opened, began = self._opened(), time.monotonic()
+        ticket = opened.membership.reading(namespace)
+        found = self._answer(ticket, read)
+        if comparison is not None and opened.shadow.wants(ticket):
+            opened.shadow.offer(Read(ticket, comparison, read, found, began, time.monotonic() - began))
+        return found
 
     def _answer(self, ticket: Ticket, read: Callable[[VectorStore], T]) -> T:
+        """What the authority answers, given away only while this router knows that it is the authority."""
         opened = self._opened()
         with opened.traffic.counting(ticket):
             try:
@@ -308,7 +325,8 @@ class Router:
         traffic = Traffic(journal, self._migration)
         traffic.start()
         writer = Writer(journal, self._migration, membership, source, target, deadline, traffic)
-        return _Open(os.getpid(), journal, source, target, membership, writer, traffic)
+        shadow = Shadow(journal, self._migration, membership, (source, target), spec.shadow.share)
+        return _Open(os.getpid(), journal, source, target, membership, writer, traffic, shadow)
 
     def _spec(self, journal: Journal) -> MigrationSpec:
         found = journal.control.spec(self._migration)
@@ -325,13 +343,12 @@ class _Near:
 
     namespace: str
     k: int
-    where: Mapping[str, Any] | None
+    where: Filter | None
     vectors: bool
     metadata: bool
 
     def of(self, store: VectorStore, query: Vectors) -> list[Match]:
-        parsed = None if self.where is None else parse_filter(self.where)
-        found = store.search(self.namespace, query, self.k, where=parsed)
+        found = store.search(self.namespace, query, self.k, where=self.where)
         scored = dict(zip(found.ids[0], found.scores[0], strict=True))
         if not (self.vectors or self.metadata):
             return [Match(*pair) for pair in scored.items()]
@@ -367,6 +384,14 @@ def _cut_short(deleted: int, error: NotDone | StoreError) -> NotDone | Unknown:
         return Unknown(f"{deleted} ids are deleted, the others are not: {error}", within=0.0)
     retryable = error.retryable if isinstance(error, NotDone) else isinstance(error, RetryableError)
     return NotDone(f"nothing was deleted: {error}", retryable=retryable)
+
+
+def _near(namespace: str, k: int, where: Mapping[str, Any] | None, vectors: bool, metadata: bool) -> _Near:
+    return _Near(namespace, k, None if where is None else parse_filter(where), vectors, metadata)
+
+
+def _scores(found: Sequence[Match]) -> dict[str, float]:
+    return {match.id: match.score for match in found}
 
 
 def _put(namespace: str, records: Sequence[Record]) -> Put:

@@ -16,6 +16,8 @@ from vectorferry.records import make_batch, parse_json, vectors_of
 from vectorferry.stores.base import Capabilities
 
 T = TypeVar("T")
+Found = tuple[Sequence[str], Sequence[float], pa.RecordBatch | None]
+"""Ids and scores of a search, best first, and their records where they were asked for."""
 
 
 class Backing(Protocol):
@@ -99,6 +101,10 @@ class Backend(Protocol):
 
     def read(self, namespace: str, ask: Callable[[Backing], T]) -> T:
         """What the store that has a namespace's records answers; all that `ask` asks is asked of the same store."""
+        ...
+
+    def search(self, namespace: str, k: int, ask: Callable[[Backing], Found]) -> Found:
+        """The same for a search of the k nearest."""
         ...
 
     def fetch(self, namespace: str, ids: Sequence[str], effects: Effects) -> pa.RecordBatch:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vectorferry.filters import Filter, parse_filter
 from vectorferry.gateway.pinecone import limits
-from vectorferry.gateway.pinecone.backend import Backend, Backing, Change
+from vectorferry.gateway.pinecone.backend import Backend, Backing, Change, Found
 from vectorferry.gateway.pinecone.faults import NO_EFFECTS, Effects
 from vectorferry.gateway.pinecone.listing import Listing, cursor_of, page_of_names
 from vectorferry.gateway.pinecone.problems import ApiProblem, invalid, missing, unserved
@@ -87,7 +87,9 @@ class IndexData:
         where = parse_filter(request.where) if request.where else None
         if self.shape.documents:
             return Matches((), ())
-        ids, scores, records = self._backend.read(name, lambda store: self._answer(store, name, request, top_k, where))
+        ids, scores, records = self._backend.search(
+            name, top_k, lambda store: self._answer(store, name, request, top_k, where)
+        )
         if self._unsorted and len(ids) >= 3:
             ids, scores = _mixed(ids), _mixed(scores)
         return Matches(ids, scores, records)
@@ -205,9 +207,7 @@ class IndexData:
         vector = limits.dense_matrix([request.values], self.shape.dimension or 0) if has_values else None
         return Change(vector, self._sparse(request.sparse), patch)
 
-    def _answer(
-        self, store: Backing, name: str, request: Query, top_k: int, where: Filter | None
-    ) -> tuple[Sequence[str], Sequence[float], pa.RecordBatch | None]:
+    def _answer(self, store: Backing, name: str, request: Query, top_k: int, where: Filter | None) -> Found:
         """Ids and scores, best first, and their records where they were asked for: what is gone by then is left out."""
         dense, sparse = self._query_vectors(store, name, request)
         ids, scores = self._nearest(store, name, dense, sparse, top_k, where)

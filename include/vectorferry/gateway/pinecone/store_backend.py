@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 import pyarrow as pa
 
 from vectorferry.filters import Filter
-from vectorferry.gateway.pinecone.backend import Backing, Change
+from vectorferry.gateway.pinecone.backend import Backing, Change, Found
 from vectorferry.gateway.pinecone.faults import Effects
 from vectorferry.gateway.pinecone.history import History
 from vectorferry.gateway.pinecone.problems import invalid, missing
@@ -57,6 +57,11 @@ class StoreBackend:
     def read(self, namespace: str, ask: Callable[[Backing], T]) -> T:
         """What the store answers."""
         del namespace
+        return ask(self._store)
+
+    def search(self, namespace: str, k: int, ask: Callable[[Backing], Found]) -> Found:
+        """What the store answers."""
+        del namespace, k
         return ask(self._store)
 
     def fetch(self, namespace: str, ids: Sequence[str], effects: Effects) -> pa.RecordBatch:
