@@ -197,7 +197,7 @@ def test_cohorts_are_switched_one_after_the_other() -> None:
     live = build_dags(spec(writers={"expected": 2}, switch={"cohorts": cohorts}))[0]
     chain = (
         *("approve_cutover", "switch_canary", "watch_canary"),
-        *("switch_second", "watch_second", "switch_all", "verify"),
+        *("switch_second", "watch_second", "switch", "verify"),
     )
     for before, after in pairwise(chain):
         assert live.get_task(after).upstream_task_ids == {before}

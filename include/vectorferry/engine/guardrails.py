@@ -61,7 +61,7 @@ def broken(rules: Guardrails, seen: Counted, shadows: ShadowFigures) -> str:
     """Which guardrail is broken, with the figures; empty where none is, or where there is too little to judge by."""
     if seen.operations >= rules.min_operations and seen.failed > rules.errors * seen.operations:
         return f"{seen.failed} of {seen.operations} operations failed, guardrails.errors is {rules.errors:.2%}"
-    if shadows.reads < rules.min_operations:
+    if shadows.reads < max(rules.min_operations, 1):
         return ""
     overlap = shadows.overlap / shadows.reads
     if overlap < rules.overlap:

@@ -96,13 +96,12 @@ def _wire(spec: MigrationSpec) -> None:
     last: Any = asked
     if spec.switch.window:
         last >> (last := CutOverWindow(task_id="await_window", window=spec.switch.window))
-    for cohort in spec.cohorts:
+    *canaries, rest = (cohort.name for cohort in spec.cohorts)
+    for name in canaries:
         # One process for a cohort's whole switch: from task to task it takes seconds, and a hold must not.
-        name = "" if len(spec.cohorts) == 1 else f"_{cohort.name}"
-        last >> (last := task(task_id=f"switch{name}", **RETRYING)(steps.switch)(cohort.name))
-        if cohort is not spec.cohorts[-1]:
-            last >> (last := task(task_id=f"watch{name}", **RETRYING)(steps.watch)(cohort.name))
-    last >> _step(steps.verify)()
+        last >> (last := task(task_id=f"switch_{name}", **RETRYING)(steps.switch)(name))
+        last >> (last := task(task_id=f"watch_{name}", **RETRYING)(steps.watch)(name))
+    last >> _step(steps.switch)(rest) >> _step(steps.verify)()
 
 
 def _step(function: Callable[..., Any], decorator: Any = task, **arguments: Any) -> Any:
