@@ -14,11 +14,13 @@ READY      := .venv/ready-$(LOCK)
 SOURCE  ?= pinecone
 TARGET  ?= weaviate
 APPROVE ?= ask
+MINUTES ?= 5
+SOAK    := $(foreach each,SWITCHES RATE CHAOS SEED,$(if $($(each)),--$(shell echo $(each) | tr A-Z a-z) $($(each))))
 
 export UV_PYTHON_DOWNLOADS := never
 export VECTORFERRY_UV := $(abspath $(UV))
 
-.PHONY: help demo with test check format lock clean distclean stop bench model dataset schema env lock ready weaviate
+.PHONY: help demo with test check format lock clean distclean stop bench model soak dataset schema env lock ready weaviate
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,6 +63,9 @@ bench: $(READY) weaviate ## Measure export, upsert and checks
 
 model: $(READY) ## Explore the whole model of live writes, with every guard and without each (minutes)
 	PYTHONPATH=tests $(BIN)/python -m model
+
+soak: $(READY) ## Move the authority under writes, kills, stops and faults; MINUTES=5 SEED= RATE=, or SWITCHES=10 RATE=300 CHAOS=no
+	PYTHONPATH=tests $(BIN)/python -m soak --minutes $(MINUTES) $(SOAK)
 
 stop: ## Stop the servers that `make demo` started, and nothing else
 	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory ready && $(BIN)/python -m vectorferry.local.stop $(FOLDER); \

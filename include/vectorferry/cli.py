@@ -308,6 +308,32 @@ def abandon(
 
 
 @app.command()
+def observe(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `gateway pinecone --observe FILE` counted.")],
+    spec: SpecPath,
+    json: Json = False,
+) -> None:
+    """Show what applications ask of their collection, and which of it the target of a spec cannot serve. Exits 1 if there is any.
+
+    Holds operations, the shapes of filters, namespaces and top_k; no values.
+    """
+    from vectorferry.engine.observed import judged
+    from vectorferry.stores.options import target_options
+    from vectorferry.stores.registry import open_store
+
+    loaded = load_spec(spec)
+    connection = connection_from_environment(loaded.target.connection)
+    target = open_store(connection, loaded.target.collection, target_options(loaded))
+    try:
+        uses = judged(file, loaded.fields, target.capabilities)
+    finally:
+        target.close()
+    Console(json=json).observed(uses)
+    if any(use.problem for use in uses):
+        raise typer.Exit(1)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     sys.stdout.write(__version__ + "\n")

@@ -56,6 +56,12 @@ def gateway_pinecone(
         float, typer.Option(min=0, metavar="SECONDS", help="What requests under way get after SIGTERM.")
     ] = 30.0,
     access_log: Annotated[bool, typer.Option(help="Log a line for every request.")] = False,
+    observe: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Count there what is asked; see `vectorferry observe`.")
+    ] = None,
+    collection: Annotated[
+        str, typer.Option(help="With --store and --observe: the one collection to serve, as it is.")
+    ] = "",
     index: Annotated[
         str, typer.Option(help='Index settings of the store behind it, as JSON; {"type": "none"} is exact.')
     ] = "{}",
@@ -65,7 +71,8 @@ def gateway_pinecone(
     """Speak Pinecone's wire protocol, REST and gRPC.
 
     With --store it is a local Pinecone for the vendor's own SDK. With --migration it is the way for applications that are not Python:
-    they change their host, and follow the migration through a router.
+    they change their host, and follow the migration through a router. With --store, --collection and --observe it counts what
+    applications ask of their present collection.
 
     Clients must send one of the keys in VECTORFERRY_GATEWAY_API_KEYS (name:key, separated by commas) or in the file --keys.
     """
@@ -73,6 +80,8 @@ def gateway_pinecone(
 
     if bool(store) == bool(migration):
         raise ConnectionMissing("a gateway takes either --store or --migration")
+    if bool(collection) != bool(store and observe):
+        raise ConnectionMissing("--collection goes with --store and --observe, and they with it")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("vectorferry").setLevel(logging.INFO)
     logging.getLogger("vectorferry.gateway.access").setLevel(logging.INFO if access_log else logging.WARNING)
@@ -85,9 +94,12 @@ def gateway_pinecone(
         url=url.rstrip("/"),
         drain=drain,
     )
-    run_gateway(
-        _before_migration(migration, journal, serving) if migration else _local(store, serving, folder, index, faults)
-    )
+    if migration:
+        run_gateway(_before_migration(migration, journal, serving, observe))
+    elif observe:
+        run_gateway(_before_store(store, collection, serving, observe))
+    else:
+        run_gateway(_local(store, serving, folder, index, faults))
 
 
 def _local(store: str, serving: "Serving", folder: Path, index: str, faults: str) -> "Gateway":
@@ -100,8 +112,16 @@ def _local(store: str, serving: "Serving", folder: Path, index: str, faults: str
     return local_pinecone(stores, folder, serving, faults=rules, seed=seed)
 
 
-def _before_migration(migration: str, journal: str, serving: "Serving") -> "Gateway":
+def _before_store(store: str, collection: str, serving: "Serving", observe: Path) -> "Gateway":
+    from vectorferry.gateway.pinecone.present import observing_gateway
+    from vectorferry.stores.registry import open_store
+
+    return observing_gateway(open_store(connection_from_environment(store), collection), collection, observe, serving)
+
+
+def _before_migration(migration: str, journal: str, serving: "Serving", observe: Path | None) -> "Gateway":
     """Joins first: a gateway that cannot be a member does not listen."""
+    from vectorferry.gateway.pinecone.observing import Observation
     from vectorferry.journal import open_journal
     from vectorferry.router import Router
     from vectorferry.router.gateway import gateway_of
@@ -115,7 +135,7 @@ def _before_migration(migration: str, journal: str, serving: "Serving") -> "Gate
         )
     router = Router(migration, connection)
     router.open()
-    return gateway_of(router, spec["source"]["collection"], serving)
+    return gateway_of(router, spec["source"]["collection"], serving, Observation(observe) if observe else None)
 
 
 def _keys(file: Path | None) -> "Keys":

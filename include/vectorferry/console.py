@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.abandon import Leftovers
     from vectorferry.engine.approval import Decision
     from vectorferry.engine.compare import Comparison
+    from vectorferry.engine.observed import Use
     from vectorferry.engine.preflight import Cost, Preflight
     from vectorferry.engine.session import Progress, Session
     from vectorferry.engine.status import Status
@@ -158,6 +159,12 @@ class Console:
         self._table("Routers", MEMBER_COLUMNS, rows)
         names = ("id", "host", "phase", "draining", "lease_left")
         self.result([dict(zip(names, row, strict=True)) for row in rows], f"{len(found)} routers")
+
+    def observed(self, uses: "Sequence[Use]") -> None:
+        """Show what applications ask, and what of it the target cannot serve."""
+        rows = [(use.kind, use.name or "(default)", use.count, use.problem or "yes") for use in uses]
+        self._table("Observed", ("what", "which", "times", "served"), rows)
+        self.result(uses, f"{len(uses)} uses, {sum(bool(use.problem) for use in uses)} of them cannot be served")
 
     def comparison(self, found: "Comparison") -> None:
         """Show whether both sides hold the same records."""

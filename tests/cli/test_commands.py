@@ -14,7 +14,7 @@ from pipeline.commanding import on, vectorferry
 from pipeline.worlds import ROOT, World
 from vectorferry import __version__
 
-ALL_VERBS = ("validate", "plan", "run", "status", "compare", "schema", "abandon", "gateway", "version")
+ALL_VERBS = ("validate", "plan", "run", "status", "compare", "schema", "abandon", "gateway", "observe", "version")
 LIVE_VERBS = ("register", "members", "settle", "rollback")
 APPROVE = "approve\nall checks passed\n"
 

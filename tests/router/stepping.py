@@ -369,9 +369,10 @@ class Stage:
         source, target = (self._store(side, Caller(policy=ONCE)) for side in "AB")
         writer = Writer(journal, MIGRATION, membership, source, target, D, Traffic(journal, MIGRATION))
         process = Process(membership, writer)
-        writer._pool.shutdown()
+        writer._mirrors.shutdown()
+        writer._closers.shutdown()
         changed = cast("Any", writer)
-        changed._pool = Jobs("job", lambda actor: process.actors.append(actor))
+        changed._mirrors = changed._closers = Jobs("job", lambda actor: process.actors.append(actor))
         changed._stopping = Again()
         return process
 

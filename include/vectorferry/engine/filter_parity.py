@@ -38,22 +38,23 @@ def inexpressible(spec: MigrationSpec, target: VectorStore) -> list[str]:
     return [
         f"filter {text}: {name} {problem}"
         for text in dict.fromkeys(texts)
-        for problem in dict.fromkeys(_problems(parse_filter(orjson.loads(text)), spec, able))
+        for problem in dict.fromkeys(filter_problems(parse_filter(orjson.loads(text)), spec.fields, able))
     ]
 
 
-def _problems(where: Filter, spec: MigrationSpec, able: Capabilities) -> Iterator[str]:
+def filter_problems(where: Filter, fields: Mapping[str, FieldType], able: Capabilities) -> Iterator[str]:
+    """What of a filter a target with these declared fields cannot express, naming operator and field."""
     if isinstance(where, Group):
         if where.operator not in able.filter_operators:
             yield f"cannot express {where.operator}"
         for child in where.children:
-            yield from _problems(child, spec, able)
+            yield from filter_problems(child, fields, able)
     elif where.operator not in able.filter_operators:
         yield f"cannot express {where.operator} on {where.field!r}"
-    elif not able.filters_any_field and where.field not in spec.fields:
+    elif not able.filters_any_field and where.field not in fields:
         yield f"can filter by declared fields only: declare {where.field!r} under `fields`"
-    elif not able.filters_any_field and where.operator in _RANGES and spec.fields[where.field] is not FieldType.NUMBER:
-        yield f"cannot express {where.operator} on {where.field!r}, which is declared as {spec.fields[where.field]}"
+    elif not able.filters_any_field and where.operator in _RANGES and fields[where.field] is not FieldType.NUMBER:
+        yield f"cannot express {where.operator} on {where.field!r}, which is declared as {fields[where.field]}"
 
 
 @dataclass(frozen=True)

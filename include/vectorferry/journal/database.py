@@ -1,6 +1,8 @@
 """The connection to the journal's PostgreSQL: transactions, single statements, and what its failures are called."""
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +23,8 @@ TIMEOUTS = {
     "-c statement_timeout=20s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
     "application_name": "vectorferry",
 }
+RESTED_SECONDS = 1.0
+_USED = "vectorferry_used"
 PASSED_ON = (*TIMEOUTS, "sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding", "target_session_attrs")
 
 
@@ -38,11 +42,11 @@ class Database:
         self._inherited: sa.Pool | None = None
         self._engine = sa.create_engine(
             _url(connection),
-            pool_pre_ping=True,
             pool_timeout=10,
             hide_parameters=True,
             connect_args=_options(connection),
         )
+        _ping_after_rest(self._engine)
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
@@ -98,6 +102,24 @@ class Database:
                 f"the journal at {self.where} cannot be reached ({_first_line(error)}): "
                 f"check that PostgreSQL runs there, and the connection {self._name!r}"
             ) from error
+
+
+def _ping_after_rest(engine: sa.Engine) -> None:
+    """Ask a connection whether it still lives, but not before every statement: that would double the round trips of a busy router."""
+
+    @sa.event.listens_for(engine, "checkin")
+    def _note(connection: Any, record: Any) -> None:
+        del connection
+        record.info[_USED] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, proxy: Any) -> None:
+        del proxy
+        if time.monotonic() - record.info.get(_USED, math.inf) > RESTED_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise exc.DisconnectionError from error
 
 
 def _is_outage(error: exc.SQLAlchemyError) -> bool:

@@ -1,11 +1,17 @@
 """Pinecone's protocol in front of a router: for applications that change their host only."""
 
+from vectorferry.gateway.pinecone.observing import Observation
 from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.gateway.pinecone.single import OneIndex
 from vectorferry.router.router import Router, index_of
 
 
-def gateway_of(router: Router, index: str, serving: Serving) -> Gateway:
+def gateway_of(router: Router, index: str, serving: Serving, observation: Observation | None = None) -> Gateway:
     """A gateway that serves a router as the index of that name; it is ready while the router is a member, and closes it at its end."""
-    indexes = OneIndex(index, index_of(router), router.describe, router.close)
-    return Gateway(indexes, serving, ready=lambda: router.is_member)
+    data = index_of(router, observation)
+
+    def close() -> None:
+        data.close()
+        router.close()
+
+    return Gateway(OneIndex(index, data, router.describe, close), serving, ready=lambda: router.is_member)

@@ -35,6 +35,7 @@ from vectorferry.stores.registry import open_store
 if TYPE_CHECKING:
     from vectorferry.gateway.pinecone.data import IndexData
     from vectorferry.gateway.pinecone.inprocess import InProcessIndex
+    from vectorferry.gateway.pinecone.observing import Observation
 
 LEASE_SECONDS = 10.0
 _FILTER_PAGE = 1_000
@@ -367,12 +368,14 @@ class _Near:
         return self.of(store, vectors_of(found)) if found.column("vector").null_count < len(found) else []
 
 
-def index_of(router: Router) -> "IndexData":
-    """What Pinecone's API can ask of an index, over a router."""
+def index_of(router: Router, observation: "Observation | None" = None) -> "IndexData":
+    """What Pinecone's API can ask of an index, over a router; what is asked may be counted."""
     from vectorferry.gateway.pinecone.data import IndexData
+    from vectorferry.gateway.pinecone.observing import ObservedIndex
     from vectorferry.router.index_backend import RouterBackend
 
-    return IndexData(RouterBackend(router))
+    backend = RouterBackend(router)
+    return IndexData(backend) if observation is None else ObservedIndex(backend, observation)
 
 
 def _ticket_of(tickets: Iterable[Ticket], namespace: str) -> Ticket:

@@ -25,8 +25,10 @@ from vectorferry.router.traffic import Traffic
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.calling import permitted_by
 
-MOST_WAITING = 1_000
+# More would keep their intents open for longer than a settler takes, which copies many records at a time.
+MOST_WAITING = 32
 MIRRORS = 4
+CLOSERS = 2
 RECORD_AGAIN_SECONDS = 0.5
 
 
@@ -50,7 +52,9 @@ class Writer:
         self._target = target
         self._deadline = deadline
         self._traffic = traffic
-        self._pool = ThreadPoolExecutor(MIRRORS, thread_name_prefix="mirror")
+        self._mirrors = ThreadPoolExecutor(MIRRORS, thread_name_prefix="mirror")
+        # What is not mirrored does not wait behind what is.
+        self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
         self._waiting = BoundedSemaphore(MOST_WAITING)
         self._newest = 0
 
@@ -67,7 +71,8 @@ class Writer:
 
     def close(self) -> None:
         """Wait for the mirrored writes, and for the journal to know of all."""
-        self._pool.shutdown()
+        self._mirrors.shutdown()
+        self._closers.shutdown()
 
     def _sides(self, phase: Phase) -> tuple[VectorStore, VectorStore]:
         return (self._source, self._target) if phase.source_rules else (self._target, self._source)
@@ -88,7 +93,7 @@ class Writer:
             self._later(ticket, lambda: self._journal.intents.leave_open(intents, self._deadline))
             raise
         if change.whole and self._waiting.acquire(blocking=False):
-            self._later(ticket, lambda: self._mirror(ticket, write, intents, change, follower))
+            self._mirrors.submit(self._mirror, ticket, write, intents, change, follower)
         else:
             # The follower is slow, or would make something else of it: a settler will do it.
             self._later(ticket, lambda: self._journal.intents.close(write, intents))
@@ -152,7 +157,7 @@ class Writer:
     # --- Off the caller's path
 
     def _later(self, ticket: Ticket, job: Callable[[], None]) -> None:
-        self._pool.submit(self._until_recorded, ticket, job)
+        self._closers.submit(self._until_recorded, ticket, job)
 
     def _until_recorded(self, ticket: Ticket, job: Callable[[], None]) -> None:
         """Do it, again and again while the journal is away: an intent that stays open would keep the authority from moving."""

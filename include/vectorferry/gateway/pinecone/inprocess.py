@@ -107,6 +107,9 @@ class _Transport(httpx.BaseTransport):
             answer.extensions[_CAUSE] = error
             return answer
 
+    def close(self) -> None:
+        self._data.close()
+
 
 class _Explaining(httpx.BaseTransport):
     """Raises what became of an application's call, once the SDK has tried it often enough."""

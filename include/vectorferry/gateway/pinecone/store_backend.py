@@ -100,7 +100,7 @@ class StoreBackend:
 
     def delete_all(self, namespace: str, effects: Effects) -> int:
         """Delete a namespace with its records."""
-        if namespace not in self._book.names() and not self._store.count(namespace):
+        if namespace not in self._book.names() and not any(self._store.list_ids(KeyRange(namespace))):
             raise missing(f"Namespace {wire_namespace(namespace)!r}")
         self._book.discard(namespace)
         return self._log.submit(lambda: self._remove_all(namespace), effects.lag)

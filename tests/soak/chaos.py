@@ -1,0 +1,141 @@
+"""What goes wrong on purpose: processes killed and stopped at random, and stopped exactly between a look at the lease and its send."""
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from soak.background import Background
+from soak.processes import Life, Process
+from soak.settings import Settings
+
+POLL = 0.02
+YOUNG = 2.0
+WISH_SECONDS = 2.0
+PHASES = ("OFF", "TRACK_A", "HOLD_A", "HOLD_B", "TRACK_B", "DONE")
+HOLDS = ("HOLD_A", "HOLD_B")
+
+
+class Watch(Background):
+    """Reads the phase again and again, from the journal."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("watch")
+        self._settings = settings
+        self.phase = "OFF"
+        self.stall = 0.0
+
+    def _run(self) -> None:
+        query = "SELECT phase FROM vectorferry.control WHERE migration = %s"
+        with psycopg.connect(self._settings.journal, autocommit=True) as connection:
+            while True:
+                [self.phase] = connection.execute(query, [self._settings.migration]).fetchone() or ("OFF",)
+                before = time.monotonic()
+                if self._stop.wait(POLL):
+                    return
+                self.stall = max(self.stall, time.monotonic() - before - POLL)
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One thing done to a process: kill, stop, or pause (a stop between check and send); for how long, and in which phase."""
+
+    what: str
+    victim: str
+    phase: str
+    seconds: float = 0.0
+
+
+class Chaos(Background):
+    """Harms one process after the other, about every `settings.every` seconds, until told to stop. What it stops it wakes again."""
+
+    def __init__(self, settings: Settings, processes: Sequence[Process], watch: Watch) -> None:
+        super().__init__("chaos")
+        self.settings = settings
+        self.processes = processes
+        self.watch = watch
+        self.deeds: list[Deed] = []
+        self._draw = random.Random(settings.seed)
+
+    def count(self, what: str) -> int:
+        return sum(deed.what == what for deed in self.deeds)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._draw.uniform(0.5, 1.5) * self.settings.every):
+            if self._draw.random() < 0.6:
+                self._await_wanted_phase()
+            ready = [each for each in self.processes if each.lives and each.life.running and each.life.age > YOUNG]
+            if ready:
+                self._harm(self._draw.choices(ready, [self._weight(process) for process in ready])[0])
+
+    def _weight(self, process: Process) -> float:
+        # Outside of a hold the driver is spared, mostly: its checks take long, and no switch comes without them.
+        return 0.2 if process.name == "driver" and self.watch.phase not in HOLDS else 1.0
+
+    def _await_wanted_phase(self) -> None:
+        """Holds are short: wait a little for the phase in which least was killed, so that each has its share."""
+        killed = Counter(deed.phase for deed in self.deeds)
+        wanted = min((*HOLDS, "TRACK_A", "TRACK_B"), key=lambda phase: (killed[phase], self._draw.random()))
+        end = time.monotonic() + self.settings.every
+        while self.watch.phase != wanted and time.monotonic() < end and not self._stop.is_set():
+            time.sleep(POLL / 2)
+
+    def _harm(self, process: Process) -> None:
+        what = self._draw.choices(["kill", "stop", "pause"], [6, 2, 2])[0]
+        if what == "kill":
+            self._kill(process)
+        elif what == "stop" or process.name == "gateway":
+            self._stop_for(process, "stop")
+        else:
+            self._pause(process)
+
+    def _kill(self, process: Process) -> None:
+        life, phase = process.life, self.watch.phase
+        life.kill()
+        self.deeds.append(Deed("kill", process.name, phase))
+        self._stop.wait(self._draw.uniform(0.0, 0.5))
+        process.start()
+
+    def _stop_for(self, process: Process, what: str) -> None:
+        """Stop a process for less than its lease, or for longer, but less than D; some never wake."""
+        life, phase = process.life, self.watch.phase
+        life.signal(signal.SIGSTOP)
+        self._hold(process, what, phase)
+
+    def _pause(self, process: Process) -> None:
+        """Have it stop itself after its next look at its lease."""
+        life = process.life
+        made = life.wish.with_suffix(".new")
+        made.write_text(str(time.monotonic() + WISH_SECONDS))
+        made.rename(life.wish)
+        if self._until_stopped(life, WISH_SECONDS + 1):
+            self._hold(process, "pause", self.watch.phase)
+
+    def _until_stopped(self, life: Life, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if life.is_stopped():
+                return True
+            time.sleep(POLL / 4)
+        return False
+
+    def _hold(self, process: Process, what: str, phase: str) -> None:
+        seconds = self._seconds(process)
+        self.deeds.append(Deed(what, process.name, phase, seconds))
+        time.sleep(seconds)
+        if self._draw.random() < 0.2:
+            self._kill(process)
+        else:
+            process.life.signal(signal.SIGCONT)
+
+    def _seconds(self, process: Process) -> float:
+        # A request that was permitted just before has to land within D of that: a second is left for its way.
+        longest = self.settings.deadline - 1.0
+        if process.name != "gateway" and self._draw.random() < 0.4:
+            lease = self.settings.worker_lease if process.name in ("settler", "driver") else self.settings.lease
+            return self._draw.uniform(min(lease, longest), longest)
+        return self._draw.uniform(0.1, min(1.5, longest))
