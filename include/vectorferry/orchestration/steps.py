@@ -200,6 +200,9 @@ def _log_preflight(spec: MigrationSpec, found: "Preflight") -> None:
             "%s: %s requests, %.2f hours at the budgeted rate, %s read units, US$ %.2f",
             *(what, f"{cost.requests:,}", cost.hours, f"{cost.read_units:,.0f}", cost.dollars),
         )
+    if found.shortest_hold is not None:
+        hold = spec.switch.hold.total_seconds()
+        log.info("shortest possible hold of writes: %g s; switch.hold allows %g s", found.shortest_hold, hold)
     for name, kind in found.proposed.items():
         log.info("worth declaring in the spec: fields.%s: %s", name, kind)
     for warning in found.warnings:
