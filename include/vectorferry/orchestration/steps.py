@@ -154,6 +154,13 @@ class Steps:
             log.info("writes waited for %.2f s", done.hold_seconds)
         return str(done.phase)
 
+    def watch(self, cohort: str) -> None:
+        """Watch a cohort after its switch; one that breaks a guardrail is rolled back, and the run ends here."""
+        from vectorferry.engine.guardrails import watch
+
+        with self._session() as session:
+            watch(session, cohort)
+
     def verify(self) -> None:
         """Verify the new authority after the cut-over."""
         from vectorferry import pipeline

@@ -23,6 +23,7 @@ from vectorferry.router.comparing import Comparison, Fetched, Searched
 from vectorferry.router.membership import Membership, Ticket, new_name
 from vectorferry.router.shadow import Read, Shadow
 from vectorferry.router.telemetry import operation
+from vectorferry.router.traffic import Traffic
 from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.asking import all_matching, ids_after
@@ -71,6 +72,7 @@ class _Open:
     target: VectorStore
     membership: Membership
     writer: Writer
+    traffic: Traffic
     shadow: Shadow
 
 
@@ -258,6 +260,7 @@ class Router:
         opened.membership.drain()
         opened.writer.close()
         opened.shadow.close()
+        opened.traffic.close()
         opened.membership.close()
         opened.source.close()
         opened.target.close()
@@ -295,12 +298,13 @@ class Router:
     def _answer(self, ticket: Ticket, read: Callable[[VectorStore], T]) -> T:
         """What the authority answers, given away only while this router knows that it is the authority."""
         opened = self._opened()
-        try:
-            with permitted_by(lambda: opened.membership.check(ticket)):
-                found = read(opened.source if ticket.phase.source_rules else opened.target)
-            opened.membership.check(ticket)
-        except LeaseLost as error:
-            raise NotDone(f"not read: {error}", retryable=True) from error
+        with opened.traffic.counting(ticket):
+            try:
+                with permitted_by(lambda: opened.membership.check(ticket)):
+                    found = read(opened.source if ticket.phase.source_rules else opened.target)
+                opened.membership.check(ticket)
+            except LeaseLost as error:
+                raise NotDone(f"not read: {error}", retryable=True) from error
         return found
 
     def _opened(self) -> _Open:
@@ -327,9 +331,11 @@ class Router:
             membership = Membership(journal, self._migration, name, lease=self._lease, deadline=deadline)
             del self._names[os.getpid()]
             cleanup.pop_all()
-        writer = Writer(journal, self._migration, membership, source, target, deadline)
+        traffic = Traffic(journal, self._migration)
+        traffic.start()
+        writer = Writer(journal, self._migration, membership, source, target, deadline, traffic)
         shadow = Shadow(journal, self._migration, membership, (source, target), spec.shadow.share)
-        return _Open(os.getpid(), journal, source, target, membership, writer, shadow)
+        return _Open(os.getpid(), journal, source, target, membership, writer, traffic, shadow)
 
     def _spec(self, journal: Journal) -> MigrationSpec:
         found = journal.control.spec(self._migration)
