@@ -17,6 +17,7 @@ class Change(Protocol):
     """A change to some ids of a namespace. `whole`: what it comes to does not depend on what was there, so it may be mirrored."""
 
     whole: ClassVar[bool]
+    kind: ClassVar[str]
 
     @property
     def namespace(self) -> str:
@@ -45,6 +46,7 @@ class Put:
     ids: Sequence[str]
     batch: pa.RecordBatch
     whole: ClassVar[bool] = True
+    kind: ClassVar[str] = "put"
 
     def apply(self, store: VectorStore) -> None:
         """Upsert."""
@@ -69,6 +71,7 @@ class Delete:
     namespace: str
     ids: Sequence[str]
     whole: ClassVar[bool] = True
+    kind: ClassVar[str] = "delete"
 
     def apply(self, store: VectorStore) -> None:
         """Delete."""
@@ -90,6 +93,7 @@ class Update:
     ids: Sequence[str]
     patch: pa.RecordBatch
     whole: ClassVar[bool] = False
+    kind: ClassVar[str] = "update"
 
     def apply(self, store: VectorStore) -> None:
         """Have the store change it."""

@@ -19,6 +19,7 @@ from vectorferry import __version__
 from vectorferry.errors import JournalError, JournalUnavailable, LeaseLost, NotDone
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.model import Phase, matches
+from vectorferry.router.telemetry import distrusted, followed, leased
 
 POLL_SECONDS = 0.5
 # From its intent on a tracked write has this long to send all that it sends, to the follower too; its intent ends by itself D later.
@@ -84,8 +85,8 @@ class Membership:
 
     @property
     def live(self) -> bool:
-        """Whether the lease holds."""
-        return time.monotonic() < self._until
+        """Whether operations may begin: the lease holds, and the journal is the one that it was."""
+        return not self._distrusted and not self._closing and time.monotonic() < self._until
 
     def reading(self, namespace: str) -> Ticket:
         """The right to one read of a namespace; ask `check` again before its answer is given away. Raises NotDone without a lease.
@@ -142,6 +143,7 @@ class Membership:
 
         It may have forgotten what the follower lacks, and which side has the authority. Only a person can know.
         """
+        distrusted(self._migration, self._name)
         with self._changed:
             self._distrusted = (
                 f"{what}: the journal of {self._migration} was restored from an older state, or is another one. Nothing is read or "
@@ -234,6 +236,7 @@ class Membership:
             self._rows = {row.cohort: row for row in rows}
             self._draining, self._moving, self._unsure = {}, set(), set()
             self._changed.notify_all()
+        leased(self._migration, name, "joined")
 
     def _keep(self) -> None:
         while not self._stopped.is_set():
@@ -246,21 +249,29 @@ class Membership:
         if self._distrusted:
             return
         asked = time.monotonic()
+        if 0.0 < self._until <= asked:
+            self._lapsed()
         try:
             if asked >= self._until:
                 self._join()
             elif asked >= self._until - self._lease * 2 / 3:
                 rows = self._journal.members.renew(self._migration, self._name, self._lease)
                 self._until = asked + self._lease
+                leased(self._migration, self._name, "renewed")
                 self._follow(rows)
             else:
                 self._follow(self._journal.control.all(self._migration))
         except LeaseLost:
             # What was under way belongs to the old name; its ids are dirty, and the journal waits for them.
-            self._until, self._next_name = 0.0, new_name()
+            self._lapsed()
+            self._next_name = new_name()
         except JournalError:
             # What is left of the lease goes on; the next turn is another try.
             return
+
+    def _lapsed(self) -> None:
+        self._until = 0.0
+        leased(self._migration, self._name, "lapsed")
 
     def _follow(self, rows: tuple[ControlRow, ...]) -> None:
         self._give_up_landed()
@@ -299,6 +310,8 @@ class Membership:
                 self._moving.discard(row.cohort)
                 self._unsure.discard(row.cohort)
                 self._changed.notify_all()
+            if row.epoch != here.epoch:
+                followed(self._migration, self._name, row.cohort, row.phase)
 
     def _busy_elsewhere(self, row: ControlRow) -> Phase | None:
         busy = {phase for name, cohort, phase in self._under_way if (name, cohort) == (self._name, row.cohort)}

@@ -17,6 +17,7 @@ from vectorferry.journal import Journal, Latencies, ShadowFigures
 from vectorferry.model import Phase
 from vectorferry.router.comparing import Comparison
 from vectorferry.router.membership import Membership, Ticket
+from vectorferry.router.telemetry import shadowed
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.calling import permitted_by
 
@@ -164,7 +165,18 @@ class Shadow:
         return aside if time.monotonic() - asked < _ASKING_SECONDS else None
 
     def _note(self, read: Read, figures: ShadowFigures) -> None:
-        place = (read.ticket.name, read.ticket.row.cohort, read.ticket.phase, read.comparison.kind)
+        kind = read.comparison.kind
+        outcome = (
+            "compared"
+            if figures.reads
+            else "failed"
+            if figures.failed
+            else "dropped"
+            if figures.dropped
+            else "set_aside"
+        )
+        shadowed(self._migration, kind, outcome, figures.overlap if figures.reads else None)
+        place = (read.ticket.name, read.ticket.row.cohort, read.ticket.phase, kind)
         with self._lock:
             tally = self._tallies.setdefault(place, _Tally(time.monotonic()))
             tally.figures += figures

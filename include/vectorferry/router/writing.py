@@ -21,6 +21,8 @@ from vectorferry.journal import Intent, Journal, Write
 from vectorferry.model import Phase
 from vectorferry.router.changes import Change
 from vectorferry.router.membership import WRITE_SECONDS, Membership, Ticket
+from vectorferry.router.telemetry import journal_call, mirrored, operation
+from vectorferry.router.traffic import Traffic
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.calling import permitted_by
 
@@ -42,6 +44,7 @@ class Writer:
         source: VectorStore,
         target: VectorStore,
         deadline: float,
+        traffic: Traffic,
     ) -> None:
         self._journal = journal
         self._migration = migration
@@ -49,6 +52,7 @@ class Writer:
         self._source = source
         self._target = target
         self._deadline = deadline
+        self._traffic = traffic
         self._mirrors = ThreadPoolExecutor(MIRRORS, thread_name_prefix="mirror")
         # What is not mirrored does not wait behind what is.
         self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
@@ -60,7 +64,12 @@ class Writer:
 
         Raises NotDone (nothing was written) or Unknown (it may have been, or may still be).
         """
-        with self._membership.writing(change.namespace) as ticket:
+        with (
+            operation(self._migration, change.kind) as made,
+            self._membership.writing(change.namespace) as ticket,
+            self._traffic.counting(ticket),
+        ):
+            made.waited(ticket.phase)
             if ticket.phase.tracks:
                 self._tracked(ticket, change)
             else:
@@ -93,6 +102,7 @@ class Writer:
             self._mirrors.submit(self._mirror, ticket, write, intents, change, follower)
         else:
             # The follower is slow, or would make something else of it: a settler will do it.
+            mirrored(self._migration, "left")
             self._later(ticket, lambda: self._journal.intents.close(write, intents))
 
     def _refuse_misfits(self, change: Change, *stores: VectorStore) -> None:
@@ -105,7 +115,8 @@ class Writer:
     def _open(self, write: Write, ids: Sequence[str]) -> dict[str, Intent]:
         newest = self._newest
         try:
-            opened = self._journal.intents.open(write, ids, seconds=WRITE_SECONDS + self._deadline)
+            with journal_call(self._migration, "open"):
+                opened = self._journal.intents.open(write, ids, seconds=WRITE_SECONDS + self._deadline)
         except JournalError as error:
             # Whether or not the intent was committed: nothing is sent without its answer, and it ends by itself.
             raise NotDone(f"the write could not be recorded: {error}", retryable=True) from error
@@ -175,6 +186,7 @@ class Writer:
             outcome = self._mirrored(ticket, change, follower)
         finally:
             self._waiting.release()
+            mirrored(self._migration, {True: "done", False: "failed", None: "unknown"}[outcome])
             self._until_recorded(ticket, lambda: self._close(write, intents, outcome))
 
     def _mirrored(self, ticket: Ticket, change: Change, follower: VectorStore) -> bool | None:
@@ -188,12 +200,13 @@ class Writer:
             return False
         return True
 
-    def _close(self, write: Write, intents: list[Intent], mirrored: bool | None) -> None:
-        if mirrored is None:
+    def _close(self, write: Write, intents: list[Intent], sure: bool | None) -> None:
+        if sure is None:
             # It may land on top of what a settler writes: the intent keeps the settler away for as long.
             self._journal.intents.leave_open(intents, self._deadline)
         else:
-            self._journal.intents.close(write, intents, mirrored=intents if mirrored else ())
+            with journal_call(self._migration, "close"):
+                self._journal.intents.close(write, intents, mirrored=intents if sure else ())
 
 
 def _refuse_excused(change: Change, intents: Sequence[Intent]) -> None:
