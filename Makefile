@@ -14,6 +14,7 @@ READY      := .venv/ready-$(LOCK)
 SOURCE  ?= pinecone
 TARGET  ?= weaviate
 APPROVE ?= ask
+LIVE    ?=
 MINUTES ?= 5
 SOAK    := $(foreach each,SWITCHES RATE CHAOS SEED,$(if $($(each)),--$(shell echo $(each) | tr A-Z a-z) $($(each))))
 
@@ -25,9 +26,9 @@ export VECTORFERRY_UV := $(abspath $(UV))
 help: ## Show the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: ## Move real data on local servers; SOURCE= and TARGET= one of pinecone, weaviate, pgvector; APPROVE=auto
+demo: ## Move real data on local servers; SOURCE= and TARGET= one of pinecone, weaviate, pgvector; APPROVE=auto; LIVE=1
 	@$(MAKE) --no-print-directory -j2 ready $(if $(filter weaviate,$(SOURCE) $(TARGET)),weaviate)
-	@$(BIN)/python -m vectorferry.local.demo --source $(SOURCE) --target $(TARGET) --approve $(APPROVE)
+	@$(BIN)/python -m vectorferry.local.demo --source $(SOURCE) --target $(TARGET) --approve $(APPROVE) $(if $(LIVE),--live)
 
 with: ## Run a command among the servers of the last demo: RUN='vectorferry compare SPEC'
 	@$(MAKE) --no-print-directory -j2 ready $(if $(filter weaviate,$(SOURCE) $(TARGET)),weaviate)

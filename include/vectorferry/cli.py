@@ -46,6 +46,9 @@ app = typer.Typer(
 )
 app.add_typer(gateway_app, name="gateway")
 
+journal_app = typer.Typer(no_args_is_help=True, help="The control database.")
+app.add_typer(journal_app, name="journal")
+
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file (YAML) of the migration.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
 
@@ -305,6 +308,21 @@ def abandon(
             raise typer.Exit(1)
         verb.abandon(session)
     console.result({"removed": asdict(found)}, "removed")
+
+
+@journal_app.command("roles")
+def journal_roles(spec: SpecPath, json: Json = False) -> None:
+    """Make the database role of routers, or bring its rights up to date: it can write neither phases nor approvals.
+
+    The journal's connection needs the right to create roles.
+    """
+    from vectorferry.journal import open_journal
+    from vectorferry.journal.roles import ROUTER, create_roles
+
+    with open_journal(connection_from_environment(load_spec(spec).journal), upgrade=True) as journal:
+        create_roles(journal)
+    text = f"role {ROUTER} is up to date; give it to the login of your applications: GRANT {ROUTER} TO <login>"
+    Console(json=json).result({"role": ROUTER}, text)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,9 +83,6 @@ def gateway_pinecone(
         raise ConnectionMissing("a gateway takes either --store or --migration")
     if bool(collection) != bool(store and observe):
         raise ConnectionMissing("--collection goes with --store and --observe, and they with it")
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("vectorferry").setLevel(logging.INFO)
-    logging.getLogger("vectorferry.gateway.access").setLevel(logging.INFO if access_log else logging.WARNING)
     serving = Serving(
         keys=_keys(keys),
         host=host,
@@ -94,12 +92,15 @@ def gateway_pinecone(
         url=url.rstrip("/"),
         drain=drain,
     )
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("vectorferry").setLevel(logging.INFO)
+    logging.getLogger("vectorferry.gateway.access").setLevel(logging.INFO if access_log else logging.WARNING)
     if migration:
-        run_gateway(_before_migration(migration, journal, serving, observe))
+        run_gateway(lambda: _before_migration(migration, journal, serving, observe))
     elif observe:
-        run_gateway(_before_store(store, collection, serving, observe))
+        run_gateway(lambda: _before_store(store, collection, serving, observe))
     else:
-        run_gateway(_local(store, serving, folder, index, faults))
+        run_gateway(lambda: _local(store, serving, folder, index, faults))
 
 
 def _local(store: str, serving: "Serving", folder: Path, index: str, faults: str) -> "Gateway":
@@ -133,9 +134,14 @@ def _before_migration(migration: str, journal: str, serving: "Serving", observe:
         raise JournalError(
             f"the journal knows no migration {migration!r}: register it with `vectorferry register SPEC`"
         )
-    router = Router(migration, connection)
-    router.open()
-    return gateway_of(router, spec["source"]["collection"], serving, Observation(observe) if observe else None)
+    with ExitStack() as cleanup:
+        router = Router(migration, connection)
+        cleanup.callback(router.close)
+        router.open()
+        observation = Observation(observe) if observe else None
+        gateway = gateway_of(router, spec["source"]["collection"], serving, observation)
+        cleanup.pop_all()
+    return gateway
 
 
 def _keys(file: Path | None) -> "Keys":

@@ -64,6 +64,7 @@ class Console:
             "load": asdict(found.load_cost),
         }
         value |= {
+            "shortest_hold": found.shortest_hold,
             "warnings": found.warnings,
             "plan": plan.id if plan else None,
             "partitions": len(plan.partitions) if plan else None,
@@ -74,6 +75,8 @@ class Console:
         self._table("Metadata keys of a sample", ("key", "types", "share", "values"), _keys(found.profile))
         proposed = ", ".join(f"{name}: {kind}" for name, kind in found.proposed.items()) or "none"
         lines = [f"{found.rows} rows. Fields worth declaring: {proposed}", *(f"warning: {w}" for w in found.warnings)]
+        if found.shortest_hold is not None:
+            lines.append(f"Shortest possible hold of writes: {found.shortest_hold:g} s")
         if plan:
             lines.append(f"Plan {plan.id}: {len(plan.partitions)} partitions")
         self.result(value, "\n".join(lines))

@@ -29,10 +29,10 @@ class Live:
     def show(self, progress: "Progress") -> None:
         """Take one report in."""
         with self._lock:
-            if progress.note:
-                self._console.print(f"{progress.step} {progress.scope}: {progress.note}", markup=False)
-                return
             now = time.monotonic()
+            if progress.note:
+                self._note(progress, now)
+                return
             self._began.setdefault(progress.step, now)
             self._steps.setdefault(progress.step, {})[progress.scope] = progress
             if self._console.is_terminal:
@@ -51,6 +51,13 @@ class Live:
             if self._bars is not None:
                 self._bars.stop()
             self._bars, self._tasks = None, {}
+
+    def _note(self, progress: "Progress", now: float) -> None:
+        """Print a note, of what says the same again and again now and then only."""
+        what = f"{progress.step} {progress.scope}"
+        if now - self._shown.get(what, -EVERY) >= EVERY:
+            self._shown[what] = now
+            self._console.print(f"{what}: {progress.note}", markup=False)
 
     def _draw(self, step: str) -> None:
         if self._bars is None:

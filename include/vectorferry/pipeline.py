@@ -9,7 +9,7 @@ After the cut-over: look_back -> approval -> roll_back, or look_final -> approva
 Every step is idempotent and goes on where a killed one stopped. A failed check is recorded before it raises CheckFailed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -20,6 +20,7 @@ from vectorferry.engine.extras import check_extras
 from vectorferry.engine.filter_parity import check_filters
 from vectorferry.engine.finish import finish, is_done, verify_fresh
 from vectorferry.engine.gate import describe, failures, record, require_passed
+from vectorferry.engine.guardrails import watch
 from vectorferry.engine.latency import check_latency
 from vectorferry.engine.preflight import Preflight
 from vectorferry.engine.preflight import preflight as look
@@ -156,10 +157,18 @@ def run(session: Session, approve: Approve) -> Outcome:
 
 
 def _switched(session: Session, plan: Plan, signed: Evidence) -> Outcome:
-    done = [switch.cut_over(session, plan, signed.hash, cohort.name) for cohort in session.spec.cohorts]
+    done = list(_cohort_by_cohort(session, plan, signed))
     verify(session, plan)
     longest = max(each.hold_seconds for each in done)
     return Outcome(plan, signed, replace(done[-1], hold_seconds=longest))
+
+
+def _cohort_by_cohort(session: Session, plan: Plan, signed: Evidence) -> Iterator[switch.Switched]:
+    *canaries, last = session.spec.cohorts
+    for cohort in canaries:
+        yield switch.cut_over(session, plan, signed.hash, cohort.name)
+        watch(session, cohort.name)
+    yield switch.cut_over(session, plan, signed.hash, last.name)
 
 
 # --- After the cut-over

@@ -273,6 +273,24 @@ class Window(Section):
         return name
 
 
+class Guardrails(Section):
+    """What is watched between two cohorts. A cohort that breaks one is rolled back, and those after it are not cut over."""
+
+    watch: Duration = Field(
+        timedelta(minutes=5), description="How long a cohort is watched before the next one follows."
+    )
+    min_operations: int = Field(
+        100,
+        ge=0,
+        description="Fewer operations of routers than this are too few to judge by: the next cohort does not follow.",
+    )
+    errors: Share = Field(0.01, description="Most operations that may fail, as a share.")
+    overlap: Share = Field(0.9, description="Least mean overlap of the shadow reads with the old side's answers.")
+    latency_ratio: float | None = Field(
+        3.0, gt=0, description="Most times as long that p95 of reads may be than on the old side; none: not judged."
+    )
+
+
 class Switch(Section):
     """How the authority moves while routers write; without routers nothing of this applies."""
 
@@ -280,6 +298,7 @@ class Switch(Section):
         default_factory=list,
         description="Cut over one after the other, in this order; every other namespace, also one that appears later, follows as the last.",
     )
+    guardrails: Guardrails = Field(default_factory=Guardrails)
     window: Window | None = Field(None, description="When a cut-over may begin; none: at any time once it is approved.")
     hold: Duration = Field(
         timedelta(seconds=10), description="Longest write pause: once it is over, writes go on where they went before."

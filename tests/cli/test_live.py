@@ -7,15 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 
-from pipeline.commanding import on
+from pipeline.commanding import on, vectorferry
 from pipeline.worlds import ROOT, World
 from pipeline.writing import DIMENSION, joined, record
 from vectorferry.journal import Journal, open_journal
 from vectorferry.model import COHORT, CollectionDefinition, Metric, Phase
+from vectorferry.router import Router
 
 APPROVE = "approve\nall checks passed\n"
 
@@ -43,6 +46,19 @@ def test_register_touches_no_collection(world: World) -> None:
     made: Any = on(world, "register", "--json").json()
     assert made == {"migration": "small", "expected_routers": 3, "phases": {"all": "OFF"}}
     assert "it expects 3 routers" in on(world, "register").text
+
+
+def test_journal_roles_makes_a_role_under_which_a_router_works(live: World, database: str) -> None:
+    made = vectorferry("journal", "roles", str(live.spec_file), "--json", environment=live.environment())
+    assert made.json() == {"role": "vectorferry_router"}
+    app = "DO $$ BEGIN CREATE ROLE app LOGIN PASSWORD 'x'; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(app)
+        connection.execute("GRANT vectorferry_router TO app")
+    journal = replace(live.connection("journal"), login="app", password="x")
+    with Router("small", journal, connections=live.connection) as router:
+        router.upsert("dataclasses", [record("by app", 0.5)])
+        assert list(router.fetch("dataclasses", ["by app"])) == ["by app"]
 
 
 def test_members_lists_routers_and_forgets_the_dead(live: World) -> None:

@@ -2,12 +2,15 @@
 
 import json
 import os
+import signal
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import psutil
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +31,7 @@ from vectorferry.stores.registry import open_store
 
 ROWS, NAMESPACES = 100, ("asyncio", "email")
 PATIENCE = 300
+T = TypeVar("T")
 DAG = '''"""The Airflow DAG of {name}."""
 
 from vectorferry.orchestration import migration
@@ -67,6 +71,7 @@ KILLED: Mapping[str, Any] = {
 }
 LIVE: Mapping[str, Any] = {
     "source": {"connection": "vectors", "collection": "source_live"},
+    "switch": {"hold": "90s"},
     "writers": {"expected": 1},
     "shadow": {"share": 0},
     "limits": {"request_deadline": "2s", "lease": "5s"},
@@ -121,6 +126,14 @@ class Story:
 
     def log(self, task: str, *, map_index: int = -1, attempt: int = 1) -> str:
         return self.operator.log(self.dag_id, self.run_id, task, map_index=map_index, try_number=attempt)
+
+    def process(self, task: str) -> psutil.Process | None:
+        """The process of a running task whose id contains this; None where there is none now."""
+        found = self.operator.call("GET", self.path("/taskInstances"), params={"state": "running", "limit": 100})
+        titles = {f"airflow worker -- {t['id']}" for t in found["task_instances"] if task in t["task_id"]}
+        scheduler = psutil.Process(self.stage.supervisor.pid("airflow-scheduler"))
+        children = scheduler.children(recursive=True)
+        return next((each for each in children if " ".join(command_line(each)).strip() in titles), None)
 
     def set_state(self, task: str, state: str) -> None:
         self.operator.call("PATCH", self.path(f"/taskInstances/{task}"), json={"new_state": state})
@@ -240,6 +253,36 @@ def spec_of(name: str, **changes: Any) -> dict[str, Any]:
     """The spec of a migration into a table of its own."""
     target = {"connection": "vectors", "collection": f"target_{name}", "index": {"type": "none"}}
     return {"migration": name, **SPEC, "target": target, **changes}
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """Kill them at once, and wait until they are gone."""
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    wait_for(lambda: all(alive(process.pid) is None for process in processes), "the death of what was killed")
+
+
+def alive(pid: int) -> psutil.Process | None:
+    try:
+        found = psutil.Process(pid)
+        return None if found.status() == psutil.STATUS_ZOMBIE else found
+    except psutil.NoSuchProcess:
+        return None
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_for(look: Callable[[], T | None], what: str) -> T:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"{what} did not come within {PATIENCE:.0f} s"
+        time.sleep(0.02)
+    return found
 
 
 def some_docs(namespaces: Iterable[str] = NAMESPACES, rows: int = ROWS) -> pa.Table:

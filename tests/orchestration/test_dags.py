@@ -195,7 +195,10 @@ def test_with_routers_what_they_wrote_is_settled_and_compared() -> None:
 def test_cohorts_are_switched_one_after_the_other() -> None:
     cohorts = [{"name": "canary", "namespaces": ["beta"]}, {"name": "second", "namespaces": ["b*"]}]
     live = build_dags(spec(writers={"expected": 2}, switch={"cohorts": cohorts}))[0]
-    chain = ("approve_cutover", "switch_canary", "switch_second", "switch_all", "verify")
+    chain = (
+        *("approve_cutover", "switch_canary", "watch_canary"),
+        *("switch_second", "watch_second", "switch", "verify"),
+    )
     for before, after in pairwise(chain):
         assert live.get_task(after).upstream_task_ids == {before}
 

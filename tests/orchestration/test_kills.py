@@ -5,13 +5,11 @@ Where the kills land is drawn from a seed; VECTORFERRY_KILL_SEED draws other mom
 
 import os
 import random
-import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
@@ -19,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 import oracle
-from orchestration.conftest import IN_FLIGHT, KILLED, Stage, Story, some_docs, spec_of
+from orchestration.conftest import IN_FLIGHT, KILLED, Stage, Story, alive, kill, some_docs, spec_of, wait_for
 from vectorferry import pipeline
 from vectorferry.engine.session import open_session
 from vectorferry.journal import Journal, Plan
@@ -31,8 +29,6 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 SEED = os.environ.get("VECTORFERRY_KILL_SEED", "1")
 NAMESPACES, ROWS = ("asyncio", "email", "tkinter"), 300
 BATCH, PARALLEL = KILLED["partitions"]["batch_rows"], KILLED["partitions"]["parallel"]
-PATIENCE = 300.0
-T = TypeVar("T")
 Told = set[tuple[str, str, bool, tuple[Any, ...]]]
 
 
@@ -98,17 +94,9 @@ class Killer:
 
     def kill_check(self) -> None:
         """Kill the process that watches a check's process: the check goes on, and nobody hears of its end."""
-        task = wait_for(self.checking, "a running check")
+        task = wait_for(lambda: self.run.process("check"), "a running check")
         kill([task.parent()])
         self.kills["check"] += 1
-
-    def checking(self) -> psutil.Process | None:
-        found = self.run.operator.call(
-            "GET", self.run.path("/taskInstances"), params={"state": "running", "limit": 100}
-        )
-        titles = {f"airflow worker -- {t['id']}" for t in found["task_instances"] if "check" in t["task_id"]}
-        children = self.scheduler.children(recursive=True)
-        return next((each for each in children if " ".join(title(each)).strip() in titles), None)
 
 
 def test_kills_lose_nothing(stage: Stage, tmp_path: Path) -> None:
@@ -172,35 +160,5 @@ def told(journal: Journal, migration: str, run_id: str) -> Told:
     return {(v.check, v.scope, v.passed, v.differences) for v in journal.evidence.verdicts(plan.id, run_id)}
 
 
-def kill(processes: list[psutil.Process]) -> None:
-    """Kill them at once, and wait until they are gone."""
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-    wait_for(lambda: all(alive(process.pid) is None for process in processes), "the death of what was killed")
-
-
-def alive(pid: int) -> psutil.Process | None:
-    try:
-        found = psutil.Process(pid)
-        return None if found.status() == psutil.STATUS_ZOMBIE else found
-    except psutil.NoSuchProcess:
-        return None
-
-
-def title(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.NoSuchProcess:
-        return []
-
-
 def is_running(state: Any, step: str) -> bool:
     return (state.step, state.state) == (step, "running")
-
-
-def wait_for(look: Callable[[], T | None], what: str) -> T:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"{what} did not come within {PATIENCE:.0f} s"
-        time.sleep(0.02)
-    return found

@@ -1,13 +1,17 @@
-"""A whole run on a real Airflow while an application writes through a router."""
+"""A whole run on a real Airflow while an application writes through a router, and two of its tasks are killed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
 import pytest
 
-from orchestration.conftest import NAMESPACES, Stage, some_docs
+from orchestration.conftest import NAMESPACES, ROWS, Stage, Story, kill, some_docs, wait_for
 from pipeline.writing import Writers
 from vectorferry.engine.planning import register
 from vectorferry.engine.session import open_session
 from vectorferry.engine.switch import cut_over
-from vectorferry.model import Phase
+from vectorferry.model import COHORT, Phase
 from vectorferry.router import Router
 from vectorferry.specfile import load_spec
 
@@ -38,14 +42,64 @@ def test_it_switches_under_writes_goes_back_and_comes_to_its_end(stage: Stage) -
 
 
 def switched(stage: Stage) -> None:
+    """Settle and switch are killed on the way, and cleared."""
     run = stage.begin("live")
-    asked = run.answer("Approve")
+    kill_settle(stage, run)
+    with slow_to_follow(stage):
+        asked = run.answer("Approve")
+        wait_for(lambda: run.phase() is Phase.HOLD_A, "the hold")
+        kill([wait_for(lambda: run.process("switch"), "the switch")])
+        assert run.phase() is Phase.HOLD_A
+    again(run, "switch")
     assert "**1** with a lease of 1 expected" in asked.body
     assert run.end() == "success", run.states()
     states = run.states()
     assert (states["settle"], states["recheck"], states["verify"]) == ("success", "success", "success")
     assert run.phase() is Phase.TRACK_B
-    assert "writes waited for" in run.log("switch")
+
+
+def kill_settle(stage: Stage, run: Story) -> None:
+    """Kill `settle` between its claim and its writes, and have it run again at once."""
+    with stage.journal() as journal, psycopg.connect(stage.postgres.url("vectors")) as vectors:
+        wait_for(lambda: journal.plans.current("live"), "the plan")
+        for namespace in NAMESPACES:
+            ids = [str(id_) for id_ in some_docs([namespace])["id"][: ROWS // 10].to_pylist()]
+            journal.claims.mark_dirty("live", COHORT, namespace, ids)
+        settling = wait_for(lambda: run.process("settle"), "settle")
+        vectors.execute("LOCK TABLE target_live IN SHARE MODE")
+        claimed = "SELECT 1 FROM vectorferry.record_state WHERE migration = 'live' AND claim IS NOT NULL"
+        wait_for(lambda: journal_of(stage, claimed), "a claim")
+        kill([settling])
+        assert run.phase() is Phase.TRACK_A
+    again(run, "settle")
+
+
+def again(run: Story, task: str) -> None:
+    """Clear a task that was killed, without waiting for Airflow's own retry."""
+    wait_for(lambda: run.states()[task] in ("up_for_retry", "failed"), f"the end of {task}")
+    run.clear((task, -1))
+
+
+@contextmanager
+def slow_to_follow(stage: Stage) -> Iterator[None]:
+    """Routers take their time until they follow into HOLD_A, so that the switch waits for them there."""
+    journal_of(
+        stage,
+        """CREATE FUNCTION vectorferry.dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(6); RETURN NEW; END $$;
+        CREATE TRIGGER dawdle BEFORE UPDATE ON vectorferry.member_phase FOR EACH ROW
+        WHEN (NEW.phase = 'HOLD_A') EXECUTE FUNCTION vectorferry.dawdle()""",
+    )
+    try:
+        yield
+    finally:
+        journal_of(stage, "DROP TRIGGER dawdle ON vectorferry.member_phase")
+
+
+def journal_of(stage: Stage, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(stage.postgres.url("journal"), autocommit=True) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
 
 
 def rolled_back(stage: Stage) -> None:
@@ -72,4 +126,8 @@ def test_people_are_told_of_what_goes_wrong(stage: Stage) -> None:
         journal.members.join("watched", "asleep", host="far", pid=1, version="0", lease=-5, deadline=1000)
     run = stage.begin("watched", verb="watch")
     assert run.end() == "success", run.states()
-    assert "router asleep on far has been silent" in run.log("watch")
+    with stage.journal() as journal:
+        # The schedule may have run it a moment before: each thing is told once.
+        told = [row.detail["text"] for row in journal.audit.trail("watched") if row.action == "alert"]
+    assert len(told) == 1
+    assert "router asleep on far has been silent" in told[0]

@@ -1,5 +1,9 @@
 """Namespaces that are cut over one cohort after the other, and back, while applications write to all of them."""
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from pipeline.test_live import SPACES, approve, assert_equal, keys_of, some
@@ -11,7 +15,7 @@ from vectorferry.engine.authority import settle_written
 from vectorferry.engine.planning import register
 from vectorferry.engine.session import Session
 from vectorferry.errors import GateError
-from vectorferry.journal import Evidence
+from vectorferry.journal import Counted, Evidence
 from vectorferry.model import Phase
 
 CANARY = ("email", "made*")
@@ -22,7 +26,11 @@ def live(world: World) -> World:
     """Two of six namespaces are cut over first; one of them does not exist yet."""
     world.spec_dict |= {"writers": {"expected": 2}, "limits": {"request_deadline": "1s", "lease": "5s"}}
     world.spec_dict["shadow"] = {"share": 0}
-    world.spec_dict["switch"] = {"cohorts": [{"name": "canary", "namespaces": list(CANARY)}], "wait_for_routers": "5s"}
+    world.spec_dict["switch"] = {
+        "cohorts": [{"name": "canary", "namespaces": list(CANARY)}],
+        "guardrails": {"watch": "0s", "min_operations": 0},
+        "wait_for_routers": "5s",
+    }
     world.fill(rows_of(*SPACES))
     return world
 
@@ -109,3 +117,35 @@ def test_new_evidence_can_be_collected_while_the_canary_has_moved(live: World) -
             approve(later, newer)
             switch.cut_over(later, outcome.plan, newer.hash)
         assert phases(session) == [("canary", Phase.TRACK_B), ("all", Phase.TRACK_B)]
+
+
+def test_a_broken_guardrail_gives_the_canary_back_and_stops_the_rollout(live: World) -> None:
+    live.spec_dict["switch"]["guardrails"] = {"watch": "60s", "min_operations": 5}
+    with live.session() as session, writing(live, keys_of(live)) as writers:
+
+        def approve_and_plant(asked: Session, evidence: Evidence) -> bool:
+            member = asked.journal.members.all("small")[0].id
+            planted.append(
+                lambda: asked.journal.traffic.add("small", member, [Counted("canary", Phase.TRACK_B, 100, 9)])
+            )
+            return approve(asked, evidence)
+
+        planted: list[Callable[[], None]] = []
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(pipeline.run, session, approve_and_plant)
+            while not done.done() and phases(session)[0][1] is not Phase.TRACK_B:
+                time.sleep(0.05)
+            planted[0]()
+            with pytest.raises(GateError, match=r"cohort canary of small was rolled back: .* operations failed"):
+                done.result()
+        assert phases(session) == [("canary", Phase.TRACK_A), ("all", Phase.TRACK_A)]
+        some(writers)
+        assert writers.errors == []
+
+
+def test_too_little_traffic_does_not_carry_the_rollout_on(live: World) -> None:
+    live.spec_dict["switch"]["guardrails"] = {"watch": "0s", "min_operations": 1_000_000}
+    with live.session() as session, writing(live, keys_of(live)):
+        with pytest.raises(GateError, match="operations since its cut-over are too few to judge by"):
+            pipeline.run(session, approve)
+        assert phases(session) == [("canary", Phase.TRACK_B), ("all", Phase.TRACK_A)]

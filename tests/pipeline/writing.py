@@ -24,12 +24,16 @@ def record(id_: str, value: float) -> Record:
 
 @dataclass
 class Writers:
-    """One thread a router. Each writes keys of its own, one call after the other, so that its last answer says what must be there."""
+    """One thread a router. Each writes keys of its own, one call after the other, so that its last answer says what must be there.
+
+    It is read after `shown_after` seconds.
+    """
 
     routers: Sequence[Router]
     keys: Sequence[Key]
     made_of: Callable[[str, float], Record] = record
     pause: float = PAUSE
+    shown_after: float = 0.0
     expected: dict[Key, float | None] = field(default_factory=dict)
     errors: list[BaseException] = field(default_factory=list)
     written: int = 0
@@ -66,6 +70,7 @@ class Writers:
         else:
             router.upsert(namespace, [self.made_of(id_, value)])
         self.expected[key] = value
+        time.sleep(self.shown_after)
         found = router.fetch(namespace, [id_])
         assert (id_ in found) == (value is not None), key
         assert value is None or abs(found[id_].vector[0] - value) < 1e-6, key

@@ -27,6 +27,7 @@ from vectorferry.router import membership as membership_module
 from vectorferry.router import writing
 from vectorferry.router.changes import Change, Delete, Put, Update
 from vectorferry.router.membership import Membership
+from vectorferry.router.traffic import Traffic
 from vectorferry.router.writing import Writer
 from vectorferry.stores import calling
 from vectorferry.stores.calling import ONCE, Caller, RetryPolicy
@@ -366,7 +367,7 @@ class Stage:
         journal = cast("Journal", FaultyJournal(self.journal))
         membership = Steered(journal, MIGRATION, membership_module.new_name(), lease=LEASE, deadline=D)
         source, target = (self._store(side, Caller(policy=ONCE)) for side in "AB")
-        writer = Writer(journal, MIGRATION, membership, source, target, D)
+        writer = Writer(journal, MIGRATION, membership, source, target, D, Traffic(journal, MIGRATION))
         process = Process(membership, writer)
         writer._mirrors.shutdown()
         writer._closers.shutdown()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -228,6 +229,18 @@ class ThreadPool:
             return results[0]
 
         return result
+
+
+def test_a_gateway_that_cannot_listen_leaves_the_migration(front: Front) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        options = ("--migration", "small", "--journal", "journal", "--port", str(taken.getsockname()[1]))
+        environment = {**front.pair.world.environment(), "VECTORFERRY_GATEWAY_API_KEYS": KEY}
+        command = [sys.executable, "-m", "vectorferry.cli", "gateway", "pinecone", *options]
+        ran = subprocess.run(
+            command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False
+        )
+    assert (ran.returncode, "cannot listen at 127.0.0.1" in ran.stderr) == (3, True), ran.stderr
+    assert front.member().lease_left < 0
 
 
 def test_a_drain_finishes_what_is_under_way_and_leaves(front: Front, tmp_path: Path) -> None:

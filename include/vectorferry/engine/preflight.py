@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vectorferry.engine.filter_parity import inexpressible
+from vectorferry.engine.hold import shortest_hold, too_short
 from vectorferry.engine.profile import Profile, proposed_fields
 from vectorferry.engine.session import Progress, Session, budgeted_rate, reaching
 from vectorferry.errors import NotFound, PreflightFailed, RetryableError, StoreError, Unauthorized
@@ -32,7 +33,8 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What was found. `namespaces` maps each chosen namespace to its rows."""
+    """What was found. `namespaces` maps each chosen namespace to its rows; `shortest_hold` is in seconds,
+    None without routers: nobody waits."""
 
     source: CollectionInfo
     namespaces: Mapping[str, int]
@@ -41,6 +43,7 @@ class Preflight:
     pass_cost: Cost
     load_cost: Cost
     target_exists: bool
+    shortest_hold: float | None
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -83,6 +86,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         pass_cost(session, sum(namespaces.values())),
         load_cost(session, sum(namespaces.values())),
         target is not None,
+        shortest_hold(session) if session.spec.routers else None,
         tuple(_warnings(session, figures)) if sample else (),
     )
 
@@ -141,13 +145,8 @@ def _target_problems(session: Session, source: CollectionInfo, target: Collectio
 
 
 def _switch_problems(session: Session) -> Iterator[str]:
-    hold = session.spec.switch.hold.total_seconds()
-    shortest = session.source.capabilities.visibility_delay + session.target.capabilities.visibility_delay
-    if session.spec.routers and hold <= shortest:
-        yield (
-            f"switch.hold is {hold:g} s, but both sides need {shortest:g} s until they show what was written: "
-            "a write pause takes that and the tail of settling"
-        )
+    if session.spec.routers and (reason := too_short(session)):
+        yield reason
 
 
 def made_by_us(session: Session) -> bool:

@@ -13,6 +13,7 @@ from vectorferry.journal.members import Member, Standing
 from vectorferry.journal.plans import Plan
 from vectorferry.journal.records import ExcusedRow, State, TouchedRow
 from vectorferry.journal.shadows import Latencies, ShadowFigures, ShadowReads, added_up, seconds_of
+from vectorferry.journal.traffic import Counted
 
 __all__ = [
     "Approval",
@@ -22,6 +23,7 @@ __all__ = [
     "Claim",
     "Claimed",
     "ControlRow",
+    "Counted",
     "Evidence",
     "ExcusedRow",
     "Intent",

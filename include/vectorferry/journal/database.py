@@ -15,7 +15,7 @@ from vectorferry.connections import Connection
 from vectorferry.errors import ConnectionMissing, JournalError, JournalUnavailable
 
 # The journal's statements take milliseconds. One that does not is stuck behind a lock or a dead network, and a worker
-# that waits for it outlives its lease. A pooler that refuses startup options needs "options": "" in the connection.
+# that waits for it outlives its lease.
 TIMEOUTS = {
     "connect_timeout": "5",
     "tcp_user_timeout": "10000",
@@ -29,7 +29,11 @@ PASSED_ON = (*TIMEOUTS, "sslmode", "sslrootcert", "sslcert", "sslkey", "channel_
 
 
 class Database:
-    """One pool of connections. Thread-safe; a forked child gets connections of its own."""
+    """One pool of connections. Thread-safe; a forked child gets connections of its own.
+
+    With `"pooler": true` in its extra the connection leads to a pooler that lends a server's connection for one transaction, as
+    PgBouncer does: nothing is prepared there, no startup options are sent, and nobody hears of news.
+    """
 
     def __init__(self, connection: Connection) -> None:
         if connection.type != "postgres":
@@ -38,13 +42,14 @@ class Database:
             )
         self.where = f"{connection.host}:{connection.port or 5432}/{connection.schema}"
         self._name = connection.name
+        self._pooled = str(connection.extra.get("pooler", "")).lower() in ("true", "1")
         self._pid = os.getpid()
         self._inherited: sa.Pool | None = None
         self._engine = sa.create_engine(
             _url(connection),
             pool_timeout=10,
             hide_parameters=True,
-            connect_args=_options(connection),
+            connect_args=_options(connection, pooled=self._pooled),
         )
         _ping_after_rest(self._engine)
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -65,6 +70,9 @@ class Database:
     @contextmanager
     def news(self) -> Iterator[Callable[[float], bool]]:
         """Hear of changed control rows: the function waits up to some seconds and says whether there was one. Deaf behind a pooler."""
+        if self._pooled:
+            yield _deaf
+            return
         with self.statement() as connection:
             connection.execute(sa.text("LISTEN vectorferry"))
             driver: Any = connection.connection.driver_connection
@@ -143,6 +151,12 @@ def _url(connection: Connection) -> sa.URL:
     )
 
 
-def _options(connection: Connection) -> dict[str, Any]:
+def _options(connection: Connection, *, pooled: bool) -> dict[str, Any]:
     given = {key: str(connection.extra[key]) for key in PASSED_ON if key in connection.extra}
-    return {**TIMEOUTS, **given}
+    asked: dict[str, Any] = {**TIMEOUTS, **given}
+    return asked | {"options": "", "prepare_threshold": None} if pooled else asked
+
+
+def _deaf(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False

@@ -21,6 +21,7 @@ from vectorferry.journal.plans import Plans
 from vectorferry.journal.records import Records
 from vectorferry.journal.shadows import Shadows
 from vectorferry.journal.tables import journal_meta
+from vectorferry.journal.traffic import Traffic
 
 
 class Journal:
@@ -40,6 +41,7 @@ class Journal:
         self.claims = Claims(database)
         self.shadows = Shadows(database)
         self.audit = Audit(database)
+        self.traffic = Traffic(database)
 
     def forget(self, migration: str, *, actor: str = "journal") -> None:
         """Delete all rows of a migration but its audit; raises GateError from HOLD_A on or while it has live routers."""

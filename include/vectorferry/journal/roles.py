@@ -21,7 +21,7 @@ READS = (
     "step_done",
 )
 WRITES = ("member", "member_phase", "record_state", "intent")
-ADDS = ("shadow_read",)
+ADDS = ("shadow_read", "traffic")
 
 _CREATE = f"""
 DO $$ BEGIN

@@ -359,6 +359,21 @@ shadow_read = sa.Table(
 )
 sa.Index("shadow_read_time", shadow_read.c.migration, shadow_read.c.phase, shadow_read.c.began_at)
 
+# What a router's operations came to over some seconds: rows are added, and never changed.
+traffic = sa.Table(
+    "traffic",
+    metadata,
+    _serial("id"),
+    _text("migration"),
+    _text("cohort"),
+    _text("phase"),
+    _text("member"),
+    _time("at"),
+    _int("operations"),
+    _int("failed"),
+)
+sa.Index("traffic_time", traffic.c.migration, traffic.c.cohort, traffic.c.phase, traffic.c.at)
+
 # Unlogged: losing it costs one burst, and its many small commits need no flush to disk.
 budget = sa.Table(
     "budget",

@@ -12,6 +12,7 @@ from pathlib import Path
 from vectorferry.errors import VectorferryError
 from vectorferry.local.airflow import Airflow
 from vectorferry.local.demodata import fill
+from vectorferry.local.demolive import LiveDemo
 from vectorferry.local.demorun import follow
 from vectorferry.local.demospec import CONNECTIONS, Demo, demo_of
 from vectorferry.local.stack import FOLDER, Databases, airflow_of, databases
@@ -50,6 +51,7 @@ def _options() -> argparse.Namespace:
         "--command", default="", help="instead of a migration: run this among the servers of the last demo"
     )
     parser.add_argument("--root", type=Path, default=Path(FOLDER), help="folder for the servers' data")
+    parser.add_argument("--live", action="store_true", help="an application writes and searches meanwhile")
     options = parser.parse_args()
     if options.source == options.target:
         parser.error(f"source and target are both {options.source}; name two different ones")
@@ -59,7 +61,7 @@ def _options() -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> int:
     checkout = Path.cwd()
     root = checkout / options.root
-    demo = demo_of(checkout, root, options.source, options.target)
+    demo = demo_of(checkout, root, options.source, options.target, live=options.live)
     with Supervisor(root) as supervisor:
         if not options.command:
             _forget_last(root)
@@ -72,7 +74,8 @@ def _run(options: argparse.Namespace) -> int:
             supervisor.start(servers.services())
             os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
             return subprocess.call(shlex.split(options.command), cwd=checkout)
-        return _migrate(supervisor, servers, airflow, demo, auto=options.approve == "auto")
+        live = LiveDemo(demo, root / "demo") if demo.live else None
+        return _migrate(supervisor, servers, airflow, demo, live, auto=options.approve == "auto")
 
 
 def _connection_ids(options: argparse.Namespace) -> dict[str, str]:
@@ -93,10 +96,14 @@ def _say_who_is_who(options: argparse.Namespace, demo: Demo) -> None:
     print(f"spec: {demo.spec_file}")
 
 
-def _migrate(supervisor: Supervisor, servers: Databases, airflow: Airflow, demo: Demo, *, auto: bool) -> int:
+def _migrate(
+    supervisor: Supervisor, servers: Databases, airflow: Airflow, demo: Demo, live: LiveDemo | None, *, auto: bool
+) -> int:
     supervisor.start([*servers.services(), *airflow.services()])
     fill(demo)
-    return follow(supervisor, airflow, demo, auto=auto)
+    if live is not None:
+        live.start(supervisor)
+    return follow(supervisor, airflow, demo, auto=auto, live=live)
 
 
 if __name__ == "__main__":

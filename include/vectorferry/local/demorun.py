@@ -9,6 +9,7 @@ from vectorferry.engine.status import Status, status
 from vectorferry.journal import Journal, open_journal
 from vectorferry.local.airflow import Airflow
 from vectorferry.local.airflow_api import AirflowApi, AirflowError, Question
+from vectorferry.local.demolive import LiveDemo
 from vectorferry.local.demospec import Demo
 from vectorferry.local.supervisor import Supervisor
 from vectorferry.spec import MigrationSpec
@@ -29,6 +30,7 @@ class _Watch:
     spec: MigrationSpec
     dag_id: str
     run_id: str
+    live: LiveDemo | None = None
     shown: str = ""
     rows: int = 0
     began: float = 0.0
@@ -36,20 +38,27 @@ class _Watch:
     start: float = field(default_factory=time.monotonic)
 
 
-def follow(supervisor: Supervisor, airflow: Airflow, demo: Demo, *, auto: bool) -> int:
-    """Trigger the migration and follow it to its end. Returns 0 after a cut-over, 1 after a rejection, 3 after a failure."""
+def follow(supervisor: Supervisor, airflow: Airflow, demo: Demo, *, auto: bool, live: LiveDemo | None = None) -> int:
+    """Trigger the migration and follow it to its end.
+
+    Returns 0 after a cut-over, 1 after a rejection, or where the live application saw an error or a loss, 3 after a failure.
+    """
     with airflow.api() as api:
         api.wait_for_dag(demo.dag_id)
         api.unpause(demo.dag_id)
-        watch = _Watch(supervisor, api, load_spec(demo.spec_file), demo.dag_id, api.trigger(demo.dag_id))
+        watch = _Watch(supervisor, api, load_spec(demo.spec_file), demo.dag_id, api.trigger(demo.dag_id), live)
         print(f"\ntriggered {demo.dag_id} as operator: {airflow.url}/dags/{demo.dag_id}/runs/{watch.run_id}")
         question = _until_asked(watch)
+        _clear(watch)
         if question is not None:
             _show_question(watch, airflow, question)
             if auto:
                 _approve(airflow, question)
         state = _until_ended(watch)
-        return _show_end(watch, airflow, demo, state)
+        _clear(watch)
+        code = _show_end(watch, airflow, demo, state)
+        well = live is None or live.end(supervisor)
+        return code or int(not well)
 
 
 def _until_asked(watch: _Watch) -> Question | None:
@@ -67,8 +76,15 @@ def _until_ended(watch: _Watch) -> str:
     return state
 
 
+def _clear(watch: _Watch) -> None:
+    if watch.live is not None:
+        watch.live.clear()
+
+
 def _pause(watch: _Watch) -> None:
     watch.supervisor.check()
+    if watch.live is not None:
+        watch.live.show()
     time.sleep(POLL)
 
 
@@ -92,6 +108,7 @@ def _show_progress(watch: _Watch) -> None:
     text = f"{steps or 'preparing'}; checks {checks['success']} passed{failed}; running: {', '.join(busy) or '-'}"
     rate = _rate(watch, rows)
     if text != watch.shown:
+        _clear(watch)
         print(f"[{time.monotonic() - watch.start:4.0f} s] {rows:6,} of {found.rows:,} rows{rate}; {text}", flush=True)
         watch.shown = text
 

@@ -10,6 +10,9 @@ CONNECTIONS = {"pinecone": "local_pinecone", "weaviate": "local_weaviate", "pgve
 COLLECTIONS = {"pinecone": "docs", "weaviate": "Docs", "pgvector": "docs"}
 ALIASES = {"weaviate": "DocsLive"}
 COMMITTED = ("pinecone", "weaviate")
+DATA = Path("data") / "docs.parquet"
+# One application writes meanwhile; on a laptop that does everything at once, it may take its time.
+LIVE = {"writers": {"expected": 1}, "switch": {"hold": "60s"}}
 DAG = '''"""The Airflow DAG that moves the demo's collection from {source} to {target}."""
 
 from vectorferry.orchestration import migration
@@ -29,6 +32,7 @@ class Demo:
     spec_file: Path
     dags_folder: Path
     checkout: Path
+    live: bool = False
 
     @property
     def dag_id(self) -> str:
@@ -38,20 +42,24 @@ class Demo:
     @property
     def data(self) -> Path:
         """The data set."""
-        return self.checkout / "data" / "docs.parquet"
+        return self.checkout / DATA
 
     def environment(self) -> dict[str, str]:
         """What Airflow needs besides: where the DAG lies."""
         return {"AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folder)}
 
 
-def demo_of(checkout: Path, root: Path, source: str, target: str) -> Demo:
-    """The demo's migration between two kinds of database; writes spec and DAG where they are not the committed ones."""
+def demo_of(checkout: Path, root: Path, source: str, target: str, *, live: bool = False) -> Demo:
+    """The demo's migration between two kinds of database; writes spec and DAG where they are not the committed ones.
+
+    `live` says that an application writes meanwhile.
+    """
     committed = checkout / "include" / "migrations" / "docs.yaml"
-    if (source, target) == COMMITTED:
+    if (source, target) == COMMITTED and not live:
         return Demo("docs", source, target, committed, checkout / "dags", checkout)
-    name, folder = f"docs_{source}_to_{target}", root / "generated" / f"{source}_to_{target}"
-    demo = Demo(name, source, target, folder / f"{name}.yaml", folder / "dags", checkout)
+    pair = f"{source}_to_{target}{'_live' if live else ''}"
+    name, folder = f"docs_{pair}", root / "generated" / pair
+    demo = Demo(name, source, target, folder / f"{name}.yaml", folder / "dags", checkout, live)
     demo.dags_folder.mkdir(parents=True, exist_ok=True)
     spec = _between(yaml.safe_load(committed.read_text(encoding="utf-8")), checkout, demo)
     demo.spec_file.write_text(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -65,7 +73,7 @@ def _between(spec: dict[str, Any], checkout: Path, demo: Demo) -> dict[str, Any]
     target = {"connection": CONNECTIONS[demo.target], "collection": COLLECTIONS[demo.target]}
     if demo.target in ALIASES:
         target["alias"] = ALIASES[demo.target]
-    spec |= {"migration": demo.migration, "source": source, "target": target}
+    spec |= {"migration": demo.migration, "source": source, "target": target} | (LIVE if demo.live else {})
     spec["staging"]["url"] = str(checkout / spec["staging"]["url"])
     spec["checks"]["recall"]["queries"] = str(checkout / spec["checks"]["recall"]["queries"])
     return spec

@@ -85,7 +85,9 @@ def airflow_of(
 
 
 def _pinecone_connection(server: Pinecone) -> dict[str, object]:
-    return {"conn_type": "pinecone", "host": server.url, "password": server.api_key}
+    # The vendor's index takes seconds until it shows what was written, the local one none.
+    extra = {"visibility_delay": 0}
+    return {"conn_type": "pinecone", "host": server.url, "password": server.api_key, "extra": extra}
 
 
 def _weaviate_connection(server: Weaviate) -> dict[str, object]:

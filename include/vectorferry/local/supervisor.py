@@ -129,10 +129,16 @@ class Supervisor:
 
     def restart(self, name: str) -> None:
         """Stop one server, start it again and wait until it is ready."""
+        service = self._running[name].service
+        self.end(name)
+        self.start([service])
+
+    def end(self, name: str) -> int:
+        """Stop one server, for good; returns its exit code, negative for a signal."""
         running = self._running.pop(name)
         stop_together([running.entry])
-        running.process.wait()
-        self.start([running.service])
+        self._record()
+        return running.process.wait()
 
     def pid(self, name: str) -> int:
         """Return the process id of a server that was started."""

@@ -96,11 +96,12 @@ def _wire(spec: MigrationSpec) -> None:
     last: Any = asked
     if spec.switch.window:
         last >> (last := CutOverWindow(task_id="await_window", window=spec.switch.window))
-    for cohort in spec.cohorts:
+    *canaries, rest = (cohort.name for cohort in spec.cohorts)
+    for name in canaries:
         # One process for a cohort's whole switch: from task to task it takes seconds, and a hold must not.
-        name = "switch" if len(spec.cohorts) == 1 else f"switch_{cohort.name}"
-        last >> (last := task(task_id=name, **RETRYING)(steps.switch)(cohort.name))
-    last >> _step(steps.verify)()
+        last >> (last := task(task_id=f"switch_{name}", **RETRYING)(steps.switch)(name))
+        last >> (last := task(task_id=f"watch_{name}", **RETRYING)(steps.watch)(name))
+    last >> _step(steps.switch)(rest) >> _step(steps.verify)()
 
 
 def _step(function: Callable[..., Any], decorator: Any = task, **arguments: Any) -> Any:

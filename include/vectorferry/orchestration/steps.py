@@ -154,6 +154,13 @@ class Steps:
             log.info("writes waited for %.2f s", done.hold_seconds)
         return str(done.phase)
 
+    def watch(self, cohort: str) -> None:
+        """Watch a cohort after its switch; one that breaks a guardrail is rolled back, and the run ends here."""
+        from vectorferry.engine.guardrails import watch
+
+        with self._session() as session:
+            watch(session, cohort)
+
     def verify(self) -> None:
         """Verify the new authority after the cut-over."""
         from vectorferry import pipeline
@@ -193,6 +200,9 @@ def _log_preflight(spec: MigrationSpec, found: "Preflight") -> None:
             "%s: %s requests, %.2f hours at the budgeted rate, %s read units, US$ %.2f",
             *(what, f"{cost.requests:,}", cost.hours, f"{cost.read_units:,.0f}", cost.dollars),
         )
+    if found.shortest_hold is not None:
+        hold = spec.switch.hold.total_seconds()
+        log.info("shortest possible hold of writes: %g s; switch.hold allows %g s", found.shortest_hold, hold)
     for name, kind in found.proposed.items():
         log.info("worth declaring in the spec: fields.%s: %s", name, kind)
     for warning in found.warnings:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vectorferry.connections import Connection, Connections, connection_from_environment
-from vectorferry.model import CollectionInfo
+from vectorferry.model import CollectionInfo, Phase
 from vectorferry.router.router import LEASE_SECONDS, Match, Record, Router, index_of
 
 if TYPE_CHECKING:
@@ -98,6 +98,10 @@ class AsyncRouter:
         """See `Router.search_id`."""
         search = partial(self._router.search_id, include_vectors=include_vectors, include_metadata=include_metadata)
         return await self._run(lambda: search(namespace, id, k, where=where))
+
+    async def standing(self, namespace: str) -> tuple[Phase, str]:
+        """See `Router.standing`."""
+        return await self._run(lambda: self._router.standing(namespace))
 
     async def describe(self) -> CollectionInfo:
         """See `Router.describe`."""

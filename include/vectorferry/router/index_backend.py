@@ -30,6 +30,7 @@ class RouterBackend:
     There are no log positions: what has been indexed, only the database knows.
     """
 
+    alone = False
     reads_everything = False
     indexed = None
 

@@ -16,13 +16,14 @@ from vectorferry.connections import Connection, Connections, connection_from_env
 from vectorferry.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
 from vectorferry.filters import Filter, parse_filter
 from vectorferry.journal import Journal, open_journal
-from vectorferry.model import CollectionInfo, Vectors, matches
+from vectorferry.model import CollectionInfo, Phase, Vectors, matches
 from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.router.changes import Change, Delete, Put, Update
 from vectorferry.router.comparing import Comparison, Fetched, Searched
 from vectorferry.router.membership import Membership, Ticket, new_name
 from vectorferry.router.shadow import Read, Shadow
 from vectorferry.router.telemetry import operation
+from vectorferry.router.traffic import Traffic
 from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.asking import all_matching, ids_after
@@ -71,6 +72,7 @@ class _Open:
     target: VectorStore
     membership: Membership
     writer: Writer
+    traffic: Traffic
     shadow: Shadow
 
 
@@ -201,6 +203,11 @@ class Router:
         near = _near(namespace, k, where, include_vectors, include_metadata)
         return self._reading(namespace, lambda store: near.of_record(store, id), Searched(namespace, k, _scores))
 
+    def standing(self, namespace: str) -> tuple[Phase, str]:
+        """For people: the phase in which requests of a namespace begin now, and the database and collection that answer them."""
+        ticket = self._opened().membership.reading(namespace)
+        return ticket.phase, self._answer(ticket, lambda store: store.name)
+
     def describe(self) -> CollectionInfo:
         """The collection that has the authority: dimension, metric, and rows by namespace, which lag where its store's do.
 
@@ -253,6 +260,7 @@ class Router:
         opened.membership.drain()
         opened.writer.close()
         opened.shadow.close()
+        opened.traffic.close()
         opened.membership.close()
         opened.source.close()
         opened.target.close()
@@ -290,12 +298,13 @@ class Router:
     def _answer(self, ticket: Ticket, read: Callable[[VectorStore], T]) -> T:
         """What the authority answers, given away only while this router knows that it is the authority."""
         opened = self._opened()
-        try:
-            with permitted_by(lambda: opened.membership.check(ticket)):
-                found = read(opened.source if ticket.phase.source_rules else opened.target)
-            opened.membership.check(ticket)
-        except LeaseLost as error:
-            raise NotDone(f"not read: {error}", retryable=True) from error
+        with opened.traffic.counting(ticket):
+            try:
+                with permitted_by(lambda: opened.membership.check(ticket)):
+                    found = read(opened.source if ticket.phase.source_rules else opened.target)
+                opened.membership.check(ticket)
+            except LeaseLost as error:
+                raise NotDone(f"not read: {error}", retryable=True) from error
         return found
 
     def _opened(self) -> _Open:
@@ -322,9 +331,11 @@ class Router:
             membership = Membership(journal, self._migration, name, lease=self._lease, deadline=deadline)
             del self._names[os.getpid()]
             cleanup.pop_all()
-        writer = Writer(journal, self._migration, membership, source, target, deadline)
+        traffic = Traffic(journal, self._migration)
+        traffic.start()
+        writer = Writer(journal, self._migration, membership, source, target, deadline, traffic)
         shadow = Shadow(journal, self._migration, membership, (source, target), spec.shadow.share)
-        return _Open(os.getpid(), journal, source, target, membership, writer, shadow)
+        return _Open(os.getpid(), journal, source, target, membership, writer, traffic, shadow)
 
     def _spec(self, journal: Journal) -> MigrationSpec:
         found = journal.control.spec(self._migration)

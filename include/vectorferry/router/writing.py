@@ -22,6 +22,7 @@ from vectorferry.model import Phase
 from vectorferry.router.changes import Change
 from vectorferry.router.membership import WRITE_SECONDS, Membership, Ticket
 from vectorferry.router.telemetry import journal_call, mirrored, operation
+from vectorferry.router.traffic import Traffic
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.calling import permitted_by
 
@@ -43,6 +44,7 @@ class Writer:
         source: VectorStore,
         target: VectorStore,
         deadline: float,
+        traffic: Traffic,
     ) -> None:
         self._journal = journal
         self._migration = migration
@@ -50,6 +52,7 @@ class Writer:
         self._source = source
         self._target = target
         self._deadline = deadline
+        self._traffic = traffic
         self._mirrors = ThreadPoolExecutor(MIRRORS, thread_name_prefix="mirror")
         # What is not mirrored does not wait behind what is.
         self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
@@ -61,7 +64,11 @@ class Writer:
 
         Raises NotDone (nothing was written) or Unknown (it may have been, or may still be).
         """
-        with operation(self._migration, change.kind) as made, self._membership.writing(change.namespace) as ticket:
+        with (
+            operation(self._migration, change.kind) as made,
+            self._membership.writing(change.namespace) as ticket,
+            self._traffic.counting(ticket),
+        ):
             made.waited(ticket.phase)
             if ticket.phase.tracks:
                 self._tracked(ticket, change)

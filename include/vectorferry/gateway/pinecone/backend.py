@@ -95,6 +95,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def alone(self) -> bool:
+        """Whether nobody else writes these records."""
+        ...
+
+    @property
     def reads_everything(self) -> bool:
         """Whether a query may read a whole namespace, as those with sparse vectors do."""
         ...

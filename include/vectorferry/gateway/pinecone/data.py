@@ -40,7 +40,7 @@ class IndexData:
     def __init__(self, backend: Backend, *, unsorted_matches: bool = False) -> None:
         self._backend = backend
         self._unsorted = unsorted_matches
-        self._listing = Listing()
+        self._listing = Listing(alone=backend.alone)
 
     @property
     def shape(self) -> Shape:

@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 import httptools
 
+from vectorferry.errors import VectorferryError
 from vectorferry.gateway.pinecone.limits import MAX_TARGET_BYTES
 from vectorferry.gateway.pinecone.messages import Request, Response
 
@@ -93,7 +94,10 @@ class HttpServer:
     """Serves a handler on an address, over TLS where a context is given; `port` 0 takes a free one."""
 
     def __init__(self, host: str, port: int, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
-        self._listener = socket.create_server((host, port), backlog=256)
+        try:
+            self._listener = socket.create_server((host, port), backlog=256)
+        except OSError as error:
+            raise VectorferryError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
         self.port: int = self._listener.getsockname()[1]
         self._handler = handler
         self._tls = tls

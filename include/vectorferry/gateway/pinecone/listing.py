@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import orjson
 
 from vectorferry.gateway.pinecone.problems import invalid
+from vectorferry.model import KeyOrder
 from vectorferry.stores.asking import Lists, ids_after
 
 _READ_AHEAD = 10_000
@@ -54,26 +55,30 @@ class _Rest:
 
 
 class Listing:
-    """Serves pages of ids. Thread-safe."""
+    """Serves pages of ids. Thread-safe.
 
-    def __init__(self) -> None:
+    `alone`: nobody else writes the store, so what was read ahead is current. Else ids are kept only of a store in another order than
+    theirs, which has to be read as a whole for every page.
+    """
+
+    def __init__(self, *, alone: bool) -> None:
+        self._alone = alone
         self._lock = threading.Lock()
         self._rests: OrderedDict[Cursor, _Rest] = OrderedDict()
 
     def page(self, store: Lists, cursor: Cursor, limit: int, position: int) -> tuple[list[str], bool]:
         """The next ids after a cursor, and whether more follow; `position` is the index's last write."""
-        state = (store.name, position)
+        state, ahead = (store.name, position), self._alone or store.capabilities.key_order is not KeyOrder.ID
         ids = self._take(cursor, state)
         if len(ids) <= limit:
-            ids = self._read(store, cursor, limit)
+            ids = self._read(store, cursor, max(limit + 1, _READ_AHEAD) if ahead and cursor.skip_past else limit + 1)
         page, rest = ids[:limit], ids[limit:]
-        if rest:
+        if rest and ahead:
             self._keep(Cursor(cursor.namespace, cursor.prefix, page[-1]), rest, state)
         return page, bool(rest)
 
-    def _read(self, store: Lists, cursor: Cursor, limit: int) -> list[str]:
+    def _read(self, store: Lists, cursor: Cursor, wanted: int) -> list[str]:
         # A first page may be all that is wanted; whoever comes back with a token probably wants everything.
-        wanted = limit + 1 if not cursor.skip_past else max(limit + 1, _READ_AHEAD)
         found: list[str] = []
         for page in ids_after(store, cursor.namespace, prefix=cursor.prefix, after=cursor.skip_past):
             found += page

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class PresentStore(StoreBackend):
     """A store that others write too: it merges updates itself. Makes and keeps nothing."""
 
+    alone = False
+
     def __init__(self, store: VectorStore) -> None:
         found = store.describe()
         super().__init__(store, Shape(found.dimension, found.metric), self, lambda: 0.0)

@@ -162,13 +162,16 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def run_gateway(gateway: Gateway) -> None:
-    """Serve until SIGTERM or SIGINT; the process's own: sets its signal handlers and thread switching."""
+def run_gateway(open_gateway: Callable[[], Gateway]) -> None:
+    """Serve until SIGTERM or SIGINT; the process's own: sets its signal handlers and thread switching.
+
+    The gateway is opened after that: one that has joined a migration is never ended without leaving.
+    """
     sys.setswitchinterval(_SWITCH_SECONDS)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with gateway:
+    with open_gateway() as gateway:
         log.info("serving Pinecone's API at %s", gateway.url)
         stop.wait()
         log.info("finishing what is under way")

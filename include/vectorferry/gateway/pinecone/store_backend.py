@@ -33,6 +33,7 @@ class NamespaceBook(Protocol):
 class StoreBackend:
     """One index in a store that nobody else writes. `remembers`: seconds of the past that reads may ask for. Thread-safe."""
 
+    alone = True
     reads_everything = True
 
     def __init__(self, store: Backing, shape: Shape, book: NamespaceBook, remembers: Callable[[], float]) -> None:
