@@ -42,6 +42,7 @@ def test_a_generation_that_comes_again_is_noticed(tracked: Pair) -> None:
         assert tracked.session.source.fetch("n", ["b"]).num_rows == 0
         with pytest.raises(NotDone, match="an operator has looked"):
             router.fetch("n", ["a"])
+        assert not router.is_member
 
 
 def test_an_epoch_that_goes_back_is_noticed(tracked: Pair) -> None:

@@ -85,8 +85,8 @@ class Membership:
 
     @property
     def live(self) -> bool:
-        """Whether the lease holds."""
-        return time.monotonic() < self._until
+        """Whether operations may begin: the lease holds, and the journal is the one that it was."""
+        return not self._distrusted and not self._closing and time.monotonic() < self._until
 
     def reading(self, namespace: str) -> Ticket:
         """The right to one read of a namespace; ask `check` again before its answer is given away. Raises NotDone without a lease.
