@@ -59,7 +59,7 @@ env: $(READY) ## Write .env with random secrets, for docker compose
 dataset: $(UV) ## Make the demo's data set again (downloads a model and torch)
 	$(UV) run --no-project --python $(PYTHON) scripts/make_dataset.py
 
-bench: $(READY) weaviate ## Measure export, upsert and checks
+bench: $(READY) weaviate ## Measure export, upsert, checks and live writes
 	$(BIN)/python -m benchmarks
 
 model: $(READY) ## Explore the whole model of live writes, with every guard and without each (minutes)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import exact, exports, loads, memory, records, table
+from benchmarks import exact, exports, live, loads, memory, records, table
+from benchmarks.live import Calls, Rate
 from benchmarks.memory import Peak
 from benchmarks.servers import Servers, running
 from benchmarks.timing import Race, Rounds
@@ -30,14 +31,30 @@ class Size:
     peak_repeats: int = 3
     finalists: int = 3
     grid: int | None = None
+    live_rows: int = 2_000
+    live_blocks: int = 12
+    journal_seconds: float = 3.0
 
     @property
     def rounds(self) -> Rounds:
         return Rounds(self.repeats, self.finalists)
 
 
-QUICK = Size(300, 200, 2_000, 20, (1_000, 2_000), repeats=1, peak_repeats=1, finalists=1, grid=2)
-Found = list[Race] | list[Peak]
+QUICK = Size(
+    300,
+    200,
+    2_000,
+    20,
+    (1_000, 2_000),
+    repeats=1,
+    peak_repeats=1,
+    finalists=1,
+    grid=2,
+    live_rows=200,
+    live_blocks=1,
+    journal_seconds=0.3,
+)
+Found = list[Race] | list[Peak] | list[Calls] | list[Rate]
 
 
 def export_pinecone(servers: Servers, size: Size) -> list[Race]:
@@ -73,6 +90,18 @@ def peak_memory(servers: Servers, size: Size) -> list[Peak]:
     return memory.peaks(servers, size.partitions, size.peak_repeats, lambda line: print(f"  {line}", flush=True))
 
 
+def live_calls(servers: Servers, size: Size) -> list[Calls]:
+    return live.calls(servers, records.real(size.live_rows), size.live_blocks)
+
+
+def live_intents(servers: Servers, size: Size) -> list[Rate]:
+    return live.intents(servers, size.journal_seconds)
+
+
+def live_settling(servers: Servers, size: Size) -> list[Rate]:
+    return live.settling(servers, records.real(size.live_rows), size.repeats)
+
+
 PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "export-pinecone": export_pinecone,
     "export-weaviate": export_weaviate,
@@ -81,6 +110,9 @@ PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "upsert-weaviate-hnsw": upsert_weaviate_hnsw,
     "truth": exact_truth,
     "memory": peak_memory,
+    "calls": live_calls,
+    "intents": live_intents,
+    "settle": live_settling,
 }
 
 
@@ -90,36 +122,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     print(f"{os.cpu_count()} cores; load averages before: {load}; {size.repeats} rounds, each runs every finalist once")
     with tempfile.TemporaryDirectory(prefix="vectorferry-benchmarks-") as folder, running(Path(folder)) as servers:
-        races, peaks = measure(servers, given.only or list(PARTS), size)
+        found = measure(servers, given.only or list(PARTS), size)
     print()
-    print("\n".join(table.summary(races, peaks)))
+    print("\n".join(table.summary(found)))
     if given.json:
-        Path(given.json).write_bytes(orjson.dumps(table.as_json(races, peaks), option=orjson.OPT_INDENT_2))
-    return 0 if all(found.enough for found in [*races, *peaks]) else 1
+        Path(given.json).write_bytes(orjson.dumps(table.as_json(found), option=orjson.OPT_INDENT_2))
+    return 0 if all(each.enough for each in [*found.races, *found.peaks]) else 1
 
 
-def measure(servers: Servers, parts: Sequence[str], size: Size) -> tuple[list[Race], list[Peak]]:
+def measure(servers: Servers, parts: Sequence[str], size: Size) -> table.Measured:
     """Run parts by name, printing what each found."""
-    races: list[Race] = []
-    peaks: list[Peak] = []
+    measured = table.Measured()
     for part in parts:
         began = time.monotonic()
         print(f"\n{part}", flush=True)
         for found in PARTS[part](servers, size):
-            if isinstance(found, Race):
-                races.append(found)
-                print("\n".join(table.race_lines(found)))
-            else:
-                peaks.append(found)
-                print("\n".join(table.peak_lines(found)))
+            print("\n".join(measured.add(found)))
         print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
-    return races, peaks
+    return measured
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Export, upsert, exact neighbours and memory, measured on local servers beside the vendors' own SDKs.",
+        description="Export, upsert, exact neighbours, memory and live writes, measured on local servers beside the vendors' own SDKs.",
     )
     parser.add_argument(
         "--only", action="append", choices=PARTS, metavar="PART", help=f"one of {', '.join(PARTS)}; may be repeated"

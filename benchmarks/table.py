@@ -3,12 +3,37 @@
 import os
 import platform
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from benchmarks.live import Calls, Rate
 from benchmarks.memory import MOST_BYTES, MOST_GROWTH, Peak
 from benchmarks.timing import Race, Timed
+
+
+@dataclass
+class Measured:
+    """All that was measured."""
+
+    races: list[Race] = field(default_factory=list)
+    peaks: list[Peak] = field(default_factory=list)
+    calls: list[Calls] = field(default_factory=list)
+    rates: list[Rate] = field(default_factory=list)
+
+    def add(self, found: Race | Peak | Calls | Rate) -> Iterator[str]:
+        """Keep a result; returns it as lines."""
+        if isinstance(found, Race):
+            self.races.append(found)
+            return race_lines(found)
+        if isinstance(found, Peak):
+            self.peaks.append(found)
+            return peak_lines(found)
+        if isinstance(found, Calls):
+            self.calls.append(found)
+            return iter([_calls_row(found)])
+        self.rates.append(found)
+        return iter([_rate_row(found)])
 
 
 def race_lines(race: Race) -> Iterator[str]:
@@ -37,8 +62,9 @@ def peak_lines(peak: Peak) -> Iterator[str]:
     yield f"peak of {peak.task}: {shown}; growth {peak.growth:+.1%}  {_judged(peak.enough)}, {limit}"
 
 
-def summary(races: Sequence[Race], peaks: Sequence[Peak]) -> Iterator[str]:
-    """A Markdown table of all."""
+def summary(measured: Measured) -> Iterator[str]:
+    """Markdown tables of all."""
+    races, peaks = measured.races, measured.peaks
     if races:
         yield "| job | rows | ours, rows/s | best other | its rows/s | ratio | client CPU, ours and its |"
         yield "|---|---|---|---|---|---|---|"
@@ -55,12 +81,33 @@ def summary(races: Sequence[Race], peaks: Sequence[Peak]) -> Iterator[str]:
             medians = " | ".join(f"{peak.medians[rows] / (1 << 20):.0f} MiB" for rows in sizes)
             yield f"| {peak.task} | {medians} | {peak.growth:+.1%} |"
 
+    if measured.calls:
+        yield "\n| call | router p50 | client p50 | ratio | router p99 | client p99 | ratio |\n|---|---|---|---|---|---|---|"
+        yield from map(_calls_row, measured.calls)
+    if measured.rates:
+        yield "\n| job | a second | calls a second | beside | its, a second | ratio |\n|---|---|---|---|---|---|"
+        yield from map(_rate_row, measured.rates)
 
-def as_json(races: Sequence[Race], peaks: Sequence[Peak]) -> dict[str, Any]:
+
+def _calls_row(calls: Calls) -> str:
+    cells = (
+        f"{calls.milliseconds('ours', percent):.1f} ms | {calls.milliseconds('bare', percent):.1f} ms | {calls.ratio(percent):.2f}"
+        for percent in (50, 99)
+    )
+    return f"| {calls.job} | {' | '.join(cells)} |"
+
+
+def _rate_row(rate: Rate) -> str:
+    calls = f"{rate.calls_per_second:,.0f}" if rate.calls_per_second else ""
+    its = f"{rate.its_per_second:,.0f} | {rate.per_second / rate.its_per_second:.2f}" if rate.its_per_second else " | "
+    return f"| {rate.job} | {rate.per_second:,.0f} | {calls} | {rate.beside} | {its} |"
+
+
+def as_json(measured: Measured) -> dict[str, Any]:
     """All figures."""
     return {
         "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
-        "races": [_race_json(race) for race in races],
+        "races": [_race_json(race) for race in measured.races],
         "peaks": [
             {
                 "task": peak.task,
@@ -68,8 +115,10 @@ def as_json(races: Sequence[Race], peaks: Sequence[Peak]) -> dict[str, Any]:
                 "growth": peak.growth,
                 "enough": peak.enough,
             }
-            for peak in peaks
+            for peak in measured.peaks
         ],
+        "calls": [asdict(calls) for calls in measured.calls],
+        "rates": [asdict(rate) for rate in measured.rates],
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pytest
-from benchmarks import exact, exports, loads, memory, records, table
+from benchmarks import exact, exports, live, loads, memory, records, table
 from benchmarks.records import Incomplete
 from benchmarks.servers import Servers, beside
 from benchmarks.timing import Contestant, Race, Rounds, Timed, Watch, race
@@ -111,13 +111,30 @@ def test_peak_memory_is_that_of_each_task_in_its_own_process(servers: Servers) -
     assert all(50 << 20 < peak.medians[200] < 2 << 30 for peak in found)
 
 
+def test_routers_are_measured_beside_the_client(servers: Servers) -> None:
+    real = records.real(50)
+    made = live.calls(servers, real, 1)
+    assert [len(calls.ours) for calls in made] == [len(calls.bare) for calls in made] == [live.BLOCK] * 4
+    assert len(live.intents(servers, 0.05)) == len(live.LOADS)
+    [settled] = live.settling(servers, real, 1)
+    assert settled.per_second > 0
+
+
 def test_figures_are_shown_and_written(tmp_path: Path) -> None:
     timed = [Timed("load", [1.0, 2.0, 3.0], [0.5] * 3), Timed("insert_many", [4.0] * 3, [1.0] * 3)]
     found = Race("upsert", 100, timed[0], timed[1:], timed[1:])
     peak = memory.Peak("export", {10: [100 << 20], 20: [130 << 20]}, {10: 1.0, 20: 2.0})
-    text = "\n".join([*table.race_lines(found), *table.peak_lines(peak), *table.summary([found], [peak])])
+    measured = table.Measured()
+    rates = [
+        live.Rate("intents", 500.0, calls_per_second=5.0),
+        live.Rate("settle", 50.0, beside="copies", its_per_second=100.0),
+    ]
+    each = (found, peak, live.Calls("search", [0.002], [0.001]), *rates)
+    text = "\n".join([*(line for one in each for line in measured.add(one)), *table.summary(measured)])
+    assert "| search | 2.0 ms | 1.0 ms | 2.00 | 2.0 ms | 1.0 ms | 2.00 |" in text
+    assert "| settle | 50 |  | copies | 100 | 0.50 |" in text
     assert "| upsert | 100 | 50 | insert_many | 25 | 2.00 | 0.50 s, 1.00 s |" in text
     assert "growth +30.0%  NOT ENOUGH" in text
-    written = orjson.loads(orjson.dumps(table.as_json([found], [peak])))
+    written = orjson.loads(orjson.dumps(table.as_json(measured)))
     assert (written["races"][0]["ratio"], written["peaks"][0]["bytes"]["20"]) == (2.0, [130 << 20])
     assert not replace(found, ours=timed[1], others=timed[:1]).enough

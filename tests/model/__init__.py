@@ -65,5 +65,6 @@ Where the design's text and this model differ:
   would mend what an early mirror did.
 - DONE: A is free when every member has acknowledged DONE, nothing tracked can land any more, and every cohort is done; not when DONE
   is published. Settle has to stop at the publication. What members of TRACK_B still write after it leaves rows dirty for ever: they
-  are no backlog.
+  are no backlog. `done_clean` holds in the code for the writes up to the comparison that was approved; later ones may be dirty when
+  DONE is published, and A then lacks them, as it lacks what is written in DONE: no read of A follows.
 """

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.planting import raw_postgres
-from pipeline.test_live import approve, assert_equal, keys_of, live, phase_of, some
+from pipeline.test_live import approve, assert_equal, assert_nothing_lost, keys_of, live, phase_of, some
 from pipeline.worlds import World, rows_of
 from pipeline.writing import Writers, assert_as_written, record, writing
 from vectorferry import pipeline
@@ -109,11 +109,7 @@ def test_a_rollback_needs_an_approval_of_its_own(moved: tuple[World, Session, Wr
     assert (done.phase, phase_of(session)) == (Phase.TRACK_A, Phase.TRACK_A)
     assert pipeline.roll_back(session, evidence.hash).phase is Phase.TRACK_A, "cleared, it does nothing"
     some(writers)
-    writers.stop()
-    assert writers.errors == []
-    settle_written(session)
-    assert_equal(session)
-    assert_as_written(session, writers)
+    assert_nothing_lost(session, writers)
 
 
 def test_without_routers_the_verification_after_the_cut_over_counts(world: World) -> None:

@@ -57,6 +57,15 @@ def assert_equal(session: Session) -> None:
     assert found.rows_source > 400
 
 
+def assert_nothing_lost(session: Session, writers: Writers) -> None:
+    """Once settled, both sides are equal, and hold what the writers, who met no error, were told."""
+    writers.stop()
+    assert writers.errors == []
+    settle_written(session)
+    assert_equal(session)
+    assert_as_written(session, writers)
+
+
 def test_a_migration_under_live_writes_and_its_rollback_lose_nothing(
     live: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,11 +85,7 @@ def test_a_migration_under_live_writes_and_its_rollback_lose_nothing(
         assert again.switched is not None
         assert again.switched.phase is Phase.TRACK_B
         some(writers)
-        writers.stop()
-        assert writers.errors == []
-        settle_written(session)
-        assert_equal(session)
-        assert_as_written(session, writers)
+        assert_nothing_lost(session, writers)
         assert "rollback" in [row.action for row in session.journal.audit.trail("small")]
     with capsys.disabled():
         holds = [f"{each.hold_seconds:.2f}" for each in (outcome.switched, back, again.switched)]
@@ -271,11 +276,7 @@ def test_the_same_to_weaviate(live: World, weaviate: Weaviate, capsys: pytest.Ca
         some(writers)
         switch.roll_back(session, "on purpose")
         some(writers)
-        writers.stop()
-        assert writers.errors == []
-        settle_written(session)
-        assert_equal(session)
-        assert_as_written(session, writers)
+        assert_nothing_lost(session, writers)
         session.target.drop()
     with capsys.disabled():
         print(

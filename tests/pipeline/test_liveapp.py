@@ -40,8 +40,8 @@ def test_it_serves_until_it_is_stopped_and_finds_what_it_wrote(registered: World
     assert found is not None
     assert found.well
     assert found.checked > 10
-    assert found.line().endswith("OFF: pgvector docs answers")
-    assert found.verdict() == f"all {found.checked} records are as it wrote or deleted them"
+    assert found.line().endswith("OFF: pgvector docs")
+    assert found.verdict() == f"{found.writes} writes; all {found.checked} records are as it wrote or deleted them"
 
 
 def test_it_sees_a_loss_and_an_error(registered: World, tmp_path: Path) -> None:

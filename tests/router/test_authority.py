@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +10,10 @@ import pytest
 
 from pipeline.writing import Writers
 from router.conftest import Pair
-from vectorferry.engine.authority import move_authority, settle_all, step_back
+from vectorferry.engine.authority import move_authority, settle_all, settle_written, step_back
 from vectorferry.errors import GateError, NotDone
+from vectorferry.journal import Backlog
+from vectorferry.journal.claims import Claims
 from vectorferry.model import COHORT, Phase
 from vectorferry.records import make_batch
 from vectorferry.router import Record
@@ -35,6 +38,20 @@ def equal(pair: Pair) -> None:
     assert sides[0] == sides[1]
 
 
+def test_what_is_left_is_asked_for_once_a_round(tracked: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, backlog = [], Claims.backlog
+
+    def counted(*args: Any, **named: Any) -> Backlog:
+        asked.append(named)
+        return backlog(*args, **named)
+
+    tracked.session.journal.claims.mark_dirty("small", COHORT, "n", ["a"])
+    monkeypatch.setattr(Claims, "backlog", counted)
+    settle_written(tracked.session)
+    # Of two settlers one had something to do.
+    assert len(asked) == 2
+
+
 def test_ten_switches_under_live_writes_lose_nothing(tracked: Pair, capsys: pytest.CaptureFixture[str]) -> None:
     writers = Writers([tracked.router() for _ in range(3)], KEYS, made_of=small, pause=0)
     holds = []
@@ -46,7 +63,7 @@ def test_ten_switches_under_live_writes_lose_nothing(tracked: Pair, capsys: pyte
             holds.append(move_authority(tracked.session, COHORT, to, reason="test", hold=HOLD).hold_seconds)
     writers.stop()
     assert writers.errors == []
-    settle_all(tracked.session, COHORT, lambda: None)
+    settle_all(tracked.session, COHORT, lambda _: None)
     equal(tracked)
     present = {name for (_, name), value in writers.expected.items() if value is not None}
     assert tracked.ids("source") == present
@@ -91,7 +108,7 @@ def test_a_large_backlog_is_settled_before_a_hold_begins(tracked: Pair) -> None:
     tracked.session.journal.claims.mark_dirty("small", COHORT, "n", [f"i{n}" for n in range(1001)])
     with pytest.raises(GateError, match="1001 records are still to be settled"):
         move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD)
-    settle_all(tracked.session, COHORT, lambda: None)
+    settle_all(tracked.session, COHORT, lambda _: None)
     assert move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD).phase is Phase.TRACK_B
 
 

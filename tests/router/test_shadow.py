@@ -18,9 +18,8 @@ from vectorferry.errors import Unavailable
 from vectorferry.journal import Latencies, Plan, ShadowFigures, ShadowReads, added_up
 from vectorferry.model import COHORT, Phase, Verdict
 from vectorferry.records import make_batch
-from vectorferry.router import Record, Router, shadow
+from vectorferry.router import Match, Record, Router, shadow
 from vectorferry.router.comparing import Fetched, Searched
-from vectorferry.router.router import Match
 from vectorferry.spec import Shadow
 from vectorferry.stores.pgvector import PgvectorStore
 

@@ -73,10 +73,10 @@ def move_authority(session: Session, cohort: str, to: Phase, *, reason: str, hol
     return Moved(row.phase, time.monotonic() - began)
 
 
-def settle_all(session: Session, cohort: str, until: Callable[[], None], *, upto: int | None = None) -> None:
+def settle_all(session: Session, cohort: str, until: Callable[[Backlog], None], *, upto: int | None = None) -> None:
     """Settle a cohort until nothing is dirty and nothing open, of writes up to the generation `upto` where it is given.
 
-    `until` is asked in between, and raises where there is no more time.
+    `until` is told in between what is left, and raises where there is no more time.
     """
 
     most = 0
@@ -90,9 +90,10 @@ def settle_all(session: Session, cohort: str, until: Callable[[], None], *, upto
 
     def work() -> None:
         while settle_some(session, cohort) is not None:
-            until()
-            if upto is not None and not left().dirty:
+            backlog = left()
+            if not backlog.dirty:
                 return
+            until(backlog)
 
     with ThreadPoolExecutor(SETTLERS, thread_name_prefix="settle") as pool:
         while True:
@@ -101,7 +102,7 @@ def settle_all(session: Session, cohort: str, until: Callable[[], None], *, upto
             backlog = left()
             if not backlog.dirty and not backlog.open:
                 return
-            until()
+            until(backlog)
             time.sleep(POLL_SECONDS)
 
 
@@ -120,9 +121,8 @@ def _settle_written(session: Session, cohort: str, upto: int) -> None:
         raise GateError(f"cohort {cohort} of {session.migration} is not loaded yet: nothing is settled before it is")
     patience = Patience(session)
 
-    def until() -> None:
+    def until(left: Backlog) -> None:
         session.journal.members.evict_lapsed(session.migration, session.actor)
-        left = session.journal.claims.backlog(session.migration, cohort, upto=upto)
         if patience.lost(left.dirty + left.open):
             raise GateError(
                 f"settling comes to no end: {left.dirty} records stay dirty, {left.open} writes open; see `vectorferry members`"
@@ -209,11 +209,10 @@ def _members(session: Session) -> tuple[Member, ...]:
 
 
 def _drain(session: Session, row: ControlRow) -> None:
-    settle_all(session, row.cohort, lambda: _require_time(session, row, _backlog_text(session, row.cohort)))
+    settle_all(session, row.cohort, lambda left: _require_time(session, row, _backlog_text(left)))
 
 
-def _backlog_text(session: Session, cohort: str) -> str:
-    backlog = session.journal.claims.backlog(session.migration, cohort)
+def _backlog_text(backlog: Backlog) -> str:
     return f"{backlog.dirty} records are not settled, {backlog.open} writes may still land"
 
 

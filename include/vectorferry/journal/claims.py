@@ -115,10 +115,13 @@ def _given(claim: Claim, ids: Sequence[Claimed]) -> dict[str, object]:
     }
 
 
-_IS_OPEN = """EXISTS (
+# What may still take effect. An evicted member's intents cannot: its lease and D are over.
+_OPEN = "b.evicted_at IS NULL AND (i.closed_at IS NULL OR i.closed_at > clock_timestamp())"
+
+_IS_OPEN = f"""EXISTS (
     SELECT FROM vectorferry.intent i JOIN vectorferry.member b ON b.id = i.member
     WHERE i.migration = r.migration AND i.namespace = r.namespace AND i.id = r.id
-        AND b.evicted_at IS NULL AND (i.closed_at IS NULL OR i.closed_at > clock_timestamp()))"""
+        AND {_OPEN})"""
 
 _CLAIM = sa.text(f"""
     WITH free AS MATERIALIZED (
@@ -177,13 +180,12 @@ _MARK = sa.text("""
         generation = nextval('vectorferry.generation'), dirty = true, cohort = excluded.cohort
 """)
 
-BACKLOG = sa.text("""
+BACKLOG = sa.text(f"""
     SELECT (
         SELECT count(*) FROM vectorferry.record_state r
         WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty AND r.generation <= :upto
     ) AS dirty, count(i.generation) AS open,
         coalesce(CAST(extract(epoch FROM clock_timestamp() - min(i.opened_at)) AS float8), 0) AS oldest_open
     FROM vectorferry.intent i JOIN vectorferry.member b ON b.id = i.member
-    WHERE i.migration = :migration AND i.cohort = :cohort AND b.evicted_at IS NULL
-        AND (i.closed_at IS NULL OR i.closed_at > clock_timestamp()) AND i.generation <= :upto
-""")
+    WHERE i.migration = :migration AND i.cohort = :cohort AND {_OPEN} AND i.generation <= :upto
+""")  # noqa: S608 (a constant)

@@ -135,8 +135,7 @@ class Records:
 
     def open_intents(self, migration: str) -> int:
         """How many writes may still take effect."""
-        still = sa.or_(intent.c.closed_at.is_(None), intent.c.closed_at > clock())
-        return self._count(intent, intent.c.migration == migration, still)
+        return self._count(intent, _open(migration))
 
     def live_claims(self, migration: str) -> int:
         """How many records a settler may still write."""

@@ -48,16 +48,16 @@ class View:
     lost: list[str] = field(default_factory=list)
 
     def line(self) -> str:
-        """The view in one line."""
+        """The view in one line, which fits a terminal."""
         errors = f"{self.errors} ERRORS ({self.first_error})" if self.errors else "no errors"
-        counted = f"{self.requests:,} requests ({self.writes:,} writes), {errors}"
-        return f"app: {counted}, longest pause {self.longest:.2f} s, {self.phase}: {self.store} answers"
+        where = f"{self.phase}: {self.store}"
+        return f"app: {self.requests:,} requests, {errors}, longest pause {self.longest:.2f} s, {where}"
 
     def verdict(self) -> str:
         """What its last look at its own writes came to."""
         if self.lost:
             return f"{len(self.lost)} of {self.checked} records are LOST: {', '.join(self.lost[:5])}"
-        return f"all {self.checked} records are as it wrote or deleted them"
+        return f"{self.writes:,} writes; all {self.checked} records are as it wrote or deleted them"
 
     @property
     def well(self) -> bool:

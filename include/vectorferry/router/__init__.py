@@ -2,6 +2,7 @@
 
 from vectorferry.errors import NotDone, RouterError, Unknown
 from vectorferry.router.asynchronous import AsyncRouter
-from vectorferry.router.router import Match, Record, Router
+from vectorferry.router.router import Router
+from vectorferry.router.values import Match, Record
 
 __all__ = ["AsyncRouter", "Match", "NotDone", "Record", "Router", "RouterError", "Unknown"]

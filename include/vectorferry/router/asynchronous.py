@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vectorferry.connections import Connection, Connections, connection_from_environment
 from vectorferry.model import CollectionInfo, Phase
-from vectorferry.router.router import LEASE_SECONDS, Match, Record, Router, index_of
+from vectorferry.router.router import LEASE_SECONDS, Router
+from vectorferry.router.values import Match, Record
 
 if TYPE_CHECKING:
     from vectorferry.gateway.pinecone.inprocess import InProcessAsyncIndex
@@ -110,6 +111,7 @@ class AsyncRouter:
     def pinecone_index(self) -> "InProcessAsyncIndex":
         """The vendor's `AsyncIndex`, with its calls, answers and errors, over this router; see docs/applications.md."""
         from vectorferry.gateway.pinecone.inprocess import InProcessAsyncIndex
+        from vectorferry.router.index_backend import index_of
 
         return InProcessAsyncIndex(index_of(self._router), self._run)
 

@@ -3,7 +3,8 @@
 from vectorferry.gateway.pinecone.observing import Observation
 from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.gateway.pinecone.single import OneIndex
-from vectorferry.router.router import Router, index_of
+from vectorferry.router.index_backend import index_of
+from vectorferry.router.router import Router
 
 
 def gateway_of(router: Router, index: str, serving: Serving, observation: Observation | None = None) -> Gateway:

@@ -11,7 +11,9 @@ import pyarrow as pa
 from vectorferry.errors import NotDone, Unknown
 from vectorferry.filters import Filter, to_json
 from vectorferry.gateway.pinecone.backend import Backing, Change, Found
+from vectorferry.gateway.pinecone.data import IndexData
 from vectorferry.gateway.pinecone.faults import Effects
+from vectorferry.gateway.pinecone.observing import Observation, ObservedIndex
 from vectorferry.gateway.pinecone.problems import missing, unserved
 from vectorferry.gateway.pinecone.requests import Shape, wire_namespace
 from vectorferry.router.comparing import Fetched, Searched
@@ -145,3 +147,9 @@ def _one_by_one(what: str, parts: Iterable[T], write: Callable[[T], None]) -> No
             if done:
                 raise Unknown(f"{done} parts are {what}, the others are not: {error}", within=0.0) from error
             raise
+
+
+def index_of(router: "Router", observation: Observation | None = None) -> IndexData:
+    """What Pinecone's API can ask of an index, over a router; what is asked may be counted."""
+    backend = RouterBackend(router)
+    return IndexData(backend) if observation is None else ObservedIndex(backend, observation)

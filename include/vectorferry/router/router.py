@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -14,52 +14,30 @@ import pyarrow as pa
 
 from vectorferry.connections import Connection, Connections, connection_from_environment, connection_from_uri
 from vectorferry.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
-from vectorferry.filters import Filter, parse_filter
+from vectorferry.filters import parse_filter
 from vectorferry.journal import Journal, open_journal
-from vectorferry.model import CollectionInfo, Phase, Vectors, matches
-from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
-from vectorferry.router.changes import Change, Delete, Put, Update
+from vectorferry.model import CollectionInfo, Phase, matches
+from vectorferry.router.changes import Change, Delete, Put
 from vectorferry.router.comparing import Comparison, Fetched, Searched
 from vectorferry.router.membership import Membership, Ticket, new_name
 from vectorferry.router.shadow import Read, Shadow
 from vectorferry.router.telemetry import operation
 from vectorferry.router.traffic import Traffic
+from vectorferry.router.values import Match, Record, near, put_of, records_of, scores_of, update_of
 from vectorferry.router.writing import Writer
 from vectorferry.spec import MigrationSpec
 from vectorferry.stores.asking import all_matching, ids_after
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.calling import ONCE, Caller, permitted_by
-from vectorferry.stores.limits import patch_of
 from vectorferry.stores.options import source_options, target_options
 from vectorferry.stores.registry import open_store
 
 if TYPE_CHECKING:
-    from vectorferry.gateway.pinecone.data import IndexData
     from vectorferry.gateway.pinecone.inprocess import InProcessIndex
-    from vectorferry.gateway.pinecone.observing import Observation
 
 LEASE_SECONDS = 10.0
 _FILTER_PAGE = 1_000
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Record:
-    """A record: its id, its vector of d floats, and its metadata."""
-
-    id: str
-    vector: Sequence[float]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Match:
-    """A neighbour that a search found; higher scores are nearer. `vector` (d floats) and `metadata` where they were asked for."""
-
-    id: str
-    score: float
-    vector: Sequence[float] | None = None
-    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +80,7 @@ class Router:
 
     def upsert(self, namespace: str, records: Iterable[Record]) -> None:
         """Put whole records, replacing what has the same id."""
-        self._change(_put(namespace, list(records)))
+        self._change(put_of(namespace, list(records)))
 
     def put(self, batch: pa.RecordBatch) -> None:
         """Put whole records of one namespace that come as a batch in the schema of `vectorferry.records`, with sparse vectors too."""
@@ -124,7 +102,7 @@ class Router:
         (Weaviate, in the layout that Vectorferry creates), and for a record that one of the sides cannot hold.
         """
         if vector is not None or set_metadata:
-            self._change(_update(namespace, id, vector, set_metadata))
+            self._change(update_of(namespace, id, vector, set_metadata))
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id; ids that are not there are no error."""
@@ -147,7 +125,7 @@ class Router:
     def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records that are there, by id."""
         asked = tuple(ids)
-        return _records(
+        return records_of(
             self._reading(namespace, lambda store: store.fetch(namespace, asked), Fetched(namespace, asked))
         )
 
@@ -164,7 +142,7 @@ class Router:
             ids = (id_ for id_ in all_matching(store, namespace, parsed) if id_ > after)
             return store.fetch(namespace, list(islice(ids, limit)))
 
-        return _records(self._reading(namespace, page))
+        return records_of(self._reading(namespace, page))
 
     def list_ids(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = 100) -> list[str]:
         """The first ids that start with `prefix`, in bitwise order; `after` is the last id of the page before."""
@@ -186,8 +164,8 @@ class Router:
     ) -> list[Match]:
         """The k nearest of a vector, best first. With vectors or metadata, a record that is deleted meanwhile is left out."""
         query = np.asarray([vector], np.float32)
-        near = _near(namespace, k, where, include_vectors, include_metadata)
-        return self._reading(namespace, lambda store: near.of(store, query), Searched(namespace, k, _scores))
+        asked = near(namespace, k, where, vectors=include_vectors, metadata=include_metadata)
+        return self._reading(namespace, lambda store: asked.of(store, query), Searched(namespace, k, scores_of))
 
     def search_id(
         self,
@@ -200,8 +178,8 @@ class Router:
         include_metadata: bool = False,
     ) -> list[Match]:
         """The k nearest of a stored record's vector, itself among them; none where there is no such record, or it has no vector."""
-        near = _near(namespace, k, where, include_vectors, include_metadata)
-        return self._reading(namespace, lambda store: near.of_record(store, id), Searched(namespace, k, _scores))
+        asked = near(namespace, k, where, vectors=include_vectors, metadata=include_metadata)
+        return self._reading(namespace, lambda store: asked.of_record(store, id), Searched(namespace, k, scores_of))
 
     def standing(self, namespace: str) -> tuple[Phase, str]:
         """For people: the phase in which requests of a namespace begin now, and the database and collection that answer them."""
@@ -241,6 +219,7 @@ class Router:
     def pinecone_index(self) -> "InProcessIndex":
         """The vendor's `Index`, with its calls, answers and errors, over this router; see docs/applications.md."""
         from vectorferry.gateway.pinecone.inprocess import InProcessIndex
+        from vectorferry.router.index_backend import index_of
 
         return InProcessIndex(index_of(self))
 
@@ -346,46 +325,6 @@ class Router:
         return MigrationSpec.model_validate(found)
 
 
-@dataclass(frozen=True)
-class _Near:
-    """A search and what its matches carry."""
-
-    namespace: str
-    k: int
-    where: Filter | None
-    vectors: bool
-    metadata: bool
-
-    def of(self, store: VectorStore, query: Vectors) -> list[Match]:
-        found = store.search(self.namespace, query, self.k, where=self.where)
-        scored = dict(zip(found.ids[0], found.scores[0], strict=True))
-        if not (self.vectors or self.metadata):
-            return [Match(*pair) for pair in scored.items()]
-        return [
-            Match(
-                record.id,
-                scored[record.id],
-                record.vector if self.vectors else None,
-                record.metadata if self.metadata else None,
-            )
-            for record in _records(store.fetch(self.namespace, list(scored))).values()
-        ]
-
-    def of_record(self, store: VectorStore, id_: str) -> list[Match]:
-        found = store.fetch(self.namespace, [id_])
-        return self.of(store, vectors_of(found)) if found.column("vector").null_count < len(found) else []
-
-
-def index_of(router: Router, observation: "Observation | None" = None) -> "IndexData":
-    """What Pinecone's API can ask of an index, over a router; what is asked may be counted."""
-    from vectorferry.gateway.pinecone.data import IndexData
-    from vectorferry.gateway.pinecone.observing import ObservedIndex
-    from vectorferry.router.index_backend import RouterBackend
-
-    backend = RouterBackend(router)
-    return IndexData(backend) if observation is None else ObservedIndex(backend, observation)
-
-
 def _ticket_of(tickets: Iterable[Ticket], namespace: str) -> Ticket:
     return next(ticket for ticket in tickets if matches(namespace, ticket.row.patterns))
 
@@ -395,32 +334,3 @@ def _cut_short(deleted: int, error: NotDone | StoreError) -> NotDone | Unknown:
         return Unknown(f"{deleted} ids are deleted, the others are not: {error}", within=0.0)
     retryable = error.retryable if isinstance(error, NotDone) else isinstance(error, RetryableError)
     return NotDone(f"nothing was deleted: {error}", retryable=retryable)
-
-
-def _near(namespace: str, k: int, where: Mapping[str, Any] | None, vectors: bool, metadata: bool) -> _Near:
-    return _Near(namespace, k, None if where is None else parse_filter(where), vectors, metadata)
-
-
-def _scores(found: Sequence[Match]) -> dict[str, float]:
-    return {match.id: match.score for match in found}
-
-
-def _put(namespace: str, records: Sequence[Record]) -> Put:
-    ids = [record.id for record in records]
-    vectors = np.asarray([record.vector for record in records], np.float32)
-    metadata = [canonical_json(record.metadata) for record in records]
-    return Put(namespace, ids, make_batch(namespace, ids, vectors, metadata))
-
-
-def _update(namespace: str, id_: str, vector: Sequence[float] | None, set_metadata: Mapping[str, Any] | None) -> Update:
-    given = None if vector is None else np.asarray(vector, np.float32)
-    return Update(namespace, (id_,), patch_of(namespace, id_, given, canonical_json(set_metadata)))
-
-
-def _records(batch: pa.RecordBatch) -> dict[str, Record]:
-    ids, metadata = batch.column("id").to_pylist(), batch.column("metadata").to_pylist()
-    vectors = vectors_of(batch)
-    return {
-        id_: Record(id_, vector.tolist(), parse_json(text))
-        for id_, vector, text in zip(ids, vectors, metadata, strict=True)
-    }

@@ -1,0 +1,102 @@
+"""Records and matches as applications have them, and what they are made into and from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vectorferry.filters import Filter, parse_filter
+from vectorferry.model import Vectors
+from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
+from vectorferry.router.changes import Put, Update
+from vectorferry.stores.base import VectorStore
+from vectorferry.stores.limits import patch_of
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record: its id, its vector of d floats, and its metadata."""
+
+    id: str
+    vector: Sequence[float]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A neighbour that a search found; higher scores are nearer. `vector` (d floats) and `metadata` where they were asked for."""
+
+    id: str
+    score: float
+    vector: Sequence[float] | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Near:
+    """A search and what its matches carry."""
+
+    namespace: str
+    k: int
+    where: Filter | None
+    vectors: bool
+    metadata: bool
+
+    def of(self, store: VectorStore, query: Vectors) -> list[Match]:
+        """The nearest of a vector, shape [1, d]."""
+        found = store.search(self.namespace, query, self.k, where=self.where)
+        scored = dict(zip(found.ids[0], found.scores[0], strict=True))
+        if not (self.vectors or self.metadata):
+            return [Match(*pair) for pair in scored.items()]
+        return [
+            Match(
+                record.id,
+                scored[record.id],
+                record.vector if self.vectors else None,
+                record.metadata if self.metadata else None,
+            )
+            for record in records_of(store.fetch(self.namespace, list(scored))).values()
+        ]
+
+    def of_record(self, store: VectorStore, id_: str) -> list[Match]:
+        """The nearest of a stored record's vector; none where there is no such record, or it has no vector."""
+        found = store.fetch(self.namespace, [id_])
+        return self.of(store, vectors_of(found)) if found.column("vector").null_count < len(found) else []
+
+
+def near(namespace: str, k: int, where: Mapping[str, Any] | None, *, vectors: bool, metadata: bool) -> Near:
+    """A search with a filter in Pinecone's language."""
+    return Near(namespace, k, None if where is None else parse_filter(where), vectors, metadata)
+
+
+def scores_of(found: Sequence[Match]) -> dict[str, float]:
+    """Scores by id."""
+    return {match.id: match.score for match in found}
+
+
+def put_of(namespace: str, records: Sequence[Record]) -> Put:
+    """To put whole records."""
+    ids = [record.id for record in records]
+    vectors = np.asarray([record.vector for record in records], np.float32)
+    metadata = [canonical_json(record.metadata) for record in records]
+    return Put(namespace, ids, make_batch(namespace, ids, vectors, metadata))
+
+
+def update_of(
+    namespace: str, id_: str, vector: Sequence[float] | None, set_metadata: Mapping[str, Any] | None
+) -> Update:
+    """To change a record."""
+    given = None if vector is None else np.asarray(vector, np.float32)
+    return Update(namespace, (id_,), patch_of(namespace, id_, given, canonical_json(set_metadata)))
+
+
+def records_of(batch: pa.RecordBatch) -> dict[str, Record]:
+    """The records of a batch, by id."""
+    ids, metadata = batch.column("id").to_pylist(), batch.column("metadata").to_pylist()
+    vectors = vectors_of(batch)
+    return {
+        id_: Record(id_, vector.tolist(), parse_json(text))
+        for id_, vector, text in zip(ids, vectors, metadata, strict=True)
+    }
