@@ -360,6 +360,14 @@ def test_a_filter_that_the_target_cannot_express(to_weaviate: World) -> None:
     assert rows_in(to_weaviate, "target", to_weaviate.spec.target.collection) is None
 
 
+def test_partial_updates_that_the_target_cannot_merge_are_warned_of(to_weaviate: World) -> None:
+    to_weaviate.fill(rows_of("wave", most=5))
+    for writers, warned in (("none", False), ({"expected": 1}, True)):
+        to_weaviate.spec_dict["writers"] = writers
+        with to_weaviate.session() as session:
+            assert any("partial updates" in text for text in pipeline.preflight(session).warnings) is warned
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf], ids=str)
 def test_a_vector_that_is_no_number(from_weaviate: World, weaviate: Weaviate, value: float) -> None:
     from_weaviate.fill(rows_of("asyncio", most=20))

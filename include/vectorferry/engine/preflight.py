@@ -220,6 +220,8 @@ def _cost(requests: int, rate: float | None, units: float, price: float) -> Cost
 
 
 def _warnings(session: Session, figures: Mapping[str, Any]) -> Iterator[str]:
+    if session.spec.routers and not session.target.capabilities.merges_metadata:
+        yield "the target cannot merge metadata: after the cut-over routers refuse partial updates of it (docs/applications.md)"
     for name, kind in session.spec.fields.items():
         seen = figures["fields"].get(name)
         if seen is None:
