@@ -14,7 +14,7 @@ from soak.processes import Life, Process
 from soak.settings import Settings
 
 POLL = 0.02
-YOUNG = 2.0
+BACK_SECONDS = 20.0
 WISH_SECONDS = 2.0
 PHASES = ("OFF", "TRACK_A", "HOLD_A", "HOLD_B", "TRACK_B", "DONE")
 HOLDS = ("HOLD_A", "HOLD_B")
@@ -68,7 +68,7 @@ class Chaos(Background):
         while not self._stop.wait(self._draw.uniform(0.5, 1.5) * self.settings.every):
             if self._draw.random() < 0.6:
                 self._await_wanted_phase()
-            ready = [each for each in self.processes if each.lives and each.life.running and each.life.age > YOUNG]
+            ready = [each for each in self.processes if each.lives and each.life.running and each.is_ready(each.life)]
             if ready:
                 self._harm(self._draw.choices(ready, [self._weight(process) for process in ready])[0])
 
@@ -98,7 +98,11 @@ class Chaos(Background):
         life.kill()
         self.deeds.append(Deed("kill", process.name, phase))
         self._stop.wait(self._draw.uniform(0.0, 0.5))
-        process.start()
+        life = process.start()
+        # However slow the machine is: who is away is back before the next one is harmed.
+        end = time.monotonic() + BACK_SECONDS
+        while not process.is_ready(life) and time.monotonic() < end and not self._stop.is_set():
+            time.sleep(POLL)
 
     def _stop_for(self, process: Process, what: str) -> None:
         """Stop a process for less than its lease, or for longer, but less than D; some never wake."""

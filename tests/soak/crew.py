@@ -48,7 +48,9 @@ class Crew:
         """Start the clients and the settler; returns once the clients have joined."""
         for process in (*self.clients, self.settler):
             process.start()
-        await_until(lambda: all(self._has_joined(process.life) for process in self.clients), "not all clients joined")
+        await_until(
+            lambda: self.require_sound() or all(self._has_joined(each.life) for each in self.clients), "not all joined"
+        )
 
     def require_sound(self) -> None:
         """Raise Stuck where a process ended by itself."""
@@ -90,15 +92,15 @@ class Crew:
         return {name: list(lines_of(path)) for name, path in found.items() if path.exists()}
 
     def _client(self, role: str, number: int) -> Process:
-        return self._process(f"{role}{number}", lambda serial: (role, str(self._settings.file), str(serial)))
+        process = self._process(f"{role}{number}", lambda serial: (role, str(self._settings.file), str(serial)))
+        process.is_ready = self._has_joined
+        return process
 
     def _process(self, name: str, command: Callable[[int], tuple[str, ...]]) -> Process:
         return Process(name, self._settings.round_folder, command, self._env)
 
     def _has_joined(self, life: Life) -> bool:
         path = self._settings.round_folder / f"{life.name}.jsonl"
-        if not life.running:
-            raise Stuck(f"{life.name} ended:\n{tail(life.log)}")
         return path.exists() and any(line.get("what") == "ready" for line in lines_of(path))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+YOUNG = 2.0
 TESTS = Path(__file__).parents[1]
 INCLUDE = TESTS.parent / "include"
 
@@ -63,6 +64,7 @@ class Process:
     folder: Path
     command: Callable[[int], tuple[str, ...]]
     env: Mapping[str, str] = field(default_factory=dict)
+    is_ready: Callable[[Life], bool] = lambda life: life.age > YOUNG
     lives: list[Life] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _ids: "Serials" = field(default_factory=lambda: SERIALS)

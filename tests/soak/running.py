@@ -65,7 +65,7 @@ def _enough(settings: Settings, demands: Demands, left: float) -> Callable[[int,
 
     def enough(moves: int, kills: int, seconds: float) -> bool:
         has = moves >= few.switches and (kills >= few.kills or not settings.chaos)
-        return seconds >= (time_of_round if has else 2 * time_of_round + 60)
+        return seconds >= (time_of_round if has else 2 * time_of_round + 180)
 
     return enough
 
@@ -75,7 +75,10 @@ def _gateway(world: World) -> Process | None:
     if service is None:
         return None
     service.folder.mkdir(parents=True, exist_ok=True)
+    server = world.servers.pinecone
+    assert server is not None
     process = Process("gateway", service.folder, lambda _: ("command", *service.command), service.env)
+    process.is_ready = lambda life: life.running and server.is_ready()
     start_gateway(world, process)
     return process
 

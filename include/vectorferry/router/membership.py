@@ -204,7 +204,11 @@ class Membership:
                 self._landing.append((landed, key))
             else:
                 self._forget_operation(key)
-        self._wake.set()
+            _, cohort, phase = key
+            # Somebody waits for the end of operations in an earlier phase; otherwise there is no news for the journal, nor from it.
+            row = self._rows.get(cohort)
+            if row is None or cohort in self._moving or phase is not row.phase:
+                self._wake.set()
 
     def _forget_operation(self, key: tuple[str, str, Phase]) -> None:
         self._under_way[key] -= 1
