@@ -4,12 +4,16 @@ import random
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pinecone import GrpcIndex, Pinecone, SchemaBuilder, ServerlessSpec
 from pinecone.errors import ApiError, ConflictError, ForbiddenError, NotFoundError
 
 from gateway.conftest import KEY, Local, clients, open_handle, run
 from vectorferry.connections import Connection
+from vectorferry.gateway.pinecone import front
 from vectorferry.model import CollectionDefinition, Metric
 from vectorferry.stores.memory import MemoryStore
 
@@ -149,6 +153,16 @@ def test_grpc_ports_are_allotted_and_told(tmp_path: Path) -> None:
                 for name in ("one", "two", "pinned")
             ]
     assert first <= told[0] < told[1] < told[2] == first + 700
+
+
+def test_requests_are_counted(on_memory: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = InMemoryMetricReader()
+    monkeypatch.setattr(front, "requests", MeterProvider([reader]).get_meter("test").create_counter("requests"))
+    on_memory.http.get(f"{on_memory.gateway.url}/indexes")
+    httpx.get(f"{on_memory.gateway.url}/indexes", headers={"Api-Key": "wrong"}, trust_env=False)
+    [metric] = reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
+    counted = {tuple(point.attributes.values()): point.value for point in metric.data.data_points}
+    assert counted == {("key1", "list_indexes", 200): 1, ("", "unauthorized", 401): 1}
 
 
 def test_keys_are_checked(on_memory: Local) -> None:

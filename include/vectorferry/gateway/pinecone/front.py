@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from opentelemetry import metrics
+
+from vectorferry import __version__
 from vectorferry.errors import VectorferryError
 from vectorferry.gateway.pinecone.control import Indexes
 from vectorferry.gateway.pinecone.faults import NO_EFFECTS, Effects, Faults
@@ -15,6 +18,10 @@ from vectorferry.gateway.pinecone.problems import ApiProblem, Dropped, problem_o
 
 T = TypeVar("T")
 access = logging.getLogger("vectorferry.gateway.access")
+# Without OpenTelemetry's SDK in the process this counts nothing.
+requests = metrics.get_meter("vectorferry.gateway", __version__).create_counter(
+    "vectorferry.gateway.requests", "{request}", "Requests, by caller, operation and HTTP status"
+)
 
 
 class Front:
@@ -94,3 +101,4 @@ class Front:
     def _count(self, caller: str, operation: str, status: int) -> None:
         with self._counting:
             self._calls[caller, operation, status] += 1
+        requests.add(1, {"caller": caller, "operation": operation, "status": status})
