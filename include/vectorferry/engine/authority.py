@@ -14,6 +14,7 @@ from vectorferry.errors import (
     JournalUnavailable,
     LeaseLost,
     NotSettled,
+    PartialWrite,
     PhaseConflict,
     RetryableError,
     StoreError,
@@ -141,7 +142,7 @@ def _settle_written(session: Session, cohort: str, upto: int) -> None:
 def settle_follow(session: Session) -> None:
     """Settle whatever routers write, until the migration is DONE.
 
-    A database that is away for a while is waited for; any other error is raised.
+    A database that is away, or keeps only a part, is tried again; any other error is raised.
     """
     while True:
         try:
@@ -149,7 +150,7 @@ def settle_follow(session: Session) -> None:
                 return
             session.journal.members.evict_lapsed(session.migration, session.actor)
             done = [_follow(session, cohort.name) for cohort in session.spec.cohorts]
-        except (RetryableError, JournalUnavailable, LeaseLost) as error:
+        except (RetryableError, PartialWrite, JournalUnavailable, LeaseLost) as error:
             session.report(Progress("settle", session.migration, 0, None, f"waits: {error}"))
             time.sleep(AGAIN_SECONDS)
             continue
