@@ -1,12 +1,14 @@
 """What an application can ask of a router: pages of ids, filters, neighbours with what they hold, and what is there."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from router.conftest import Pair
+from router.planting import eventually
 from vectorferry.errors import FilterError
-from vectorferry.model import Metric, Phase
+from vectorferry.model import COHORT, Metric, Phase
 from vectorferry.router import AsyncRouter, NotDone, Record, Router
 from vectorferry.stores.pgvector import _CAPABILITIES, PgvectorStore
 
@@ -69,6 +71,28 @@ async def test_the_same_with_asyncio(filled: Router, tracked: Pair) -> None:
         )
         found = await router.describe()
         assert (found.name, dict(found.namespaces)) == ("docs", {"n": 11})
+
+
+async def test_reads_go_on_while_more_writes_wait_than_there_are_threads(tracked: Pair) -> None:
+    async with (
+        AsyncRouter(
+            "small", tracked.world.connection("journal"), connections=tracked.world.connection, parallel=1
+        ) as router,
+        router.pinecone_index() as index,
+    ):
+        one = [1.0, 2.0, 3.0, 4.0]
+        await router.upsert("n", [Record("a", one)])
+        tracked.step(Phase.HOLD_A, hold=60)
+        eventually(lambda: tracked.session.journal.members.all("small")[0].cohorts[COHORT].phase is Phase.HOLD_A)
+        writes = [asyncio.create_task(router.upsert("n", [Record("b", one)]))]
+        writes += [asyncio.create_task(index.upsert(vectors=[("c", one)], namespace="n"))]
+        await asyncio.sleep(0)
+        assert list(await router.fetch("n", ["a"])) == ["a"]
+        assert list((await index.fetch(ids=["a"], namespace="n")).vectors) == ["a"]
+        assert not any(write.done() for write in writes)
+        tracked.step(Phase.TRACK_A)
+        await asyncio.gather(*writes)
+        assert tracked.ids("source") == {"a", "b", "c"}
 
 
 def test_a_filter_that_may_have_left_some_out_is_refused(filled: Router, monkeypatch: pytest.MonkeyPatch) -> None:

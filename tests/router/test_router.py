@@ -135,6 +135,22 @@ def test_nothing_is_tracked_before_the_migration(pair: Pair) -> None:
     assert pair.dirty() == 0
 
 
+def test_a_router_that_lapsed_before_tracking_leaves_its_old_name_itself(pair: Pair) -> None:
+    router, members = pair.router(lease=1.5), pair.session.journal.members
+    router.upsert("n", [record("a")])
+    [before] = members.all("small")
+    with pair.journal_down():
+        time.sleep(1.6)
+
+    def has_left() -> bool:
+        members.evict_lapsed("small", "ann")
+        names = {member.id for member in members.all("small")}
+        return before.id not in names and bool(names)
+
+    eventually(has_left)
+    router.upsert("n", [record("b")])
+
+
 def test_a_tracked_write_reaches_both_sides(tracked: Pair) -> None:
     router = tracked.router()
     router.upsert("n", [record("a")])

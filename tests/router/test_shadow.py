@@ -216,6 +216,18 @@ def test_a_router_records_what_it_found_when_it_closes(
     assert row.ended_at > row.began_at
 
 
+def test_a_journal_that_takes_no_shadow_reads_ends_them_and_nothing_else(
+    shadowed: Pair, router: Router, caplog: pytest.LogCaptureFixture
+) -> None:
+    with shadowed.session.journal.database.statement() as connection:
+        connection.execute(sa.text("ALTER TABLE vectorferry.shadow_read RENAME TO gone"))
+    router.search("n", QUERY, 4)
+    eventually(lambda: not router._opened().shadow._share)
+    assert len(router.search("n", QUERY, 4)) == 4
+    router.close()
+    assert any("journal roles SPEC` again" in record.getMessage() for record in caplog.records)
+
+
 # --- In the evidence
 
 

@@ -3,7 +3,6 @@
 import random
 import signal
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,29 +59,34 @@ class Chaos(Background):
         self.watch = watch
         self.deeds: list[Deed] = []
         self._draw = random.Random(settings.seed)
+        self._holding = False
 
     def count(self, what: str) -> int:
         return sum(deed.what == what for deed in self.deeds)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._draw.uniform(0.5, 1.5) * self.settings.every):
-            if self._draw.random() < 0.6:
-                self._await_wanted_phase()
+        while not self._stop.is_set():
+            self._await_moment()
             ready = [each for each in self.processes if each.lives and each.life.running and each.is_ready(each.life)]
-            if ready:
+            if ready and not self._stop.is_set():
                 self._harm(self._draw.choices(ready, [self._weight(process) for process in ready])[0])
+
+    def _await_moment(self) -> None:
+        """Some time, or until a hold has begun: holds are short and rare, and most of them are harmed."""
+        end = time.monotonic() + self._draw.uniform(0.5, 1.5) * self.settings.every
+        while time.monotonic() < end and not self._stop.is_set():
+            if self._new_hold() and self._draw.random() < 0.7:
+                time.sleep(self._draw.uniform(0.0, 0.3))
+                return
+            time.sleep(POLL / 2)
+
+    def _new_hold(self) -> bool:
+        before, self._holding = self._holding, self.watch.phase in HOLDS
+        return self._holding and not before
 
     def _weight(self, process: Process) -> float:
         # Outside of a hold the driver is spared, mostly: its checks take long, and no switch comes without them.
         return 0.2 if process.name == "driver" and self.watch.phase not in HOLDS else 1.0
-
-    def _await_wanted_phase(self) -> None:
-        """Holds are short: wait a little for the phase in which least was killed, so that each has its share."""
-        killed = Counter(deed.phase for deed in self.deeds)
-        wanted = min((*HOLDS, "TRACK_A", "TRACK_B"), key=lambda phase: (killed[phase], self._draw.random()))
-        end = time.monotonic() + self.settings.every
-        while self.watch.phase != wanted and time.monotonic() < end and not self._stop.is_set():
-            time.sleep(POLL / 2)
 
     def _harm(self, process: Process) -> None:
         what = self._draw.choices(["kill", "stop", "pause"], [6, 2, 2])[0]
@@ -99,9 +103,11 @@ class Chaos(Background):
         self.deeds.append(Deed("kill", process.name, phase))
         self._stop.wait(self._draw.uniform(0.0, 0.5))
         life = process.start()
-        # However slow the machine is: who is away is back before the next one is harmed.
+        # However slow the machine is: who is away is back before the next one is harmed, unless a hold begins.
         end = time.monotonic() + BACK_SECONDS
         while not process.is_ready(life) and time.monotonic() < end and not self._stop.is_set():
+            if self.watch.phase in HOLDS and not self._holding:
+                return
             time.sleep(POLL)
 
     def _stop_for(self, process: Process, what: str) -> None:

@@ -142,8 +142,8 @@ class Writing:
             self._hot_put: 0.3,
             self._hot_delete: 0.12,
             self._wide: 0.25,
-            self._mark: 0.04,
-            self._unmark: 0.04,
+            self._mark: 0.015,
+            self._unmark: 0.015,
             self._read: 0.12,
         }
         if hasattr(calls.router, "update"):

@@ -8,7 +8,7 @@ from typing import Any
 NAMESPACES = ("", "shoes")
 HOT = 24
 WIDE = 100
-BASE_ROWS = 4000
+BASE_ROWS = 6000
 MARKED = 5
 
 

@@ -88,8 +88,15 @@ def settle_all(session: Session, cohort: str, until: Callable[[Backlog], None], 
         session.report(Progress("settle", cohort, most - found.dirty, most, f"{found.open} writes open"))
         return found
 
+    def some() -> bool:
+        try:
+            return settle_some(session, cohort) is not None
+        except LeaseLost:
+            # It took too long, as after a pause: what it held is claimed again once nothing of it can land.
+            return True
+
     def work() -> None:
-        while settle_some(session, cohort) is not None:
+        while some():
             backlog = left()
             if not backlog.dirty:
                 return

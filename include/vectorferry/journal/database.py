@@ -23,7 +23,7 @@ TIMEOUTS = {
     "-c statement_timeout=20s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
     "application_name": "vectorferry",
 }
-RESTED_SECONDS = 1.0
+RESTED_SECONDS = 0.2
 _USED = "vectorferry_used"
 PASSED_ON = (*TIMEOUTS, "sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding", "target_session_attrs")
 

@@ -102,7 +102,8 @@ class Members:
         """
         untracked = sa.and_(member_phase.c.member == name, member_phase.c.phase == Phase.OFF)
         with self._database.transaction() as connection:
-            connection.execute(sa.update(member).where(member.c.id == name).values(lease_until=clock()))
+            ended = sa.func.least(member.c.lease_until, clock())
+            connection.execute(sa.update(member).where(member.c.id == name).values(lease_until=ended))
             connection.execute(sa.delete(member_phase).where(untracked))
 
     def all(self, migration: str) -> tuple[Member, ...]:

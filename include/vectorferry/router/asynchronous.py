@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class AsyncRouter:
-    """`Router` with awaitable methods; at most `parallel` calls run at a time.
+    """`Router` with awaitable methods; at most `parallel` reads and as many writes run at a time.
 
     A call that is cancelled goes on in its thread, and what it wrote is recorded as ever: cancelled means outcome unknown.
     """
@@ -33,11 +33,13 @@ class AsyncRouter:
         parallel: int = 32,
     ) -> None:
         self._router = Router(migration, journal, connections=connections, lease=lease)
-        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="router")
+        # Apart, so that writes that wait for the end of a hold leave threads for reads.
+        self._readers = ThreadPoolExecutor(parallel, thread_name_prefix="router read")
+        self._writers = ThreadPoolExecutor(parallel, thread_name_prefix="router write")
 
     async def upsert(self, namespace: str, records: Iterable[Record]) -> None:
         """See `Router.upsert`."""
-        await self._run(lambda: self._router.upsert(namespace, records))
+        await self._write(lambda: self._router.upsert(namespace, records))
 
     async def update(
         self,
@@ -48,29 +50,29 @@ class AsyncRouter:
         set_metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """See `Router.update`."""
-        await self._run(lambda: self._router.update(namespace, id, vector=vector, set_metadata=set_metadata))
+        await self._write(lambda: self._router.update(namespace, id, vector=vector, set_metadata=set_metadata))
 
     async def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """See `Router.delete`."""
-        await self._run(lambda: self._router.delete(namespace, ids))
+        await self._write(lambda: self._router.delete(namespace, ids))
 
     async def delete_where(self, namespace: str, where: Mapping[str, Any]) -> int:
         """See `Router.delete_where`."""
-        return await self._run(lambda: self._router.delete_where(namespace, where))
+        return await self._write(lambda: self._router.delete_where(namespace, where))
 
     async def fetch(self, namespace: str, ids: Sequence[str]) -> dict[str, Record]:
         """See `Router.fetch`."""
-        return await self._run(lambda: self._router.fetch(namespace, ids))
+        return await self._read(lambda: self._router.fetch(namespace, ids))
 
     async def fetch_where(
         self, namespace: str, where: Mapping[str, Any], *, after: str = "", limit: int = 100
     ) -> dict[str, Record]:
         """See `Router.fetch_where`."""
-        return await self._run(lambda: self._router.fetch_where(namespace, where, after=after, limit=limit))
+        return await self._read(lambda: self._router.fetch_where(namespace, where, after=after, limit=limit))
 
     async def list_ids(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = 100) -> list[str]:
         """See `Router.list_ids`."""
-        return await self._run(lambda: self._router.list_ids(namespace, prefix=prefix, after=after, limit=limit))
+        return await self._read(lambda: self._router.list_ids(namespace, prefix=prefix, after=after, limit=limit))
 
     async def search(
         self,
@@ -84,7 +86,7 @@ class AsyncRouter:
     ) -> list[Match]:
         """See `Router.search`."""
         search = partial(self._router.search, include_vectors=include_vectors, include_metadata=include_metadata)
-        return await self._run(lambda: search(namespace, vector, k, where=where))
+        return await self._read(lambda: search(namespace, vector, k, where=where))
 
     async def search_id(
         self,
@@ -98,31 +100,32 @@ class AsyncRouter:
     ) -> list[Match]:
         """See `Router.search_id`."""
         search = partial(self._router.search_id, include_vectors=include_vectors, include_metadata=include_metadata)
-        return await self._run(lambda: search(namespace, id, k, where=where))
+        return await self._read(lambda: search(namespace, id, k, where=where))
 
     async def standing(self, namespace: str) -> tuple[Phase, str]:
         """See `Router.standing`."""
-        return await self._run(lambda: self._router.standing(namespace))
+        return await self._read(lambda: self._router.standing(namespace))
 
     async def describe(self) -> CollectionInfo:
         """See `Router.describe`."""
-        return await self._run(self._router.describe)
+        return await self._read(self._router.describe)
 
     def pinecone_index(self) -> "InProcessAsyncIndex":
         """The vendor's `AsyncIndex`, with its calls, answers and errors, over this router; see docs/applications.md."""
         from vectorferry.gateway.pinecone.inprocess import InProcessAsyncIndex
         from vectorferry.router.index_backend import index_of
 
-        return InProcessAsyncIndex(index_of(self._router), self._run)
+        return InProcessAsyncIndex(index_of(self._router), self._read, self._write)
 
     async def open(self) -> None:
         """See `Router.open`."""
-        await self._run(self._router.open)
+        await self._read(self._router.open)
 
     async def close(self) -> None:
         """See `Router.close`."""
-        await self._run(self._router.close)
-        self._pool.shutdown()
+        await self._read(self._router.close)
+        self._readers.shutdown()
+        self._writers.shutdown()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -131,5 +134,8 @@ class AsyncRouter:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _run(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+    async def _read(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+
+    async def _write(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writers, call)

@@ -68,6 +68,7 @@ class Membership:
         self._under_way: Counter[tuple[str, str, Phase]] = Counter()
         self._landing: list[tuple[float, tuple[str, str, Phase]]] = []
         self._name = ""
+        self._former: set[str] = set()
         self._next_name = name
         self._until = 0.0
         self._join()
@@ -166,6 +167,7 @@ class Membership:
             thread.join()
         if not self._under_way:
             self._journal.members.leave(self._name)
+            self._leave_former()
 
     # --- Operations
 
@@ -230,6 +232,8 @@ class Membership:
             deadline=self._deadline,
         )
         with self._changed:
+            if self._name:
+                self._former.add(self._name)
             self._name, self._until = name, asked + self._lease
             self._next_name = new_name()
             # In the order in which namespaces are given to cohorts; while this router is a member, none of that changes.
@@ -273,8 +277,17 @@ class Membership:
         self._until = 0.0
         leased(self._migration, self._name, "lapsed")
 
+    def _leave_former(self) -> None:
+        """Give up the names of leases that lapsed, once nothing under them can land: of what was untracked, only this router knows."""
+        with self._changed:
+            busy = {name for name, _, _ in self._under_way}
+        for name in self._former - busy:
+            self._journal.members.leave(name)
+            self._former.discard(name)
+
     def _follow(self, rows: tuple[ControlRow, ...]) -> None:
         self._give_up_landed()
+        self._leave_former()
         for row in rows:
             if row.cohort not in self._rows:
                 # The cohorts were changed, so this router is no member any more: it will hear that its lease is lost.

@@ -17,7 +17,7 @@ from vectorferry.journal import Journal, Latencies, ShadowFigures
 from vectorferry.model import Phase
 from vectorferry.router.comparing import Comparison
 from vectorferry.router.membership import Membership, Ticket
-from vectorferry.router.telemetry import shadowed
+from vectorferry.router.telemetry import LOG, shadowed
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.calling import permitted_by
 
@@ -196,6 +196,10 @@ class Shadow:
             except JournalUnavailable:
                 self._put_back({place: tally, **taken})
                 raise
+            except JournalError as error:
+                # It will not take the next ones either, and nobody's reads are worth a failure here.
+                self._share = 0.0
+                LOG.error("no more shadow reads: %s", error, extra={"migration": self._migration, "router": member})
 
     def _put_back(self, tallies: dict[_Place, _Tally]) -> None:
         with self._lock:

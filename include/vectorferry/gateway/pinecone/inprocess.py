@@ -23,6 +23,7 @@ from vectorferry.gateway.pinecone.wire_json import data_problem
 _HOST = "http://vectorferry.localhost"
 _KEY = "in-process"
 _CAUSE = "vectorferry.cause"
+_WRITES = frozenset({"/vectors/upsert", "/vectors/update", "/vectors/delete"})
 InThread = Callable[[Callable[[], httpx.Response]], Awaitable[httpx.Response]]
 """Runs a call that blocks in a thread."""
 
@@ -66,11 +67,11 @@ class InProcessIndex(Index):
 
 
 class InProcessAsyncIndex(AsyncIndex):
-    """The vendor's `AsyncIndex` over an index of ours; calls run where `in_thread` runs them."""
+    """The vendor's `AsyncIndex` over an index of ours; calls run where `reading` and `writing` run them."""
 
-    def __init__(self, data: IndexData, in_thread: InThread) -> None:
+    def __init__(self, data: IndexData, reading: InThread, writing: InThread) -> None:
         super().__init__(host=_HOST, api_key=_KEY)
-        of_ours = _AsyncTransport(_Transport(data), in_thread)
+        of_ours = _AsyncTransport(_Transport(data), reading, writing)
         http: Any = self._http
         make = http._ensure_client  # noqa: SLF001
 
@@ -125,12 +126,14 @@ class _Explaining(httpx.BaseTransport):
 
 
 class _AsyncTransport(httpx.AsyncBaseTransport):
-    def __init__(self, blocking: _Transport, in_thread: InThread) -> None:
+    def __init__(self, blocking: _Transport, reading: InThread, writing: InThread) -> None:
         self._blocking = blocking
-        self._in_thread = in_thread
+        self._reading = reading
+        self._writing = writing
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._in_thread(lambda: self._blocking.handle_request(request))
+        in_thread = self._writing if request.method == "DELETE" or request.url.path in _WRITES else self._reading
+        return await in_thread(lambda: self._blocking.handle_request(request))
 
 
 class _AsyncExplaining(httpx.AsyncBaseTransport):

@@ -24,7 +24,8 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
 )
-_THREADS = 32
+# Threads are made as needed. Writes that wait for the end of a hold keep theirs, and reads go on meanwhile.
+_THREADS = 512
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 Serve = Callable[[IndexData, Any, Effects], tuple[Any, int | None]]
