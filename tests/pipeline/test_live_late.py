@@ -36,6 +36,7 @@ def late(world: World, tmp_path: Path) -> Iterator[World]:
     ) as gateway:
         world.connections["source"] = Connection("source", "pinecone", gateway.url, password="key")
         world.spec_dict |= {"writers": {"expected": 1}, "limits": {"request_deadline": "1s", "lease": "5s"}}
+        world.spec_dict["shadow"] = {"share": 0}
         world.fill(rows_of(*SPACES))
         yield world
 

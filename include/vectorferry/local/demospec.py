@@ -11,8 +11,13 @@ COLLECTIONS = {"pinecone": "docs", "weaviate": "Docs", "pgvector": "docs"}
 ALIASES = {"weaviate": "DocsLive"}
 COMMITTED = ("pinecone", "weaviate")
 DATA = Path("data") / "docs.parquet"
-# One application writes meanwhile; on a laptop that does everything at once, it may take its time.
-LIVE = {"writers": {"expected": 1}, "switch": {"hold": "60s"}}
+# One application writes meanwhile; on a laptop that does everything at once, it may take its time. It reads ten times a second: with the
+# usual share of shadow reads, the demo would wait for minutes until there are enough.
+LIVE = {
+    "writers": {"expected": 1},
+    "switch": {"hold": "60s"},
+    "shadow": {"share": 0.5, "min_duration": "10s"},
+}
 DAG = '''"""The Airflow DAG that moves the demo's collection from {source} to {target}."""
 
 from vectorferry.orchestration import migration
