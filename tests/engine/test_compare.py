@@ -10,8 +10,7 @@ import pytest
 
 from engine.building import FIELDS, changed, records
 from vectorferry.engine.compare import Comparison, compare
-from vectorferry.engine.selection import RESERVED_NAMESPACE
-from vectorferry.model import CollectionDefinition, FieldType, KeyOrder, Metric
+from vectorferry.model import RESERVED_NAMESPACE, CollectionDefinition, FieldType, KeyOrder, Metric
 from vectorferry.spec import Namespaces
 from vectorferry.stores.base import Capabilities
 from vectorferry.stores.memory import MEMORY, MemoryStore

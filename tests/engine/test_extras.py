@@ -8,8 +8,8 @@ import pytest
 
 from engine.building import Built, build, changed, records
 from vectorferry.engine.extras import check_extras
-from vectorferry.engine.selection import RESERVED_NAMESPACE, SINCE_EXPORT
-from vectorferry.model import KeyOrder, Verdict
+from vectorferry.engine.selection import SINCE_EXPORT
+from vectorferry.model import RESERVED_NAMESPACE, KeyOrder, Verdict
 from vectorferry.stores.memory import MEMORY
 
 BIG, SMALL = records("big", 230, seed=1), records("", 30, seed=2)
