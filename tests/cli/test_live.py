@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -16,7 +17,7 @@ import pytest
 from pipeline.commanding import on, vectorferry
 from pipeline.worlds import ROOT, World
 from pipeline.writing import DIMENSION, joined, record
-from vectorferry.journal import Journal, open_journal
+from vectorferry.journal import Journal, ShadowFigures, open_journal
 from vectorferry.model import COHORT, CollectionDefinition, Metric, Phase
 from vectorferry.router import Router
 
@@ -59,6 +60,12 @@ def test_journal_roles_makes_a_role_under_which_a_router_works(live: World, data
     with Router("small", journal, connections=live.connection) as router:
         router.upsert("dataclasses", [record("by app", 0.5)])
         assert list(router.fetch("dataclasses", ["by app"])) == ["by app"]
+    with open_journal(journal) as as_app:
+        as_app.shadows.add("small", "r", "fetch", ShadowFigures(reads=1), cohort=COHORT, phase=Phase.OFF, seconds=1)
+    with journal_of(live) as mine:
+        began = datetime.now(UTC) - timedelta(hours=1)
+        assert mine.traffic.since("small", COHORT, Phase.OFF, began).operations == 2
+        assert len(mine.shadows.since("small", began, Phase.OFF)) == 1
 
 
 def test_members_lists_routers_and_forgets_the_dead(live: World) -> None:

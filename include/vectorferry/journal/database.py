@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from psycopg import OperationalError as DriverError
+from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import exc
 
 from vectorferry.connections import Connection
@@ -104,6 +105,11 @@ class Database:
                 f"the journal at {self.where} no longer has what this belongs to: {_first_line(error)}"
             ) from error
         except (exc.DBAPIError, exc.TimeoutError) as error:
+            if isinstance(error, exc.DBAPIError) and isinstance(error.orig, InsufficientPrivilege):
+                raise JournalError(
+                    f"the login of {self._name!r} may not do this in the journal at {self.where} ({_first_line(error)}): "
+                    "give it the role that `vectorferry journal roles SPEC` makes, or brings up to date"
+                ) from error
             if not _is_outage(error):
                 raise
             raise JournalUnavailable(
