@@ -10,6 +10,7 @@ import pytest
 from pipeline.test_live import approve, assert_equal, phase_of
 from pipeline.worlds import World, rows_of
 from pipeline.writing import Writers, assert_as_written, joined
+from router.planting import eventually
 from vectorferry import pipeline
 from vectorferry.connections import Connection
 from vectorferry.engine import switch
@@ -37,7 +38,10 @@ def late(world: World, tmp_path: Path) -> Iterator[World]:
         world.connections["source"] = Connection("source", "pinecone", gateway.url, password="key")
         world.spec_dict |= {"writers": {"expected": 1}, "limits": {"request_deadline": "1s", "lease": "5s"}}
         world.spec_dict["shadow"] = {"share": 0}
-        world.fill(rows_of(*SPACES))
+        rows = rows_of(*SPACES)
+        world.fill(rows)
+        with world.source() as source:
+            eventually(lambda: source.describe().rows == rows.num_rows)
         yield world
 
 
