@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:  # a DAG file that is parsed reads specs, and must not wait for numpy
     import numpy as np
@@ -33,9 +33,21 @@ class Cohort:
     patterns: tuple[str, ...] = ("*",)
 
 
-def cohort_of(cohorts: Iterable[Cohort], namespace: str) -> str:
-    """The name of the first cohort that has the namespace; the last one has all."""
-    return next(cohort.name for cohort in cohorts if matches(namespace, cohort.patterns))
+class HasPatterns(Protocol):
+    """A cohort, or what the journal keeps of one."""
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Shell patterns of its namespaces."""
+        ...
+
+
+C = TypeVar("C", bound=HasPatterns)
+
+
+def cohort_of(cohorts: Iterable[C], namespace: str) -> C:
+    """The first cohort, in the order in which they are cut over, that has the namespace; the last one has all."""
+    return next(cohort for cohort in cohorts if matches(namespace, cohort.patterns))
 
 
 CUTOVER, ROLLBACK, FINALIZE = "cutover", "rollback", "finalize"

@@ -424,7 +424,7 @@ class MigrationSpec(Section):
 
     def cohort_of(self, namespace: str) -> str:
         """The cohort of a namespace."""
-        return cohort_of(self.cohorts, namespace)
+        return cohort_of(self.cohorts, namespace).name
 
     @property
     def fingerprint(self) -> str:

@@ -48,28 +48,28 @@ def verify_fresh(session: Session) -> Verdict:
         return _verified(session)
     settle_written(session)
     watermark = session.journal.records.watermark()
-    found = _compared(session)
+    excused = excused_ids(session)
+    found = _compared(session, excused)
     figures = {WATERMARK: watermark, "rows_source": found.rows_source, "rows_target": found.rows_target}
     if found.total > len(found.differences):
         reason = f"{found.total} differences are too many to look at again one by one"
         return Verdict(CHECK, "overall", False, figures, found.differences[:100], found.total, reason)
-    again = compare_touched(session, _suspects(session, found), watermark, CHECK)
+    again = compare_touched(session, _suspects(found, excused), watermark, CHECK)
     return replace(again, figures={**again.figures, **figures})
 
 
-def _compared(session: Session) -> Comparison:
+def _compared(session: Session, excused: frozenset[tuple[str, str]]) -> Comparison:
     return compare(
         session.source,
         session.target,
         session.spec.namespaces,
         report=session.report,
         limit=MOST_SUSPECTS,
-        excused=excused_ids(session),
+        excused=excused,
     )
 
 
-def _suspects(session: Session, found: Comparison) -> Iterator[TouchedRow]:
-    excused = excused_ids(session)
+def _suspects(found: Comparison, excused: frozenset[tuple[str, str]]) -> Iterator[TouchedRow]:
     keys = sorted({(each.namespace, each.id) for each in found.differences})
     return (TouchedRow(*key, 0, key in excused) for key in keys)
 

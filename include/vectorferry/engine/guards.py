@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from vectorferry.engine.routers import is_in
 from vectorferry.engine.window import opens_at
 from vectorferry.errors import NotApproved
-from vectorferry.journal import ControlRow, Journal
+from vectorferry.journal import ControlRow, Journal, Member
 from vectorferry.model import Phase
 from vectorferry.spec import MigrationSpec
 
@@ -14,14 +14,15 @@ from vectorferry.spec import MigrationSpec
 def in_the_way(journal: Journal, spec: MigrationSpec) -> tuple[str, ...]:
     """One line for each guard that would refuse the next step now; empty where nothing does, or where none is left."""
     rows = [row for row in journal.control.all(spec.migration) if row.phase is not Phase.DONE]
-    lines = [line for row in rows for line in _of_cohort(journal, spec, row)]
+    members = journal.members.all(spec.migration)
+    lines = [line for row in rows for line in _of_cohort(journal, spec, row, members)]
     if any(row.phase is Phase.TRACK_A for row in rows):
         lines += _of_cut_over(journal, spec)
     return tuple(lines)
 
 
-def _of_cohort(journal: Journal, spec: MigrationSpec, row: ControlRow) -> Iterator[str]:
-    for member in journal.members.all(spec.migration):
+def _of_cohort(journal: Journal, spec: MigrationSpec, row: ControlRow, members: tuple[Member, ...]) -> Iterator[str]:
+    for member in members:
         if not is_in(member, row):
             yield f"{row.cohort}: router {member.id} on {member.host} is not in {row.phase} with all that it has under way"
     if row.phase is Phase.OFF or not spec.routers:

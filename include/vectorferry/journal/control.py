@@ -314,25 +314,24 @@ def _require_settled(connection: sa.Connection, row: ControlRow) -> None:
     # In a hold nobody opens an intent, and who is not in a hold stopped the step above: what is settled here stays so.
     if not connection.execute(sa.select(control.c.loaded).where(_is(row.migration, row.cohort))).scalar_one():
         raise NotSettled(f"{_name(row)} is not loaded: the follower has never had everything")
-    found = connection.execute(_UNSETTLED, {"migration": row.migration, "cohort": row.cohort}).one()
-    if found.dirty or found.open:
-        raise NotSettled(
-            f"{_name(row)} cannot change its authority: the follower may lack {found.dirty} records, and {found.open} writes may still land"
-        )
+    _refuse_backlog(connection, row, NEWEST, "cannot change its authority: the follower")
 
 
 def _require_settled_upto(connection: sa.Connection, row: ControlRow, upto: int | None) -> None:
     # Writes go on meanwhile, and nobody goes back to the old side: it is left as it was at a moment that somebody looked at.
-    values = {"migration": row.migration, "cohort": row.cohort, "upto": NEWEST if upto is None else upto}
+    _refuse_backlog(connection, row, NEWEST if upto is None else upto, "cannot be finished: the old side")
+
+
+def _refuse_backlog(connection: sa.Connection, row: ControlRow, upto: int, refusal: str) -> None:
+    values = {"migration": row.migration, "cohort": row.cohort, "upto": upto}
     found = connection.execute(BACKLOG, values).one()
     if found.dirty or found.open:
         raise NotSettled(
-            f"{_name(row)} cannot be finished: the old side may lack {found.dirty} records, and {found.open} writes may still land"
+            f"{_name(row)} {refusal} may lack {found.dirty} records, and {found.open} writes may still land"
         )
 
 
 _LOCK_MEMBERS = sa.text("LOCK TABLE vectorferry.member, vectorferry.member_phase IN SHARE MODE")
-_UNSETTLED = sa.text("SELECT dirty, open FROM vectorferry.unsettled(:migration, :cohort)")
 
 
 def _member_text(row: sa.Row[Any]) -> str:

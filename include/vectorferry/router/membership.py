@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from vectorferry import __version__
 from vectorferry.errors import JournalError, JournalUnavailable, LeaseLost, NotDone
 from vectorferry.journal import ControlRow, Journal
-from vectorferry.model import Phase, matches
+from vectorferry.model import Phase, cohort_of
 from vectorferry.router.telemetry import distrusted, followed, leased
 
 POLL_SECONDS = 0.5
@@ -187,7 +187,7 @@ class Membership:
 
     def _live_row(self, namespace: str) -> ControlRow:
         self._require_lease()
-        return next(row for row in self._rows.values() if matches(namespace, row.patterns))
+        return cohort_of(self._rows.values(), namespace)
 
     def _require_lease(self) -> None:
         if self._distrusted:

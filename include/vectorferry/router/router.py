@@ -16,7 +16,7 @@ from vectorferry.connections import Connection, Connections, connection_from_env
 from vectorferry.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
 from vectorferry.filters import parse_filter
 from vectorferry.journal import Journal, open_journal
-from vectorferry.model import CollectionInfo, Phase, matches
+from vectorferry.model import CollectionInfo, Phase, cohort_of
 from vectorferry.router.changes import Change, Delete, Put
 from vectorferry.router.comparing import Comparison, Fetched, Searched
 from vectorferry.router.membership import Membership, Ticket, new_name
@@ -193,13 +193,14 @@ class Router:
         """
         opened = self._opened()
         tickets = opened.membership.reading_all()
+        cohorts = [ticket.row for ticket in tickets]
         sides = {ticket.phase.source_rules: ticket for ticket in tickets}
         found = {rules: self._answer(ticket, lambda store: store.describe()) for rules, ticket in sides.items()}
         rows = {
             name: count
             for rules, info in found.items()
             for name, count in info.namespaces.items()
-            if _ticket_of(tickets, name).phase.source_rules is rules
+            if cohort_of(cohorts, name).phase.source_rules is rules
         }
         return replace(found[tickets[-1].phase.source_rules], namespaces=rows)
 
@@ -323,10 +324,6 @@ class Router:
                 f"the journal knows no spec of {self._migration!r}: register it with `vectorferry register SPEC`"
             )
         return MigrationSpec.model_validate(found)
-
-
-def _ticket_of(tickets: Iterable[Ticket], namespace: str) -> Ticket:
-    return next(ticket for ticket in tickets if matches(namespace, ticket.row.patterns))
 
 
 def _cut_short(deleted: int, error: NotDone | StoreError) -> NotDone | Unknown:

@@ -76,7 +76,7 @@ class Shadow:
     def wants(self, ticket: Ticket) -> bool:
         """Whether a read is to be shadowed: drawn anew at each call; never in a hold, or before the follower has everything."""
         row = ticket.row
-        return row.phase.tracks and not row.phase.holds and row.loaded and random.random() < self._share  # noqa: S311 (a sample)
+        return row.phase.tracks and row.loaded and random.random() < self._share  # noqa: S311 (a sample)
 
     def offer(self, read: Read) -> None:
         """Have a read repeated, later. Never waits: where the queue is full it is dropped, and counted."""
