@@ -50,7 +50,7 @@ def cohort_of(cohorts: Iterable[C], namespace: str) -> C:
     return next(cohort for cohort in cohorts if matches(namespace, cohort.patterns))
 
 
-CUTOVER, ROLLBACK, FINALIZE = "cutover", "rollback", "finalize"
+CUTOVER, ROLLBACK, FINALIZE, REPAIR = "cutover", "rollback", "finalize", "repair"
 """What evidence is collected, and an approval given, for."""
 
 

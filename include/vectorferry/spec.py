@@ -3,61 +3,13 @@
 import hashlib
 from datetime import time, timedelta
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
 import orjson
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from vectorferry.errors import FilterError
-from vectorferry.filters import parse_filter
 from vectorferry.model import COHORT, Cohort, FieldType, Metric, cohort_of, matches
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def _seconds(value: Any) -> Any:
-    if isinstance(value, str) and value[:-1].replace(".", "", 1).isdigit() and value[-1] in _UNITS:
-        return timedelta(seconds=float(value[:-1]) * _UNITS[value[-1]])
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return timedelta(seconds=value)
-    raise ValueError(f"{value!r} is no duration; write a number with s, m, h or d, as in 30s, 4h or 1d")
-
-
-def _valid_filter(value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        parse_filter(value)
-    except FilterError as error:
-        raise ValueError(str(error)) from error
-    return value
-
-
-def _as_written(value: timedelta) -> str:
-    return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_seconds, json_schema_input_type=str | float),
-    PlainSerializer(_as_written, when_used="json"),
-]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-FilterObject = Annotated[dict[str, Any], AfterValidator(_valid_filter)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
-
-
-class Section(BaseModel):
-    """Base of all parts of a spec: unknown keys are refused, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from vectorferry.spec_base import Duration, FilterObject, Name, Section, Share, Timezone
+from vectorferry.spec_upkeep import Backup, Capacity, Reconcile
 
 
 class Source(Section):
@@ -263,14 +215,7 @@ class Window(Section):
     days: list[Weekday] = Field(default_factory=WORKDAYS.copy, min_length=1)
     begin: TimeOfDay = Field(time(9), description="Time of day, as in 09:00.")
     until: TimeOfDay = Field(time(16), description="Time of day; where it is not after `begin`, of the next day.")
-    timezone: str = Field("UTC", description="Name of the time zone, as in Europe/Berlin.")
-
-    @field_validator("timezone")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in available_timezones():
-            raise ValueError(f"{name!r} is no time zone; write one as in Europe/Berlin")
-        return name
+    timezone: Timezone = Field("UTC", description="Name of the time zone, as in Europe/Berlin.")
 
 
 class Guardrails(Section):
@@ -367,6 +312,10 @@ class Staging(Section):
     )
 
 
+# What changes nothing about what is moved, or counts as proof that it was.
+_UNTOLD = ("description", "owner", "tags", "notify", "reconcile", "backup", "capacity")
+
+
 class MigrationSpec(Section):
     """One move of one collection."""
 
@@ -394,6 +343,9 @@ class MigrationSpec(Section):
     switch: Switch = Field(default_factory=Switch)
     shadow: Shadow = Field(default_factory=Shadow)
     notify: Notify = Field(default_factory=Notify)
+    reconcile: Reconcile = Field(default_factory=Reconcile)
+    backup: Backup = Field(default_factory=Backup)
+    capacity: Capacity = Field(default_factory=Capacity)
 
     @model_validator(mode="after")
     def _two_places(self) -> "MigrationSpec":
@@ -429,7 +381,7 @@ class MigrationSpec(Section):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is moved and what counts as proof; evidence and approvals bind to it."""
-        untold: dict[str, Any] = dict.fromkeys(("description", "owner", "tags", "notify"), True)
+        untold: dict[str, Any] = dict.fromkeys(_UNTOLD, True)
         return _digest(self._content(exclude={**untold, "partitions": {"parallel", "pool"}}))
 
     @property

@@ -1,0 +1,43 @@
+"""The sections of a spec about what goes on beside the move: reconciliation, backups, capacity."""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from vectorferry.spec_base import Duration, Section, Timezone
+
+
+class Ceiling(Section):
+    """The most that one scheduled reconciliation may use; at it the run pauses, and the next one goes on from there."""
+
+    requests: int | None = Field(None, ge=1, description="Requests to both sides together.")
+    read_units: float | None = Field(
+        None, gt=0, description="Read units that the vendors charge, of both sides together."
+    )
+    time: Duration | None = Field(None, description="How long it may read, as in 4h.")
+
+
+class Reconcile(Section):
+    """How both sides are kept equal: what is compared when, and what may be mended without asking."""
+
+    schedule: str | None = Field(
+        "0 2 * * *", description="When <migration>.reconcile runs, as a cron expression; none: when triggered."
+    )
+    timezone: Timezone = Field("UTC", description="Of the schedule.")
+    period: Duration = Field(
+        timedelta(days=7),
+        description="Within this time every record is compared once: each run compares what was written since the last, "
+        "and its share of the rest.",
+    )
+    ceiling: Ceiling = Field(default_factory=Ceiling)
+    repair: bool = Field(True, description="Mend what differs; false: only report it.")
+    repairs: int = Field(1000, ge=0, description="More records to mend than this need a person.")
+    deletions: int = Field(100, ge=0, description="More records to delete than this, of those to mend, need a person.")
+
+
+class Backup(Section):
+    """Backups and the drill that restores one."""
+
+
+class Capacity(Section):
+    """How full the two databases may get."""
