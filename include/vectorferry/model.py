@@ -250,6 +250,7 @@ class DifferenceKind(StrEnum):
     METADATA = "metadata"
     FIELD = "field"
     RESULT = "result"
+    NAMESPACE = "namespace"
 
 
 @dataclass(frozen=True, slots=True)
