@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stores.changing import TokenContract
 from stores.samples import (
     DIMENSION,
     FIELDS,
@@ -72,7 +73,7 @@ from vectorferry.stores.asking import all_matching, ids_after
 from vectorferry.stores.base import VectorStore
 
 
-class StoreContract(UpdateContract):
+class StoreContract(UpdateContract, TokenContract):
     """Override `make_store` (class scope, see `finish`); override the hooks below where the database has such a thing."""
 
     @pytest.fixture(scope="class")

@@ -235,3 +235,35 @@ def test_a_schema_called_like_the_user_hides_nothing(store: VectorStore, connect
     later.close()
     with psycopg.connect(url_of(connection), autocommit=True) as session:
         session.execute(f'DROP SCHEMA "{connection.login}" CASCADE')
+
+
+def test_a_change_token_sees_what_others_do_in_transactions(store: VectorStore, connection: Connection):
+    store.create(CollectionDefinition(8, Metric.COSINE))
+    put_all(store, records("n", ["a", "b"]))
+    table, before = f'"{store.name.split()[1]}"', store.change_token("n")
+    with psycopg.connect(url_of(connection)) as other:
+        other.execute(f"UPDATE {table} SET metadata = '{{\"k\":1}}' WHERE id = 'a'")
+        assert store.change_token("n") == before, "nothing of it can be read yet"
+        other.rollback()
+        assert store.change_token("n") == before
+        other.execute("SAVEPOINT s")
+        other.execute(f"UPDATE {table} SET metadata = '{{\"k\":1}}' WHERE id = 'a'")
+        other.execute("RELEASE s")
+        other.execute(f"UPDATE {table} SET metadata = '{{}}' WHERE id = 'a'")
+    assert store.change_token("n") != before, "what it was before comes under a new number"
+
+
+def test_a_change_token_survives_vacuum_but_not_another_file(store: VectorStore, connection: Connection):
+    store.create(CollectionDefinition(8, Metric.COSINE))
+    put_all(store, records("n", ["a", "b", "c"]))
+    store.delete("n", ["b"])
+    table, before = f'"{store.name.split()[1]}"', store.change_token("n")
+    with psycopg.connect(url_of(connection), autocommit=True) as other:
+        other.execute(f"VACUUM (FREEZE) {table}")
+        assert store.change_token("n") == before
+        other.execute(f"CREATE TEMPORARY TABLE kept AS SELECT * FROM {table}")
+        other.execute(f"TRUNCATE {table}")
+        empty = store.change_token("n")
+        columns = "namespace, id, vector, sparse, metadata"
+        other.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM kept")
+    assert len({before, empty, store.change_token("n")}) == 3

@@ -203,6 +203,15 @@ class VectorStore(Protocol):
         """Vectors written but not yet searchable; 0 where search is current."""
         ...
 
+    def change_token(self, namespace: str) -> str | None:
+        """A text that never stands for two contents of a namespace, and stays the same while nothing in it is written or deleted.
+
+        It may change without a reason, as at a restart. None where the database cannot tell for certain, whoever writes, or not cheaply:
+        a token that stays the same over a change would hide it. Take it before reading what it is to vouch for. A namespace that is
+        not there has one too.
+        """
+        ...
+
     def alias_target(self, alias: str) -> str | None:
         """Collection that an alias points to, None where there is no such alias. Raises Unsupported without aliases."""
         ...

@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,8 @@ from vectorferry.stores.calling import Caller
 from vectorferry.stores.limits import patch_of, unfit, unholdable, unmergeable, without
 
 _PAGE = 1000
+_PROCESS = uuid4().hex
+_numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,15 @@ class _Row:
 
 @dataclass(slots=True)
 class _Collection:
+    """`made` and `changes` (by namespace) are numbers drawn from one sequence, at the creation and at each change."""
+
     definition: CollectionDefinition
     namespaces: dict[str, dict[str, _Row]] = field(default_factory=dict)
+    made: int = field(default_factory=lambda: next(_numbers))
+    changes: dict[str, int] = field(default_factory=dict)
+
+    def changed(self, namespace: str) -> None:
+        self.changes[namespace] = next(_numbers)
 
 
 @dataclass(slots=True)
@@ -211,6 +221,12 @@ class MemoryStore:
         """Always 0: search is exact and current."""
         return 0
 
+    def change_token(self, namespace: str) -> str | None:
+        """The number of the last change to the namespace, in the history of this process."""
+        with self._database.lock:
+            found = self._existing()
+            return f"{_PROCESS}:{found.changes.get(namespace, found.made)}"
+
     def alias_target(self, alias: str) -> str | None:
         """Collection that an alias points to."""
         self._refuse_without_aliases()
@@ -261,24 +277,29 @@ class MemoryStore:
         columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "sparse", "metadata"))
         with self._database.lock:
             self._refuse_dimension(dimension_of(batch.schema))
-            namespaces = self._existing().namespaces
+            found = self._existing()
             for i, (namespace, id_, sparse, metadata) in enumerate(zip(*columns, strict=True)):
                 row = _Row(vectors[i] if valid[i] else None, sparse, metadata)
-                namespaces.setdefault(namespace, {})[id_] = row
+                found.namespaces.setdefault(namespace, {})[id_] = row
+                found.changed(namespace)
 
     def _merge(self, namespace: str, id_: str, vector: Vectors | None, metadata: str) -> None:
         with self._database.lock:
             self._refuse_dimension(None if vector is None else len(vector))
-            rows = self._existing().namespaces.get(namespace, {})
+            found = self._existing()
+            rows = found.namespaces.get(namespace, {})
             if row := rows.get(id_):
                 merged = canonical_json(parse_json(row.metadata) | parse_json(metadata))
                 rows[id_] = _Row(row.vector if vector is None else vector.copy(), row.sparse, merged)
+                found.changed(namespace)
 
     def _delete(self, namespace: str, ids: Sequence[str]) -> None:
         with self._database.lock:
-            rows = self._existing().namespaces.get(namespace, {})
+            found = self._existing()
+            rows = found.namespaces.get(namespace, {})
             for id_ in ids:
                 rows.pop(id_, None)
+            found.changed(namespace)
 
     def _passing(self, namespace: str, where: Filter | None) -> list[tuple[str, _Row]]:
         with self._database.lock:

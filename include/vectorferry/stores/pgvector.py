@@ -49,6 +49,7 @@ from vectorferry.stores.pgvector_sql import (
     INSERT_STAGED,
     LOCK_METADATA,
     OPERATORS,
+    ROW_VERSIONS,
     SET_METADATA,
     SET_VECTOR,
     bounds,
@@ -239,6 +240,10 @@ class PgvectorStore:
     def pending_index(self) -> int:
         """Always 0: rows enter the index in the transaction that writes them."""
         return 0
+
+    def change_token(self, namespace: str) -> str | None:
+        """See ROW_VERSIONS: the server reads the namespace's rows, and sends a line."""
+        return str(self._read_all(ROW_VERSIONS, [self._collection, namespace], unbounded=True)[0][0])
 
     def alias_target(self, alias: str) -> str | None:
         """Not supported."""

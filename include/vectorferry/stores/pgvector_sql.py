@@ -40,6 +40,18 @@ LOCK_METADATA = "SELECT metadata FROM {table} WHERE namespace = %s AND id = %s F
 SET_METADATA = "UPDATE {table} SET metadata = %s WHERE namespace = %s AND id = %s"
 SET_VECTOR = "UPDATE {table} SET vector = (%s)[1] WHERE namespace = %s AND id = %s"
 
+# What a namespace's rows are, without looking at what they hold. Each change to a row is a new version of it, with the number of its
+# transaction (xmin) and at another place (ctid); freezing keeps both. Numbers come again after 2^32 transactions, at the same place only
+# by the same chance once more. What could make a number and a place come again otherwise is another table or another file of it
+# (TRUNCATE, a restored dump, CREATE DATABASE … TEMPLATE) or another history (a restored folder, a standby), which another server
+# process reads. Commits that were not waited for (synchronous_commit = off) and that a crash takes back are not covered.
+ROW_VERSIONS = """SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()),
+    (SELECT oid FROM pg_database WHERE datname = current_database()), held.oid, pg_relation_filenode(held.oid), rows, hashes)
+FROM (SELECT to_regclass(quote_ident(%s))::oid AS oid) AS held, (
+    SELECT count(*) AS rows, sum(hashtextextended(id, hashtidextended(ctid, xmin::text::bigint))) AS hashes
+    FROM {table} WHERE namespace = %s
+) AS counted"""
+
 
 def nearest(metric: Metric, clause: str, *, exact: bool) -> str:
     """The search for all queries at once; an order that is not the bare operator keeps the planner off the index."""

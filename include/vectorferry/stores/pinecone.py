@@ -229,6 +229,12 @@ class PineconeStore:
         """Always 0: Pinecone does not tell; wait for `capabilities.visibility_delay`."""
         return 0
 
+    def change_token(self, namespace: str) -> str | None:
+        """Always None. Log positions count a namespace's writes, but whether they begin anew with a namespace or an index that was
+        deleted and filled again, and whether imports count, is not documented."""
+        del namespace
+        return None
+
     def alias_target(self, alias: str) -> str | None:
         """Not supported."""
         raise Unsupported(f"there are no aliases, so no {alias!r}", store=self.name)

@@ -170,6 +170,11 @@ class WeaviateStore:
             raise NotFound("no such collection", store=self.name)
         return sum(_pending(shard) for node in found["nodes"] for shard in node.get("shards") or ())
 
+    def change_token(self, namespace: str) -> str | None:
+        """Always None: objects know when they were updated, by the clock of their node, but nothing tells of deletions."""
+        del namespace
+        return None
+
     def alias_target(self, alias: str) -> str | None:
         """Collection that an alias points to."""
         found = self._call(lambda: self._link.get(f"/aliases/{alias}"))
