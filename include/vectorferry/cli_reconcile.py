@@ -72,8 +72,7 @@ def _figures(session: "Session", found: "Evidence") -> Mapping[str, Any]:
     from vectorferry.engine.repair import drift_figures
 
     number = drift_figures(found)["reconciliation"]
-    runs = session.journal.reconciliations.all(session.migration)
-    return next(run.figures for run in runs if run.id == number) or {}
+    return session.journal.reconciliations.get(number).figures or {}
 
 
 def told(figures: Mapping[str, Any]) -> str:

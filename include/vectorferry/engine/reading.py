@@ -8,7 +8,6 @@ from typing import Any
 
 from vectorferry.engine.pairing import SIDES
 from vectorferry.engine.session import Session
-from vectorferry.engine.working import Work
 from vectorferry.journal import Reconciliation
 from vectorferry.model import Usage
 from vectorferry.staging import Staging
@@ -22,10 +21,9 @@ def folder_of(session: Session, reconciliation: int) -> Staging:
 class Reading:
     """The state of one reconciliation; safe to use from the threads that read both sides."""
 
-    def __init__(self, session: Session, run: Reconciliation, work: Work) -> None:
+    def __init__(self, session: Session, run: Reconciliation) -> None:
         self.session, self.run = session, run
         self.folder: Staging = folder_of(session, run.id)
-        self._work = work
         self._state = dict(run.state)
         self._lock = threading.Lock()
         self._began, self._used = time.monotonic(), session.usage
@@ -38,18 +36,11 @@ class Reading:
     def keep(self, **values: Any) -> None:
         """Keep values. Raises LeaseLost where another process has taken over."""
         with self._lock:
-            self._work.check()
             self._state |= values
-            self.session.journal.reconciliations.keep(self.run.id, self._state)
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """All that was kept."""
-        return dict(self._state)
+            self.session.journal.reconciliations.keep(self.run, self._state)
 
     def check(self) -> None:
-        """Raise LeaseLost where another process has taken over, or what the other side's reader has failed with."""
-        self._work.check()
+        """Raise what the other side's reader has failed with."""
         if self._failed is not None:
             raise self._failed
 

@@ -11,16 +11,12 @@ from vectorferry.engine.pairing import look_at_pair, plan_of, require_copies
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Session
 from vectorferry.engine.share import read_share
-from vectorferry.engine.working import working
 from vectorferry.errors import GateError
 from vectorferry.journal import Outcome, Plan, Scope
-from vectorferry.model import Partition, Verdict
+from vectorferry.model import Verdict
 
 CHECK = "drift"
-STEP = "reconcile"
 _SHOWN = 20
-# What stands for both collections as a whole where a worker takes its lease.
-_WHOLE = Partition("reconcile", 0, ())
 _EVERY = timedelta(days=1)
 
 
@@ -33,15 +29,13 @@ def reconcile(session: Session, *, full: bool) -> Verdict:
     plan = plan_of(session)
     share = 1.0 if full else due_share(session)
     scope = Scope.FULL if share >= 1.0 else Scope.SHARE
-    with working(session, plan, _WHOLE, STEP) as work:
-        within = session.spec.reconcile.period.total_seconds()
-        run = session.journal.reconciliations.begin(session.migration, scope, session.run_id, within)
-        reading = Reading(session, run, work)
-        try:
-            return _compared(reading, plan, share)
-        except GateError as error:
-            session.journal.reconciliations.end(run.id, Outcome.REFUSED, {"reason": str(error)})
-            raise
+    within = session.spec.reconcile.period.total_seconds()
+    run = session.journal.reconciliations.begin(session.migration, scope, session.run_id, within)
+    try:
+        return _compared(Reading(session, run), plan, share)
+    except GateError as error:
+        session.journal.reconciliations.end(run, Outcome.REFUSED, {"reason": str(error)})
+        raise
 
 
 def due_share(session: Session) -> float:
@@ -71,7 +65,7 @@ def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
     verdict = _verdict(reading, found, paused)
     write_drift(reading.folder, found.drift)
     reading.folder.write_json("report.json", verdict.figures)
-    session.journal.reconciliations.end(run.id, Outcome(verdict.figures["outcome"]), verdict.figures)
+    session.journal.reconciliations.end(run, Outcome(verdict.figures["outcome"]), verdict.figures)
     return verdict
 
 
@@ -101,7 +95,9 @@ def _counts(reading: Reading) -> Mapping[str, int]:
 def _verdict(reading: Reading, found: Found, paused: str) -> Verdict:
     twice = second_records(reading)
     against = list(_over(reading.session, found))
-    outcome = Outcome.DRIFT if found.drift or twice or found.unnamed else Outcome.PAUSED if paused else Outcome.EQUAL
+    differs = found.drift or twice or found.unnamed
+    # Also with drift: what was not read yet is not counted as done, and the next run goes on with this one.
+    outcome = Outcome.PAUSED if paused else Outcome.DRIFT if differs else Outcome.EQUAL
     usage = reading.usage
     figures: dict[str, Any] = {
         "reconciliation": reading.run.id,

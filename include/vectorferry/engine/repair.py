@@ -106,7 +106,10 @@ def _repaired(session: Session, figures: Mapping[str, Any], findings: Findings, 
     now = {"reconciliation": figures["reconciliation"], REPAIRED: records, "second_records": doubled}
     verdict = findings.verdict(REPAIRED, "overall", passed=not doubled, figures=now, reason=reason)
     if records:
-        outcome = Outcome.REPAIRED if verdict.passed else Outcome.DRIFT
+        mended = Outcome.REPAIRED if verdict.passed else Outcome.DRIFT
+        outcome = Outcome.PAUSED if figures["paused"] else mended
         kept = {**figures, "outcome": str(outcome), REPAIRED: records}
-        session.journal.reconciliations.end(figures["reconciliation"], outcome, kept)
+        session.journal.reconciliations.end(
+            session.journal.reconciliations.get(figures["reconciliation"]), outcome, kept
+        )
     return verdict

@@ -1,7 +1,8 @@
 """One side read once, and its keys and fingerprints written to staging by buckets: what the sides share is joined bucket by bucket."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +33,7 @@ SCHEMA = pa.schema(
 class Spilled:
     """How far a side is: parts and rows committed, and the last record in them, in the namespace of that number."""
 
-    parts: int = 0
+    parts: tuple[str, ...] = ()
     rows: int = 0
     namespace: int = 0
     last: str | None = None
@@ -60,14 +61,14 @@ def spill(reading: Reading, side: str, namespaces: Sequence[str], rows: int) -> 
         reading.session.report(Progress("reconcile", side, done.rows + sum(map(len, waiting)), rows))
     if waiting:
         done = _commit(reading, side, done, at, waiting)
-    _keep(reading, side, Spilled(**{**asdict(done), "ended": True}))
+    _keep(reading, side, replace(done, ended=True))
     return True
 
 
 def spilled(reading: Reading, side: str) -> Spilled:
     """How far a side is."""
-    found: Mapping[str, int] = reading.get(side, {})
-    return Spilled(**found)  # type: ignore[arg-type]
+    found: Mapping[str, Any] = reading.get(side, {})
+    return Spilled(**{**found, "parts": tuple(found.get("parts", ()))})
 
 
 def _keep(reading: Reading, side: str, done: Spilled) -> None:
@@ -116,8 +117,10 @@ def _commit(reading: Reading, side: str, done: Spilled, at: int, batches: Sequen
     last = table.column("id")[-1].as_py()
     # In the order of its buckets, a part is read for one of them without its other row groups.
     sorted_ = table.sort_by("bucket").combine_chunks()
-    reading.folder.write_table(_part(side, done.parts), SCHEMA, sorted_.to_batches())
-    grown = Spilled(done.parts + 1, done.rows + len(table), at, last)
+    # Under a name of its own: a worker that was taken over from may still write, and what it writes is in no list.
+    part = f"{side}/{len(done.parts):05}-{reading.run.worker[:8]}.parquet"
+    reading.folder.write_table(part, SCHEMA, sorted_.to_batches())
+    grown = Spilled((*done.parts, part), done.rows + len(table), at, last)
     # Kept only now: a killed reader writes this part again, from the same record on.
     _keep(reading, side, grown)
     return grown
@@ -126,10 +129,5 @@ def _commit(reading: Reading, side: str, done: Spilled, at: int, batches: Sequen
 def bucket_of(reading: Reading, side: str, number: int) -> pa.Table:
     """Rows of a side in one bucket: namespace, id and print."""
     columns = ["namespace", "id", "print"]
-    parts = range(spilled(reading, side).parts)
-    tables = [reading.folder.read_bucket(_part(side, part), "bucket", number, columns) for part in parts]
+    tables = [reading.folder.read_bucket(part, "bucket", number, columns) for part in spilled(reading, side).parts]
     return pa.concat_tables([pa.schema([SCHEMA.field(name) for name in columns]).empty_table(), *tables])
-
-
-def _part(side: str, number: int) -> str:
-    return f"{side}/{number:05}.parquet"

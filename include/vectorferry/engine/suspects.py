@@ -15,7 +15,7 @@ Key = tuple[str, str]
 
 
 def keep_suspects(reading: Reading, number: int, keys: pa.Table) -> None:
-    """Keep the suspects of one step, columns namespace and id; those of the same number are replaced."""
+    """Keep the suspects of one step, columns namespace and id. Those that a killed or late worker left are looked at, too."""
     if len(keys):
         unique = (
             keys.select(SCHEMA.names)
@@ -23,7 +23,9 @@ def keep_suspects(reading: Reading, number: int, keys: pa.Table) -> None:
             .aggregate([])
             .sort_by([(name, "ascending") for name in SCHEMA.names])
         )
-        reading.folder.write_table(f"{_FOLDER}/{number:06}.parquet", SCHEMA, unique.cast(SCHEMA).to_batches())
+        reading.folder.write_table(
+            f"{_FOLDER}/{number:06}-{reading.run.worker[:8]}.parquet", SCHEMA, unique.cast(SCHEMA).to_batches()
+        )
 
 
 def table_of(namespace: str, ids: Sequence[str]) -> pa.Table:

@@ -1,5 +1,6 @@
 """Reconciliations: how far each is, so that a killed one goes on, and what those before it found."""
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from vectorferry.errors import LeaseLost
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import ahead, clock, reconciliation
 
@@ -20,7 +22,7 @@ class Scope(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a reconciliation ended: PAUSED at its ceiling; DRIFT: something differs and was not mended."""
+    """How a reconciliation ended: PAUSED: at its ceiling, whatever it found until then; DRIFT: something differs and was not mended."""
 
     EQUAL = "equal"
     DRIFT = "drift"
@@ -37,6 +39,7 @@ class Reconciliation:
     migration: str
     scope: Scope
     run_id: str
+    worker: str
     began_at: datetime
     ended_at: datetime | None
     outcome: Outcome | None
@@ -51,25 +54,40 @@ class Reconciliations:
         self._database = database
 
     def begin(self, migration: str, scope: Scope, run_id: str, within: float) -> Reconciliation:
-        """The newest of this scope, where it was cut short or paused and began at most `within` seconds ago; else a new one."""
-        c = reconciliation.c
+        """The newest of this scope, where it was cut short or paused and began at most `within` seconds ago; else a new one.
+
+        From then on nobody who worked on it before can keep anything.
+        """
+        c, worker = reconciliation.c, uuid.uuid4().hex
         newest = sa.select(sa.func.max(c.id)).where(c.migration == migration, c.scope == scope).scalar_subquery()
         goes_on = sa.and_(sa.or_(c.outcome.is_(None), c.outcome == Outcome.PAUSED), c.began_at > ahead(-within))
         with self._database.transaction() as connection:
-            update = sa.update(reconciliation).where(c.id == newest, goes_on).values(run_id=run_id, outcome=None)
+            update = (
+                sa.update(reconciliation)
+                .where(c.id == newest, goes_on)
+                .values(run_id=run_id, worker=worker, outcome=None)
+            )
             row = connection.execute(update.returning(reconciliation)).one_or_none()
             if row is None:
-                new = sa.insert(reconciliation).values(migration=migration, scope=scope, run_id=run_id, state={})
+                new = sa.insert(reconciliation).values(
+                    migration=migration, scope=scope, run_id=run_id, worker=worker, state={}
+                )
                 row = connection.execute(new.returning(reconciliation)).one()
         return _reconciliation(row)
 
-    def keep(self, id: int, state: Mapping[str, Any]) -> None:  # noqa: A002 (the field's name)
-        """Keep how far it is."""
-        self._update(id, state=dict(state))
+    def keep(self, run: Reconciliation, state: Mapping[str, Any]) -> None:
+        """Keep how far it is; raises LeaseLost where another worker has taken over."""
+        self._update(run, state=dict(state))
 
-    def end(self, id: int, outcome: Outcome, figures: Mapping[str, Any]) -> None:  # noqa: A002 (the field's name)
-        """Keep what it came to; a later outcome replaces an earlier one, as once something was mended."""
-        self._update(id, outcome=outcome, figures=dict(figures), ended_at=clock())
+    def end(self, run: Reconciliation, outcome: Outcome, figures: Mapping[str, Any]) -> None:
+        """Keep what it came to; a later outcome replaces an earlier one, as once something was mended. Raises LeaseLost as `keep` does."""
+        self._update(run, outcome=outcome, figures=dict(figures), ended_at=clock())
+
+    def get(self, id: int) -> Reconciliation:  # noqa: A002 (the field's name)
+        """One of them."""
+        with self._database.statement() as connection:
+            query = sa.select(reconciliation).where(reconciliation.c.id == id)
+            return _reconciliation(connection.execute(query).one())
 
     def all(self, migration: str, most: int = 50) -> tuple[Reconciliation, ...]:
         """The newest ones, the newest first."""
@@ -87,9 +105,12 @@ class Reconciliations:
             row = connection.execute(query.order_by(c.id.desc()).limit(1)).one_or_none()
         return None if row is None else _reconciliation(row)
 
-    def _update(self, number: int, **values: Any) -> None:
+    def _update(self, run: Reconciliation, **values: Any) -> None:
+        c = reconciliation.c
+        mine = sa.update(reconciliation).where(c.id == run.id, c.worker == run.worker)
         with self._database.statement() as connection:
-            connection.execute(sa.update(reconciliation).where(reconciliation.c.id == number).values(**values))
+            if not connection.execute(mine.values(**values)).rowcount:
+                raise LeaseLost(f"reconciliation {run.id} of {run.migration!r} is another worker's now: this one stops")
 
 
 def _reconciliation(row: sa.Row[Any]) -> Reconciliation:

@@ -374,7 +374,7 @@ traffic = sa.Table(
 )
 sa.Index("traffic_time", traffic.c.migration, traffic.c.cohort, traffic.c.phase, traffic.c.at)
 
-# One comparison of both sides; `state` is how far it is, for the run that goes on with it. Not ended: it goes on, or somebody is asked.
+# One comparison of both sides; `state` is how far it is, for whoever goes on with it. Only the last `worker` may say so.
 reconciliation = sa.Table(
     "reconciliation",
     metadata,
@@ -382,6 +382,7 @@ reconciliation = sa.Table(
     _of_migration(),
     _text("scope"),
     _text("run_id"),
+    _text("worker"),
     _time("began_at"),
     _time("ended_at", nullable=True),
     sa.Column("outcome", sa.Text),

@@ -11,7 +11,7 @@ def upgrade() -> None:
         CREATE TABLE vectorferry.reconciliation (
             id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
             migration text NOT NULL REFERENCES vectorferry.migration (name), scope text NOT NULL, run_id text NOT NULL,
-            began_at timestamptz NOT NULL DEFAULT clock_timestamp(), ended_at timestamptz, outcome text,
+            worker text NOT NULL, began_at timestamptz NOT NULL DEFAULT clock_timestamp(), ended_at timestamptz, outcome text,
             state text NOT NULL, figures text
         );
         CREATE INDEX reconciliation_migration ON vectorferry.reconciliation (migration, id);
