@@ -47,6 +47,21 @@ def store_of(session: Session, side: str) -> VectorStore:
     return session.source if side == "source" else session.target
 
 
+def not_yet(session: Session) -> str:
+    """Why a reconciliation that runs by itself has nothing to compare now; empty where it has."""
+    plan = session.journal.plans.current(session.migration)
+    phases = [row for row in session.journal.control.all(session.migration) if not row.phase.tracks]
+    if plan is None:
+        return "nothing was loaded, or declared a pair, yet"
+    if phases:
+        return ", ".join(f"{row.cohort} is in {row.phase}" for row in phases)
+    try:
+        require_loaded(session, plan)
+    except GateError as error:
+        return str(error)
+    return ""
+
+
 def look_at_pair(session: Session, plan: Plan) -> Pair:
     """Both collections, described afresh. Raises GateError where nothing says which side is right, or where they cannot be copies."""
     rows = session.journal.control.all(session.migration)

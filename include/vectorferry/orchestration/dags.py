@@ -1,4 +1,4 @@
-"""From a spec to its DAGs: `<migration>.migrate`, `.rollback`, `.finalize` and `.watch`."""
+"""From a spec to its DAGs: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch` and `.reconcile`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +14,7 @@ from vectorferry.orchestration.notify import callbacks
 from vectorferry.orchestration.places import find_spec
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.steps import LABEL, Steps
+from vectorferry.orchestration.upkeep import RECONCILE_DOC, reconcile_form, schedule_of, wire_reconcile
 from vectorferry.orchestration.window import CutOverWindow
 from vectorferry.spec import MigrationSpec
 from vectorferry.specfile import load_spec
@@ -39,7 +40,12 @@ def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
     every = spec.notify.watch_every
     with _dag(spec, "watch", f"Watches {spec.migration}", WATCH_DOC, schedule=every) as watch:
         _step(Afterwards(spec).watch)()
-    return migrate, back, end, watch
+    equal = f"Keeps {spec.source.collection} and {spec.target.collection} equal"
+    with _dag(
+        spec, "reconcile", equal, RECONCILE_DOC, schedule=schedule_of(spec), params=reconcile_form()
+    ) as reconcile:
+        wire_reconcile(spec)
+    return migrate, back, end, watch, reconcile
 
 
 def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule: Any = None, **arguments: Any) -> DAG:
