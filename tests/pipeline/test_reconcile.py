@@ -82,8 +82,11 @@ def test_equal_sides_are_found_equal(loaded: tuple[World, Session]) -> None:
     assert pipeline.repair(session, found.hash).passed
 
 
-def test_each_kind_is_named_once_and_mended(loaded: tuple[World, Session], database: str) -> None:
+def test_each_kind_is_named_once_and_mended(
+    loaded: tuple[World, Session], database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, session = loaded
+    monkeypatch.setattr(spill, "BUCKET_ROWS", 100)  # several buckets, as of a large collection
     planted = plant(database)
     found = pipeline.reconcile(session)
     named = drift_of(session, found)

@@ -108,7 +108,7 @@ def _row_prints(batch: pa.RecordBatch, buckets: int) -> pa.RecordBatch:
 def _buckets(ids: pa.Array, buckets: int) -> pa.Array:
     if buckets == 1:
         return pa.array(np.zeros(len(ids), np.int32))
-    return pa.array([xxhash.xxh3_64_intdigest(id_) % buckets for id_ in ids.to_pylist()], pa.int32())
+    return pa.array([xxhash.xxh3_64_intdigest(id_) % buckets for id_ in ids.cast(pa.binary()).to_pylist()], pa.int32())
 
 
 def _commit(reading: Reading, side: str, done: Spilled, at: int, batches: Sequence[pa.RecordBatch]) -> Spilled:
