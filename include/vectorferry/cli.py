@@ -7,18 +7,17 @@ Exit codes: 0 done and true; 1 the answer is no (a difference, a failed check, a
 import getpass
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
 
 from vectorferry import __version__
+from vectorferry.cli_backup import backup_app
 from vectorferry.cli_gateway import gateway_app
+from vectorferry.cli_shared import Json, SpecPath, session_of
 from vectorferry.connections import connection_from_environment
 from vectorferry.console import Console
 from vectorferry.errors import (
@@ -28,6 +27,7 @@ from vectorferry.errors import (
     PlanMismatch,
     RecordError,
     SpecError,
+    StagingCorrupt,
     Unauthorized,
     Unsupported,
     VectorferryError,
@@ -45,25 +45,14 @@ app = typer.Typer(
     "`<migration>.migrate` in Airflow. Connections are read from AIRFLOW_CONN_<NAME>.",
 )
 app.add_typer(gateway_app, name="gateway")
+app.add_typer(backup_app)
 
 journal_app = typer.Typer(no_args_is_help=True, help="The control database.")
 app.add_typer(journal_app, name="journal")
 
-SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file (YAML) of the migration.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
-
 WATCH_SECONDS = 1.0
 BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, Unauthorized, Unsupported)
-NO = (GateError, PlanMismatch)
-
-
-@contextmanager
-def _session(spec: MigrationSpec, console: Console, verb: str, *, upgrade: bool = False) -> Iterator[Any]:
-    from vectorferry.engine.session import open_session
-
-    run_id = f"{verb}-{datetime.now().astimezone():%Y%m%dT%H%M%S}"
-    with open_session(spec, actor=getpass.getuser(), run_id=run_id, report=console.report, upgrade=upgrade) as session:
-        yield session
+NO = (GateError, PlanMismatch, StagingCorrupt)
 
 
 @app.command()
@@ -129,7 +118,7 @@ def plan(
     from vectorferry import pipeline
 
     console = Console(json=json)
-    with _session(load_spec(spec), console, "plan", upgrade=True) as session:
+    with session_of(load_spec(spec), console, "plan", upgrade=True) as session:
         if save:
             found, made = pipeline.prepare(session)
             console.preflight(found, made)
@@ -146,7 +135,7 @@ def run(spec: SpecPath, json: Json = False) -> None:
     from vectorferry import pipeline
 
     console = Console(json=json)
-    with _session(load_spec(spec), console, "run", upgrade=True) as session:
+    with session_of(load_spec(spec), console, "run", upgrade=True) as session:
         outcome = pipeline.run(session, console.ask_approval)
         console.outcome(session, outcome)
     if outcome.switched is None:
@@ -166,7 +155,7 @@ def settle(
     from vectorferry.engine.authority import settle_follow, settle_written
 
     console, loaded = Console(json=json), load_spec(spec)
-    with _session(loaded, console, "settle") as session:
+    with session_of(loaded, console, "settle") as session:
         (settle_follow if follow else settle_written)(session)
         left = [session.journal.claims.backlog(loaded.migration, cohort.name) for cohort in loaded.cohorts]
     value = {"dirty": sum(each.dirty for each in left), "open": sum(each.open for each in left)}
@@ -191,7 +180,7 @@ def rollback(
     what = f"cohort {cohort} of {loaded.migration}" if cohort else loaded.migration
     if not yes and not typer.confirm(f"Move the authority of {what} back to {loaded.source.collection}?"):
         raise typer.Exit(1)
-    with _session(loaded, console, "rollback") as session:
+    with session_of(loaded, console, "rollback") as session:
         done = roll_back(session, reason, cohort or None)
     value = {"phase": str(done.phase), "hold_seconds": round(done.hold_seconds, 3), "by": done.approved_by}
     console.result(value, f"rolled back: phase {done.phase}, writes waited for {done.hold_seconds:.2f} s")
@@ -210,7 +199,7 @@ def taint(
     from vectorferry.engine.taint import taint as mark
 
     console = Console(json=json)
-    with _session(load_spec(spec), console, "taint") as session:
+    with session_of(load_spec(spec), console, "taint") as session:
         marked = mark(session, reason)
     console.result({"marked": marked}, f"{marked} records are to be settled; `vectorferry settle` does it")
 
@@ -224,7 +213,7 @@ def finalize(spec: SpecPath, json: Json = False) -> None:
     from vectorferry import pipeline
 
     console, loaded = Console(json=json), load_spec(spec)
-    with _session(loaded, console, "finalize") as session:
+    with session_of(loaded, console, "finalize") as session:
         done = pipeline.finalize(session, console.ask_approval)
     text = (
         f"DONE: nothing writes to {loaded.source.collection} any more" if done else "not approved: nothing has changed"
@@ -296,12 +285,12 @@ def abandon(
 ) -> None:
     """List, then remove, what an unfinished migration left: the target that it made, staging, journal rows.
 
-    Refused from HOLD_A on. The audit trail stays.
+    Refused from HOLD_A on. The audit trail and backups stay.
     """
     from vectorferry.engine import abandon as verb
 
     console = Console(json=json)
-    with _session(load_spec(spec), console, "abandon", upgrade=True) as session:
+    with session_of(load_spec(spec), console, "abandon", upgrade=True) as session:
         found = verb.leftovers(session)
         console.leftovers(found)
         if not yes and not typer.confirm("Remove all of it?"):

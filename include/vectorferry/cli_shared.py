@@ -1,0 +1,29 @@
+"""What the commands of all modules have in common: their arguments, and the session that they open."""
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vectorferry.console import Console
+from vectorferry.spec import MigrationSpec
+
+if TYPE_CHECKING:
+    from vectorferry.engine.session import Session
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file (YAML) of the migration.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+
+
+@contextmanager
+def session_of(spec: MigrationSpec, console: Console, verb: str, *, upgrade: bool = False) -> Iterator["Session"]:
+    """The session of a command, run by whoever is logged in."""
+    from vectorferry.engine.session import open_session
+
+    run_id = f"{verb}-{datetime.now().astimezone():%Y%m%dT%H%M%S}"
+    with open_session(spec, actor=getpass.getuser(), run_id=run_id, report=console.report, upgrade=upgrade) as session:
+        yield session
