@@ -16,8 +16,9 @@ import typer
 
 from vectorferry import __version__
 from vectorferry.cli_backup import backup_app
+from vectorferry.cli_common import Json, SpecPath, command_session
 from vectorferry.cli_gateway import gateway_app
-from vectorferry.cli_shared import Json, SpecPath, session_of
+from vectorferry.cli_reconcile import reconcile
 from vectorferry.connections import connection_from_environment
 from vectorferry.console import Console
 from vectorferry.errors import (
@@ -49,6 +50,7 @@ app.add_typer(backup_app)
 
 journal_app = typer.Typer(no_args_is_help=True, help="The control database.")
 app.add_typer(journal_app, name="journal")
+app.command()(reconcile)
 
 WATCH_SECONDS = 1.0
 BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, Unauthorized, Unsupported)
@@ -118,7 +120,7 @@ def plan(
     from vectorferry import pipeline
 
     console = Console(json=json)
-    with session_of(load_spec(spec), console, "plan", upgrade=True) as session:
+    with command_session(load_spec(spec), console, "plan", upgrade=True) as session:
         if save:
             found, made = pipeline.prepare(session)
             console.preflight(found, made)
@@ -135,7 +137,7 @@ def run(spec: SpecPath, json: Json = False) -> None:
     from vectorferry import pipeline
 
     console = Console(json=json)
-    with session_of(load_spec(spec), console, "run", upgrade=True) as session:
+    with command_session(load_spec(spec), console, "run", upgrade=True) as session:
         outcome = pipeline.run(session, console.ask_approval)
         console.outcome(session, outcome)
     if outcome.switched is None:
@@ -155,7 +157,7 @@ def settle(
     from vectorferry.engine.authority import settle_follow, settle_written
 
     console, loaded = Console(json=json), load_spec(spec)
-    with session_of(loaded, console, "settle") as session:
+    with command_session(loaded, console, "settle") as session:
         (settle_follow if follow else settle_written)(session)
         left = [session.journal.claims.backlog(loaded.migration, cohort.name) for cohort in loaded.cohorts]
     value = {"dirty": sum(each.dirty for each in left), "open": sum(each.open for each in left)}
@@ -180,7 +182,7 @@ def rollback(
     what = f"cohort {cohort} of {loaded.migration}" if cohort else loaded.migration
     if not yes and not typer.confirm(f"Move the authority of {what} back to {loaded.source.collection}?"):
         raise typer.Exit(1)
-    with session_of(loaded, console, "rollback") as session:
+    with command_session(loaded, console, "rollback") as session:
         done = roll_back(session, reason, cohort or None)
     value = {"phase": str(done.phase), "hold_seconds": round(done.hold_seconds, 3), "by": done.approved_by}
     console.result(value, f"rolled back: phase {done.phase}, writes waited for {done.hold_seconds:.2f} s")
@@ -199,7 +201,7 @@ def taint(
     from vectorferry.engine.taint import taint as mark
 
     console = Console(json=json)
-    with session_of(load_spec(spec), console, "taint") as session:
+    with command_session(load_spec(spec), console, "taint") as session:
         marked = mark(session, reason)
     console.result({"marked": marked}, f"{marked} records are to be settled; `vectorferry settle` does it")
 
@@ -213,7 +215,7 @@ def finalize(spec: SpecPath, json: Json = False) -> None:
     from vectorferry import pipeline
 
     console, loaded = Console(json=json), load_spec(spec)
-    with session_of(loaded, console, "finalize") as session:
+    with command_session(loaded, console, "finalize") as session:
         done = pipeline.finalize(session, console.ask_approval)
     text = (
         f"DONE: nothing writes to {loaded.source.collection} any more" if done else "not approved: nothing has changed"
@@ -290,7 +292,7 @@ def abandon(
     from vectorferry.engine import abandon as verb
 
     console = Console(json=json)
-    with session_of(load_spec(spec), console, "abandon", upgrade=True) as session:
+    with command_session(load_spec(spec), console, "abandon", upgrade=True) as session:
         found = verb.leftovers(session)
         console.leftovers(found)
         if not yes and not typer.confirm("Remove all of it?"):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from vectorferry.cli_shared import Json, SpecPath, session_of
+from vectorferry.cli_common import Json, SpecPath, command_session
 from vectorferry.connections import connection_from_environment, storage_options
 from vectorferry.console import Console
 from vectorferry.specfile import load_spec
@@ -38,7 +38,7 @@ def backup(spec: SpecPath, side: SideOption = Which.TARGET, json: Json = False) 
     from vectorferry.engine.backup import backup as make
 
     console = Console(json=json)
-    with session_of(load_spec(spec), console, "backup", upgrade=True) as session:
+    with command_session(load_spec(spec), console, "backup", upgrade=True) as session:
         made = make(session, side.value)
     found = made.manifest
     value = {"backup": made.files.url, "rows": found.rows, "bytes": found.bytes, "namespaces": len(found.namespaces)}

@@ -253,6 +253,7 @@ class DifferenceKind(StrEnum):
     METADATA = "metadata"
     FIELD = "field"
     RESULT = "result"
+    NAMESPACE = "namespace"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
       -> merge (truth and answers) -> each partition: check_recall -> check_collection -> recheck -> evidence
       -> approval -> switch -> verify
 
+At any time once it is loaded: reconcile -> approval, where it is too much to mend without -> repair.
 After the cut-over: look_back -> approval -> roll_back, or look_final -> approval -> finish.
 `settle` and `recheck` are there for what routers write meanwhile, and only where the spec expects writers.
 Every step is idempotent and goes on where a killed one stopped. A failed check is recorded before it raises CheckFailed.
@@ -22,17 +23,21 @@ from vectorferry.engine.finish import finish, is_done, verify_fresh
 from vectorferry.engine.gate import describe, failures, record, require_passed
 from vectorferry.engine.guardrails import watch
 from vectorferry.engine.latency import check_latency
+from vectorferry.engine.pairing import plan_of
 from vectorferry.engine.preflight import Preflight
 from vectorferry.engine.preflight import preflight as look
 from vectorferry.engine.recall import ask_target, recall_by_namespace, recall_of_partition
 from vectorferry.engine.recheck import recheck as compare_again
 from vectorferry.engine.recheck import settle_loaded
+from vectorferry.engine.reconcile import reconcile as compare_both
+from vectorferry.engine.repair import drift_figures
+from vectorferry.engine.repair import repair as mend
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.shadowed import check_shadow_reads
 from vectorferry.engine.truth import merge_truth
 from vectorferry.errors import CheckFailed, GateError, VectorferryError
 from vectorferry.journal import Evidence, Plan
-from vectorferry.model import FINALIZE, ROLLBACK, Partition, Phase, Verdict
+from vectorferry.model import FINALIZE, REPAIR, ROLLBACK, Partition, Phase, Verdict
 from vectorferry.report.evidence import collect
 
 
@@ -210,6 +215,35 @@ def finalize(session: Session, approve: Approve) -> bool:
         return False
     finish(session, made.hash)
     return True
+
+
+# --- At any time
+
+
+def reconcile(session: Session, *, full: bool = True) -> Evidence:
+    """What differs between both sides now, in full or of the share that is due, as evidence for its repair. Mends nothing.
+
+    Raises GateError, with nothing changed, where the two cannot be compared or are no copies of each other.
+    """
+    plan = plan_of(session)
+    verdicts = record(session, plan, [compare_both(session, full=full)])
+    against = [describe(verdict) for verdict in verdicts if not verdict.passed]
+    return collect(session, plan, against, approvable=bool(verdicts[0].figures["repairs"]), kind=REPAIR)
+
+
+def needs_person(found: Evidence) -> bool:
+    """Whether what was found is more than the spec lets be mended without asking."""
+    return bool(drift_figures(found)["over"])
+
+
+def repair(session: Session, evidence_hash: str) -> Verdict:
+    """Mend what a reconciliation found, and compare it once more; raises CheckFailed where it still differs. Safe to call again."""
+    found = session.journal.evidence.get(evidence_hash)
+    if found is None or found.migration != session.migration or found.kind != REPAIR:
+        raise GateError(f"the journal holds no reconciliation of {session.migration} under {evidence_hash[:12]}")
+    verdicts = record(session, plan_of(session), [mend(session, found)])
+    require_passed(verdicts)
+    return verdicts[0]
 
 
 def _plan_of(session: Session) -> Plan:

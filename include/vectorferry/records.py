@@ -147,6 +147,11 @@ def kind_of(value: Any) -> MetadataKind:
 
 def fingerprints(batch: pa.RecordBatch) -> list[int]:
     """Fingerprint of each row: xxh3-128 over length-delimited namespace, id, float32 bytes, sparse and metadata."""
+    return [int.from_bytes(print_) for print_ in fingerprint_bytes(batch)]
+
+
+def fingerprint_bytes(batch: pa.RecordBatch) -> list[bytes]:
+    """The fingerprints as 16 bytes each, big-endian."""
     rows = zip(
         batch.column("namespace").to_pylist(),
         batch.column("id").to_pylist(),
@@ -158,13 +163,13 @@ def fingerprints(batch: pa.RecordBatch) -> list[int]:
     return [_fingerprint(*row) for row in rows]
 
 
-def _fingerprint(namespace: str, id_: str, vector: bytes, sparse: bytes, metadata: str) -> int:
+def _fingerprint(namespace: str, id_: str, vector: bytes, sparse: bytes, metadata: str) -> bytes:
     name, key, text = namespace.encode(), id_.encode(), metadata.encode()
     lengths = len(name), len(key), len(vector), len(sparse), len(text)
     framed = b"%d:%b%d:%b%d:%b%d:%b%d:%b" % (
         lengths[0], name, lengths[1], key, lengths[2], vector, lengths[3], sparse, lengths[4], text,
     )  # fmt: skip
-    return int(xxhash.xxh3_128_intdigest(framed))
+    return bytes(xxhash.xxh3_128_digest(framed))
 
 
 def _vector_bytes(batch: pa.RecordBatch) -> list[bytes]:

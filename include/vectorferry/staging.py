@@ -115,6 +115,11 @@ class Staging:
         with self._reading(path) as file:
             yield from pq.ParquetFile(file).iter_batches(rows, columns=columns)
 
+    def read_bucket(self, path: str, column: str, value: int, columns: Sequence[str]) -> pa.Table:
+        """Rows of a committed Parquet file whose number in `column` is `value`; row groups without any are not read."""
+        with self._reading(path) as file:
+            return pq.read_table(file, columns=list(columns), filters=[(column, "=", value)])
+
     @contextmanager
     def _reading(self, path: str) -> Iterator[Any]:
         try:
@@ -181,11 +186,12 @@ def _explaining(place: str) -> Iterator[None]:
 def _encoding(schema: pa.Schema) -> dict[str, Any]:
     vectors = [f"{f.name}.list.element" for f in schema if pa.types.is_fixed_size_list(f.type)]
     texts = [f.name for f in schema if pa.types.is_string(f.type)]
+    numbers = [f.name for f in schema if pa.types.is_integer(f.type)]
     return {
         "compression": "zstd",
         "use_dictionary": [name for name in texts if name == "namespace"],
         "use_byte_stream_split": vectors,
-        "write_statistics": texts,
+        "write_statistics": texts + numbers,
     }
 
 

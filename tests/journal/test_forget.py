@@ -11,7 +11,7 @@ import pytest
 
 from journal.helpers import MIGRATION, SPEC, Database, make_evidence, make_plan
 from vectorferry.errors import GateError, JournalError, LeaseLost, PhaseConflict, PlanMismatch
-from vectorferry.journal import Counted, Journal, ShadowFigures
+from vectorferry.journal import Counted, Journal, Scope, ShadowFigures
 from vectorferry.journal.tables import metadata
 from vectorferry.model import Cohort, Phase, Verdict
 
@@ -35,6 +35,7 @@ def fill(journal: Journal, behind: Database, migration: str, tag: str) -> None:
         migration=migration,
     )
     behind.acknowledge(f"m-{tag}", Phase.TRACK_A)
+    journal.reconciliations.begin(migration, Scope.FULL, "run", 60)
     journal.shadows.add(
         migration, f"m-{tag}", "search", ShadowFigures(reads=1), cohort="all", phase=Phase.TRACK_A, seconds=1
     )

@@ -21,7 +21,7 @@ from vectorferry.engine.backup_files import (
     together,
     total,
 )
-from vectorferry.engine.parts import Place, Reading, write_behind
+from vectorferry.engine.parts import PartReader, Place, write_behind
 from vectorferry.engine.session import Progress, Session
 from vectorferry.errors import GateError, StagingCorrupt
 from vectorferry.model import RESERVED_NAMESPACE, CollectionInfo, KeyRange
@@ -170,7 +170,7 @@ def _write(session: Session, begun: _Begun) -> Iterator[_Written]:
     """Write the parts that are not there yet, each noted once its file is committed."""
     store, _ = side_of(session, begun.side)
     collection, rows = begun.collection, session.spec.partitions.part_rows
-    reading = Reading(store, collection.key_order, collection.dimension, rows)
+    reading = PartReader(store, collection.key_order, collection.dimension, rows)
     spans = [KeyRange(namespace) for namespace in begun.namespaces]
     token, first = secrets.token_hex(4), len(begun.written)
     done = sum(total(each.part.namespaces).rows for each in begun.written)

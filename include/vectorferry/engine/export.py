@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from vectorferry.engine.listing import range_pages
-from vectorferry.engine.parts import BATCH_ROWS, Place, Reading, write_behind
+from vectorferry.engine.parts import BATCH_ROWS, PartReader, Place, write_behind
 from vectorferry.engine.profile import Profile
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.truth import partition_truth
@@ -101,12 +101,12 @@ def _write_parts(session: Session, plan: Plan, partition: Partition, work: Work)
     return contents
 
 
-def _reading(session: Session, plan: Plan) -> Reading:
+def _reading(session: Session, plan: Plan) -> PartReader:
     def pages(span: KeyRange) -> Iterator[list[str]] | None:
         return range_pages(session, plan, span)
 
     dimension, rows = plan.details["dimension"], session.spec.partitions.part_rows
-    return Reading(session.source, plan.key_order, dimension, rows, pages)
+    return PartReader(session.source, plan.key_order, dimension, rows, pages)
 
 
 def _numbered(

@@ -37,7 +37,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PartReader:
     """How a collection is read: `rows` is about the size of a part, `dimension` that of every vector."""
 
     store: VectorStore

@@ -49,26 +49,27 @@ def recheck(session: Session, plan: Plan) -> tuple[Verdict, ...]:
 def compare_touched(session: Session, rows: Iterable[TouchedRow], watermark: int, check: str = CHECK) -> Verdict:
     """Compare these records until each is equal or certainly differs; excused ones are left out."""
     touched, excused, suspects = 0, 0, dict[str, list[str]]()
-    for namespace, page in _pages(rows):
+    for namespace, page in pages(rows):
         ids = [row.id for row in page if not row.excused]
-        suspects.setdefault(namespace, []).extend(dict.fromkeys(d.id for d in _differences(session, namespace, ids)))
+        suspects.setdefault(namespace, []).extend(dict.fromkeys(d.id for d in differing(session, namespace, ids)))
         touched, excused = touched + len(page), excused + len(page) - len(ids)
         session.report(Progress("recheck", namespace or "(default)", touched))
     findings, again = Findings(), sum(map(len, suspects.values()))
-    rounds = _look_again(session, {name: ids for name, ids in suspects.items() if ids}, findings)
+    rounds = look_again(session, {name: ids for name, ids in suspects.items() if ids}, findings)
     figures = {"touched": touched, "compared": touched - excused, "looked_at_again": again, "rounds": rounds}
     figures |= {WATERMARK: watermark}
     reason = "records that routers wrote differ between source and target" if findings.total else ""
     return findings.verdict(check, "overall", passed=True, figures=figures, reason=reason)
 
 
-def _pages(rows: Iterable[TouchedRow]) -> Iterator[tuple[str, list[TouchedRow]]]:
+def pages(rows: Iterable[TouchedRow]) -> Iterator[tuple[str, list[TouchedRow]]]:
+    """Touched records, at most 1,000 of one namespace at a time."""
     for namespace, group in groupby(rows, key=lambda row: row.namespace):
         while page := list(islice(group, PAGE)):
             yield namespace, page
 
 
-def _differences(session: Session, namespace: str, ids: Sequence[str]) -> list[Difference]:
+def differing(session: Session, namespace: str, ids: Sequence[str]) -> list[Difference]:
     """How both sides differ now on some ids."""
     source, target = session.source.fetch(namespace, ids), session.target.fetch(namespace, ids)
     tolerance = max(session.source.capabilities.vector_tolerance, session.target.capabilities.vector_tolerance)
@@ -79,8 +80,11 @@ def _differences(session: Session, namespace: str, ids: Sequence[str]) -> list[D
     return [*(Difference(kind, namespace, id_) for kind, id_ in lone), *row_differences(there, found, tolerance)]
 
 
-def _look_again(session: Session, suspects: Suspects, findings: Findings) -> int:
-    """Settle and compare until no suspect is left that was written meanwhile; returns how often that was."""
+def look_again(session: Session, suspects: Suspects, findings: Findings) -> int:
+    """Settle and compare until no suspect is left that was written meanwhile; returns how often that was.
+
+    What was written again and again, for as long as one is patient, is noted as such.
+    """
     rounds, patience = 0, Patience(session)
     while suspects:
         settle_written(session)
@@ -104,7 +108,7 @@ def _judge(
     """Keep the differences of records that stood still since `before`; returns the ids of the others that differ."""
     left = list[str]()
     for page in (ids[at : at + PAGE] for at in range(0, len(ids), PAGE)):
-        found = _differences(session, namespace, page)
+        found = differing(session, namespace, page)
         after = session.journal.records.states(session.migration, namespace, page)
         moving = {id_ for id_ in page if before.get(id_) != after.get(id_) or (id_ in after and after[id_].unsettled)}
         findings.add(difference for difference in found if difference.id not in moving)

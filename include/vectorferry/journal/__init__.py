@@ -11,6 +11,7 @@ from vectorferry.journal.intents import Intent, Write
 from vectorferry.journal.journal import Journal, open_journal
 from vectorferry.journal.members import Member, Standing
 from vectorferry.journal.plans import Plan
+from vectorferry.journal.reconciliations import Outcome, Reconciliation, Scope
 from vectorferry.journal.records import ExcusedRow, State, TouchedRow
 from vectorferry.journal.shadows import Latencies, ShadowFigures, ShadowReads, added_up, seconds_of
 from vectorferry.journal.traffic import Counted
@@ -31,8 +32,11 @@ __all__ = [
     "JournalPacer",
     "Latencies",
     "Member",
+    "Outcome",
     "Plan",
     "Progress",
+    "Reconciliation",
+    "Scope",
     "ShadowFigures",
     "ShadowReads",
     "Standing",

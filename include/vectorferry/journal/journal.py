@@ -18,6 +18,7 @@ from vectorferry.journal.forget import forget
 from vectorferry.journal.intents import Intents
 from vectorferry.journal.members import Members
 from vectorferry.journal.plans import Plans
+from vectorferry.journal.reconciliations import Reconciliations
 from vectorferry.journal.records import Records
 from vectorferry.journal.shadows import Shadows
 from vectorferry.journal.tables import journal_meta
@@ -42,6 +43,7 @@ class Journal:
         self.shadows = Shadows(database)
         self.audit = Audit(database)
         self.traffic = Traffic(database)
+        self.reconciliations = Reconciliations(database)
 
     def forget(self, migration: str, *, actor: str = "journal") -> None:
         """Delete all rows of a migration but its audit; raises GateError from HOLD_A on or while it has live routers."""

@@ -74,11 +74,14 @@ class Records:
             oldest_open = connection.scalar(sa.select(sa.func.min(intent.c.generation)).where(_open(migration)))
         return int(newest if oldest_open is None else oldest_open - 1)
 
-    def touched(self, migration: str, generation: int) -> Iterator[TouchedRow]:
-        """The records written, or marked dirty, after this generation, by namespace and id, read page by page."""
+    def touched(self, migration: str, generation: int, *, after: tuple[str, str] | None = None) -> Iterator[TouchedRow]:
+        """The records written, or marked dirty, after this generation, by namespace and id, read page by page.
+
+        Those after the key `after`, (namespace, id), where it is given.
+        """
         c = record_state.c
         query = sa.select(c.namespace, c.id, c.generation, c.excused)
-        rows = self._by_key(query.where(c.migration == migration, c.generation > generation))
+        rows = self._by_key(query.where(c.migration == migration, c.generation > generation), after)
         return (TouchedRow._make(row) for row in rows)
 
     def touched_sample(self, migration: str, generation: int, most: int) -> tuple[TouchedRow, ...]:
@@ -150,18 +153,20 @@ class Records:
                 sa.delete(record_state).where(record_state.c.migration == migration, ~record_state.c.excused)
             )
 
-    def _by_key(self, query: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
+    def _by_key(self, query: sa.Select[Any], after: tuple[str, str] | None = None) -> Iterator[sa.Row[Any]]:
         """The rows of a query that begins with namespace and id, in their order, page by page."""
         c = record_state.c
         ordered = query.order_by(c.namespace, c.id).limit(PAGE)
-        after: sa.ColumnElement[bool] = sa.true()
         while True:
+            rest = ordered
+            if after is not None:
+                rest = ordered.where(sa.tuple_(c.namespace, c.id) > sa.tuple_(*map(sa.literal, after)))
             with self._database.statement() as connection:
-                page = connection.execute(ordered.where(after)).all()
+                page = connection.execute(rest).all()
             yield from page
             if len(page) < PAGE:
                 return
-            after = sa.tuple_(c.namespace, c.id) > sa.tuple_(sa.literal(page[-1][0]), sa.literal(page[-1][1]))
+            after = (page[-1][0], page[-1][1])
 
     def _count(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
         with self._database.statement() as connection:

@@ -374,6 +374,23 @@ traffic = sa.Table(
 )
 sa.Index("traffic_time", traffic.c.migration, traffic.c.cohort, traffic.c.phase, traffic.c.at)
 
+# One comparison of both sides; `state` is how far it is, for whoever goes on with it. Only the last `worker` may say so.
+reconciliation = sa.Table(
+    "reconciliation",
+    metadata,
+    _serial("id"),
+    _of_migration(),
+    _text("scope"),
+    _text("run_id"),
+    _text("worker"),
+    _time("began_at"),
+    _time("ended_at", nullable=True),
+    sa.Column("outcome", sa.Text),
+    _json("state"),
+    sa.Column("figures", Json),
+)
+sa.Index("reconciliation_migration", reconciliation.c.migration, reconciliation.c.id)
+
 # Unlogged: losing it costs one burst, and its many small commits need no flush to disk.
 budget = sa.Table(
     "budget",

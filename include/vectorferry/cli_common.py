@@ -1,4 +1,4 @@
-"""What the commands of all modules have in common: their arguments, and the session that they open."""
+"""What commands share: their arguments, and the session that they work in."""
 
 import getpass
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for 
 
 
 @contextmanager
-def session_of(spec: MigrationSpec, console: Console, verb: str, *, upgrade: bool = False) -> Iterator["Session"]:
-    """The session of a command, run by whoever is logged in."""
+def command_session(spec: MigrationSpec, console: Console, verb: str, *, upgrade: bool = False) -> "Iterator[Session]":
+    """The session of one command; its actor is the user of this terminal."""
     from vectorferry.engine.session import open_session
 
     run_id = f"{verb}-{datetime.now().astimezone():%Y%m%dT%H%M%S}"

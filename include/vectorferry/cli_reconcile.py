@@ -1,0 +1,108 @@
+"""`vectorferry reconcile`: compare both sides now, mend what differs, or show what was found before."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vectorferry.cli_common import Json, SpecPath, command_session
+from vectorferry.connections import connection_from_environment
+from vectorferry.console import Console
+from vectorferry.specfile import load_spec
+
+if TYPE_CHECKING:
+    from vectorferry.engine.session import Session
+    from vectorferry.journal import Evidence, Reconciliation
+    from vectorferry.spec import MigrationSpec
+
+
+def reconcile(
+    spec: SpecPath,
+    json: Json = False,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share", help="Only what was written since the last time, and the share of the rest that is due."
+        ),
+    ] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Mend nothing.")] = False,
+    pair: Annotated[
+        bool,
+        typer.Option("--pair", help="Declare the target a copy of the source, filled by others, to be kept equal."),
+    ] = False,
+    history: Annotated[bool, typer.Option("--history", help="Show what was found before; reads neither side.")] = False,
+) -> None:
+    """Compare every record of both sides, and mend what differs from the side that has the authority.
+
+    A difference counts only if nothing wrote the record while it was looked at. Above the spec's limits (`reconcile.repairs`,
+    `reconcile.deletions`) a person is asked, here where the spec allows that, else in Airflow. Killed, it goes on where it stopped.
+    Exits 0 when both sides are equal in the end.
+    """
+    from vectorferry import pipeline
+    from vectorferry.engine.pairing import keep_equal
+
+    console, loaded = Console(json=json), load_spec(spec)
+    if history:
+        _show_history(loaded, console)
+        return
+    with command_session(loaded, console, "reconcile", upgrade=pair) as session:
+        if pair:
+            keep_equal(session)
+        found = pipeline.reconcile(session, full=not share)
+        mended = not report_only and _mend(session, found, console)
+        figures = _figures(session, found)
+    console.result(dict(figures), told(figures))
+    if not (mended or figures["outcome"] == "equal"):
+        raise typer.Exit(1)
+
+
+def _mend(session: "Session", found: "Evidence", console: Console) -> bool:
+    """Whether there was something to mend, and all of it was."""
+    from vectorferry import pipeline
+
+    if not found.approvable:
+        return False
+    if pipeline.needs_person(found) and not console.ask_approval(session, found):
+        return False
+    return pipeline.repair(session, found.hash).passed
+
+
+def _figures(session: "Session", found: "Evidence") -> Mapping[str, Any]:
+    """What the reconciliation came to, as the journal has it now."""
+    from vectorferry.engine.repair import drift_figures
+
+    number = drift_figures(found)["reconciliation"]
+    return session.journal.reconciliations.get(number).figures or {}
+
+
+def told(figures: Mapping[str, Any]) -> str:
+    """One reconciliation in one line, for people."""
+    if "reason" in figures:
+        return f"refused: {figures['reason']}"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(figures["kinds"].items()))
+    parts = [
+        f"{figures['outcome']}: {figures['rows_source']:,} and {figures['rows_target']:,} records read ({figures['scope']})"
+    ]
+    parts += (
+        [f"drift: {kinds}; {figures['deletions']} only in the follower; listed in {figures['file']}"] if kinds else []
+    )
+    parts += [f"not mended without a person: {'; '.join(figures['over'])}"] if figures["over"] else []
+    parts += [f"paused at {figures['paused']}: the next run goes on"] if figures["paused"] else []
+    parts += [f"{figures['second_records']} ids have a second record on one side"] if figures["second_records"] else []
+    return "\n".join(parts)
+
+
+def _show_history(loaded: "MigrationSpec", console: Console) -> None:
+    from vectorferry.journal import open_journal
+
+    with open_journal(connection_from_environment(loaded.journal)) as journal:
+        runs = journal.reconciliations.all(loaded.migration)
+    console.result(
+        {"reconciliations": [_plain(run) for run in runs]},
+        "\n".join(f"{run.began_at:%Y-%m-%d %H:%M} {told(run.figures) if run.figures else 'not ended'}" for run in runs)
+        or "none yet",
+    )
+
+
+def _plain(run: "Reconciliation") -> dict[str, Any]:
+    return {"id": run.id, "began_at": run.began_at.isoformat(), "run": run.run_id, "figures": run.figures}

@@ -1,0 +1,152 @@
+"""Which two collections are compared: what must hold before anything is called drift, and which side is right where."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from vectorferry.engine.load import require_loaded
+from vectorferry.engine.planning import register
+from vectorferry.engine.preflight import target_place
+from vectorferry.engine.session import Session
+from vectorferry.errors import GateError
+from vectorferry.journal import Plan
+from vectorferry.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, Phase
+from vectorferry.spec import MigrationSpec
+from vectorferry.stores.base import VectorStore
+
+PAIR = "pair"
+SIDES = ("source", "target")
+# Fewer records than this say nothing about whether two collections belong together.
+_TELLING = 20
+_TURNED = {DifferenceKind.MISSING: DifferenceKind.EXTRA, DifferenceKind.EXTRA: DifferenceKind.MISSING}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both sides as they are compared: the namespaces, and the cohorts in which the source is right."""
+
+    source: CollectionInfo
+    target: CollectionInfo
+    namespaces: tuple[str, ...]
+    source_rules: Mapping[str, bool]
+    spec: MigrationSpec
+
+    def rules(self, namespace: str) -> bool:
+        """Whether the source has the authority over a namespace; else the target has."""
+        return self.source_rules[self.spec.cohort_of(namespace)]
+
+    def of_follower(self, found: Difference) -> Difference:
+        """A difference told from the authority: missing is what the follower lacks, extra what only the follower has."""
+        if self.rules(found.namespace):
+            return found
+        kind = _TURNED.get(found.kind, found.kind)
+        return replace(found, kind=kind, source=found.target, target=found.source)
+
+
+def store_of(session: Session, side: str) -> VectorStore:
+    """The store of a side, "source" or "target"."""
+    return session.source if side == "source" else session.target
+
+
+def look_at_pair(session: Session, plan: Plan) -> Pair:
+    """Both collections, described afresh. Raises GateError where nothing says which side is right, or where they cannot be copies."""
+    rows = session.journal.control.all(session.migration)
+    wrong = [f"{row.cohort} in {row.phase}" for row in rows if row.phase not in (Phase.TRACK_A, Phase.TRACK_B)]
+    if wrong:
+        raise GateError(
+            f"migration {session.migration} cannot be reconciled now: {', '.join(wrong)}. "
+            "It can in TRACK_A, once it is loaded, and in TRACK_B"
+        )
+    if not all(row.loaded for row in rows):
+        require_loaded(session, plan)
+    source, target = session.source.describe(), session.target.describe()
+    _require_alike(session, source, target)
+    rules = {row.cohort: row.phase.source_rules for row in rows}
+    pair = Pair(source, target, _namespaces(session, plan, source, target), rules, session.spec)
+    _require_filled(session, pair)
+    return pair
+
+
+def _namespaces(session: Session, plan: Plan, source: CollectionInfo, target: CollectionInfo) -> tuple[str, ...]:
+    ours = {*source.namespaces, *plan.details["namespaces"]}
+    found = {*source.namespaces, *target.namespaces} - {RESERVED_NAMESPACE}
+    # An adopted collection may hold namespaces of its own, which are nobody's business.
+    kept = (name for name in found if name in ours or not session.spec.target.adopt)
+    return tuple(sorted((name for name in kept if session.spec.namespaces.chosen(name)), key=str.encode))
+
+
+def _require_alike(session: Session, source: CollectionInfo, target: CollectionInfo) -> None:
+    for what in ("dimension", "metric"):
+        left, right = getattr(source, what), getattr(target, what)
+        if None not in (left, right) and left != right:
+            raise GateError(
+                f"{session.source.name} has {what} {left}, {session.target.name} {right}: one of them is another collection; "
+                "nothing was changed"
+            )
+
+
+def _require_filled(session: Session, pair: Pair) -> None:
+    ruling = {"source" if rules else "target" for rules in pair.source_rules.values()}
+    rows = {"source": pair.source.rows, "target": pair.target.rows}
+    held = sum(rows.values())
+    if held and not sum(rows[side] for side in ruling):
+        names = " and ".join(store_of(session, side).name for side in sorted(ruling))
+        raise GateError(
+            f"{names} has the authority and is empty, while the other side holds {held} records: this is another "
+            "collection, or it was emptied. Nothing was changed; look at the connection, or restore a backup"
+        )
+
+
+def require_copies(session: Session, rows: int, differing: int) -> None:
+    """Raise GateError where most of what was compared differs: then these are no copies of each other, and nothing is mended."""
+    if rows >= _TELLING and differing > rows / 2:
+        raise GateError(
+            f"{differing} of {rows} records differ between {session.source.name} and {session.target.name}: these are no copies "
+            "of each other. Nothing was changed; look at the connections and the spec. If both are right, "
+            "`vectorferry taint` has every record settled anew"
+        )
+
+
+def keep_equal(session: Session) -> Plan:
+    """Declare that the target is a copy of the source, which has the authority, without moving anything. Idempotent.
+
+    For two collections that were filled by others. Raises GateError where the migration has begun otherwise.
+    """
+    found = session.journal.plans.current(session.migration)
+    if found is not None:
+        if not found.details.get(PAIR):
+            raise GateError(f"migration {session.migration} has a plan already: reconcile it without --pair")
+        return found
+    source, target = session.source.describe(), session.target.describe()
+    _require_alike(session, source, target)
+    register(session.journal, session.spec, session.actor)
+    made = session.journal.plans.save(_empty_plan(session, source))
+    for row in session.journal.control.all(session.migration):
+        if row.phase is Phase.OFF:
+            session.journal.control.advance(row, Phase.TRACK_A, actor=session.actor, reason="kept equal as a pair")
+        session.journal.control.mark_loaded(session.migration, row.cohort)
+    session.journal.audit.write(session.migration, session.actor, PAIR, target_place(session))
+    return made
+
+
+def _empty_plan(session: Session, source: CollectionInfo) -> Plan:
+    fingerprint = session.spec.plan_fingerprint
+    return Plan(
+        id=f"{session.migration}-{fingerprint[:12]}-{session.journal.id[:6]}",
+        migration=session.migration,
+        fingerprint=fingerprint,
+        key_order=session.source.capabilities.key_order,
+        listing="",
+        partitions=(),
+        details={PAIR: True, "namespaces": [], "rows": 0, "metric": str(source.metric), "dimension": source.dimension},
+    )
+
+
+def plan_of(session: Session) -> Plan:
+    """The plan in force, whatever the spec says by now. Raises GateError where nothing was loaded or declared a pair."""
+    found = session.journal.plans.current(session.migration)
+    if found is None:
+        raise GateError(
+            f"the journal knows nothing of migration {session.migration}: migrate first, or declare two filled collections a pair "
+            "with `vectorferry reconcile SPEC --pair`"
+        )
+    return found

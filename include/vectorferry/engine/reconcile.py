@@ -1,0 +1,142 @@
+"""Reconciliation: both sides are read, what differs is looked at again, and a verdict says what drifted. It mends nothing."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from vectorferry.engine.drift import FILE, Found, confirm, digest_of, write_drift
+from vectorferry.engine.full_pass import read_all, rows_read, second_records
+from vectorferry.engine.load import excused_ids
+from vectorferry.engine.pairing import look_at_pair, plan_of, require_copies
+from vectorferry.engine.reading import Reading
+from vectorferry.engine.session import Session
+from vectorferry.engine.share import read_share
+from vectorferry.errors import GateError
+from vectorferry.journal import Outcome, Plan, Scope
+from vectorferry.model import Verdict
+
+CHECK = "drift"
+_SHOWN = 20
+_EVERY = timedelta(days=1)
+
+
+def reconcile(session: Session, *, full: bool) -> Verdict:
+    """Compare both sides, all or this run's share; returns the verdict 'drift', which names the first records that differ.
+
+    Goes on where a run of the same scope was killed or paused. Raises GateError, with nothing changed, where the two cannot be compared
+    or are no copies of each other.
+    """
+    plan = plan_of(session)
+    share = 1.0 if full else due_share(session)
+    scope = Scope.FULL if share >= 1.0 else Scope.SHARE
+    within = session.spec.reconcile.period.total_seconds()
+    run = session.journal.reconciliations.begin(session.migration, scope, session.run_id, within)
+    try:
+        return _compared(Reading(session, run), plan, share)
+    except GateError as error:
+        session.journal.reconciliations.end(run, Outcome.REFUSED, {"reason": str(error)})
+        raise
+
+
+def due_share(session: Session) -> float:
+    """Which share of all records is due now, so that each is compared once in a period; 1 where there was no reconciliation yet."""
+    done = session.journal.reconciliations.latest(
+        session.migration, Outcome.EQUAL, Outcome.DRIFT, Outcome.REPAIRED, Outcome.PAUSED
+    )
+    if done is None:
+        return 1.0
+    elapsed = datetime.now(UTC) - done.began_at
+    return max(elapsed, timedelta(0)) / session.spec.reconcile.period
+
+
+def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
+    session, run = reading.session, reading.run
+    pair = look_at_pair(session, plan)
+    if reading.get("watermark") is None:
+        # What is written from here on is for the next run, whatever this one reads of it.
+        reading.keep(watermark=session.journal.records.watermark(), since=_since(session))
+    ended = read_all(reading, pair) if run.scope is Scope.FULL else read_share(reading, pair, share)
+    paused = "" if ended else reading.exhausted()
+    if run.scope is Scope.FULL and paused:
+        found = Found((), 0, 0, 0)
+    else:
+        _require_copies(reading)
+        found = confirm(reading, pair, excused_ids(session))
+    verdict = _verdict(reading, found, paused)
+    write_drift(reading.folder, found.drift)
+    reading.folder.write_json("report.json", verdict.figures)
+    session.journal.reconciliations.end(run, Outcome(verdict.figures["outcome"]), verdict.figures)
+    return verdict
+
+
+def _since(session: Session) -> int:
+    """The generation up to which earlier reconciliations have looked at every record that was written."""
+    ended = (Outcome.EQUAL, Outcome.DRIFT, Outcome.REPAIRED)
+    done = session.journal.reconciliations.latest(session.migration, *ended)
+    return 0 if done is None else int(done.state["watermark"])
+
+
+def _require_copies(reading: Reading) -> None:
+    """Refuse before anything is looked at again, let alone mended; what was written meanwhile may differ as it likes."""
+    counts, journal = _counts(reading), reading.session.journal
+    written = journal.records.touched_since(reading.run.migration, reading.get("watermark"))
+    require_copies(reading.session, counts["compared"], counts["suspects"] - counts.get("touched", 0) - written)
+
+
+def _counts(reading: Reading) -> Mapping[str, int]:
+    counts = reading.get("counts", {})
+    if reading.run.scope is Scope.FULL:
+        return {"compared": counts.get("compared", 0), "suspects": counts.get("suspects", 0), **rows_read(reading)}
+    rows = {f"rows_{side}": counts.get(side, 0) for side in ("source", "target")}
+    touched = counts.get("touched", 0)
+    return {"compared": sum(rows.values()) + touched, "suspects": counts.get("suspects", 0), "touched": touched, **rows}
+
+
+def _verdict(reading: Reading, found: Found, paused: str) -> Verdict:
+    twice = second_records(reading)
+    against = list(_over(reading.session, found))
+    differs = found.drift or twice or found.unnamed
+    # Also with drift: what was not read yet is not counted as done, and the next run goes on with this one.
+    outcome = Outcome.PAUSED if paused else Outcome.DRIFT if differs else Outcome.EQUAL
+    usage = reading.usage
+    figures: dict[str, Any] = {
+        "reconciliation": reading.run.id,
+        "scope": str(reading.run.scope),
+        "outcome": str(outcome),
+        **_counts(reading),
+        "looked_at_again": found.looked_at,
+        "kinds": found.kinds,
+        "repairs": len(found.drift),
+        "deletions": found.deletions,
+        "unsettled": found.unsettled,
+        "unnamed": found.unnamed,
+        "second_records": len(twice),
+        "over": against,
+        "paused": paused,
+        "file": reading.folder.locate(FILE),
+        "digest": digest_of(found.drift),
+        "seconds": round(reading.seconds, 1),
+        "requests": usage.requests,
+        "read_units": usage.read_units,
+    }
+    differences = (*(each.difference for each in found.drift[:_SHOWN]), *twice[:_SHOWN])
+    total = len(found.drift) + found.unnamed + len(twice)
+    return Verdict(CHECK, "overall", outcome is Outcome.EQUAL, figures, differences, total, _reason(figures))
+
+
+def _reason(figures: Mapping[str, Any]) -> str:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(figures["kinds"].items()))
+    paused = f"paused at the ceiling ({figures['paused']}); the next run goes on" if figures["paused"] else ""
+    doubled = f"{figures['second_records']} ids have a second record" if figures["second_records"] else ""
+    return "; ".join(filter(None, (kinds, doubled, paused)))
+
+
+def _over(session: Session, found: Found) -> Sequence[str]:
+    """Which limits of the spec the repairs exceed: then a person decides."""
+    limits = session.spec.reconcile
+    told = (
+        ("records to mend", len(found.drift), limits.repairs),
+        ("of them to delete", found.deletions, limits.deletions),
+    )
+    over = [f"{count} {what}, {most} allowed without asking" for what, count, most in told if count > most]
+    return [*over, *([f"{found.unnamed} suspects were too many to look at"] if found.unnamed else [])]

@@ -1,0 +1,115 @@
+"""Repair: what drifted is settled anew, as any written record is, and compared once more. Rule 8 of the protocol."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from vectorferry.engine.approval import require_approval
+from vectorferry.engine.authority import settle_written
+from vectorferry.engine.drift import Drift, digest_of, read_drift
+from vectorferry.engine.load import excused_ids
+from vectorferry.engine.pairing import Pair, look_at_pair, plan_of
+from vectorferry.engine.reading import folder_of
+from vectorferry.engine.recheck import look_again
+from vectorferry.engine.reconcile import CHECK
+from vectorferry.engine.rows import Findings
+from vectorferry.engine.session import Progress, Session
+from vectorferry.errors import CheckFailed, GateError
+from vectorferry.journal import Evidence, Outcome
+from vectorferry.model import Verdict
+
+REPAIRED = "repaired"
+_PAGE = 1_000
+Keys = Mapping[str, Sequence[str]]
+"""Ids by namespace."""
+
+
+def drift_figures(evidence: Evidence) -> Mapping[str, Any]:
+    """What a reconciliation found, from its evidence."""
+    found: Mapping[str, Any] = next(v["figures"] for v in evidence.body["verdicts"] if v["check"] == CHECK)
+    return found
+
+
+def repair(session: Session, evidence: Evidence) -> Verdict:
+    """Settle what a reconciliation found, read afresh from the side that has the authority; returns the verdict 'repaired'.
+
+    Safe to call again after any crash. Raises NotApproved where the spec wants a person and none has approved, CheckFailed where it
+    allows no repair, GateError where more would be deleted than was found: nothing is changed then.
+    """
+    figures = drift_figures(evidence)
+    drift = _found(session, figures)
+    if not drift:
+        return _repaired(session, figures, Findings(), 0)
+    if figures["over"]:
+        require_approval(session, evidence.hash)
+    elif not session.spec.reconcile.repair:
+        raise CheckFailed(
+            f"{len(drift)} records drifted, and the spec says `reconcile.repair: false`: see {figures['file']}"
+        )
+    pair = look_at_pair(session, plan_of(session))
+    keys = _keys(drift, excused_ids(session))
+    _require_no_more_deletions(session, pair, keys, max(figures["deletions"], session.spec.reconcile.deletions))
+    _settle(session, keys)
+    findings = Findings()
+    look_again(session, keys, findings)
+    return _repaired(session, figures, findings, len(drift))
+
+
+def _found(session: Session, figures: Mapping[str, Any]) -> tuple[Drift, ...]:
+    if not figures["repairs"]:
+        return ()
+    drift = read_drift(folder_of(session, figures["reconciliation"]))
+    if digest_of(drift) != figures["digest"]:
+        raise GateError(f"{figures['file']} is not what was found, or approved: reconcile again. Nothing was changed")
+    return drift
+
+
+def _keys(drift: Sequence[Drift], excused: frozenset[tuple[str, str]]) -> dict[str, list[str]]:
+    keys = defaultdict[str, list[str]](list)
+    for namespace, id_ in dict.fromkeys(key for each in drift for key in each.keys):
+        if (namespace, id_) not in excused:
+            keys[namespace].append(id_)
+    return keys
+
+
+def _pages(keys: Keys) -> Iterator[tuple[str, Sequence[str]]]:
+    for namespace, ids in keys.items():
+        yield from ((namespace, ids[at : at + _PAGE]) for at in range(0, len(ids), _PAGE))
+
+
+def _require_no_more_deletions(session: Session, pair: Pair, keys: Keys, allowed: int) -> None:
+    """What the authority lost since it was compared would be deleted with the rest: an emptied authority must not empty its copy."""
+    gone = 0
+    for namespace, ids in _pages(keys):
+        authority = session.source if pair.rules(namespace) else session.target
+        gone += len(ids) - len(authority.fetch(namespace, ids))
+    if gone > allowed:
+        raise GateError(
+            f"{gone} of the records to mend are not in the authority now, {allowed} may be deleted: it lost records since it was compared. "
+            "Nothing was changed; look at it, and reconcile again"
+        )
+
+
+def _settle(session: Session, keys: Keys) -> None:
+    marked, total = 0, sum(map(len, keys.values()))
+    for namespace, ids in _pages(keys):
+        session.journal.claims.mark_dirty(session.migration, session.spec.cohort_of(namespace), namespace, ids)
+        marked += len(ids)
+        session.report(Progress("repair", namespace or "(default)", marked, total))
+    settle_written(session)
+
+
+def _repaired(session: Session, figures: Mapping[str, Any], findings: Findings, records: int) -> Verdict:
+    doubled = figures["second_records"]
+    reason = "records still differ after they were settled" if findings.total else ""
+    reason = reason or (f"{doubled} ids have a second record, which no write by id mends" if doubled else "")
+    now = {"reconciliation": figures["reconciliation"], REPAIRED: records, "second_records": doubled}
+    verdict = findings.verdict(REPAIRED, "overall", passed=not doubled, figures=now, reason=reason)
+    if records:
+        mended = Outcome.REPAIRED if verdict.passed else Outcome.DRIFT
+        outcome = Outcome.PAUSED if figures["paused"] else mended
+        kept = {**figures, "outcome": str(outcome), REPAIRED: records}
+        session.journal.reconciliations.end(
+            session.journal.reconciliations.get(figures["reconciliation"]), outcome, kept
+        )
+    return verdict

@@ -1,0 +1,111 @@
+"""A share of a full pass: what routers wrote since the last reconciliation, and the next records of each side in turn."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from vectorferry.engine.pairing import SIDES, Pair, store_of
+from vectorferry.engine.reading import Reading
+from vectorferry.engine.recheck import differing, pages
+from vectorferry.engine.rows import aligned, unequal
+from vectorferry.engine.session import Progress
+from vectorferry.engine.spill import scan_after
+from vectorferry.engine.suspects import keep_suspects, table_of
+from vectorferry.journal import Scope
+
+_PAGE = 1_000
+Place = tuple[str, str | None]
+"""A namespace, and the id after which reading goes on in it."""
+
+
+def read_share(reading: Reading, pair: Pair, share: float) -> bool:
+    """Find suspects among the touched records and the next `share` of each side; False where a ceiling was reached before."""
+    return _touched(reading) and all(_walk(reading, pair, side, share) for side in SIDES)
+
+
+def places_reached(reading: Reading) -> dict[str, Place]:
+    """Where the last share of each side ended, by side."""
+    earlier = (
+        run for run in reading.session.journal.reconciliations.all(reading.run.migration) if run.scope is Scope.SHARE
+    )
+    return next((run.state["places"] for run in earlier if run.state.get("places")), {})
+
+
+def _touched(reading: Reading) -> bool:
+    """Compare what was written since the last reconciliation; goes on after the last page that was kept."""
+    session = reading.session
+    after = reading.get("touched_after")
+    if after == "end":
+        return True
+    rows = session.journal.records.touched(
+        session.migration, reading.get("since"), after=tuple(after) if after else None
+    )
+    for namespace, page in pages(rows):
+        if reading.exhausted():
+            return False
+        ids = [row.id for row in page]
+        found = dict.fromkeys(each.id for each in differing(session, namespace, ids))
+        _note(reading, namespace, list(found), touched_after=(namespace, ids[-1]), touched=len(ids))
+    reading.keep(touched_after="end")
+    return True
+
+
+def _walk(reading: Reading, pair: Pair, side: str, share: float) -> bool:
+    """Look the next records of a side up on the other one, from where the last share ended."""
+    if side in reading.get("walked", []):
+        return True
+    info = pair.source if side == "source" else pair.target
+    wanted = math.ceil(info.rows * share)
+    places = reading.get("places") or places_reached(reading)
+    seen = reading.get("counts", {}).get(side, 0)
+    for place, ids, found in _pages(reading, pair, side, places.get(side)):
+        if seen >= wanted:
+            break
+        places = {**places, side: place}
+        seen += len(ids)
+        _note(reading, place[0], found, places=places, **{side: len(ids)})
+        reading.session.report(Progress("reconcile", side, seen, wanted))
+        if reading.exhausted():
+            return False
+    reading.keep(walked=[*reading.get("walked", []), side])
+    return True
+
+
+def _pages(
+    reading: Reading, pair: Pair, side: str, place: Place | None
+) -> Iterator[tuple[Place, Sequence[str], Sequence[str]]]:
+    """Each page of a side: where it ends, its ids, and those of them that the other side has not, or has otherwise.
+
+    Goes round once, from a place on: the namespaces after it, those before it, and what comes before it in its own.
+    """
+    for namespace, last in _round(pair.namespaces, place):
+        for batch in scan_after(store_of(reading.session, side), namespace, last, _PAGE):
+            ids = batch.column("id").to_pylist()
+            if not ids:
+                continue
+            other = store_of(reading.session, SIDES[1 - SIDES.index(side)]).fetch(namespace, ids)
+            there, found, missing = aligned(batch, other)
+            differ = there.column("id").filter(unequal(there, found)).to_pylist() if len(there) else []
+            yield (namespace, ids[-1]), ids, [*missing, *differ]
+
+
+def _round(namespaces: Sequence[str], place: Place | None) -> Iterator[Place]:
+    if place is None:
+        yield from ((name, None) for name in namespaces)
+        return
+    name, last = place
+    if name in namespaces:
+        yield name, last
+    yield from ((each, None) for each in namespaces if each.encode() > name.encode())
+    yield from ((each, None) for each in namespaces if each.encode() <= name.encode())
+
+
+def _note(reading: Reading, namespace: str, suspects: Sequence[str], **done: object) -> None:
+    """Keep suspects first, then how far it is: a page that is read again replaces what it found before."""
+    counts = Counter(reading.get("counts", {}))
+    counts.update({name: value for name, value in done.items() if isinstance(value, int)})
+    number = reading.get("steps", 0)
+    keep_suspects(reading, number, table_of(namespace, suspects))
+    counts.update(suspects=len(suspects))
+    kept = {name: value for name, value in done.items() if not isinstance(value, int)}
+    reading.keep(**kept, counts=dict(counts), steps=number + 1)

@@ -1,0 +1,119 @@
+"""Reconciliations: how far each is, so that a killed one goes on, and what those before it found."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from vectorferry.errors import LeaseLost
+from vectorferry.journal.database import Database
+from vectorferry.journal.tables import ahead, clock, reconciliation
+
+
+class Scope(StrEnum):
+    """FULL: every record. SHARE: what was written since the last run, and a share of the rest."""
+
+    FULL = "full"
+    SHARE = "share"
+
+
+class Outcome(StrEnum):
+    """How a reconciliation ended: PAUSED: at its ceiling, whatever it found until then; DRIFT: something differs and was not mended."""
+
+    EQUAL = "equal"
+    DRIFT = "drift"
+    REPAIRED = "repaired"
+    PAUSED = "paused"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """One comparison; `outcome` is None while it has not come to an end."""
+
+    id: int
+    migration: str
+    scope: Scope
+    run_id: str
+    worker: str
+    began_at: datetime
+    ended_at: datetime | None
+    outcome: Outcome | None
+    state: Mapping[str, Any]
+    figures: Mapping[str, Any] | None
+
+
+class Reconciliations:
+    """The reconciliations of all migrations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, migration: str, scope: Scope, run_id: str, within: float) -> Reconciliation:
+        """The newest of this scope, where it was cut short or paused and began at most `within` seconds ago; else a new one.
+
+        From then on nobody who worked on it before can keep anything.
+        """
+        c, worker = reconciliation.c, uuid.uuid4().hex
+        newest = sa.select(sa.func.max(c.id)).where(c.migration == migration, c.scope == scope).scalar_subquery()
+        goes_on = sa.and_(sa.or_(c.outcome.is_(None), c.outcome == Outcome.PAUSED), c.began_at > ahead(-within))
+        with self._database.transaction() as connection:
+            update = (
+                sa.update(reconciliation)
+                .where(c.id == newest, goes_on)
+                .values(run_id=run_id, worker=worker, outcome=None)
+            )
+            row = connection.execute(update.returning(reconciliation)).one_or_none()
+            if row is None:
+                new = sa.insert(reconciliation).values(
+                    migration=migration, scope=scope, run_id=run_id, worker=worker, state={}
+                )
+                row = connection.execute(new.returning(reconciliation)).one()
+        return _reconciliation(row)
+
+    def keep(self, run: Reconciliation, state: Mapping[str, Any]) -> None:
+        """Keep how far it is; raises LeaseLost where another worker has taken over."""
+        self._update(run, state=dict(state))
+
+    def end(self, run: Reconciliation, outcome: Outcome, figures: Mapping[str, Any]) -> None:
+        """Keep what it came to; a later outcome replaces an earlier one, as once something was mended. Raises LeaseLost as `keep` does."""
+        self._update(run, outcome=outcome, figures=dict(figures), ended_at=clock())
+
+    def get(self, id: int) -> Reconciliation:  # noqa: A002 (the field's name)
+        """One of them."""
+        with self._database.statement() as connection:
+            query = sa.select(reconciliation).where(reconciliation.c.id == id)
+            return _reconciliation(connection.execute(query).one())
+
+    def all(self, migration: str, most: int = 50) -> tuple[Reconciliation, ...]:
+        """The newest ones, the newest first."""
+        c = reconciliation.c
+        query = sa.select(reconciliation).where(c.migration == migration).order_by(c.id.desc()).limit(most)
+        with self._database.statement() as connection:
+            return tuple(_reconciliation(row) for row in connection.execute(query))
+
+    def latest(self, migration: str, *outcomes: Outcome, scope: Scope | None = None) -> Reconciliation | None:
+        """The newest with one of these outcomes; None where there is none."""
+        c = reconciliation.c
+        query = sa.select(reconciliation).where(c.migration == migration, c.outcome.in_(outcomes))
+        query = query if scope is None else query.where(c.scope == scope)
+        with self._database.statement() as connection:
+            row = connection.execute(query.order_by(c.id.desc()).limit(1)).one_or_none()
+        return None if row is None else _reconciliation(row)
+
+    def _update(self, run: Reconciliation, **values: Any) -> None:
+        c = reconciliation.c
+        mine = sa.update(reconciliation).where(c.id == run.id, c.worker == run.worker)
+        with self._database.statement() as connection:
+            if not connection.execute(mine.values(**values)).rowcount:
+                raise LeaseLost(f"reconciliation {run.id} of {run.migration!r} is another worker's now: this one stops")
+
+
+def _reconciliation(row: sa.Row[Any]) -> Reconciliation:
+    values = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name)
+    outcome = None if values["outcome"] is None else Outcome(values["outcome"])
+    return Reconciliation(**{**values, "scope": Scope(values["scope"]), "outcome": outcome})
