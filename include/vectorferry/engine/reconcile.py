@@ -1,6 +1,7 @@
 """Reconciliation: both sides are read, what differs is looked at again, and a verdict says what drifted. It mends nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from vectorferry.engine.pairing import look_at_pair, plan_of, require_copies
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Session
 from vectorferry.engine.share import read_share
+from vectorferry.engine.vouched import tokens_of, unchanged, vouch
 from vectorferry.errors import GateError
 from vectorferry.journal import Outcome, Plan, Scope
 from vectorferry.model import Verdict
@@ -55,13 +57,19 @@ def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
     if reading.get("watermark") is None:
         # What is written from here on is for the next run, whatever this one reads of it.
         reading.keep(watermark=session.journal.records.watermark(), since=_since(session))
-    ended = read_all(reading, pair) if run.scope is Scope.FULL else read_share(reading, pair, share)
+    if reading.get("tokens") is None:
+        tokens = tokens_of(session, pair)
+        reading.keep(tokens=tokens, skipped=unchanged(session, tokens))
+    rest = replace(pair, namespaces=tuple(name for name in pair.namespaces if name not in reading.get("skipped")))
+    ended = read_all(reading, rest) if run.scope is Scope.FULL else read_share(reading, rest, share)
     paused = "" if ended else reading.exhausted()
     if run.scope is Scope.FULL and paused:
         found = Found((), 0, 0, 0)
     else:
         _require_copies(reading)
         found = confirm(reading, pair, excused_ids(session))
+        if run.scope is Scope.FULL:
+            vouch(reading)
     verdict = _verdict(reading, found, paused)
     write_drift(reading.folder, found.drift)
     reading.folder.write_json("report.json", verdict.figures)
@@ -104,6 +112,7 @@ def _verdict(reading: Reading, found: Found, paused: str) -> Verdict:
         "scope": str(reading.run.scope),
         "outcome": str(outcome),
         **_counts(reading),
+        "skipped": len(reading.get("skipped")),
         "looked_at_again": found.looked_at,
         "kinds": found.kinds,
         "repairs": len(found.drift),
