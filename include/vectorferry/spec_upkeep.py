@@ -40,7 +40,23 @@ class Reconcile(Section):
 
 
 class Backup(Section):
-    """Backups and the drill that restores one."""
+    """Backups, the drill that restores one, and how long staging is kept."""
+
+    keep: int = Field(3, ge=1, description="How many backups of each side are kept.")
+    retention: Duration = Field(
+        timedelta(days=30),
+        description="How long reports, unfinished backups and the staged files of earlier plans are kept.",
+    )
+    drill_schedule: str | None = Field(
+        "0 4 * * sun", description="When <migration>.restore_drill runs, as a cron expression; none: when triggered."
+    )
+    timezone: Timezone = Field("UTC", description="Of the schedule.")
+    drill_age: Duration = Field(
+        timedelta(days=7), description="A drill older than this does not count when the migration is ended for good."
+    )
+    require_drill: bool = Field(
+        True, description="`finalize` requires a drill of the target that passed; false: it does not."
+    )
 
 
 class Capacity(Section):
