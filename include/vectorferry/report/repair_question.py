@@ -35,6 +35,7 @@ def repair_question(session: Session, evidence: Evidence) -> Question:
 
 
 def _rows(session: Session, evidence: Evidence, figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "Asked because", "; ".join(figures["over"])
     yield from _authorities(session)
     scope = "all of them" if figures["scope"] == "full" else "a share of them"
     yield (
@@ -45,8 +46,7 @@ def _rows(session: Session, evidence: Evidence, figures: Mapping[str, Any]) -> I
     for kind, (name, done) in _KINDS.items():
         if count := figures["kinds"].get(kind, 0):
             yield name, f"**{count:,}** will be {done}; {_first(verdict['differences'], kind, count)}"
-    yield "Why you are asked", "; ".join(figures["over"])
-    yield "Undo", "none: what the other side holds now is gone. Look at some of the records before you approve"
+    yield "Undo", "none: what the other side holds now is gone, unless a backup has it"
     yield "All of them", f"`{figures['file']}`"
     yield from about(session, evidence)
 
