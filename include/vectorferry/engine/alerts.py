@@ -1,9 +1,10 @@
 """What people are told of before it hurts: silent routers, holds that were stepped back, a backlog, times that run out."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+from vectorferry.engine.capacity import Seen
+from vectorferry.engine.filling import Alert, filling, keep
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.model import CUTOVER, Phase
 from vectorferry.spec import MigrationSpec
@@ -16,30 +17,25 @@ LATE = 0.75
 WINDOW_LEFT = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """Something to tell people; `key` is the same as long as it is about the same thing."""
-
-    key: str
-    text: str
-
-
-def alerts(journal: Journal, spec: MigrationSpec) -> tuple[Alert, ...]:
-    """Everything that people should know now."""
+def alerts(journal: Journal, spec: MigrationSpec, measured: Sequence[Seen] = ()) -> tuple[Alert, ...]:
+    """Everything that people should know now: from the journal, and from what was measured of the databases, if anything was."""
     now, rows = datetime.now(UTC), journal.control.all(spec.migration)
     found = [*_silent(journal, spec), *_stepped_back(journal, spec, now), *_unanswered(journal, spec, rows, now)]
     for row in rows:
         found += [*_backlog(journal, spec, row), *_window(spec, row, now)]
+    for seen in measured:
+        found += filling(journal, spec, seen, now)
     return tuple(found)
 
 
-def new_alerts(journal: Journal, spec: MigrationSpec, actor: str) -> tuple[Alert, ...]:
-    """Those that nobody was told of yet, or not for a day; they count as told from now on."""
+def new_alerts(journal: Journal, spec: MigrationSpec, actor: str, measured: Sequence[Seen] = ()) -> tuple[Alert, ...]:
+    """Those that nobody was told of yet, or not for a day; they count as told from now on. What was measured is kept once a day."""
     since = datetime.now(UTC) - AGAIN
     told = {row.detail["key"] for row in journal.audit.trail(spec.migration) if row.action == ALERT and row.at > since}
-    fresh = tuple(alert for alert in alerts(journal, spec) if alert.key not in told)
+    fresh = tuple(alert for alert in alerts(journal, spec, measured) if alert.key not in told)
     for alert in fresh:
         journal.audit.write(spec.migration, actor, ALERT, {"key": alert.key, "text": alert.text})
+    keep(journal, spec, actor, measured)
     return fresh
 
 

@@ -2,14 +2,19 @@
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow.sdk import get_current_context
 
+from vectorferry.errors import ConnectionMissing
 from vectorferry.model import FINALIZE, ROLLBACK
 from vectorferry.orchestration.connections import airflow_connection
 from vectorferry.orchestration.notify import tell
 from vectorferry.orchestration.running import own_evidence, run_session
 from vectorferry.spec import MigrationSpec
+
+if TYPE_CHECKING:
+    from vectorferry.engine.capacity import Seen
 
 ROLLBACK_DOC = """# Roll back
 
@@ -26,8 +31,8 @@ nothing can write to the source any more; its log then says that the source is r
 WATCH_DOC = """# Watch
 
 Tells the people under `notify.on_alert` what they should know before it hurts: a router that fell silent, a hold that was stepped back,
-a growing backlog, an approval or a question about to lapse, a rollback window about to end. Each is told once a day.
-Unpause it with the migration.
+a growing backlog, a database that fills up or cannot be asked how full it is, an approval or a question about to lapse, a rollback window
+about to end. Each is told once a day. Unpause it with the migration.
 """
 
 log = logging.getLogger(__name__)
@@ -77,7 +82,17 @@ class Afterwards:
 
         context = get_current_context()
         with open_journal(airflow_connection(self.spec.journal)) as journal:
-            found = new_alerts(journal, self.spec, "watch")
+            found = new_alerts(journal, self.spec, "watch", self._measured())
         for alert in found:
             log.warning("%s", alert.text)
             tell(self.spec.notify.on_alert, context, alert.text)
+
+    def _measured(self) -> "tuple[Seen, ...]":
+        """How full both databases are; that nobody knows is word for people too, and hides nothing else."""
+        from vectorferry.engine.capacity import SIDES, Seen, measured
+
+        try:
+            with run_session(self.spec) as session:
+                return measured(session)
+        except ConnectionMissing as error:
+            return tuple(Seen(side, "", problem=str(error)) for side in SIDES)
