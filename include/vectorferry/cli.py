@@ -15,6 +15,7 @@ import orjson
 import typer
 
 from vectorferry import __version__
+from vectorferry.cli_backup import backup_app
 from vectorferry.cli_common import Json, SpecPath, command_session
 from vectorferry.cli_gateway import gateway_app
 from vectorferry.cli_reconcile import reconcile
@@ -27,6 +28,7 @@ from vectorferry.errors import (
     PlanMismatch,
     RecordError,
     SpecError,
+    StagingCorrupt,
     Unauthorized,
     Unsupported,
     VectorferryError,
@@ -44,6 +46,7 @@ app = typer.Typer(
     "`<migration>.migrate` in Airflow. Connections are read from AIRFLOW_CONN_<NAME>.",
 )
 app.add_typer(gateway_app, name="gateway")
+app.add_typer(backup_app)
 
 journal_app = typer.Typer(no_args_is_help=True, help="The control database.")
 app.add_typer(journal_app, name="journal")
@@ -51,7 +54,7 @@ app.command()(reconcile)
 
 WATCH_SECONDS = 1.0
 BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, Unauthorized, Unsupported)
-NO = (GateError, PlanMismatch)
+NO = (GateError, PlanMismatch, StagingCorrupt)
 
 
 @app.command()
@@ -284,7 +287,7 @@ def abandon(
 ) -> None:
     """List, then remove, what an unfinished migration left: the target that it made, staging, journal rows.
 
-    Refused from HOLD_A on. The audit trail stays.
+    Refused from HOLD_A on. The audit trail and backups stay.
     """
     from vectorferry.engine import abandon as verb
 

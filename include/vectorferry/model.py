@@ -166,7 +166,10 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """What a store says of its collection. `namespaces` maps name to row count, which may lag (see Capabilities)."""
+    """What a store says of its collection. `namespaces` maps name to row count, which may lag (see Capabilities).
+
+    `index` is in the words that `CollectionDefinition.index` takes, so that the same can be made again.
+    """
 
     name: str
     dimension: int | None

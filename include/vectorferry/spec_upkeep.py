@@ -30,13 +30,33 @@ class Reconcile(Section):
         "and its share of the rest.",
     )
     ceiling: Ceiling = Field(default_factory=Ceiling)
+    skip_unchanged: bool = Field(
+        True,
+        description="Do not read a namespace again of which both databases say that nothing changed since it was found equal.",
+    )
     repair: bool = Field(True, description="Mend what differs; false: only report it.")
     repairs: int = Field(1000, ge=0, description="More records to mend than this need a person.")
     deletions: int = Field(100, ge=0, description="More records to delete than this, of those to mend, need a person.")
 
 
 class Backup(Section):
-    """Backups and the drill that restores one."""
+    """Backups, the drill that restores one, and how long staging is kept."""
+
+    keep: int = Field(3, ge=1, description="How many backups of each side are kept.")
+    retention: Duration = Field(
+        timedelta(days=30),
+        description="How long reports, unfinished backups and the staged files of earlier plans are kept.",
+    )
+    drill_schedule: str | None = Field(
+        "0 4 * * sun", description="When <migration>.restore_drill runs, as a cron expression; none: when triggered."
+    )
+    timezone: Timezone = Field("UTC", description="Of the schedule.")
+    drill_age: Duration = Field(
+        timedelta(days=7), description="A drill older than this does not count when the migration is ended for good."
+    )
+    require_drill: bool = Field(
+        True, description="`finalize` requires a drill of the target that passed; false: it does not."
+    )
 
 
 class Holds(Section):

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,14 @@ class StoreContract(UpdateContract, TokenContract, CapacityContract):
         fields = store.describe().fields
         assert dict(fields) == (FIELDS if fields else {})
         assert fields or not store.capabilities.typed_fields
+
+    def test_what_it_tells_of_a_collection_makes_the_same_again(
+        self, store: VectorStore, make_store: MakeStore
+    ) -> None:
+        told, again = store.describe(), make_store(create=False)
+        assert told.dimension is not None
+        again.create(CollectionDefinition(told.dimension, told.metric, told.fields, told.index))
+        assert replace(again.describe(), name=told.name, namespaces=told.namespaces) == told
 
     def test_a_collection_that_is_there_is_not_created_again(self, store: VectorStore) -> None:
         with pytest.raises(AlreadyExists):

@@ -156,6 +156,7 @@ def test_vectors_are_kept_whatever_the_quantizer(weaviate: Weaviate, quantizer: 
     batch = records("n", [f"i{row}" for row in range(50)], random_vectors(50) * 7)
     put_all(store, batch)
     assert_holds(store, batch)
+    assert store.describe().index["quantizer"] == quantizer
     store.drop()
     store.close()
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vectorferry.engine.backup_files import FOLDER, names
 from vectorferry.engine.preflight import last_mark, made_by_us, target_place
 from vectorferry.engine.routers import live_members
 from vectorferry.engine.session import Session
@@ -64,6 +65,15 @@ def _refuse_routers(session: Session) -> None:
         )
 
 
+def _remove_staging(session: Session) -> None:
+    """Everything that is no backup: of the target, a backup may be all that is left of what somebody made there."""
+    if not names(session.staging):
+        session.staging.remove()
+    for path in session.staging.list(""):
+        if path != FOLDER:
+            session.staging.remove(path)
+
+
 def _target_rows(session: Session) -> int | None:
     try:
         return session.target.describe().rows
@@ -72,7 +82,7 @@ def _target_rows(session: Session) -> int | None:
 
 
 def abandon(session: Session) -> Leftovers:
-    """Remove what `leftovers` lists: a target that this migration made, its staging, its journal rows. The audit stays."""
+    """Remove what `leftovers` lists: a target that this migration made, its staging, its journal rows. Audit and backups stay."""
     found = leftovers(session)
     session.journal.audit.write(
         session.migration, session.actor, "abandoning", {"target": found.target, "plan": found.plan}
@@ -83,7 +93,7 @@ def abandon(session: Session) -> Leftovers:
     )
     if found.target is not None:
         session.target.drop()
-    session.staging.remove()
+    _remove_staging(session)
     session.journal.forget(session.migration)
     # Last, so that a crash before it leaves the target known as ours and abandon can be called again.
     session.journal.audit.write(session.migration, session.actor, "abandon", {"target": found.target})

@@ -1,18 +1,55 @@
 """Two collections compared in full, with no journal and no staging: what `vectorferry compare` says."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
 
 from vectorferry.engine.joining import join
 from vectorferry.engine.keyset import KeySet, hashes
 from vectorferry.engine.rows import Findings, aligned, keys_of, row_differences
 from vectorferry.engine.session import Progress, Report, silent
-from vectorferry.model import RESERVED_NAMESPACE, Difference, DifferenceKind, KeyRange
+from vectorferry.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, KeyRange
 from vectorferry.spec import Namespaces
-from vectorferry.stores.base import VectorStore
+from vectorferry.stores.base import Capabilities
 
 _BATCH_ROWS = 1_000
+
+
+class Readable(Protocol):
+    """What is compared: a store, or a backup of one. All as `VectorStore` says."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Its key order and its tolerance."""
+        ...
+
+    def describe(self) -> CollectionInfo:
+        """Its namespaces."""
+        ...
+
+    def scan(self, span: KeyRange, *, batch_rows: int = 1000) -> Iterator[pa.RecordBatch]:
+        """Records in key order."""
+        ...
+
+
+class Fetchable(Readable, Protocol):
+    """The side that is asked for the records of the other one where both are ordered differently."""
+
+    def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
+        """The records found."""
+        ...
+
+    def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
+        """Ids in pages."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +64,13 @@ class Comparison:
 
 
 def compare(
-    source: VectorStore,
-    target: VectorStore,
+    source: Readable,
+    target: Fetchable,
     namespaces: Namespaces,
     *,
     report: Report = silent,
     limit: int = 20,
-    excused: frozenset[tuple[str, str]] = frozenset(),
+    excused: Container[tuple[str, str]] = frozenset(),
 ) -> Comparison:
     """Read every record of the chosen namespaces from both sides and compare; rows of `excused`, (namespace, id), may be missing.
 
@@ -47,11 +84,11 @@ class _Comparing:
 
     def __init__(
         self,
-        source: VectorStore,
-        target: VectorStore,
+        source: Readable,
+        target: Fetchable,
         report: Report,
         limit: int,
-        excused: frozenset[tuple[str, str]],
+        excused: Container[tuple[str, str]],
     ) -> None:
         self._source, self._target, self._report, self._excused = source, target, report, excused
         self._tolerance = max(source.capabilities.vector_tolerance, target.capabilities.vector_tolerance)

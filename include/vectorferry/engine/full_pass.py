@@ -39,8 +39,11 @@ def _join(reading: Reading, number: int) -> None:
     keep_suspects(reading, number, suspects)
     counts = Counter(reading.get("counts", {}))
     counts.update(compared=len(joined), suspects=len(suspects))
+    doubtful = {*reading.get("doubtful", []), *pc.unique(suspects.column("namespace")).to_pylist()}
     doubled = [*reading.get("second_records", []), *_second_records(left), *_second_records(right)]
-    reading.keep(joined=number + 1, counts=dict(counts), second_records=doubled[:MOST_SECOND_RECORDS])
+    reading.keep(
+        joined=number + 1, counts=dict(counts), second_records=doubled[:MOST_SECOND_RECORDS], doubtful=sorted(doubtful)
+    )
     reading.session.report(Progress("join", "both sides", number + 1, reading.get("buckets")))
 
 

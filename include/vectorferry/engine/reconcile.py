@@ -1,16 +1,18 @@
 """Reconciliation: both sides are read, what differs is looked at again, and a verdict says what drifted. It mends nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from vectorferry.engine.drift import FILE, Found, confirm, digest_of, write_drift
 from vectorferry.engine.full_pass import read_all, rows_read, second_records
 from vectorferry.engine.load import excused_ids
-from vectorferry.engine.pairing import look_at_pair, plan_of, require_copies
+from vectorferry.engine.pairing import Pair, look_at_pair, plan_of, require_copies
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Session
 from vectorferry.engine.share import read_share
+from vectorferry.engine.vouched import tokens_of, unchanged, vouch
 from vectorferry.errors import GateError
 from vectorferry.journal import Outcome, Plan, Scope
 from vectorferry.model import Verdict
@@ -52,21 +54,40 @@ def due_share(session: Session) -> float:
 def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
     session, run = reading.session, reading.run
     pair = look_at_pair(session, plan)
-    if reading.get("watermark") is None:
-        # What is written from here on is for the next run, whatever this one reads of it.
-        reading.keep(watermark=session.journal.records.watermark(), since=_since(session))
-    ended = read_all(reading, pair) if run.scope is Scope.FULL else read_share(reading, pair, share)
+    _begin(reading, pair)
+    rest = replace(pair, namespaces=tuple(name for name in pair.namespaces if name not in reading.get("skipped")))
+    ended = read_all(reading, rest) if run.scope is Scope.FULL else read_share(reading, rest, share)
     paused = "" if ended else reading.exhausted()
+    reading.keep(paused=paused)
     if run.scope is Scope.FULL and paused:
         found = Found((), 0, 0, 0)
     else:
         _require_copies(reading)
         found = confirm(reading, pair, excused_ids(session))
+        if run.scope is Scope.FULL:
+            vouch(reading)
     verdict = _verdict(reading, found, paused)
     write_drift(reading.folder, found.drift)
     reading.folder.write_json("report.json", verdict.figures)
     session.journal.reconciliations.end(run, Outcome(verdict.figures["outcome"]), verdict.figures)
+    if not paused:
+        reading.forget_read()
     return verdict
+
+
+def _begin(reading: Reading, pair: Pair) -> None:
+    """Keep what a new reconciliation begins from; one that was paused is given its share anew, and what was written meanwhile."""
+    session = reading.session
+    if reading.get("watermark") is None:
+        tokens = tokens_of(session, pair)
+        kept = unchanged(session, tokens)
+        # What is written from here on is for the next run, whatever this one reads of it.
+        reading.keep(watermark=session.journal.records.watermark(), since=_since(session), tokens=tokens, skipped=kept)
+    elif reading.get("paused"):
+        reading.keep(paused="", base=reading.get("counts", {}), walked=[])
+        if reading.get("touched_after") == "end":
+            now = session.journal.records.watermark()
+            reading.keep(since=reading.get("watermark"), watermark=now, touched_after=None)
 
 
 def _since(session: Session) -> int:
@@ -104,6 +125,7 @@ def _verdict(reading: Reading, found: Found, paused: str) -> Verdict:
         "scope": str(reading.run.scope),
         "outcome": str(outcome),
         **_counts(reading),
+        "skipped": len(reading.get("skipped")),
         "looked_at_again": found.looked_at,
         "kinds": found.kinds,
         "repairs": len(found.drift),

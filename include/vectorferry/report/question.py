@@ -6,15 +6,18 @@ from typing import Any
 from vectorferry.engine.preflight import pass_cost
 from vectorferry.engine.session import Session
 from vectorferry.journal import Evidence
-from vectorferry.model import CUTOVER, FINALIZE, ROLLBACK
+from vectorferry.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
 from vectorferry.report.asking import Question, about, asked
 from vectorferry.report.evidence import recall_of_namespaces, verdicts_of, worst_recall
 from vectorferry.report.later_questions import finalize_question, roll_back_question
+from vectorferry.report.repair_question import repair_question
 
 
 def question(session: Session, evidence: Evidence) -> Question:
     """The question about this evidence: what is asked depends on its kind."""
-    ask = {CUTOVER: _cut_over, ROLLBACK: roll_back_question, FINALIZE: finalize_question}[evidence.kind]
+    ask = {CUTOVER: _cut_over, ROLLBACK: roll_back_question, FINALIZE: finalize_question, REPAIR: repair_question}[
+        evidence.kind
+    ]
     return ask(session, evidence)
 
 

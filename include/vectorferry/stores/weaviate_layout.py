@@ -202,8 +202,26 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
         properties=properties,
         exact=frozenset(item["name"] for item in schema.get("properties") or [] if _answers_exactly(item)),
         nulls=bool((schema.get("invertedIndexConfig") or {}).get("indexNullState")),
-        index={"type": kind, **config},
+        index=_settings_of(kind, config, schema),
     )
+
+
+def _settings_of(kind: str, config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The index in the words that `class_of` takes; of a type that it does not know, the server's own."""
+    if kind not in _SETTINGS:
+        return {"type": kind, **config}
+    settings = {"type": kind, **{name: config[name] for name in sorted(_SETTINGS[kind]) if name in config}}
+    if kind != "hfresh":
+        settings["quantizer"] = _quantizer_of(config)
+    if not (schema.get("multiTenancyConfig") or {}).get("enabled"):
+        settings["shards"] = int((schema.get("shardingConfig") or {}).get("desiredCount", 1))
+    return settings
+
+
+def _quantizer_of(config: Mapping[str, Any]) -> str:
+    enabled = (name for name in ("rq", "bq", "sq", "pq") if (config.get(name) or {}).get("enabled"))
+    name = next(enabled, "none")
+    return "rq1" if name == "rq" and config["rq"].get("bits") == 1 else name
 
 
 def _described(item: Mapping[str, Any]) -> dict[str, Any]:
