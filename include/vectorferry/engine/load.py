@@ -101,13 +101,14 @@ def _send(session: Session, plan: Plan, partition: Partition, work: Work) -> Non
         session.report(Progress(STEP, partition.name, rows, partition.rows, why))
 
     def send(batch: Batch) -> Loaded:
+        began = time.monotonic()
         room.wait(work.check, tell)
         try:
             with permitted_by(work.check):
                 return _upsert(session, batch)
         except RetryableError:
-            # A database that has just become read-only fails its writes: they are sent again once it takes them.
-            if not room.look():
+            # A database that becomes read-only fails the writes in flight: they are sent again once it takes them.
+            if not room.was_full(began):
                 raise
         return send(replace(batch, again=True))
 

@@ -20,6 +20,7 @@ class Room:
         self._rules = session.spec.capacity
         self._lock = threading.Lock()
         self._next = 0.0
+        self._full_at = float("-inf")
         self._why = ""
         self._lost: NoRoom | None = None
 
@@ -28,11 +29,12 @@ class Room:
         with self._lock:
             return self._full()
 
-    def look(self) -> str:
-        """The same, measured now."""
+    def was_full(self, since: float) -> bool:
+        """Whether it took no more at some time after `since` (time.monotonic), or does not now, measured anew."""
         with self._lock:
             self._next = 0.0
-            return self._full()
+            self._full()
+            return self._full_at >= since
 
     def wait(self, check: Callable[[], None], tell: Callable[[str], None]) -> bool:
         """Return once it takes more; whether that had to be waited for. `check` is called in between, and may raise.
@@ -57,6 +59,7 @@ class Room:
         if time.monotonic() >= self._next:
             seen: Seen = measure(self._session, self._side)
             self._why = seen.full(self._rules.pause)
+            self._full_at = time.monotonic() if self._why else self._full_at
             self._next = time.monotonic() + self._rules.every.total_seconds()
         return self._why
 
