@@ -140,6 +140,9 @@ class Console:
         steps = ((s.step, f"{s.done}/{s.partitions}", s.running, s.rows, s.excused) for s in found.steps)
         self._table("Partitions", ("step", "done", "running", "rows", "excused"), steps)
         self._table("Verdicts", ("check", "passed", "all"), found.verdicts)
+        if found.reconciliations:
+            runs = ((f"{began:%Y-%m-%d %H:%M}", *rest) for began, *rest in found.reconciliations)
+            self._table("Reconciliations", ("began", "scope", "outcome", "records read", "drifted"), runs)
         self._table(
             "Audit",
             ("at", "who", "what", "detail"),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from vectorferry.engine import aftercheck, export, load, planning, switch
+from vectorferry.engine import aftercheck, export, load, pairing, planning, switch
 from vectorferry.engine.approval import require_approval
 from vectorferry.engine.content import check_counts
 from vectorferry.engine.drill import look_at_drill
@@ -24,7 +24,6 @@ from vectorferry.engine.finish import finish, is_done, require_cut_over, verify_
 from vectorferry.engine.gate import describe, failures, record, require_passed
 from vectorferry.engine.guardrails import watch
 from vectorferry.engine.latency import check_latency
-from vectorferry.engine.pairing import plan_of
 from vectorferry.engine.preflight import Preflight
 from vectorferry.engine.preflight import preflight as look
 from vectorferry.engine.recall import ask_target, recall_by_namespace, recall_of_partition
@@ -232,10 +231,15 @@ def reconcile(session: Session, *, full: bool = True) -> Evidence:
 
     Raises GateError, with nothing changed, where the two cannot be compared or are no copies of each other.
     """
-    plan = plan_of(session)
+    plan = pairing.plan_of(session)
     verdicts = record(session, plan, [compare_both(session, full=full)])
     against = [describe(verdict) for verdict in verdicts if not verdict.passed]
     return collect(session, plan, against, approvable=bool(verdicts[0].figures["repairs"]), kind=REPAIR)
+
+
+def not_yet(session: Session) -> str:
+    """Why both sides cannot be compared now, though nothing is wrong, as before they are loaded; empty where they can."""
+    return pairing.not_yet(session)
 
 
 def needs_person(found: Evidence) -> bool:
@@ -248,7 +252,7 @@ def repair(session: Session, evidence_hash: str) -> Verdict:
     found = session.journal.evidence.get(evidence_hash)
     if found is None or found.migration != session.migration or found.kind != REPAIR:
         raise GateError(f"the journal holds no reconciliation of {session.migration} under {evidence_hash[:12]}")
-    verdicts = record(session, plan_of(session), [mend(session, found)])
+    verdicts = record(session, pairing.plan_of(session), [mend(session, found)])
     require_passed(verdicts)
     return verdicts[0]
 

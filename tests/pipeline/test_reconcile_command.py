@@ -37,6 +37,13 @@ def test_drift_is_told_then_mended_then_gone(loaded: World, database: str) -> No
     assert on(loaded, "reconcile", "--share").code == 0
     history: Any = on(loaded, "reconcile", "--history", "--json").json()
     assert [run["figures"]["outcome"] for run in history["reconciliations"]] == ["equal", "repaired", "drift"]
+    status: Any = on(loaded, "status", "--json").json()
+    assert [(scope, outcome, drifted) for _, scope, outcome, _, drifted in status["reconciliations"]] == [
+        ("share", "equal", 0),
+        ("full", "repaired", 5),
+        ("full", "drift", 5),
+    ]
+    assert "drifted" in on(loaded, "status").text
 
 
 def test_more_than_the_limit_is_asked_for_here_where_the_spec_allows_it(loaded: World, database: str) -> None:

@@ -64,9 +64,14 @@ def load(session: Session, plan: Plan, partition: Partition) -> Mapping[str, int
     return {"rows": done.rows, "excused": done.excused}
 
 
+def missing_loads(session: Session, plan: Plan) -> list[str]:
+    """Partitions that are not loaded."""
+    return [p.name for p in plan.partitions if session.journal.attempts.completed(plan.id, p.name, STEP) is None]
+
+
 def require_loaded(session: Session, plan: Plan) -> None:
     """Raise GateError where a partition is not loaded; note in the journal that all are."""
-    missing = [p.name for p in plan.partitions if session.journal.attempts.completed(plan.id, p.name, STEP) is None]
+    missing = missing_loads(session, plan)
     if missing:
         raise GateError(
             f"{len(missing)} partitions are not loaded ({', '.join(missing[:10])}): clear their tasks first"

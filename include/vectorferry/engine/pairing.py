@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from vectorferry.engine.load import require_loaded
+from vectorferry.engine.load import missing_loads, require_loaded
 from vectorferry.engine.planning import register
 from vectorferry.engine.preflight import target_place
 from vectorferry.engine.session import Session
@@ -47,15 +47,26 @@ def store_of(session: Session, side: str) -> VectorStore:
     return session.source if side == "source" else session.target
 
 
-def look_at_pair(session: Session, plan: Plan) -> Pair:
-    """Both collections, described afresh. Raises GateError where nothing says which side is right, or where they cannot be copies."""
+def not_yet(session: Session) -> str:
+    """Why both sides cannot be compared now, though nothing is wrong; empty where they can."""
     rows = session.journal.control.all(session.migration)
     wrong = [f"{row.cohort} in {row.phase}" for row in rows if row.phase not in (Phase.TRACK_A, Phase.TRACK_B)]
-    if wrong:
-        raise GateError(
-            f"migration {session.migration} cannot be reconciled now: {', '.join(wrong)}. "
-            "It can in TRACK_A, once it is loaded, and in TRACK_B"
+    if wrong or not rows:
+        where = ", ".join(wrong) or "not begun"
+        return (
+            f"migration {session.migration} has {where}: it is reconciled in TRACK_A, once it is loaded, and in TRACK_B"
         )
+    plan = session.journal.plans.current(session.migration)
+    if plan is None or (not all(row.loaded for row in rows) and missing_loads(session, plan)):
+        return f"migration {session.migration} is not loaded yet"
+    return ""
+
+
+def look_at_pair(session: Session, plan: Plan) -> Pair:
+    """Both collections, described afresh. Raises GateError where nothing says which side is right, or where they cannot be copies."""
+    if reason := not_yet(session):
+        raise GateError(reason)
+    rows = session.journal.control.all(session.migration)
     if not all(row.loaded for row in rows):
         require_loaded(session, plan)
     source, target = session.source.describe(), session.target.describe()

@@ -64,6 +64,11 @@ class Reading:
             self._failed = self._failed or error
             raise
 
+    def forget_read(self) -> None:
+        """Remove what was read of both sides, once it is compared: keys of production records need not lie about."""
+        for name in (*SIDES, "suspects"):
+            self.folder.remove(name)
+
     @property
     def usage(self) -> Usage:
         """What this process has used for it: requests, read units."""

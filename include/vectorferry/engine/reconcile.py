@@ -8,7 +8,7 @@ from typing import Any
 from vectorferry.engine.drift import FILE, Found, confirm, digest_of, write_drift
 from vectorferry.engine.full_pass import read_all, rows_read, second_records
 from vectorferry.engine.load import excused_ids
-from vectorferry.engine.pairing import look_at_pair, plan_of, require_copies
+from vectorferry.engine.pairing import Pair, look_at_pair, plan_of, require_copies
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Session
 from vectorferry.engine.share import read_share
@@ -54,15 +54,11 @@ def due_share(session: Session) -> float:
 def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
     session, run = reading.session, reading.run
     pair = look_at_pair(session, plan)
-    if reading.get("watermark") is None:
-        # What is written from here on is for the next run, whatever this one reads of it.
-        reading.keep(watermark=session.journal.records.watermark(), since=_since(session))
-    if reading.get("tokens") is None:
-        tokens = tokens_of(session, pair)
-        reading.keep(tokens=tokens, skipped=unchanged(session, tokens))
+    _begin(reading, pair)
     rest = replace(pair, namespaces=tuple(name for name in pair.namespaces if name not in reading.get("skipped")))
     ended = read_all(reading, rest) if run.scope is Scope.FULL else read_share(reading, rest, share)
     paused = "" if ended else reading.exhausted()
+    reading.keep(paused=paused)
     if run.scope is Scope.FULL and paused:
         found = Found((), 0, 0, 0)
     else:
@@ -74,7 +70,24 @@ def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
     write_drift(reading.folder, found.drift)
     reading.folder.write_json("report.json", verdict.figures)
     session.journal.reconciliations.end(run, Outcome(verdict.figures["outcome"]), verdict.figures)
+    if not paused:
+        reading.forget_read()
     return verdict
+
+
+def _begin(reading: Reading, pair: Pair) -> None:
+    """Keep what a new reconciliation begins from; one that was paused is given its share anew, and what was written meanwhile."""
+    session = reading.session
+    if reading.get("watermark") is None:
+        tokens = tokens_of(session, pair)
+        kept = unchanged(session, tokens)
+        # What is written from here on is for the next run, whatever this one reads of it.
+        reading.keep(watermark=session.journal.records.watermark(), since=_since(session), tokens=tokens, skipped=kept)
+    elif reading.get("paused"):
+        reading.keep(paused="", base=reading.get("counts", {}), walked=[])
+        if reading.get("touched_after") == "end":
+            now = session.journal.records.watermark()
+            reading.keep(since=reading.get("watermark"), watermark=now, touched_after=None)
 
 
 def _since(session: Session) -> int:

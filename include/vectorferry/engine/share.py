@@ -20,7 +20,10 @@ Place = tuple[str, str | None]
 
 def read_share(reading: Reading, pair: Pair, share: float) -> bool:
     """Find suspects among the touched records and the next `share` of each side; False where a ceiling was reached before."""
-    return _touched(reading) and all(_walk(reading, pair, side, share) for side in SIDES)
+    counts = reading.get("counts", {})
+    # First the side that is behind: where every run ends at its ceiling, the other one would never be read.
+    sides = sorted(SIDES, key=lambda side: counts.get(side, 0))
+    return _touched(reading) and all(_walk(reading, pair, side, share) for side in sides)
 
 
 def places_reached(reading: Reading) -> dict[str, Place]:
@@ -57,7 +60,7 @@ def _walk(reading: Reading, pair: Pair, side: str, share: float) -> bool:
     info = pair.source if side == "source" else pair.target
     wanted = math.ceil(info.rows * share)
     places = reading.get("places") or places_reached(reading)
-    seen = reading.get("counts", {}).get(side, 0)
+    seen = reading.get("counts", {}).get(side, 0) - reading.get("base", {}).get(side, 0)
     for place, ids, found in _pages(reading, pair, side, places.get(side)):
         if seen >= wanted:
             break

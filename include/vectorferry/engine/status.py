@@ -8,7 +8,7 @@ from typing import Any
 
 from vectorferry.engine.alerts import alerts
 from vectorferry.engine.guards import in_the_way
-from vectorferry.journal import Approval, ControlRow, Evidence, Journal, Member, Plan
+from vectorferry.journal import Approval, ControlRow, Evidence, Journal, Member, Plan, Reconciliation
 from vectorferry.model import Phase
 from vectorferry.spec import MigrationSpec
 
@@ -29,6 +29,10 @@ class StepStatus:
 
 MemberRow = tuple[str, str, str, str, float]
 """Id, host, phase, what is still under way in an earlier phase (or nothing), and seconds left of the lease."""
+
+
+ReconciliationRow = tuple[datetime, str, str, int, int]
+"""When it began, full or a share, how it ended, records read of both sides, and how many had drifted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Status:
     live: tuple[LiveWrites, ...] = ()
     in_the_way: tuple[str, ...] = ()
     alerts: tuple[str, ...] = ()
+    reconciliations: tuple[ReconciliationRow, ...] = ()
 
 
 def status(journal: Journal, spec: MigrationSpec, *, audit_rows: int = 10) -> Status:
@@ -85,7 +90,14 @@ def status(journal: Journal, spec: MigrationSpec, *, audit_rows: int = 10) -> St
         _live_writes(journal, migration),
         in_the_way(journal, spec),
         tuple(alert.text for alert in alerts(journal, spec)),
+        tuple(map(_reconciled, journal.reconciliations.all(migration, most=5))),
     )
+
+
+def _reconciled(run: Reconciliation) -> ReconciliationRow:
+    figures = run.figures or {}
+    read = sum(figures.get(f"rows_{side}", 0) for side in ("source", "target"))
+    return run.began_at, str(run.scope), str(run.outcome or "not ended"), read, figures.get("repairs", 0)
 
 
 def member_row(member: Member) -> MemberRow:
