@@ -38,7 +38,7 @@ def refuse(session: Session, evidence: Evidence) -> bool:
 
 
 def test_done_is_the_end_and_loses_nothing(moved: tuple[World, Session, Writers]) -> None:
-    world, session, writers = moved
+    world, _, writers = moved
     del world.spec_dict["backup"]
     with world.session() as strict:
         with pytest.raises(GateError, match="no restore drill of pgvector docs_moved was ever run"):

@@ -1,9 +1,9 @@
-"""From a spec to its DAGs: `<migration>.migrate`, `.rollback`, `.finalize` and `.watch`."""
+"""From a spec to its DAGs: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch` and `.restore_drill`."""
 
 from collections.abc import Callable
 from typing import Any
 
-from airflow.sdk import DAG, task, task_group
+from airflow.sdk import DAG, CronTriggerTimetable, task, task_group
 
 from vectorferry.model import FINALIZE, ROLLBACK
 from vectorferry.orchestration.afterwards import FINALIZE_DOC, ROLLBACK_DOC, WATCH_DOC, Afterwards
@@ -14,6 +14,7 @@ from vectorferry.orchestration.notify import callbacks
 from vectorferry.orchestration.places import find_spec
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.steps import LABEL, Steps
+from vectorferry.orchestration.upkeep_backup import DRILL_DOC, Drilling
 from vectorferry.orchestration.window import CutOverWindow
 from vectorferry.spec import MigrationSpec
 from vectorferry.specfile import load_spec
@@ -39,7 +40,17 @@ def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
     every = spec.notify.watch_every
     with _dag(spec, "watch", f"Watches {spec.migration}", WATCH_DOC, schedule=every) as watch:
         _step(Afterwards(spec).watch)()
-    return migrate, back, end, watch
+    return migrate, back, end, watch, _drill_dag(spec)
+
+
+def _drill_dag(spec: MigrationSpec) -> DAG:
+    rules, tasks = spec.backup, Drilling(spec)
+    schedule = rules.drill_schedule and CronTriggerTimetable(rules.drill_schedule, timezone=rules.timezone)
+    with _dag(
+        spec, "restore_drill", f"Restores a backup of {spec.target.collection}", DRILL_DOC, schedule=schedule
+    ) as dag:
+        _step(tasks.backup)() >> _step(tasks.drill)() >> _step(tasks.prune)()
+    return dag
 
 
 def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule: Any = None, **arguments: Any) -> DAG:
