@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from airflow.sdk import DAG
+from airflow.sdk import DAG, CronTriggerTimetable
 from airflow.serialization.serialized_objects import DagSerialization
 
 from vectorferry.errors import CheckFailed, ConnectionMissing, RateLimited, SpecError, Unauthorized
@@ -214,6 +214,19 @@ def test_what_comes_after_the_cut_over_is_asked_for_first() -> None:
         assert set(dag.task_ids) == set(chain)
         for before, after in pairwise(chain):
             assert dag.get_task(after).upstream_task_ids == {before}
+
+
+def test_the_nightly_reconciliation_asks_where_it_must() -> None:
+    nightly = build_dags(spec(reconcile={"schedule": "30 3 * * *", "timezone": "Europe/Berlin"}))[4]
+    assert (nightly.dag_id, set(nightly.task_ids)) == ("docs.reconcile", {"look", "approve_repair", "repair", "report"})
+    assert nightly.get_task("approve_repair").upstream_task_ids == {"look"}
+    assert nightly.get_task("repair").upstream_task_ids == {"look", "approve_repair"}
+    assert nightly.get_task("report").upstream_task_ids == {"look", "repair"}
+    assert [asset.name for asset in nightly.get_task("report").outlets] == ["docs.reconciled"]
+    assert nightly.schedule == CronTriggerTimetable("30 3 * * *", timezone="Europe/Berlin")
+    assert build_dags(spec(reconcile={"schedule": None}))[4].schedule is None
+    assert {name: param.resolve() for name, param in nightly.params.items()} == {"full": False}
+    DagSerialization.validate_schema(DagSerialization.to_dict(nightly))
 
 
 def test_the_switch_waits_for_its_window() -> None:

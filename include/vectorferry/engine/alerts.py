@@ -1,9 +1,10 @@
-"""What people are told of before it hurts: silent routers, holds that were stepped back, a backlog, times that run out."""
+"""What people are told of before it hurts: silent routers, holds that were stepped back, a backlog, times that run out, drift."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from vectorferry.engine.drift_alerts import drift_alerts
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.model import CUTOVER, Phase
 from vectorferry.spec import MigrationSpec
@@ -30,6 +31,7 @@ def alerts(journal: Journal, spec: MigrationSpec) -> tuple[Alert, ...]:
     found = [*_silent(journal, spec), *_stepped_back(journal, spec, now), *_unanswered(journal, spec, rows, now)]
     for row in rows:
         found += [*_backlog(journal, spec, row), *_window(spec, row, now)]
+    found += [Alert(*each) for each in drift_alerts(journal, spec, rows, now)]
     return tuple(found)
 
 

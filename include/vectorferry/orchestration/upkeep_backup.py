@@ -3,8 +3,10 @@
 import logging
 from dataclasses import dataclass
 
+from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.running import run_session
 from vectorferry.spec import MigrationSpec
 
@@ -16,6 +18,14 @@ removes what `backup.keep` and `backup.retention` no longer keep. Rows and rows/
 """
 
 log = logging.getLogger(__name__)
+
+
+def wire_drill(spec: MigrationSpec) -> None:
+    """The tasks, one after the other."""
+    drilling = Drilling(spec)
+    kept = task(task_id="backup", **RETRYING)(drilling.backup)()
+    drilled = task(task_id="drill", **RETRYING)(drilling.drill)()
+    kept >> drilled >> task(task_id="prune", **RETRYING)(drilling.prune)()
 
 
 @dataclass(frozen=True)
