@@ -303,6 +303,8 @@ def test_what_did_not_change_is_not_read_again(loaded: tuple[World, Session], da
     assert drift_figures(pipeline.reconcile(session))["skipped"] == 0
     assert drift_figures(again := pipeline.reconcile(session))["skipped"] == 5
     assert drift_figures(again)["rows_source"] == 0
+    report = folder_of(session, drift_figures(again)["reconciliation"]).read_json("report.json")
+    assert "nothing changed since it was found equal" in report["not_read"]["wave"]
     planted = plant(database)
     found = pipeline.reconcile(session)
     assert drift_figures(found)["skipped"] == 2, "three of five namespaces were written"
