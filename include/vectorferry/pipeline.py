@@ -237,11 +237,6 @@ def reconcile(session: Session, *, full: bool = True) -> Evidence:
     return collect(session, plan, against, approvable=bool(verdicts[0].figures["repairs"]), kind=REPAIR)
 
 
-def not_yet(session: Session) -> str:
-    """Why both sides cannot be compared now, though nothing is wrong, as before they are loaded; empty where they can."""
-    return pairing.not_yet(session)
-
-
 def needs_person(found: Evidence) -> bool:
     """Whether what was found is more than the spec lets be mended without asking."""
     return bool(drift_figures(found)["over"])

@@ -20,6 +20,8 @@ def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
         return
     rows = f"{figures['rows_source']:,} and {figures['rows_target']:,} records read ({figures['scope']})"
     yield f"{figures['outcome']}: {rows}"
+    if figures["skipped"]:
+        yield f"{figures['skipped']} namespaces not read: both databases say that nothing changed since they were found equal"
     if kinds := kinds_of(figures):
         yield f"drift: {kinds}; {figures['deletions']} only in the follower; listed in {figures['file']}"
     if figures["over"]:
