@@ -16,12 +16,13 @@ TARGET  ?= weaviate
 APPROVE ?= ask
 LIVE    ?=
 MINUTES ?= 5
+DRIFTING := $(foreach each,ROWS DRIFT SEED KILLS PHASE RATE,$(if $($(each)),--$(shell echo $(each) | tr A-Z a-z) $($(each))))
 SOAK    := $(foreach each,SWITCHES RATE CHAOS SEED,$(if $($(each)),--$(shell echo $(each) | tr A-Z a-z) $($(each))))
 
 export UV_PYTHON_DOWNLOADS := never
 export VECTORFERRY_UV := $(abspath $(UV))
 
-.PHONY: help demo with test check format lock clean distclean stop bench model soak dataset schema env lock ready weaviate
+.PHONY: help demo with test check format lock clean distclean stop bench model soak drift dataset schema env lock ready weaviate
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -67,6 +68,9 @@ model: $(READY) ## Explore the whole model of live writes, with every guard and 
 
 soak: $(READY) ## Move the authority under writes, kills, stops and faults; MINUTES=5 SEED= RATE=, or SWITCHES=10 RATE=300 CHAOS=no
 	PYTHONPATH=tests $(BIN)/python -m soak --minutes $(MINUTES) $(SOAK)
+
+drift: $(READY) weaviate ## Plant drift in a pair, reconcile it under writes and judge; ROWS=100000 DRIFT=1000 SEED= KILLS= PHASE=TRACK_B
+	PYTHONPATH=tests $(BIN)/python -m drift $(DRIFTING)
 
 stop: ## Stop the servers that `make demo` started, and nothing else
 	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory ready && $(BIN)/python -m vectorferry.local.stop $(FOLDER); \

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import exact, exports, live, loads, memory, records, table
+from benchmarks import exact, exports, live, loads, memory, reconcile, records, table
 from benchmarks.live import Calls, Rate
 from benchmarks.memory import Peak
 from benchmarks.servers import Servers, running
@@ -34,6 +34,9 @@ class Size:
     live_rows: int = 2_000
     live_blocks: int = 12
     journal_seconds: float = 3.0
+    reconcile_rows: int = 50_000
+    reconcile_slow_rows: int = 20_000
+    reconcile_partitions: tuple[int, ...] = (50_000, 200_000)
 
     @property
     def rounds(self) -> Rounds:
@@ -53,6 +56,9 @@ QUICK = Size(
     live_rows=200,
     live_blocks=1,
     journal_seconds=0.3,
+    reconcile_rows=1_000,
+    reconcile_slow_rows=500,
+    reconcile_partitions=(1_000, 2_000),
 )
 Found = list[Race] | list[Peak] | list[Calls] | list[Rate]
 
@@ -102,6 +108,15 @@ def live_settling(servers: Servers, size: Size) -> list[Rate]:
     return live.settling(servers, records.real(size.live_rows), size.repeats)
 
 
+def reconcile_passes(servers: Servers, size: Size) -> list[Race]:
+    return list(reconcile.passes(servers, size.reconcile_rows, size.reconcile_slow_rows, size.rounds))
+
+
+def reconcile_memory(servers: Servers, size: Size) -> list[Peak]:
+    say = lambda line: print(f"  {line}", flush=True)  # noqa: E731
+    return [reconcile.peaks(servers, size.reconcile_partitions, size.peak_repeats, say)]
+
+
 PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "export-pinecone": export_pinecone,
     "export-weaviate": export_weaviate,
@@ -113,6 +128,8 @@ PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "calls": live_calls,
     "intents": live_intents,
     "settle": live_settling,
+    "reconcile": reconcile_passes,
+    "reconcile-memory": reconcile_memory,
 }
 
 
@@ -152,6 +169,11 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="a few hundred rows, once: whether it works, not how fast")
     parser.add_argument("--rows", type=int, help="rows that are exported and upserted, at most 10,000")
+    parser.add_argument(
+        "--reconcile-rows",
+        type=int,
+        help="rows of each side that is reconciled; Weaviate, which fills slowly, has a tenth",
+    )
     parser.add_argument("--repeats", type=int, help="rounds of a final")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     return parser.parse_args(arguments)
@@ -163,6 +185,9 @@ def _size(given: argparse.Namespace) -> Size:
         "rows": given.rows,
         "repeats": given.repeats,
         "hnsw_rows": given.rows and min(given.rows, base.hnsw_rows),
+        "reconcile_rows": given.reconcile_rows,
+        "reconcile_slow_rows": given.reconcile_rows and given.reconcile_rows // 10,
+        "reconcile_partitions": given.reconcile_rows and (given.reconcile_rows // 10, given.reconcile_rows),
     }
     return Size(**{**base.__dict__, **{name: value for name, value in changes.items() if value}})
 

@@ -60,14 +60,16 @@ def peaks(servers: Servers, sizes: Sequence[int], repeats: int, report: Callable
                 for task, taken in _migration(servers, source):
                     found.setdefault((task, rows), []).append(taken)
                     report(f"{task} of {rows} rows: {taken['bytes'] / 1e6:.0f} MB, {taken['seconds']:.1f} s")
-    return [
-        Peak(
-            task,
-            {rows: [int(taken["bytes"]) for taken in found[task, rows]] for rows in sizes},
-            {rows: statistics.median(taken["seconds"] for taken in found[task, rows]) for rows in sizes},
-        )
-        for task in TASKS
-    ]
+    return [peak_of(task, {rows: found[task, rows] for rows in sizes}) for task in TASKS]
+
+
+def peak_of(task: str, runs: Mapping[int, Sequence[Mapping[str, float]]]) -> Peak:
+    """What the runs of one task took, by rows."""
+    return Peak(
+        task,
+        {rows: [int(taken["bytes"]) for taken in some] for rows, some in runs.items()},
+        {rows: statistics.median(taken["seconds"] for taken in some) for rows, some in runs.items()},
+    )
 
 
 @contextmanager
@@ -96,15 +98,16 @@ def _migration(servers: Servers, source: Place) -> Iterator[tuple[str, dict[str,
         moves.begin(session)
         moves.plan(session)
         for task in TASKS:
-            yield task, _run(servers, task, file)
+            yield task, run_task(servers, task, file, "journal", "pgvector")
         session.staging.remove()
         session.target.drop()
 
 
-def _run(servers: Servers, task: str, spec_file: Path) -> dict[str, float]:
+def run_task(servers: Servers, task: str, spec_file: Path, *connections: str) -> dict[str, float]:
+    """Run a task of `benchmarks.peak` in a process of its own: what it took, bytes and seconds."""
     command = (sys.executable, "-m", "benchmarks.peak", task, str(spec_file))
     path = os.pathsep.join((str(_ROOT), str(_ROOT / "include")))
-    environment = {**os.environ, "PYTHONPATH": path, **_connections(servers, "journal", "pgvector")}
+    environment = {**os.environ, "PYTHONPATH": path, **_connections(servers, *connections)}
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{task} failed:\n{done.stderr.decode()}")

@@ -3,16 +3,24 @@
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 
 from vectorferry import pipeline
 from vectorferry.engine import export, load
-from vectorferry.engine.session import open_session
+from vectorferry.engine.session import Session, open_session
+from vectorferry.journal import Plan
+from vectorferry.model import Partition
 from vectorferry.specfile import parse_spec
 
-TASKS = {"export": export.export, "upsert": load.load, "check": pipeline.check_partition}
+TASKS: dict[str, Callable[[Session], object]] = {
+    "export": lambda session: export.export(session, *_partition(session)),
+    "upsert": lambda session: load.load(session, *_partition(session)),
+    "check": lambda session: pipeline.check_partition(session, *_partition(session)),
+    "reconcile": pipeline.reconcile,
+}
 
 
 def main() -> None:
@@ -20,10 +28,14 @@ def main() -> None:
     spec = parse_spec(Path(spec_file).read_text(encoding="utf-8"), spec_file)
     began = time.perf_counter()
     with open_session(spec, actor="benchmark", run_id="benchmark") as session:
-        plan = session.plan()
-        TASKS[task](session, plan, plan.partitions[0])
+        TASKS[task](session)
     taken = {"seconds": time.perf_counter() - began, "bytes": peak_bytes()}
     sys.stdout.buffer.write(orjson.dumps(taken))
+
+
+def _partition(session: Session) -> tuple[Plan, Partition]:
+    plan = session.plan()
+    return plan, plan.partitions[0]
 
 
 def peak_bytes() -> int:

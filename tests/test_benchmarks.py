@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pytest
-from benchmarks import exact, exports, live, loads, memory, records, table
+from benchmarks import exact, exports, live, loads, memory, reconcile, records, table
 from benchmarks.records import Incomplete
 from benchmarks.servers import Servers, beside
 from benchmarks.timing import Contestant, Race, Rounds, Timed, Watch, race
@@ -118,6 +118,13 @@ def test_routers_are_measured_beside_the_client(servers: Servers) -> None:
     assert len(live.intents(servers, 0.05)) == len(live.LOADS)
     [settled] = live.settling(servers, real, 1)
     assert settled.per_second > 0
+
+
+def test_full_passes_read_every_record_of_both_sides(servers: Servers) -> None:
+    found = list(reconcile.passes(servers, 300, 200, ONCE))
+    assert [(race.rows, len(race.ours.seconds)) for race in found] == [(300, 1), (200, 1)]
+    peak = reconcile.peaks(servers, [200], 1, lambda _: None)
+    assert 50 << 20 < peak.medians[200] < 2 << 30
 
 
 def test_figures_are_shown_and_written(tmp_path: Path) -> None:

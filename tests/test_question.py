@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from journal.helpers import make_evidence
+from vectorferry.model import REPAIR, Phase
 from vectorferry.report.asking import NO_BREAK
 from vectorferry.report.question import question
 from vectorferry.spec import MigrationSpec, Switch, Writers
@@ -110,6 +111,42 @@ def test_with_routers_it_tells_of_the_pause_and_who_writes() -> None:
     assert rows["Write pause"].startswith("at most 7 s: writes wait, reads go on")
     assert "vectorferry rollback" in rows["Undo"]
     assert "rereads" not in " ".join(rows.values())
+
+
+def test_a_repair_tells_what_is_deleted_and_which_side_is_right() -> None:
+    figures = {
+        "kinds": {"missing": 4, "extra": 1200, "namespace": 1},
+        "repairs": 1205,
+        "deletions": 1201,
+        "scope": "full",
+    }
+    figures |= {
+        "rows_source": 9000,
+        "rows_target": 10200,
+        "over": ["1201 of them to delete, 100 allowed without asking"],
+    }
+    found = [("missing", "", "a|b`c\n"), ("missing", "n", "x" * 99), ("extra", "n", "e")]
+    drift = verdict("drift") | {"figures": figures | {"file": "/tmp/d.parquet"}}
+    drift |= {"differences": [{"kind": kind, "namespace": name, "id": id_} for kind, name, id_ in found]}
+    control = [
+        SimpleNamespace(cohort=name, phase=phase) for name, phase in (("canary", Phase.TRACK_B), ("all", Phase.TRACK_A))
+    ]
+    session: Any = SimpleNamespace(
+        spec=SPEC,
+        migration="docs",
+        journal=SimpleNamespace(control=SimpleNamespace(all=lambda _: control)),
+        source=SimpleNamespace(name="pinecone x"),
+        target=SimpleNamespace(name="weaviate X"),
+        staging=SimpleNamespace(locate=lambda path: f"/tmp/s/{path}"),
+    )
+    body = {"requested_by": "scheduler", "run": "scheduled__1", "verdicts": [drift]}
+    asked = question(session, make_evidence("a" * 64, body=body, kind=REPAIR, migration="docs"))
+    assert asked.subject == "Mend 1,205 records of docs, deleting 1,201?"
+    assert "**deletes 1,201 of them**" in asked.body
+    assert "| Authority | `weaviate X` for canary; what is mended is `pinecone x` |" in asked.body
+    assert "**1,200** will be **deleted**; `n/e`, …" in asked.body
+    assert "`(default)/a\\|b'c\N{REPLACEMENT CHARACTER}`" in asked.body
+    assert all(len(line) < 400 for line in asked.body.splitlines())
 
 
 def test_a_namespace_that_was_not_measured_is_counted() -> None:

@@ -39,6 +39,7 @@ def reconcile(
     Exits 0 when both sides are equal in the end.
     """
     from vectorferry import pipeline
+    from vectorferry.engine.drift_words import told
     from vectorferry.engine.pairing import keep_equal
 
     console, loaded = Console(json=json), load_spec(spec)
@@ -75,24 +76,8 @@ def _figures(session: "Session", found: "Evidence") -> Mapping[str, Any]:
     return session.journal.reconciliations.get(number).figures or {}
 
 
-def told(figures: Mapping[str, Any]) -> str:
-    """One reconciliation in one line, for people."""
-    if "reason" in figures:
-        return f"refused: {figures['reason']}"
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(figures["kinds"].items()))
-    parts = [
-        f"{figures['outcome']}: {figures['rows_source']:,} and {figures['rows_target']:,} records read ({figures['scope']})"
-    ]
-    parts += (
-        [f"drift: {kinds}; {figures['deletions']} only in the follower; listed in {figures['file']}"] if kinds else []
-    )
-    parts += [f"not mended without a person: {'; '.join(figures['over'])}"] if figures["over"] else []
-    parts += [f"paused at {figures['paused']}: the next run goes on"] if figures["paused"] else []
-    parts += [f"{figures['second_records']} ids have a second record on one side"] if figures["second_records"] else []
-    return "\n".join(parts)
-
-
 def _show_history(loaded: "MigrationSpec", console: Console) -> None:
+    from vectorferry.engine.drift_words import told
     from vectorferry.journal import open_journal
 
     with open_journal(connection_from_environment(loaded.journal)) as journal:

@@ -298,7 +298,7 @@ class Notify(Section):
     on_alert: list[Notifier] = Field(
         default_factory=list,
         description="What <migration>.watch finds: silent routers, holds that were stepped back, a growing backlog, "
-        "databases that fill up, times that run out. "
+        "databases that fill up, times that run out, drift, a reconciliation that was refused or is overdue. "
         "Arguments may use {{ alert }}.",
     )
     watch_every: Duration = Field(timedelta(minutes=5), description="How often <migration>.watch looks.")

@@ -137,16 +137,20 @@ class Collection:
 def hands(kind: str, address: Address, collection: str) -> Iterator[Hands]:
     """Reach into a collection."""
     if kind == "pgvector":
-        login = f"{address['login']}:{address['password']}@{address['host']}:{address['port']}"
-        url = f"postgresql://{login}/{address['schema']}"
-        with psycopg.connect(url, autocommit=True) as connection:
-            yield Postgres(connection, url, collection)
+        with psycopg.connect(url_of(address), autocommit=True) as connection:
+            yield Postgres(connection, url_of(address), collection)
     elif kind == "pinecone":
         with Pinecone(api_key=address["password"], host=address["host"]) as sdk, sdk.index(name=collection) as index:
             yield Index(index, address, collection)
     else:
         with _weaviate(address) as connection:
             yield Collection(connection.collections.use(collection), address, collection)
+
+
+def url_of(address: Address) -> str:
+    """A PostgreSQL database's."""
+    login = f"{address['login']}:{address['password']}@{address['host']}:{address['port']}"
+    return f"postgresql://{login}/{address['schema']}"
 
 
 def _weaviate(address: Address) -> Any:

@@ -12,12 +12,15 @@ SMALL_SHARE = 0.04
 KEPT_FOR_WRITERS = 60
 """Records that routers write to, and in which nothing is planted."""
 Kind = Literal["pgvector", "pinecone", "weaviate"]
+Phase = Literal["TRACK_A", "TRACK_B"]
 
 
 @dataclass(frozen=True)
 class Settings:
     """`drift` differences are planted in the follower of `phase`; `rate` is of written records a second, over all routers.
 
+    With `whole` TRACK_B is entered by all of a migration's steps, its checks and an approval; else by its phases alone.
+    With `asks` the limits are those of a spec that names none, and more is put to a person in Airflow; else nothing limits the repair.
     With `unheld` the source, which must be pgvector, has that many records that no Pinecone holds.
     """
 
@@ -29,9 +32,11 @@ class Settings:
     unheld: int = 0
     source: Kind = "pinecone"
     target: Kind = "weaviate"
-    phase: Literal["TRACK_A", "TRACK_B"] = "TRACK_A"
+    phase: Phase = "TRACK_A"
     rate: float = 20.0
     kills: int = 0
+    asks: bool = False
+    whole: bool = False
     seed: int = 1
 
     @property

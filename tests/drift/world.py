@@ -1,14 +1,17 @@
 """Servers, a migration between two of them, and its two sides as the judge sees them."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, LiteralString
 
 import numpy as np
+import psycopg
 
-from drift.hands import Hands, hands
+from drift.commands import Command
+from drift.hands import Address, Hands, hands, url_of
 from drift.rows import FIELDS, batches
 from drift.settings import DIMENSION, Settings
 from oracle import Key, Rows
@@ -16,12 +19,13 @@ from pipeline.worlds import World
 from vectorferry import pipeline
 from vectorferry.connections import Connection
 from vectorferry.engine.approval import record_answer
+from vectorferry.engine.authority import settle_written
 from vectorferry.engine.planning import register
 from vectorferry.engine.session import Session
-from vectorferry.journal import Evidence
+from vectorferry.journal import Evidence, Member
 from vectorferry.local.stack import DATABASES, Databases, databases
 from vectorferry.local.supervisor import Service, Supervisor
-from vectorferry.model import CollectionDefinition, Metric
+from vectorferry.model import COHORT, CollectionDefinition, Metric, Phase
 from vectorferry.records import canonical_json, make_batch
 
 UNBOUND = {"requests_per_second": 100_000}
@@ -34,7 +38,7 @@ class Pair:
 
     settings: Settings
     world: World
-    addresses: Mapping[str, Mapping[str, Any]]
+    addresses: Mapping[str, Address]
 
     @contextmanager
     def sides(self) -> Iterator[tuple[Hands, Hands]]:
@@ -66,8 +70,9 @@ class Pair:
 
     def move(self) -> None:
         """Load the target; where the phase is TRACK_B, cut over to it. A router must have joined."""
+        forward = self.settings.phase == "TRACK_B"
         with self.world.session() as session:
-            if self.settings.phase == "TRACK_B":
+            if forward and self.settings.whole:
                 assert pipeline.run(session, _approve).switched is not None
                 return
             _, plan = pipeline.prepare(session)
@@ -75,6 +80,46 @@ class Pair:
                 pipeline.export.export(session, plan, partition)
                 pipeline.load.load(session, plan, partition)
             pipeline.settle(session, plan)
+            for phase in (Phase.HOLD_A, Phase.HOLD_B, Phase.TRACK_B) if forward else ():
+                _enter(session, phase)
+
+    def command(self, *arguments: str) -> Command:
+        """`vectorferry VERB SPEC …`, started in a process of its own."""
+        verb, *options = arguments
+        spec = str(self.world.spec_file)
+        return Command(self.settings.folder, self.world.environment(), verb, spec, *options)
+
+    def settle(self) -> None:
+        """Settle what routers wrote."""
+        with self.world.session() as session:
+            settle_written(session)
+
+    def reports(self) -> list[str]:
+        """Where the drift report of each reconciliation is, the oldest first."""
+        with self.world.session() as session:
+            runs = session.journal.reconciliations.all(self.settings.name)
+        return [str(run.figures["file"]) for run in reversed(runs) if run.figures]
+
+    def progress(self) -> str:
+        """How far the newest reconciliation is; changes with each of its steps."""
+        found = self._ask(
+            "SELECT id::text || ' ' || state::text FROM vectorferry.reconciliation WHERE migration = %s ORDER BY id"
+        )
+        return str(found[-1][0]) if found else ""
+
+    def is_mending(self) -> bool:
+        """Whether the newest reconciliation has ended, with drift that is not mended yet."""
+        found = self._ask("SELECT outcome FROM vectorferry.reconciliation WHERE migration = %s ORDER BY id")
+        return bool(found) and found[-1][0] == "drift"
+
+    @property
+    def url(self) -> str:
+        """The database of the tables, where both sides are tables."""
+        return url_of(self.addresses["source"])
+
+    def _ask(self, query: LiteralString) -> list[tuple[Any, ...]]:
+        with psycopg.connect(url_of(self.addresses["journal"])) as connection:
+            return connection.execute(query, [self.settings.name]).fetchall()
 
     def excuse(self, keys: Sequence[Key]) -> None:
         """Have the journal excuse records of the plan."""
@@ -83,13 +128,26 @@ class Pair:
             session.journal.records.excuse(plan, plan.partitions[0].name, [(*key, "on purpose") for key in keys])
 
 
+def _enter(session: Session, phase: Phase) -> None:
+    """Take one step, and wait until every router has followed."""
+    control, members = session.journal.control, session.journal.members
+    row = control.get(session.migration, COHORT)
+    control.advance(row, phase, actor="drift", reason="drift", hold_seconds=60 if phase.holds else None)
+    while any(_lags(member, phase) for member in members.all(session.migration)):
+        time.sleep(0.01)
+
+
+def _lags(member: Member, phase: Phase) -> bool:
+    return member.cohorts[COHORT].phase is not phase or member.cohorts[COHORT].draining is not None
+
+
 def _approve(session: Session, evidence: Evidence) -> bool:
     record_answer(session, evidence.hash, "approve", person="drift", reason="drift", via="terminal")
     return True
 
 
 def spec_of(settings: Settings) -> dict[str, Any]:
-    """The migration; what it may mend is unlimited, and so are its requests."""
+    """The migration; its requests are not limited."""
     index = EXACT[settings.target]
     return {
         "migration": settings.name,
@@ -107,8 +165,8 @@ def spec_of(settings: Settings) -> dict[str, Any]:
             "latency": {"queries": 10, "rate": 200},
         },
         "shadow": {"share": 0},
-        "approval": {"terminal": True, "four_eyes": False},
-        "reconcile": {"repairs": 10_000_000, "deletions": 10_000_000},
+        "approval": {"terminal": not settings.asks, "four_eyes": False},
+        "reconcile": {} if settings.asks else {"repairs": 10_000_000, "deletions": 10_000_000},
     }
 
 
@@ -123,7 +181,7 @@ def pair_of(settings: Settings, servers: Databases) -> Pair:
     return Pair(settings, World(settings.folder, connections, spec_of(settings)), addresses)
 
 
-def _connection(name: str, address: Mapping[str, Any]) -> Connection:
+def _connection(name: str, address: Address) -> Connection:
     fields = {field: address.get(field) or "" for field in ("host", "login", "password", "schema")}
     extra = dict(address.get("extra", {}))
     password = fields.pop("password") or extra.pop("token", "")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from airflow.sdk import DAG
+from airflow.sdk import DAG, CronTriggerTimetable
 from airflow.serialization.serialized_objects import DagSerialization
 
 from vectorferry.errors import CheckFailed, ConnectionMissing, RateLimited, SpecError, Unauthorized
@@ -204,7 +204,7 @@ def test_cohorts_are_switched_one_after_the_other() -> None:
 
 
 def test_what_comes_after_the_cut_over_is_asked_for_first() -> None:
-    _, back, end, watch = build_dags(spec(writers={"expected": 2}))
+    _, back, end, watch, *_ = build_dags(spec(writers={"expected": 2}))
     assert (watch.dag_id, watch.task_ids) == ("docs.watch", ["watch"])
     for dag, name, chain in (
         (back, "docs.rollback", ("look_back", "approve_rollback", "roll_back")),
@@ -216,8 +216,37 @@ def test_what_comes_after_the_cut_over_is_asked_for_first() -> None:
             assert dag.get_task(after).upstream_task_ids == {before}
 
 
+def test_the_nightly_reconciliation_asks_where_it_must() -> None:
+    nightly = build_dags(spec(reconcile={"schedule": "30 3 * * *", "timezone": "Europe/Berlin"}))[4]
+    assert (nightly.dag_id, set(nightly.task_ids)) == ("docs.reconcile", {"look", "approve_repair", "repair", "report"})
+    assert nightly.get_task("approve_repair").upstream_task_ids == {"look"}
+    assert nightly.get_task("repair").upstream_task_ids == {"look", "approve_repair"}
+    assert nightly.get_task("report").upstream_task_ids == {"look", "repair"}
+    assert [asset.name for asset in nightly.get_task("report").outlets] == ["docs.reconciled"]
+    assert nightly.schedule == CronTriggerTimetable("30 3 * * *", timezone="Europe/Berlin")
+    assert build_dags(spec(reconcile={"schedule": None}))[4].schedule is None
+    assert {name: param.resolve() for name, param in nightly.params.items()} == {"full": False}
+    DagSerialization.validate_schema(DagSerialization.to_dict(nightly))
+
+
 def test_the_switch_waits_for_its_window() -> None:
     live = build_dags(spec(writers={"expected": 2}, switch={"window": {"begin": "09:00", "until": "16:00"}}))[0]
     assert live.get_task("await_window").upstream_task_ids == {"approve_cutover"}
     assert live.get_task("switch").upstream_task_ids == {"await_window"}
     assert live.get_task("await_window").mode == "reschedule"
+
+
+def test_the_drill_is_weekly_and_fails_like_the_others() -> None:
+    told = {"notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier"}
+    plain = spec(backup={"timezone": "Europe/Berlin"}, notify={"on_failure": [told]})
+    dag = dag_of(plain, "docs.restore_drill")
+    assert (dag.timetable.expression, str(dag.timetable.timezone)) == ("0 4 * * sun", "Europe/Berlin")
+    assert dag.on_failure_callback
+    for before, after in pairwise(("backup", "drill", "prune")):
+        assert dag.get_task(after).upstream_task_ids == {before}
+    DagSerialization.validate_schema(DagSerialization.to_dict(dag))
+    assert dag_of(spec(backup={"drill_schedule": None}), "docs.restore_drill").schedule is None
+
+
+def dag_of(wanted: MigrationSpec, dag_id: str) -> DAG:
+    return next(dag for dag in build_dags(wanted) if dag.dag_id == dag_id)

@@ -215,5 +215,5 @@ def test_growth_is_told_from_a_measurement_before(filled: World) -> None:
         assert len(kept) == 1
         later = kept[0].at + timedelta(hours=12)
         source = replace(seen[0], fills=tuple(replace(fill, used=(fill.used or 0) + 50) for fill in seen[0].fills))
-        [alert] = filling(journal, spec, source, later)
-        assert "growing by 100 rows a day" in alert.text
+        [(_, text)] = filling(journal, spec, source, later)
+        assert "growing by 100 rows a day" in text

@@ -5,6 +5,7 @@ from datetime import timedelta
 from router.conftest import Pair
 from vectorferry.engine.alerts import alerts, new_alerts
 from vectorferry.engine.guards import in_the_way
+from vectorferry.journal import Outcome, Scope
 from vectorferry.model import COHORT, Phase
 from vectorferry.spec import MigrationSpec, Writers
 
@@ -58,6 +59,34 @@ def test_the_end_of_the_rollback_window(tracked: Pair) -> None:
     assert texts(tracked, soon)[0].startswith("the rollback window of cohort all ends in 20 h: trigger small.finalize")
     assert texts(tracked, over)[0].startswith("the rollback window of cohort all is over")
     assert in_the_way(tracked.session.journal, soon) == ()
+
+
+def test_what_a_reconciliation_found_and_that_none_came_to_an_end(tracked: Pair) -> None:
+    kept, spec = tracked.session.journal.reconciliations, live(tracked)
+    figures = {
+        "kinds": {"extra": 2, "vector": 1},
+        "repairs": 3,
+        "second_records": 0,
+        "over": ["2 > 1"],
+        "file": "/d.parquet",
+    }
+    for outcome, more in (
+        (Outcome.EQUAL, {"kinds": {}, "repairs": 0}),
+        (Outcome.DRIFT, {}),
+        (Outcome.REPAIRED, {"repaired": 3}),
+        (Outcome.REFUSED, {"reason": "emptied"}),
+    ):
+        kept.end(kept.begin("small", Scope.FULL, "run", 60), outcome, {**figures, **more})
+    refused, mended, asks = texts(tracked, spec)
+    assert refused == "a reconciliation was refused, nothing was changed: emptied"
+    assert mended.endswith("apart: 2 extra, 1 vector; 3 were mended; see /d.parquet")
+    assert asks.endswith("1 vector; a person must decide (2 > 1); see small.reconcile and /d.parquet")
+    rare = spec.reconcile.model_copy(update={"period": timedelta(0)})
+    assert texts(tracked, spec.model_copy(update={"reconcile": rare}))[-1].startswith(
+        "no reconciliation came to an end for 0.0"
+    )
+    never = rare.model_copy(update={"schedule": None})
+    assert len(texts(tracked, spec.model_copy(update={"reconcile": never}))) == 3
 
 
 def test_a_router_that_has_not_followed_is_in_the_way(tracked: Pair) -> None:

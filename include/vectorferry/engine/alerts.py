@@ -1,10 +1,12 @@
-"""What people are told of before it hurts: silent routers, holds that were stepped back, a backlog, times that run out."""
+"""What people are told of before it hurts: silent routers, stepped-back holds, a backlog, a full database, times that run out, drift."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from vectorferry.engine.capacity import Seen
-from vectorferry.engine.filling import Alert, filling, keep
+from vectorferry.engine.drift_alerts import drift_alerts
+from vectorferry.engine.filling import filling, keep
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.model import CUTOVER, Phase
 from vectorferry.spec import MigrationSpec
@@ -17,6 +19,14 @@ LATE = 0.75
 WINDOW_LEFT = timedelta(days=1)
 
 
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something to tell people; `key` is the same as long as it is about the same thing."""
+
+    key: str
+    text: str
+
+
 def alerts(journal: Journal, spec: MigrationSpec, measured: Sequence[Seen] = ()) -> tuple[Alert, ...]:
     """Everything that people should know now: from the journal, and from what was measured of the databases, if anything was."""
     now, rows = datetime.now(UTC), journal.control.all(spec.migration)
@@ -24,7 +34,8 @@ def alerts(journal: Journal, spec: MigrationSpec, measured: Sequence[Seen] = ())
     for row in rows:
         found += [*_backlog(journal, spec, row), *_window(spec, row, now)]
     for seen in measured:
-        found += filling(journal, spec, seen, now)
+        found += [Alert(*each) for each in filling(journal, spec, seen, now)]
+    found += [Alert(*each) for each in drift_alerts(journal, spec, rows, now)]
     return tuple(found)
 
 

@@ -1,7 +1,6 @@
 """What people are told of a database that fills up: how full it is, how fast it grows, and what to do."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from vectorferry.engine.capacity import Fill, Seen
@@ -13,27 +12,19 @@ _KEEP_EVERY = timedelta(days=1)
 _LEAST = timedelta(hours=1)  # growth over less says nothing of a day
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """Something to tell people; `key` is the same as long as it is about the same thing."""
-
-    key: str
-    text: str
-
-
-def filling(journal: Journal, spec: MigrationSpec, seen: Seen, now: datetime) -> Iterator[Alert]:
-    """What should be known of one side."""
+def filling(journal: Journal, spec: MigrationSpec, seen: Seen, now: datetime) -> Iterator[tuple[str, str]]:
+    """Keys and texts of what should be known of one side now."""
     if seen.problem:
-        yield Alert(f"capacity {seen.side}", f"nobody knows how full the {seen.side} is: {seen.problem}")
+        yield f"capacity {seen.side}", f"nobody knows how full the {seen.side} is: {seen.problem}"
     if seen.read_only:
         text = f"{seen.side} {seen.store} takes no writes: it is read-only, as a database whose disk is full. Make room there"
-        yield Alert(f"capacity {seen.side} read-only", text)
+        yield f"capacity {seen.side} read-only", text
     rules = spec.capacity
     for fill in seen.fills:
         if fill.share > rules.warn:
             above = "pause" if fill.share > rules.pause else "warn"
             text = f"{fill}{_growth(journal, spec, fill, now)}. {_advice(fill, stopped=above == 'pause', pause=rules.pause)}"
-            yield Alert(f"capacity {fill.name} {above}", text)
+            yield f"capacity {fill.name} {above}", text
 
 
 def keep(journal: Journal, spec: MigrationSpec, actor: str, measured: Sequence[Seen]) -> None:

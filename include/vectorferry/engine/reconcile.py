@@ -3,22 +3,25 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
-from vectorferry.engine.drift import FILE, Found, confirm, digest_of, write_drift
+from vectorferry.engine.drift import FILE, Drift, Found, confirm, digest_of, write_drift
+from vectorferry.engine.drift_words import kinds_of
 from vectorferry.engine.full_pass import read_all, rows_read, second_records
 from vectorferry.engine.load import excused_ids
 from vectorferry.engine.pairing import Pair, look_at_pair, plan_of, require_copies
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Session
 from vectorferry.engine.share import read_share
-from vectorferry.engine.vouched import tokens_of, unchanged, vouch
+from vectorferry.engine.vouched import not_read, tokens_of, unchanged, vouch
 from vectorferry.errors import GateError
 from vectorferry.journal import Outcome, Plan, Scope
 from vectorferry.model import Verdict
 
 CHECK = "drift"
 _SHOWN = 20
+_SHOWN_OF_EACH = 5
 _EVERY = timedelta(days=1)
 
 
@@ -68,7 +71,7 @@ def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
             vouch(reading)
     verdict = _verdict(reading, found, paused)
     write_drift(reading.folder, found.drift)
-    reading.folder.write_json("report.json", verdict.figures)
+    reading.folder.write_json("report.json", {**verdict.figures, "not_read": not_read(reading)})
     session.journal.reconciliations.end(run, Outcome(verdict.figures["outcome"]), verdict.figures)
     if not paused:
         reading.forget_read()
@@ -141,13 +144,21 @@ def _verdict(reading: Reading, found: Found, paused: str) -> Verdict:
         "requests": usage.requests,
         "read_units": usage.read_units,
     }
-    differences = (*(each.difference for each in found.drift[:_SHOWN]), *twice[:_SHOWN])
+    differences = (*(each.difference for each in _first_of_each(found)), *twice[:_SHOWN])
     total = len(found.drift) + found.unnamed + len(twice)
     return Verdict(CHECK, "overall", outcome is Outcome.EQUAL, figures, differences, total, _reason(figures))
 
 
+def _first_of_each(found: Found) -> Sequence[Drift]:
+    """The first records of each kind: of many that are missing, a few say as much, and the one that differs is seen."""
+    every = (
+        each for kind in found.kinds for each in islice((d for d in found.drift if d.kind == kind), _SHOWN_OF_EACH)
+    )
+    return tuple(every)
+
+
 def _reason(figures: Mapping[str, Any]) -> str:
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(figures["kinds"].items()))
+    kinds = kinds_of(figures)
     paused = f"paused at the ceiling ({figures['paused']}); the next run goes on" if figures["paused"] else ""
     doubled = f"{figures['second_records']} ids have a second record" if figures["second_records"] else ""
     return "; ".join(filter(None, (kinds, doubled, paused)))

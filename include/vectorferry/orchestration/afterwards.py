@@ -8,8 +8,7 @@ from airflow.sdk import get_current_context
 
 from vectorferry.errors import ConnectionMissing
 from vectorferry.model import FINALIZE, ROLLBACK
-from vectorferry.orchestration.connections import airflow_connection
-from vectorferry.orchestration.notify import tell
+from vectorferry.orchestration.notify import tell_new
 from vectorferry.orchestration.running import own_evidence, run_session
 from vectorferry.spec import MigrationSpec
 
@@ -24,15 +23,17 @@ Without routers (`writers: none`) there is nothing to roll back with. In an emer
 """
 FINALIZE_DOC = """# Finish for good
 
-Compares every record of both sides once more, asks a second person, and ends the migration: phase `DONE`, **no way back**. It waits until
-nothing can write to the source any more; its log then says that the source is released. Killed or cleared, it goes on.
+Wants a recent restore drill (`<migration>.restore_drill`). Compares every record of both sides once more, asks a second person, and
+ends the migration: phase `DONE`, **no way back**. It waits until nothing can write to the source any more; its log then says that the
+source is released. Killed or cleared, it goes on.
 """
 
 WATCH_DOC = """# Watch
 
 Tells the people under `notify.on_alert` what they should know before it hurts: a router that fell silent, a hold that was stepped back,
 a growing backlog, a database that fills up or cannot be asked how full it is, an approval or a question about to lapse, a rollback window
-about to end. Each is told once a day. Unpause it with the migration.
+about to end, drift that was found, a reconciliation that was refused or is overdue. Each is told once a day.
+Unpause it with the migration.
 """
 
 log = logging.getLogger(__name__)
@@ -77,15 +78,7 @@ class Afterwards:
 
     def watch(self) -> None:
         """Tell people what they were not told of yet."""
-        from vectorferry.engine.alerts import new_alerts
-        from vectorferry.journal import open_journal
-
-        context = get_current_context()
-        with open_journal(airflow_connection(self.spec.journal)) as journal:
-            found = new_alerts(journal, self.spec, "watch", self._measured())
-        for alert in found:
-            log.warning("%s", alert.text)
-            tell(self.spec.notify.on_alert, context, alert.text)
+        tell_new(self.spec, get_current_context(), self._measured())
 
     def _measured(self) -> "tuple[Seen, ...]":
         """How full both databases are; that nobody knows is word for people too, and hides nothing else."""

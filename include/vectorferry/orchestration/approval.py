@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.hitl import HITLUser
 
 from vectorferry.errors import GateError
-from vectorferry.model import CUTOVER, FINALIZE, ROLLBACK
+from vectorferry.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
 from vectorferry.orchestration.notify import callbacks
 from vectorferry.orchestration.running import own_evidence, run_session
 from vectorferry.spec import MigrationSpec
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EVIDENCE = "evidence"
 REASON = "reason"
 ASKED = "ask_approval"
-SUBJECTS = {CUTOVER: "Cut over {}?", ROLLBACK: "Roll back {}?", FINALIZE: "Finish {} for good?"}
+SUBJECTS = {CUTOVER: "Cut over {}?", ROLLBACK: "Roll back {}?", FINALIZE: "Finish {} for good?", REPAIR: "Mend {}?"}
 DECISIONS: Mapping[str, Any] = {ApprovalOperator.APPROVE: "approve", ApprovalOperator.REJECT: "reject"}
 USER_IDS = ("vectorferry", "user_ids")
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class BoundApproval(ApprovalOperator):
-    """Asks for the approval of a cut-over, a rollback or the end, by its kind.
+    """Asks for the approval of a cut-over, a rollback, the end or a large repair, by its kind.
 
     Time-outs ask again (`approval.reminders`); there is no default answer.
     An answer that this person may not give, or that lacks its reason, is refused, and the question is asked again.

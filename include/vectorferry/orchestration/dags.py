@@ -1,4 +1,4 @@
-"""From a spec to its DAGs: `<migration>.migrate`, `.rollback`, `.finalize` and `.watch`."""
+"""From a spec to its DAGs: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch`, `.reconcile` and `.restore_drill`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +14,8 @@ from vectorferry.orchestration.notify import callbacks
 from vectorferry.orchestration.places import find_spec
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.steps import LABEL, Steps
+from vectorferry.orchestration.upkeep import RECONCILE_DOC, reconcile_form, schedule_of, wire_reconcile
+from vectorferry.orchestration.upkeep_backup import DRILL_DOC, wire_drill
 from vectorferry.orchestration.window import CutOverWindow
 from vectorferry.spec import MigrationSpec
 from vectorferry.specfile import load_spec
@@ -39,7 +41,16 @@ def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
     every = spec.notify.watch_every
     with _dag(spec, "watch", f"Watches {spec.migration}", WATCH_DOC, schedule=every) as watch:
         _step(Afterwards(spec).watch)()
-    return migrate, back, end, watch
+    equal = f"Keeps {spec.source.collection} and {spec.target.collection} equal"
+    nightly = schedule_of(spec.reconcile.schedule, spec.reconcile.timezone)
+    with _dag(spec, "reconcile", equal, RECONCILE_DOC, schedule=nightly, params=reconcile_form()) as reconcile:
+        wire_reconcile(spec)
+    weekly = schedule_of(spec.backup.drill_schedule, spec.backup.timezone)
+    with _dag(
+        spec, "restore_drill", f"Restores a backup of {spec.target.collection}", DRILL_DOC, schedule=weekly
+    ) as drill:
+        wire_drill(spec)
+    return migrate, back, end, watch, reconcile, drill
 
 
 def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule: Any = None, **arguments: Any) -> DAG:

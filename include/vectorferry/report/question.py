@@ -15,10 +15,13 @@ from vectorferry.report.repair_question import repair_question
 
 def question(session: Session, evidence: Evidence) -> Question:
     """The question about this evidence: what is asked depends on its kind."""
-    ask = {CUTOVER: _cut_over, ROLLBACK: roll_back_question, FINALIZE: finalize_question, REPAIR: repair_question}[
-        evidence.kind
-    ]
-    return ask(session, evidence)
+    asks = {
+        CUTOVER: _cut_over,
+        ROLLBACK: roll_back_question,
+        FINALIZE: finalize_question,
+        REPAIR: repair_question,
+    }
+    return asks[evidence.kind](session, evidence)
 
 
 def _cut_over(session: Session, evidence: Evidence) -> Question:

@@ -1,60 +1,73 @@
-"""The question after a reconciliation that found more than may be mended without asking."""
+"""The question before a repair that is larger than the spec allows: what drifted, what would be written, what would be deleted."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vectorferry.engine.repair import drift_figures
 from vectorferry.engine.session import Session
 from vectorferry.journal import Evidence
 from vectorferry.model import DifferenceKind
 from vectorferry.report.asking import Question, about, asked
 from vectorferry.report.evidence import verdicts_of
 
-_SHOWN = 10
-_MEANS = {
-    DifferenceKind.MISSING: "the follower lacks it: it is written",
-    DifferenceKind.EXTRA: "only the follower has it: it is **deleted** there",
-    DifferenceKind.VECTOR: "another vector: the authority's is written",
-    DifferenceKind.METADATA: "other metadata: the authority's is written",
-    DifferenceKind.NAMESPACE: "the follower has it in another namespace: written in the right one, **deleted** in the wrong one",
+_FIRST = 3
+_MOST_SHOWN = 48
+_KINDS: Mapping[str, tuple[str, str]] = {
+    DifferenceKind.MISSING: ("Missing", "written"),
+    DifferenceKind.VECTOR: ("Another vector", "overwritten"),
+    DifferenceKind.METADATA: ("Other metadata", "overwritten"),
+    DifferenceKind.NAMESPACE: ("Wrong namespace", "written where they belong, and **deleted** where they lie"),
+    DifferenceKind.EXTRA: ("Only there", "**deleted**"),
 }
 
 
 def repair_question(session: Session, evidence: Evidence) -> Question:
-    """Whether to mend what drifted."""
-    [found] = verdicts_of(evidence, "drift")
-    figures = found["figures"]
+    """Whether to mend what a reconciliation found."""
+    figures = drift_figures(evidence)
+    count, deletions = figures["repairs"], figures["deletions"]
+    deleted = f", **deletes {deletions:,} of them**" if deletions else ", deletes none"
     told = (
-        f"Approved, **{figures['repairs']:,}** records of **{evidence.migration}** are settled: read afresh from the side that has the "
-        f"authority, and written to its copy; **{figures['deletions']:,}** are **deleted** there. Rejected, nothing changes."
+        f"Approved, each of **{count:,}** records is read again from the side that has the authority; the other side is made to agree"
+        f"{deleted}. Rejected, nothing changes: they go on differing, and the next reconciliation finds them again."
     )
-    first = [f"- `{_place(each)}` {each['kind']} {each['field']}".rstrip() for each in found["differences"][:_SHOWN]]
-    more = figures["repairs"] - len(first)
-    after = ["First of them:", "", *first, *([f"- … and {more:,} more, in `{figures['file']}`"] if more > 0 else [])]
-    return asked(
-        f"Mend {figures['repairs']:,} records of {evidence.migration}?", told, _rows(session, evidence, figures), after
-    )
+    subject = f"Mend {count:,} records of {evidence.migration}" + (f", deleting {deletions:,}?" if deletions else "?")
+    return asked(subject, told, _rows(session, evidence, figures))
 
 
 def _rows(session: Session, evidence: Evidence, figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Asked because", "; ".join(figures["over"])
-    for kind, means in _MEANS.items():
-        if count := figures["kinds"].get(str(kind)):
-            yield kind.capitalize(), f"**{count:,}**: {means}"
+    yield from _authorities(session)
+    scope = "all of them" if figures["scope"] == "full" else "a share of them"
     yield (
         "Compared",
-        f"source **{figures['rows_source']:,}**, target **{figures['rows_target']:,}** records read ({figures['scope']})",
+        f"{scope}: {figures['rows_source']:,} records of the source, {figures['rows_target']:,} of the target",
     )
-    yield "Sides", f"`{evidence.body['source']}` and `{evidence.body['target']}`; {_authority(session)}"
-    yield "Undo", "none by itself: what is deleted in the copy was not in the authority; a backup has what it held"
+    [verdict] = verdicts_of(evidence, "drift")
+    for kind, (name, done) in _KINDS.items():
+        if count := figures["kinds"].get(kind, 0):
+            yield name, f"**{count:,}** will be {done}; {_first(verdict['differences'], kind, count)}"
+    yield "Undo", "none: what the other side holds now is gone, unless a backup has it"
+    yield "All of them", f"`{figures['file']}`"
     yield from about(session, evidence)
 
 
-def _authority(session: Session) -> str:
+def _authorities(session: Session) -> Iterator[tuple[str, str]]:
     rows = session.journal.control.all(session.migration)
-    return "; ".join(
-        f"cohort {row.cohort}: the {'source' if row.phase.source_rules else 'target'} has the authority" for row in rows
-    )
+    for rules, right, wrong in ((True, session.source, session.target), (False, session.target, session.source)):
+        cohorts = [row.cohort for row in rows if row.phase.source_rules is rules]
+        if cohorts:
+            of = f" for {', '.join(cohorts)}" if len(cohorts) < len(rows) else ""
+            yield "Authority", f"`{right.name}`{of}; what is mended is `{wrong.name}`"
 
 
-def _place(difference: Mapping[str, Any]) -> str:
-    return f"{difference['namespace'] or '(default)'}/{difference['id']}"
+def _first(differences: Sequence[Mapping[str, Any]], kind: str, count: int) -> str:
+    shown = [_place(each) for each in differences if each["kind"] == kind][:_FIRST]
+    return ", ".join(shown) + (", …" if count > len(shown) else "")
+
+
+def _place(found: Mapping[str, Any]) -> str:
+    """A record's namespace and id as code, which neither ends the code nor the table."""
+    text = f"{found['namespace'] or '(default)'}/{found['id']}"
+    short = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+    plain = "".join("'" if c == "`" else c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in short)
+    return f"`{plain.replace('|', chr(92) + '|')}`"

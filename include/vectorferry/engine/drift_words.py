@@ -1,0 +1,32 @@
+"""What a reconciliation came to, in words: the same on the command line, in Airflow's log and in alerts."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def told(figures: Mapping[str, Any]) -> str:
+    """One reconciliation in a few lines, from the figures that the journal keeps of it."""
+    return "\n".join(_lines(figures))
+
+
+def kinds_of(figures: Mapping[str, Any]) -> str:
+    """How many records drifted in which way; empty where none did."""
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(figures["kinds"].items()))
+
+
+def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
+    if "reason" in figures:
+        yield f"refused: {figures['reason']}"
+        return
+    rows = f"{figures['rows_source']:,} and {figures['rows_target']:,} records read ({figures['scope']})"
+    yield f"{figures['outcome']}: {rows}"
+    if figures["skipped"]:
+        yield f"{figures['skipped']} namespaces not read: both databases say that nothing changed since they were found equal"
+    if kinds := kinds_of(figures):
+        yield f"drift: {kinds}; {figures['deletions']} only in the follower; listed in {figures['file']}"
+    if figures["over"]:
+        yield f"more than is mended without a person: {'; '.join(figures['over'])}"
+    if figures["paused"]:
+        yield f"paused at {figures['paused']}: the next run goes on"
+    if figures["second_records"]:
+        yield f"{figures['second_records']} ids have a second record on one side"
