@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.compare import Comparison
     from vectorferry.engine.observed import Use
     from vectorferry.engine.preflight import Cost, Preflight
+    from vectorferry.engine.retention import Removal
     from vectorferry.engine.session import Progress, Session
     from vectorferry.engine.status import Status
     from vectorferry.journal import Evidence, Member, Plan
@@ -184,6 +185,10 @@ class Console:
         """Show what an unfinished migration left."""
         rows = [(name, value) for name, value in asdict(found).items() if value]
         self._table("Left behind", ("what", "where"), rows)
+
+    def removals(self, found: "Sequence[Removal]") -> None:
+        """Show what retention does not keep."""
+        self._table("No longer kept", ("what", "why"), ((each.path, each.why) for each in found))
 
 
 MEMBER_COLUMNS = ("id", "host", "phase", "draining", "lease left (s)")

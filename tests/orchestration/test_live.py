@@ -34,6 +34,7 @@ def test_it_switches_under_writes_goes_back_and_comes_to_its_end(stage: Stage) -
                 signed = session.journal.evidence.latest("live")
                 assert signed is not None
                 cut_over(session, session.plan(), signed.hash)
+            drilled(stage)
             finished(stage)
         finally:
             writers.stop()
@@ -136,11 +137,19 @@ def rolled_back(stage: Stage) -> None:
     assert run.phase() is Phase.TRACK_A
 
 
+def drilled(stage: Stage) -> None:
+    run = stage.begin("live", verb="restore_drill")
+    assert run.end() == "success", run.states()
+    assert set(run.states().values()) == {"success"}
+    assert "restored: loaded at" in run.log("drill")
+
+
 def finished(stage: Stage) -> None:
     run = stage.begin("live", verb="finalize")
     asked = run.answer("Approve")
     assert "there is no way back" in asked.body
     assert "every record" in asked.body
+    assert "passed at" in asked.body
     assert run.end() == "success", run.states()
     assert run.phase() is Phase.DONE
     assert "nothing writes to" in run.log("finish")

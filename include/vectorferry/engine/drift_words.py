@@ -20,6 +20,8 @@ def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
         return
     rows = f"{figures['rows_source']:,} and {figures['rows_target']:,} records read ({figures['scope']})"
     yield f"{figures['outcome']}: {rows}"
+    if figures["skipped"]:
+        yield f"{figures['skipped']} namespaces not read: both databases say that nothing changed since they were found equal"
     if kinds := kinds_of(figures):
         yield f"drift: {kinds}; to mend it deletes {figures['deletions']}; listed in {figures['file']}"
     if "repaired" in figures:
@@ -32,5 +34,3 @@ def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
         yield f"{figures['second_records']} ids have a second record on one side"
     if figures["unsettled"]:
         yield f"{figures['unsettled']} records were written again and again meanwhile: settling owns them"
-    if figures["skipped"]:
-        yield f"{figures['skipped']} namespaces were not read: both databases vouch that nothing in them changed"

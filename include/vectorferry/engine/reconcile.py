@@ -14,7 +14,7 @@ from vectorferry.engine.pairing import Pair, look_at_pair, plan_of, require_copi
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Session
 from vectorferry.engine.share import read_share
-from vectorferry.engine.vouched import tokens_of, unchanged, vouch
+from vectorferry.engine.vouched import not_read, tokens_of, unchanged, vouch
 from vectorferry.errors import GateError
 from vectorferry.journal import Outcome, Plan, Scope
 from vectorferry.model import Verdict
@@ -71,7 +71,7 @@ def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
             vouch(reading)
     verdict = _verdict(reading, found, paused)
     write_drift(reading.folder, found.drift)
-    reading.folder.write_json("report.json", verdict.figures)
+    reading.folder.write_json("report.json", {**verdict.figures, "not_read": not_read(reading)})
     session.journal.reconciliations.end(run, Outcome(verdict.figures["outcome"]), verdict.figures)
     if not paused:
         reading.forget_read()

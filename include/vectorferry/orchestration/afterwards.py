@@ -18,8 +18,9 @@ Without routers (`writers: none`) there is nothing to roll back with. In an emer
 """
 FINALIZE_DOC = """# Finish for good
 
-Compares every record of both sides once more, asks a second person, and ends the migration: phase `DONE`, **no way back**. It waits until
-nothing can write to the source any more; its log then says that the source is released. Killed or cleared, it goes on.
+Wants a recent restore drill (`<migration>.restore_drill`). Compares every record of both sides once more, asks a second person, and
+ends the migration: phase `DONE`, **no way back**. It waits until nothing can write to the source any more; its log then says that the
+source is released. Killed or cleared, it goes on.
 """
 
 WATCH_DOC = """# Watch
