@@ -2,13 +2,18 @@
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow.sdk import get_current_context
 
+from vectorferry.errors import ConnectionMissing
 from vectorferry.model import FINALIZE, ROLLBACK
 from vectorferry.orchestration.notify import tell_new
 from vectorferry.orchestration.running import own_evidence, run_session
 from vectorferry.spec import MigrationSpec
+
+if TYPE_CHECKING:
+    from vectorferry.engine.capacity import Seen
 
 ROLLBACK_DOC = """# Roll back
 
@@ -26,8 +31,8 @@ source is released. Killed or cleared, it goes on.
 WATCH_DOC = """# Watch
 
 Tells the people under `notify.on_alert` what they should know before it hurts: a router that fell silent, a hold that was stepped back,
-a growing backlog, an approval or a question about to lapse, a rollback window about to end, drift that was found, a reconciliation
-that was refused or is overdue. Each is told once a day.
+a growing backlog, a database that fills up or cannot be asked how full it is, an approval or a question about to lapse, a rollback window
+about to end, drift that was found, a reconciliation that was refused or is overdue. Each is told once a day.
 Unpause it with the migration.
 """
 
@@ -73,4 +78,14 @@ class Afterwards:
 
     def watch(self) -> None:
         """Tell people what they were not told of yet."""
-        tell_new(self.spec, get_current_context())
+        tell_new(self.spec, get_current_context(), self._measured())
+
+    def _measured(self) -> "tuple[Seen, ...]":
+        """How full both databases are; that nobody knows is word for people too, and hides nothing else."""
+        from vectorferry.engine.capacity import SIDES, Seen, measured
+
+        try:
+            with run_session(self.spec) as session:
+                return measured(session)
+        except ConnectionMissing as error:
+            return tuple(Seen(side, "", problem=str(error)) for side in SIDES)
