@@ -16,7 +16,9 @@ from vectorferry.model import KeyRange
 from vectorferry.records import fingerprint_bytes
 from vectorferry.stores.base import VectorStore
 
-PART_ROWS = 100_000
+PART_ROWS = 50_000
+# Of a large collection more: each bucket is looked for in every part.
+MOST_PARTS = 100
 BUCKET_ROWS = 200_000
 _BATCH_ROWS = 1_000
 SCHEMA = pa.schema(
@@ -49,10 +51,10 @@ def spill(reading: Reading, side: str, namespaces: Sequence[str], rows: int) -> 
     """Read the rest of a side; False where a ceiling was reached before its end. Goes on after the last committed part."""
     done = spilled(reading, side)
     waiting: list[pa.RecordBatch] = []
-    at = done.namespace
+    at, part_rows = done.namespace, max(PART_ROWS, rows // MOST_PARTS)
     for at, batch in _batches(store_of(reading.session, side), namespaces, done):
         waiting.append(_row_prints(batch, reading.get("buckets")))
-        if sum(map(len, waiting)) >= PART_ROWS:
+        if sum(map(len, waiting)) >= part_rows:
             done = _commit(reading, side, done, at, waiting)
             waiting = []
             if reading.exhausted():
