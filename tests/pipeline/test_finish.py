@@ -86,6 +86,7 @@ def test_a_difference_stands_against_the_end(moved: tuple[World, Session, Writer
     settle_written(session)
     assert verify_fresh(session).passed
     writers.stop()
+    settle_written(session)
     assert_equal(session)
 
 

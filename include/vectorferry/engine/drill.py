@@ -29,8 +29,9 @@ _NAME_BYTES = 45  # what the product with the shortest names takes
 def drill(session: Session, side: Side = "target", *, fresh: bool = False) -> Verdict:
     """Restore the newest backup of a side beside it, verify it in full, and drop it; the figures and the outcome are audited.
 
-    A backup is made first where there is none that `require_drilled` would count, or where `fresh` says so. Waits for another drill that is
-    under way. Raises CheckFailed where the drill failed, GateError where a collection of somebody else is in its place.
+    A backup is made first where there is none, where the newest is too old to prove anything (`backup.drill_age`, the cut-over), or where
+    `fresh` says so. Waits for another drill that is under way. Raises CheckFailed where the drill failed, GateError where a collection of
+    somebody else is in its place.
     """
     plan, name = plan_of(session), f"drill-{side}"
     saved = backup(session, side) if fresh else _newest(session, side) or backup(session, side)
@@ -60,7 +61,7 @@ def _precedes_cut_over(session: Session, began: datetime) -> bool:
 
 @dataclass(frozen=True)
 class _Scratch:
-    """The collection of a drill. What it is like as an audit row says of it, it is known by."""
+    """The collection of a drill; by `place`, as the audit rows have it, it is known as ours."""
 
     store: VectorStore
     caller: Caller
