@@ -17,7 +17,8 @@ from vectorferry.spec import MigrationSpec
 DOCS = Path(__file__).parents[1] / "docs"
 HEAD = """# The spec file
 
-One YAML file describes one migration. Unknown keys are refused. Durations are a number with `s`, `m`, `h` or `d`, as in `30s` or `1d`.
+One YAML file describes one migration. Unknown keys are refused. Durations are a number with `s`, `m`, `h` or `d`, as in `30s` or `1d`,
+sizes a number of bytes or with `kB` to `TB` or `KiB` to `TiB`, as in `16GiB`.
 This page is generated from the model (`make schema`); `spec.schema.json` beside it is for editors: put
 `# yaml-language-server: $schema=../../docs/spec.schema.json` into the first line of a spec.
 """

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from vectorferry.errors import SpecError
+from vectorferry.spec_upkeep import Holds
 from vectorferry.specfile import load_spec, parse_spec
 
 GOOD = """\
@@ -59,6 +60,15 @@ def test_a_minimal_spec_has_the_documented_defaults() -> None:
         ),
         (("staging: {url: /tmp/staging}", ""), "s.yaml:1: staging: is required (add `staging:`)"),
         (("writers: none", "writers: none\nlimits: {lease: soon}"), "s.yaml:8: limits.lease: 'soon' is no duration"),
+        (
+            ("writers: none", "writers: none\ncapacity: {target: {memory: 16 gigs}}"),
+            "s.yaml:8: capacity.target.memory: '16 gigs' is no size; write a number with kB",
+        ),
+        (
+            ("writers: none", "writers: none\ncapacity: {target: {disk: 0GB}}"),
+            "s.yaml:8: capacity.target.disk: ",
+        ),
+        (("writers: none", "writers: none\ncapacity: {warn: 0.99}"), "s.yaml:8: capacity: warn is above pause"),
         (("writers: none", "writers: none\nwriters: none"), "s.yaml:8: writers: is given twice"),
         (
             ("writers: none", "writers: none\npartitions: {rows: 0}"),
@@ -124,3 +134,11 @@ def test_routers_and_how_they_switch() -> None:
     assert live.plan_fingerprint == parse_spec(GOOD.replace("none", "{expected: 4}"), "s.yaml").plan_fingerprint
     again = type(live).model_validate(live.model_dump(mode="json", exclude_defaults=True))
     assert again.fingerprint == live.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [("16GiB", 16 << 30), ("1.5 GB", 1_500_000_000), ("100kB", 100_000), ("2KiB", 2048), ("3TB", 3 * 10**12), (42, 42)],
+)
+def test_sizes(written: str | int, size: int) -> None:
+    assert Holds.model_validate({"disk": written}).disk == size

@@ -210,6 +210,7 @@ def taint(
 def finalize(spec: SpecPath, json: Json = False) -> None:
     """End the migration for good: every record compared once more, an approval, DONE. There is no way back.
 
+    Wants a restore drill of the target that passed and is recent: `vectorferry drill SPEC`.
     Ends once nothing can write to the source any more. Killed, it goes on where it stopped.
     """
     from vectorferry import pipeline

@@ -85,6 +85,32 @@ def restore(
     console.result(_value(to, done, notes), "\n".join(_lines(to, done, notes)))
 
 
+@backup_app.command()
+def drill(
+    spec: SpecPath,
+    side: SideOption = Which.TARGET,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make a backup first, even if there is a recent one.")] = False,
+    json: Json = False,
+) -> None:
+    """Rehearse a restore: the newest backup goes into a scratch collection, is verified in full, timed, and dropped again.
+
+    `finalize` wants one of the target that passed and is recent (`backup.drill_age`).
+    """
+    from vectorferry.engine.drill import drill as rehearse
+
+    console = Console(json=json)
+    with command_session(load_spec(spec), console, "drill", upgrade=True) as session:
+        found = rehearse(session, side.value, fresh=fresh).figures
+    told = f"{found['rows']} rows of backup {found['backup']} restored and verified: "
+    speed = (
+        f"{word} in {found[f'{verb}_seconds']:.1f} s ({found[f'{verb}_rate']:.0f} rows/s)" for verb, word in _VERBS
+    )
+    console.result(dict(found), told + ", ".join(speed))
+
+
+_VERBS = (("load", "loaded"), ("verify", "verified"))
+
+
 def _store(to: str, found: "Backup") -> "VectorStore":
     from vectorferry.stores.base import StoreOptions
     from vectorferry.stores.registry import open_store
@@ -137,3 +163,26 @@ def _lines(to: str, done: "Restored", notes: list[str]) -> list[str]:
     told = f"{loaded.rows} rows in {to}, loaded in {loaded.seconds:.1f} s ({loaded.rate:.0f} rows/s)"
     left = (f"left behind: {each.namespace or '(default)'}/{each.id}: {each.reason}" for each in loaded.excused)
     return [f"{told}, every one read back and compared in {seconds:.1f} s", *left, *(f"note: {note}" for note in notes)]
+
+
+@backup_app.command()
+def prune(
+    spec: SpecPath,
+    json: Json = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+) -> None:
+    """List, then remove, what is no longer kept: backups beyond `backup.keep`, and old reports and staged files (`backup.retention`).
+
+    Never the plan in force, nor the newest backup that a drill has proven.
+    """
+    from vectorferry.engine.retention import prunable
+    from vectorferry.engine.retention import prune as remove
+
+    console = Console(json=json)
+    with command_session(load_spec(spec), console, "prune", upgrade=True) as session:
+        found = prunable(session)
+        console.removals(found)
+        if found and not yes and not typer.confirm("Remove all of it?"):
+            raise typer.Exit(1)
+        removed = remove(session, found)
+    console.result({"removed": [each.path for each in removed]}, f"removed {len(removed)}")

@@ -16,9 +16,11 @@ from vectorferry.live import Live
 if TYPE_CHECKING:
     from vectorferry.engine.abandon import Leftovers
     from vectorferry.engine.approval import Decision
+    from vectorferry.engine.capacity import Fill
     from vectorferry.engine.compare import Comparison
     from vectorferry.engine.observed import Use
     from vectorferry.engine.preflight import Cost, Preflight
+    from vectorferry.engine.retention import Removal
     from vectorferry.engine.session import Progress, Session
     from vectorferry.engine.status import Status
     from vectorferry.journal import Evidence, Member, Plan
@@ -65,6 +67,7 @@ class Console:
         }
         value |= {
             "shortest_hold": found.shortest_hold,
+            "capacity": [asdict(fill) for fill in found.capacity],
             "warnings": found.warnings,
             "plan": plan.id if plan else None,
             "partitions": len(plan.partitions) if plan else None,
@@ -72,6 +75,9 @@ class Console:
         self._table("Namespaces", ("namespace", "rows"), ((n or "(default)", r) for n, r in found.namespaces.items()))
         costs = (("one pass over the source", found.pass_cost), ("the load", found.load_cost))
         self._table("Cost", ("of", "requests", "hours", "read units", "US$"), (_cost(n, c) for n, c in costs))
+        if found.capacity:
+            columns = ("of", "used", "projected to come", "limit", "share")
+            self._table("Capacity", columns, (_fill(fill) for fill in found.capacity))
         self._table("Metadata keys of a sample", ("key", "types", "share", "values"), _keys(found.profile))
         proposed = ", ".join(f"{name}: {kind}" for name, kind in found.proposed.items()) or "none"
         lines = [f"{found.rows} rows. Fields worth declaring: {proposed}", *(f"warning: {w}" for w in found.warnings)]
@@ -185,12 +191,21 @@ class Console:
         rows = [(name, value) for name, value in asdict(found).items() if value]
         self._table("Left behind", ("what", "where"), rows)
 
+    def removals(self, found: "Sequence[Removal]") -> None:
+        """Show what retention does not keep."""
+        self._table("No longer kept", ("what", "why"), ((each.path, each.why) for each in found))
+
 
 MEMBER_COLUMNS = ("id", "host", "phase", "draining", "lease left (s)")
 
 
 def _cost(name: str, cost: "Cost") -> tuple[object, ...]:
     return name, cost.requests, f"{cost.hours:.2f}", f"{cost.read_units:.0f}", f"{cost.dollars:.2f}"
+
+
+def _fill(fill: "Fill") -> tuple[object, ...]:
+    values = ("-" if value is None else fill.amount(value) for value in (fill.used, fill.added, fill.limit))
+    return fill.name, *values, f"{fill.share:.0%}" if fill.limit else "-"
 
 
 def _keys(profile: Any) -> Iterable[tuple[object, ...]]:

@@ -35,6 +35,7 @@ VectorferryError
 └── GateError                     a rule of the migration says no; nothing was changed
     ├── PreflightFailed           the list of what stands in the way
     ├── CheckFailed               a verdict is failed, missing or empty
+    ├── NoRoom                    a database is too full to write to, and nobody made room in time
     ├── NotApproved               no valid approval in the journal
     └── SourceChanged             the source moved since the export and there are no routers
 """
@@ -210,6 +211,10 @@ class PreflightFailed(GateError):
 
 class CheckFailed(GateError):
     """A verdict is failed, missing or empty."""
+
+
+class NoRoom(GateError):
+    """A database is too full to write to, or read-only, and stayed so for as long as the spec waits."""
 
 
 class NotApproved(GateError):

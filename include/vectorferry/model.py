@@ -196,6 +196,30 @@ class CollectionDefinition:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """How full a database is, as it tells itself; None where it does not. Sizes are in bytes, of all that its own limits count.
+
+    `rows` are the collection's. `read_only`: it takes no writes now, as a database that ran out of disk. `note` says what was measured.
+    """
+
+    rows: int | None = None
+    memory: int | None = None
+    memory_limit: int | None = None
+    disk: int | None = None
+    disk_limit: int | None = None
+    read_only: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes of memory and disk that one more record comes to, index included; None where there is no rule to tell by."""
+
+    memory: float | None
+    disk: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """A row that the database refused: `row` is its position in the batch."""
 

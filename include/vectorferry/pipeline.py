@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from vectorferry.engine import aftercheck, export, load, pairing, planning, switch
 from vectorferry.engine.approval import require_approval
 from vectorferry.engine.content import check_counts
+from vectorferry.engine.drill import look_at_drill
 from vectorferry.engine.extras import check_extras
 from vectorferry.engine.filter_parity import check_filters
-from vectorferry.engine.finish import finish, is_done, verify_fresh
+from vectorferry.engine.finish import finish, is_done, require_cut_over, verify_fresh
 from vectorferry.engine.gate import describe, failures, record, require_passed
 from vectorferry.engine.guardrails import watch
 from vectorferry.engine.latency import check_latency
@@ -194,8 +195,14 @@ def roll_back(session: Session, evidence_hash: str) -> switch.Switched:
 
 
 def look_final(session: Session) -> Evidence:
-    """Compare both sides in full, as evidence that can be signed for DONE. Raises CheckFailed where they differ."""
+    """Compare both sides in full, as evidence that can be signed for DONE.
+
+    Raises CheckFailed where they differ, GateError where the restore drill that the spec requires is missing.
+    """
     plan = _plan_of(session)
+    require_cut_over(session)
+    if drilled := look_at_drill(session):
+        record(session, plan, [drilled])
     verdicts = record(session, plan, [verify_fresh(session)])
     against = [describe(verdict) for verdict in verdicts if not verdict.passed]
     made = collect(session, plan, against, approvable=not against, kind=FINALIZE)
@@ -228,11 +235,6 @@ def reconcile(session: Session, *, full: bool = True) -> Evidence:
     verdicts = record(session, plan, [compare_both(session, full=full)])
     against = [describe(verdict) for verdict in verdicts if not verdict.passed]
     return collect(session, plan, against, approvable=bool(verdicts[0].figures["repairs"]), kind=REPAIR)
-
-
-def not_yet(session: Session) -> str:
-    """Why both sides cannot be compared now, though nothing is wrong, as before they are loaded; empty where they can."""
-    return pairing.not_yet(session)
 
 
 def needs_person(found: Evidence) -> bool:

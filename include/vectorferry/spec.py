@@ -297,8 +297,8 @@ class Notify(Section):
     on_question: list[Notifier] = Field(default_factory=list)
     on_alert: list[Notifier] = Field(
         default_factory=list,
-        description="What <migration>.watch finds: silent routers, holds that were stepped back, a growing backlog, times that run out, "
-        "drift, a reconciliation that was refused or is overdue. "
+        description="What <migration>.watch finds: silent routers, holds that were stepped back, a growing backlog, "
+        "databases that fill up, times that run out, drift, a reconciliation that was refused or is overdue. "
         "Arguments may use {{ alert }}.",
     )
     watch_every: Duration = Field(timedelta(minutes=5), description="How often <migration>.watch looks.")

@@ -1,5 +1,6 @@
 """What the sections of a spec are made of: the base of all sections, and the types of single values."""
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any
 from zoneinfo import available_timezones
@@ -9,6 +10,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from vectorferry.errors import FilterError
 from vectorferry.filters import parse_filter
 
+_BYTES = {
+    **{f"{letter}B": 1000**power for power, letter in enumerate("kMGT", 1)},
+    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)},
+}
+_SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(_BYTES)})")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -18,6 +24,15 @@ def _seconds(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return timedelta(seconds=value)
     raise ValueError(f"{value!r} is no duration; write a number with s, m, h or d, as in 30s, 4h or 1d")
+
+
+def _bytes(value: Any) -> Any:
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found:
+        return int(float(found[1]) * _BYTES[found[2]])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"{value!r} is no size; write a number with {', '.join(_BYTES)}, as in 16GiB or 100GB")
 
 
 def _valid_filter(value: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +52,8 @@ Duration = Annotated[
     BeforeValidator(_seconds, json_schema_input_type=str | float),
     PlainSerializer(_as_written, when_used="json"),
 ]
+Size = Annotated[int, Field(ge=1), BeforeValidator(_bytes, json_schema_input_type=str | int)]
+"""Bytes."""
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 FilterObject = Annotated[dict[str, Any], AfterValidator(_valid_filter)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from vectorferry.spec_base import Duration, Section, Timezone
+from vectorferry.spec_base import Duration, Section, Share, Size, Timezone
 
 
 class Ceiling(Section):
@@ -59,5 +59,28 @@ class Backup(Section):
     )
 
 
+class Holds(Section):
+    """What a database may hold at most; what is not given is what the database tells of itself, if it does."""
+
+    memory: Size | None = Field(None, description="Of the database's server, as in 16GiB.")
+    disk: Size | None = Field(None, description="For the whole database, as in 100GB.")
+    rows: int | None = Field(None, ge=1, description="Of the collection.")
+
+
 class Capacity(Section):
-    """How full the two databases may get."""
+    """How full the two databases may get, and what is done about it."""
+
+    source: Holds = Field(default_factory=Holds)
+    target: Holds = Field(default_factory=Holds)
+    warn: Share = Field(0.8, description="Share of a limit above which people are told.")
+    pause: Share = Field(0.95, description="Share of a limit above which a load or settling waits for room.")
+    wait: Duration = Field(
+        timedelta(hours=1), description="How long it waits before it gives up; its task can be cleared."
+    )
+    every: Duration = Field(timedelta(seconds=30), description="How often it looks.")
+
+    @model_validator(mode="after")
+    def _warned_first(self) -> "Capacity":
+        if self.warn > self.pause:
+            raise ValueError("warn is above pause: people would be told only after the load has stopped")
+        return self

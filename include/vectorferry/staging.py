@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import fsspec
@@ -66,6 +67,12 @@ class Staging:
         with _explaining(self.locate(folder)):
             found = self._fs.ls(full, detail=False) if self._fs.exists(full) else []
         return sorted(posixpath.join(folder, posixpath.basename(f)) for f in found if not _uncommitted(f))
+
+    def modified(self, path: str = "") -> datetime | None:
+        """When a file, or anything in a folder, was last written; None where there is nothing."""
+        with _explaining(self.locate(path)):
+            moments = [self._fs.modified(file) for file in self._fs.find(self._full(path))]
+        return max((at if at.tzinfo else at.replace(tzinfo=UTC) for at in moments), default=None)
 
     def remove(self, path: str = "") -> None:
         """Remove a file or folder with everything in it; not-found is success."""
@@ -153,6 +160,11 @@ class Staging:
 
     def _full(self, path: str) -> str:
         return posixpath.join(self._root, path) if path else self._root
+
+
+def report_folder(run_id: str) -> str:
+    """A run's folder of reports under the plan's folder; run ids hold characters that folders should not."""
+    return "reports/" + "".join(c if c.isalnum() or c in "-_" else "_" for c in run_id)
 
 
 @contextmanager

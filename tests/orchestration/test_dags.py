@@ -204,7 +204,7 @@ def test_cohorts_are_switched_one_after_the_other() -> None:
 
 
 def test_what_comes_after_the_cut_over_is_asked_for_first() -> None:
-    _, back, end, watch, _ = build_dags(spec(writers={"expected": 2}))
+    _, back, end, watch, *_ = build_dags(spec(writers={"expected": 2}))
     assert (watch.dag_id, watch.task_ids) == ("docs.watch", ["watch"])
     for dag, name, chain in (
         (back, "docs.rollback", ("look_back", "approve_rollback", "roll_back")),
@@ -234,3 +234,19 @@ def test_the_switch_waits_for_its_window() -> None:
     assert live.get_task("await_window").upstream_task_ids == {"approve_cutover"}
     assert live.get_task("switch").upstream_task_ids == {"await_window"}
     assert live.get_task("await_window").mode == "reschedule"
+
+
+def test_the_drill_is_weekly_and_fails_like_the_others() -> None:
+    told = {"notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier"}
+    plain = spec(backup={"timezone": "Europe/Berlin"}, notify={"on_failure": [told]})
+    dag = dag_of(plain, "docs.restore_drill")
+    assert (dag.timetable.expression, str(dag.timetable.timezone)) == ("0 4 * * sun", "Europe/Berlin")
+    assert dag.on_failure_callback
+    for before, after in pairwise(("backup", "drill", "prune")):
+        assert dag.get_task(after).upstream_task_ids == {before}
+    DagSerialization.validate_schema(DagSerialization.to_dict(dag))
+    assert dag_of(spec(backup={"drill_schedule": None}), "docs.restore_drill").schedule is None
+
+
+def dag_of(wanted: MigrationSpec, dag_id: str) -> DAG:
+    return next(dag for dag in build_dags(wanted) if dag.dag_id == dag_id)

@@ -17,6 +17,7 @@ from pipeline.commanding import on, vectorferry
 from pipeline.dying import after, before, start
 from pipeline.dying import vectorferry as vectorferry_process
 from pipeline.worlds import FIELDS, World, postgres_connection, rows_of, weaviate_connection
+from stores.weaviate_tools import add, foreign
 from vectorferry.connections import Connection
 from vectorferry.engine import backup as backing
 from vectorferry.engine.backup import backup
@@ -29,6 +30,7 @@ from vectorferry.gateway.pinecone.keys import Keys
 from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.local.weaviate import Weaviate
 from vectorferry.model import RESERVED_NAMESPACE, CollectionDefinition, FieldType, KeyRange, Metric
+from vectorferry.staging import Staging
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.memory import MemoryStore
 from vectorferry.stores.registry import open_store
@@ -136,6 +138,37 @@ def test_it_comes_back_into_the_same_product_and_into_another(
             again.drop()
             again.close()
         session.target.drop()
+
+
+def test_a_collection_that_was_made_elsewhere_comes_back_in_our_layout(world: World, weaviate: Weaviate) -> None:
+    world.connections["target"] = weaviate_connection(weaviate)
+    objects = [{"id": f"00000000-0000-0000-0000-00000000000{n}", "properties": {"kind": f"k{n}"}} for n in range(3)]
+    with foreign(weaviate, "ForeignKept", {"kind": "text"}) as name:
+        add(weaviate, name, [{**each, "vectors": {"own": [0.5, n]}} for n, each in enumerate(objects)])
+        world.spec_dict["target"]["collection"] = name
+        with world.session() as session:
+            made = backup(session)
+            again = opened(weaviate_connection(weaviate), "ForeignKeptAgain", made)
+            assert restore(made, again).loaded.rows == 3
+            assert contents(again) == contents(session.target)
+            again.drop()
+            again.close()
+
+
+def test_it_goes_to_object_storage(world: World) -> None:
+    """Whose folders are there only as long as there is something in them, and where nothing is renamed."""
+    world.spec_dict["staging"] = {"url": f"memory://bucket/{world.folder.name}"}
+    fill(world, rows_of("wave", "asyncio", most=10))
+    with world.session() as session:
+        made = backup(session)
+        store = MemoryStore(f"objects{world.folder}", "again")
+        assert made.files.url.startswith("memory://bucket/")
+        assert restore(open_backup(Staging(made.files.url)), store).loaded.rows == made.manifest.rows
+        made.files.remove("manifest.json")
+        assert backup(session).manifest.id == made.manifest.id
+        last = session.staging.modified("backups")
+        assert last is not None
+        assert made.manifest.began <= last <= datetime.now(UTC)
 
 
 def one(namespace: str, id_: str) -> pa.RecordBatch:

@@ -11,6 +11,7 @@ from pipeline.writing import Writers, assert_as_written, record, writing
 from vectorferry import pipeline
 from vectorferry.engine import switch
 from vectorferry.engine.authority import settle_follow, settle_written
+from vectorferry.engine.drill import drill
 from vectorferry.engine.finish import finish, verify_fresh
 from vectorferry.engine.session import Session
 from vectorferry.errors import CheckFailed, GateError, NotApproved
@@ -23,7 +24,8 @@ __all__ = ["live"]
 
 @pytest.fixture
 def moved(live: World) -> Iterator[tuple[World, Session, Writers]]:
-    """Cut over, and written to."""
+    """Cut over, and written to; the end wants no restore drill."""
+    live.spec_dict["backup"] = {"require_drill": False}
     with live.session() as session, writing(live, keys_of(live)) as writers:
         pipeline.run(session, approve)
         some(writers)
@@ -36,7 +38,17 @@ def refuse(session: Session, evidence: Evidence) -> bool:
 
 
 def test_done_is_the_end_and_loses_nothing(moved: tuple[World, Session, Writers]) -> None:
-    _, session, writers = moved
+    world, _, writers = moved
+    del world.spec_dict["backup"]
+    with world.session() as strict:
+        with pytest.raises(GateError, match="no restore drill of pgvector docs_moved was ever run"):
+            pipeline.finalize(strict, refuse)
+        assert drill(strict).figures["rows"] > 400, "under live writes"
+        end(strict, writers)
+
+
+def end(session: Session, writers: Writers) -> None:
+    """Finish for good, while applications write."""
     assert not pipeline.finalize(session, refuse)
     evidence = session.journal.evidence.latest("small", "finalize")
     assert evidence is not None
@@ -44,6 +56,7 @@ def test_done_is_the_end_and_loses_nothing(moved: tuple[World, Session, Writers]
         finish(session, evidence.hash)
     asked = question(session, evidence)
     assert "there is no way back" in asked.body
+    assert "passed at" in asked.body
     assert asked.subject == "Finish small for good?"
     assert pipeline.finalize(session, approve)
     assert phase_of(session) is Phase.DONE
@@ -73,6 +86,7 @@ def test_a_difference_stands_against_the_end(moved: tuple[World, Session, Writer
     settle_written(session)
     assert verify_fresh(session).passed
     writers.stop()
+    settle_written(session)
     assert_equal(session)
 
 
@@ -116,6 +130,7 @@ def test_without_routers_the_verification_after_the_cut_over_counts(world: World
     world.fill(rows_of("", "wave"))
     with world.session() as session:
         pipeline.run(session, approve)
+        drill(session)
         assert pipeline.finalize(session, approve)
         assert phase_of(session) is Phase.DONE
 

@@ -99,4 +99,7 @@ class Settings:
             "shadow": {"share": 0.1, "min_reads": 0},
             "approval": {"terminal": True, "four_eyes": False},
             "switch": {"hold": f"{self.hold}s", "wait_for_routers": "30s"},
+            "backup": {
+                "require_drill": False
+            },  # a backup and its restore would be killed with the driver, again and again
         }

@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("stores.changing", "stores.contract", "stores.samples")
+pytest.register_assert_rewrite("stores.changing", "stores.contract", "stores.measuring", "stores.samples")

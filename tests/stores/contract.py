@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stores.changing import TokenContract
+from stores.measuring import CapacityContract
 from stores.samples import (
     DIMENSION,
     FIELDS,
@@ -74,7 +75,7 @@ from vectorferry.stores.asking import all_matching, ids_after
 from vectorferry.stores.base import VectorStore
 
 
-class StoreContract(UpdateContract, TokenContract):
+class StoreContract(UpdateContract, TokenContract, CapacityContract):
     """Override `make_store` (class scope, see `finish`); override the hooks below where the database has such a thing."""
 
     @pytest.fixture(scope="class")

@@ -30,6 +30,7 @@ from vectorferry.local.postgres import Postgres
 from vectorferry.model import CollectionDefinition, FieldType, KeyRange, Metric
 from vectorferry.stores import pgvector
 from vectorferry.stores.base import StoreOptions, VectorStore
+from vectorferry.stores.batching import payload_bytes
 from vectorferry.stores.calling import ONCE, Caller, RetryPolicy
 from vectorferry.stores.pgvector import PgvectorStore
 from vectorferry.stores.registry import open_store
@@ -267,3 +268,28 @@ def test_a_change_token_survives_vacuum_but_not_another_file(store: VectorStore,
         columns = "namespace, id, vector, sparse, metadata"
         other.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM kept")
     assert len({before, empty, store.change_token("n")}) == 3
+
+
+@pytest.mark.parametrize(("kind", "dimension"), [("none", 384), ("hnsw", 384), ("hnsw", 768), ("none", 3072)])
+def test_a_footprint_is_about_what_is_taken(connection: Connection, kind: str, dimension: int):
+    store = open_store(connection, new_name("Size"), StoreOptions(index={"type": kind}))
+    definition = CollectionDefinition(dimension, Metric.COSINE)
+    store.create(definition)
+    texts = [{"text": f"{row} " + "word " * (row % 60)} for row in range(400)]
+    batch = records("n", [f"record {row}" for row in range(400)], random_vectors(400, dimension), texts)
+    put_all(store, batch)
+    projected = store.footprint(definition, float(payload_bytes(batch).mean())).disk
+    taken = int(store.capacity().note.split()[0].replace(",", "")) / 400
+    assert projected is not None and 0.75 < projected / taken < 1.25, (projected, taken)
+    store.drop()
+    store.close()
+
+
+def test_a_database_that_takes_no_writes_says_so(database: str):
+    connection = connection_of(database)
+    with psycopg.connect(database, autocommit=True) as direct:
+        direct.execute(f'ALTER DATABASE "{connection.schema}" SET default_transaction_read_only = on')
+    store = open_store(connection, "any")
+    found = store.capacity()
+    store.close()
+    assert found.read_only and found.rows == 0 and found.disk is not None

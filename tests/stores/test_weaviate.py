@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,16 +25,20 @@ from stores.samples import (
 )
 from stores.weaviate_tools import add, change, connection_to, foreign, named_vector, open_store, rest
 from vectorferry.connections import Connection
-from vectorferry.errors import AlreadyExists, ConnectionMissing, FilterError, Refused, Unsupported
+from vectorferry.errors import AlreadyExists, ConnectionMissing, FilterError, Refused, Unavailable, Unsupported
 from vectorferry.filters import parse_filter
+from vectorferry.local.ports import free_port
+from vectorferry.local.supervisor import Supervisor
 from vectorferry.local.weaviate import Weaviate
+from vectorferry.local.weaviate import weaviate as local_weaviate
 from vectorferry.mapping import record_uuid
 from vectorferry.model import CollectionDefinition, FieldType, KeyOrder, KeyRange, Metric
 from vectorferry.records import parse_json
 from vectorferry.stores import weaviate_link
 from vectorferry.stores.base import StoreOptions, VectorStore
-from vectorferry.stores.calling import Caller, RetryPolicy
+from vectorferry.stores.calling import ONCE, Caller, RetryPolicy
 from vectorferry.stores.weaviate import WeaviateStore
+from vectorferry.stores.weaviate_capacity import vector_memory
 from vectorferry.stores.weaviate_filters import index_terms
 
 FIELDS = {"title": FieldType.STRING, "year": FieldType.NUMBER, "tags": FieldType.STRINGS, "good": FieldType.BOOLEAN}
@@ -469,3 +475,67 @@ def test_ranges_of_many_shards_are_in_order(weaviate: Weaviate) -> None:
         span = KeyRange("", sorted(ids)[10], sorted(ids)[2000])
         assert [id_ for page in store.list_ids(span) for id_ in page] == sorted(ids)[10:2000]
         store.close()
+
+
+# --- How full it is
+
+
+@pytest.mark.parametrize("store", [{}, {"namespaces": "property"}], indirect=True)
+def test_a_shard_that_takes_no_writes_is_told(store: WeaviateStore, weaviate: Weaviate) -> None:
+    put_all(store, records("n", ["a"]))
+    assert not store.capacity().read_only
+    [shard] = rest(weaviate, "GET", "/schema/Fresh/shards")
+    rest(weaviate, "PUT", f"/schema/Fresh/shards/{shard['name']}", {"status": "READONLY"})
+    found = store.capacity()
+    assert found.read_only and found.rows == 1 and found.note == "1 of 1 shards read-only"
+    rest(weaviate, "PUT", f"/schema/Fresh/shards/{shard['name']}", {"status": "READY"})
+    assert not store.capacity().read_only
+
+
+def test_memory_comes_from_the_servers_own_metrics(weaviate: Weaviate, tmp_path: Path) -> None:
+    if not weaviate.command:
+        pytest.skip("a server that was given: its metrics may be off")
+    port = free_port(0)
+    other = local_weaviate(tmp_path / "metered")
+    metered = {"PROMETHEUS_MONITORING_ENABLED": "true", "PROMETHEUS_MONITORING_PORT": str(port), "GOMEMLIMIT": "3GiB"}
+    [service] = other.services()
+    url = f"http://127.0.0.1:{port}/metrics"
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.start([replace(service, env={**service.env, **metered})])
+        connection = connection_to(other)
+        told = WeaviateStore.open(
+            replace(connection, extra={**connection.extra, "metrics_url": url}), "Any", StoreOptions()
+        )
+        found = told.capacity()
+        told.close()
+    assert found.memory is not None and 10 << 20 < found.memory < 1 << 30
+    assert found.memory_limit == 3 << 30
+
+
+def test_metrics_that_cannot_be_had(weaviate: Weaviate) -> None:
+    for url, kind, message in (
+        (f"{weaviate.url}/v1/.well-known/ready", Refused, "not the metrics of a Weaviate server"),
+        (f"{weaviate.url}/nothing", Unavailable, "metrics cannot be read at .*: 404"),
+        ("http://127.0.0.1:1/metrics", Unavailable, "metrics cannot be read at .*refused"),
+    ):
+        connection = connection_to(weaviate)
+        named = replace(connection, extra={**connection.extra, "metrics_url": url})
+        store = WeaviateStore.open(named, "Any", StoreOptions(), Caller(policy=ONCE))
+        with pytest.raises(kind, match=message):
+            store.capacity()
+        store.close()
+
+
+@pytest.mark.parametrize(
+    ("index", "bytes_a_vector"),
+    [
+        ({}, 2 * 4 * 384),
+        ({"type": "flat"}, 0),
+        ({"quantizer": "rq"}, 2 * (384 + 320)),
+        ({"quantizer": "bq", "maxConnections": 64}, 2 * (48 + 640)),
+        ({"quantizer": "pq"}, None),
+        ({"type": "hfresh"}, None),
+    ],
+)
+def test_memory_by_the_published_rule(index: Mapping[str, Any], bytes_a_vector: float | None) -> None:
+    assert vector_memory(384, index) == bytes_a_vector

@@ -1,10 +1,12 @@
-"""What people are told of before it hurts: silent routers, holds that were stepped back, a backlog, times that run out, drift."""
+"""What people are told of before it hurts: silent routers, stepped-back holds, a backlog, a full database, times that run out, drift."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from vectorferry.engine.capacity import Seen
 from vectorferry.engine.drift_alerts import drift_alerts
+from vectorferry.engine.filling import filling, keep
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.model import CUTOVER, Phase
 from vectorferry.spec import MigrationSpec
@@ -25,23 +27,26 @@ class Alert:
     text: str
 
 
-def alerts(journal: Journal, spec: MigrationSpec) -> tuple[Alert, ...]:
-    """Everything that people should know now."""
+def alerts(journal: Journal, spec: MigrationSpec, measured: Sequence[Seen] = ()) -> tuple[Alert, ...]:
+    """Everything that people should know now: from the journal, and from what was measured of the databases, if anything was."""
     now, rows = datetime.now(UTC), journal.control.all(spec.migration)
     found = [*_silent(journal, spec), *_stepped_back(journal, spec, now), *_unanswered(journal, spec, rows, now)]
     for row in rows:
         found += [*_backlog(journal, spec, row), *_window(spec, row, now)]
+    for seen in measured:
+        found += [Alert(*each) for each in filling(journal, spec, seen, now)]
     found += [Alert(*each) for each in drift_alerts(journal, spec, rows, now)]
     return tuple(found)
 
 
-def new_alerts(journal: Journal, spec: MigrationSpec, actor: str) -> tuple[Alert, ...]:
-    """Those that nobody was told of yet, or not for a day; they count as told from now on."""
+def new_alerts(journal: Journal, spec: MigrationSpec, actor: str, measured: Sequence[Seen] = ()) -> tuple[Alert, ...]:
+    """Those that nobody was told of yet, or not for a day; they count as told from now on. What was measured is kept once a day."""
     since = datetime.now(UTC) - AGAIN
     told = {row.detail["key"] for row in journal.audit.trail(spec.migration) if row.action == ALERT and row.at > since}
-    fresh = tuple(alert for alert in alerts(journal, spec) if alert.key not in told)
+    fresh = tuple(alert for alert in alerts(journal, spec, measured) if alert.key not in told)
     for alert in fresh:
         journal.audit.write(spec.migration, actor, ALERT, {"key": alert.key, "text": alert.text})
+    keep(journal, spec, actor, measured)
     return fresh
 
 

@@ -1,12 +1,14 @@
 """Moving the authority from one side to the other, through a short hold, or stepping back: the same both ways. Rules 1 and 7."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
+from vectorferry.engine.room import Room
 from vectorferry.engine.routers import is_in, live_members
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import SIDES, Progress, Session, Side
 from vectorferry.engine.settle import REFUSED_AGAIN_SECONDS, settle_some
 from vectorferry.errors import (
     GateError,
@@ -127,29 +129,37 @@ def settle_written(session: Session) -> None:
 def _settle_written(session: Session, cohort: str, upto: int) -> None:
     if not _row(session, cohort).loaded:
         raise GateError(f"cohort {cohort} of {session.migration} is not loaded yet: nothing is settled before it is")
-    patience = Patience(session)
+    patience, room = Patience(session), _room(session, cohort)
+
+    def await_room() -> None:
+        # In a hold writes wait: it is better stepped back from than prolonged.
+        if not _row(session, cohort).phase.holds and room.wait(lambda: None, partial(_tell, session, cohort)):
+            patience.begin_again()
 
     def until(left: Backlog) -> None:
+        await_room()
         session.journal.members.evict_lapsed(session.migration, session.actor)
         if patience.lost(left.dirty + left.open):
             raise GateError(
                 f"settling comes to no end: {left.dirty} records stay dirty, {left.open} writes open; see `vectorferry members`"
             )
 
+    await_room()
     settle_all(session, cohort, until, upto=upto)
 
 
 def settle_follow(session: Session) -> None:
     """Settle whatever routers write, until the migration is DONE.
 
-    A database that is away, or keeps only a part, is tried again; any other error is raised.
+    A database that is away, keeps only a part, or is too full is waited for; any other error is raised.
     """
+    rooms = {side: Room(session, side) for side in SIDES}
     while True:
         try:
             if {row.phase for row in session.journal.control.all(session.migration)} == {Phase.DONE}:
                 return
             session.journal.members.evict_lapsed(session.migration, session.actor)
-            done = [_follow(session, cohort.name) for cohort in session.spec.cohorts]
+            done = [_follow(session, cohort.name, rooms) for cohort in session.spec.cohorts]
         except (RetryableError, PartialWrite, JournalUnavailable, LeaseLost) as error:
             session.report(Progress("settle", session.migration, 0, None, f"waits: {error}"))
             time.sleep(AGAIN_SECONDS)
@@ -158,12 +168,28 @@ def settle_follow(session: Session) -> None:
             time.sleep(IDLE_SECONDS)
 
 
-def _follow(session: Session, cohort: str) -> bool:
-    """Settle some; whether there was anything."""
+def _follow(session: Session, cohort: str, rooms: Mapping[Side, Room]) -> bool:
+    """Settle some, where there is room; whether there was anything."""
+    phase = _row(session, cohort).phase
+    if not phase.holds and (why := rooms[_follower(phase)].full()):
+        _tell(session, cohort, f"waits for room: {why}")
+        return False
     done = settle_some(session, cohort)
     if done is not None:
         session.report(Progress("settle", cohort, done.clean, None, f"{done.moved} written meanwhile"))
     return done is not None
+
+
+def _room(session: Session, cohort: str) -> Room:
+    return Room(session, _follower(_row(session, cohort).phase))
+
+
+def _follower(phase: Phase) -> Side:
+    return "target" if phase.source_rules else "source"
+
+
+def _tell(session: Session, cohort: str, why: str) -> None:
+    session.report(Progress("settle", cohort, 0, None, why))
 
 
 class Patience:
@@ -172,6 +198,10 @@ class Patience:
     def __init__(self, session: Session) -> None:
         self._seconds = session.lease + 2 * session.deadline + REFUSED_AGAIN_SECONDS
         self._least: int | None = None
+        self._since = time.monotonic()
+
+    def begin_again(self) -> None:
+        """Forget the time that passed: something else was waited for."""
         self._since = time.monotonic()
 
     def lost(self, left: int) -> bool:

@@ -14,7 +14,6 @@ from vectorferry.engine.backup_files import (
     Collection,
     Manifest,
     Part,
-    Side,
     folder_of,
     names,
     tallied,
@@ -22,7 +21,7 @@ from vectorferry.engine.backup_files import (
     total,
 )
 from vectorferry.engine.parts import PartReader, Place, write_behind
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Progress, Session, Side
 from vectorferry.errors import GateError, StagingCorrupt
 from vectorferry.model import RESERVED_NAMESPACE, CollectionInfo, KeyRange
 from vectorferry.records import record_schema
@@ -39,7 +38,7 @@ RESUMED_WITHIN = timedelta(days=1)
 
 def side_of(session: Session, side: Side) -> tuple[VectorStore, Source | Target]:
     """The store of a side, and what the spec says of it."""
-    return (session.source, session.spec.source) if side == "source" else (session.target, session.spec.target)
+    return session.store(side), session.spec.source if side == "source" else session.spec.target
 
 
 def backup(session: Session, side: Side = "target") -> Backup:
@@ -103,7 +102,7 @@ def _begin(session: Session, side: Side) -> _Begun:
     began = datetime.now(UTC)
     found = side_of(session, side)[0].describe()
     namespaces = tuple(sorted((n for n in found.namespaces if n != RESERVED_NAMESPACE), key=str.encode))
-    id_ = f"{began:%Y%m%dT%H%M%S}-{side}-{secrets.token_hex(2)}"
+    id_ = f"{began:%Y%m%dT%H%M%S.%f}-{side}-{secrets.token_hex(2)}"
     files, rows = folder_of(session.staging, id_), sum(found.namespaces[n] for n in namespaces)
     begun = _Begun(id_, files, side, _collection(session, side, found), namespaces, rows, began)
     note = {"side": side, "collection": begun.collection.to_json(), "namespaces": namespaces, "rows": rows}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from vectorferry.engine.session import Side
 from vectorferry.errors import StagingCorrupt
 from vectorferry.model import CollectionDefinition, FieldType, KeyOrder, Metric
 from vectorferry.records import DIGEST_MODULUS, digest, fingerprints
@@ -16,7 +17,6 @@ FOLDER = "backups"
 MANIFEST = "manifest.json"
 FORMAT = 1
 BATCH_ROWS = 1_000
-Side = Literal["source", "target"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,12 @@ def require_cut_over(session: Session) -> None:
         raise GateError(f"migration {session.migration} cannot be finished: {where}. It is cut over first")
 
 
+def is_cut_over(session: Session) -> bool:
+    """Whether the target has the authority in every cohort."""
+    rows = session.journal.control.all(session.migration)
+    return bool(rows) and all(row.phase in (Phase.TRACK_B, Phase.DONE) for row in rows)
+
+
 def is_done(session: Session) -> bool:
     """Whether a cohort has entered DONE already: what was begun is ended."""
     return any(row.phase is Phase.DONE for row in session.journal.control.all(session.migration))

@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from vectorferry.engine.export import manifest_path, part_batches
 from vectorferry.engine.flight import Window, fly
+from vectorferry.engine.room import Room
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.working import Work, wait_landed, working
-from vectorferry.errors import CheckFailed, GateError
+from vectorferry.errors import CheckFailed, GateError, RetryableError
 from vectorferry.journal import Plan
 from vectorferry.model import Partition, Phase, Rejection
 from vectorferry.records import record_schema
@@ -94,9 +95,22 @@ def _send(session: Session, plan: Plan, partition: Partition, work: Work) -> Non
     rows = sum(p.rows for p in noted.values())
     most = session.spec.budgets.target.in_flight or session.target.capabilities.write_concurrency
 
+    room = Room(session, "target")
+
+    def tell(why: str) -> None:
+        session.report(Progress(STEP, partition.name, rows, partition.rows, why))
+
     def send(batch: Batch) -> Loaded:
-        with permitted_by(work.check):
-            return _upsert(session, batch)
+        began = time.monotonic()
+        room.wait(work.check, tell)
+        try:
+            with permitted_by(work.check):
+                return _upsert(session, batch)
+        except RetryableError:
+            # A database that becomes read-only fails the writes in flight: they are sent again once it takes them.
+            if not room.was_full(began):
+                raise
+        return send(replace(batch, again=True))
 
     def land(result: Loaded) -> None:
         nonlocal rows

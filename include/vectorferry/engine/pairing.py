@@ -11,10 +11,8 @@ from vectorferry.errors import GateError
 from vectorferry.journal import ControlRow, Plan
 from vectorferry.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, Phase
 from vectorferry.spec import MigrationSpec
-from vectorferry.stores.base import VectorStore
 
 PAIR = "pair"
-SIDES = ("source", "target")
 # Fewer records than this say nothing about whether two collections belong together.
 _TELLING = 20
 _TURNED = {DifferenceKind.MISSING: DifferenceKind.EXTRA, DifferenceKind.EXTRA: DifferenceKind.MISSING}
@@ -45,11 +43,6 @@ class Pair:
             return found
         kind = _TURNED.get(found.kind, found.kind)
         return replace(found, kind=kind, source=found.target, target=found.source)
-
-
-def store_of(session: Session, side: str) -> VectorStore:
-    """The store of a side, "source" or "target"."""
-    return session.source if side == "source" else session.target
 
 
 def not_yet(session: Session) -> str:

@@ -5,14 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vectorferry.engine.capacity import Fill
 from vectorferry.engine.filter_parity import inexpressible
 from vectorferry.engine.hold import shortest_hold, too_short
 from vectorferry.engine.profile import Profile, proposed_fields
+from vectorferry.engine.projection import outlook
 from vectorferry.engine.session import Progress, Session, budgeted_rate, reaching
 from vectorferry.errors import NotFound, PreflightFailed, RetryableError, StoreError, Unauthorized
 from vectorferry.model import RESERVED_NAMESPACE, CollectionInfo, FieldType, KeyRange
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.batching import refuse_unsendable
+from vectorferry.stores.batching import payload_bytes, refuse_unsendable
 from vectorferry.stores.limits import unholdable
 
 SAMPLE = 200
@@ -44,6 +46,7 @@ class Preflight:
     load_cost: Cost
     target_exists: bool
     shortest_hold: float | None
+    capacity: tuple[Fill, ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -67,12 +70,14 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
     }
     target = _existing(session.target, "target", session.spec.target.connection)
     seen = _sample(session, namespaces) if sample else _Sample()
+    room = outlook(session, source, _to_come(session, namespaces, target), seen.row_bytes)
     problems = [
         *_source_problems(session, source, namespaces),
         *_shape_problems(session, source),
         *_target_problems(session, source, target),
         *_switch_problems(session),
         *inexpressible(session.spec, session.target),
+        *room.problems,
         *seen.problems,
     ]
     if problems:
@@ -87,7 +92,8 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         load_cost(session, sum(namespaces.values())),
         target is not None,
         shortest_hold(session) if session.spec.routers else None,
-        tuple(_warnings(session, figures)) if sample else (),
+        room.fills,
+        (*room.warnings, *_warnings(session, figures)) if sample else room.warnings,
     )
 
 
@@ -172,19 +178,35 @@ def last_mark(session: Session) -> tuple[str, Mapping[str, Any]] | None:
     return marks[-1] if marks and marks[-1][0] not in (TAKEN, ABANDONED) else None
 
 
+def _to_come(session: Session, namespaces: Mapping[str, int], target: CollectionInfo | None) -> int:
+    """Rows that the target lacks, as far as it was filled by us."""
+    there = target.rows if target is not None and filled_by_us(session) else 0
+    return max(sum(namespaces.values()) - there, 0)
+
+
 @dataclass
 class _Sample:
+    """`sizes` maps namespaces to the mean size of their records, weighted by their rows in `row_bytes`."""
+
     profile: Profile = field(default_factory=Profile)
     problems: list[str] = field(default_factory=list)
+    sizes: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    @property
+    def row_bytes(self) -> float | None:
+        rows = sum(rows for rows, _ in self.sizes.values())
+        return sum(rows * mean for rows, mean in self.sizes.values()) / rows if rows else None
 
 
 def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
     found = _Sample()
-    for namespace in namespaces:
+    for namespace, rows in namespaces.items():
         ids = next(iter(session.source.list_ids(KeyRange(namespace))), [])[:SAMPLE]
         batch = session.source.fetch(namespace, list(ids))
         refuse_unsendable(batch)
         found.profile.see(batch.column("metadata").to_pylist())
+        if len(batch):
+            found.sizes[namespace] = rows, float(payload_bytes(batch).mean())
         if session.spec.limits.unheld == "refuse":
             found.problems += _unheld(session, unholdable(batch, session.target.capabilities))
         session.report(Progress("preflight", namespace, found.profile.rows))

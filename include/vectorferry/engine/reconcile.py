@@ -15,7 +15,7 @@ from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Session
 from vectorferry.engine.share import read_share
 from vectorferry.engine.suspects import Key, count_suspects
-from vectorferry.engine.vouched import tokens_of, unchanged, vouch
+from vectorferry.engine.vouched import not_read, tokens_of, unchanged, vouch
 from vectorferry.errors import GateError, StagingCorrupt
 from vectorferry.journal import ENDED, Outcome, Plan, Scope
 from vectorferry.model import Verdict
@@ -73,7 +73,7 @@ def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
     # Whoever has taken over has a report of its own by now.
     reading.keep()
     write_drift(reading.folder, found.drift)
-    reading.folder.write_json("report.json", verdict.figures)
+    reading.folder.write_json("report.json", {**verdict.figures, "not_read": not_read(reading)})
     session.journal.reconciliations.end(run, Outcome(verdict.figures["outcome"]), verdict.figures)
     if not paused:
         reading.forget_read()
@@ -90,7 +90,8 @@ def _begin(reading: Reading, pair: Pair) -> None:
         # What is written from here on, or may still land, is for the next run, whatever this one reads of it.
         mark = session.journal.records.quiet_watermark(session.migration)
         # Only a full pass vouches for namespaces; a share keeps its state after each page, so it should be small.
-        kept_tokens, skipped = (tokens, kept) if whole else ({}, list(kept))
+        kept_tokens = tokens if whole else {}
+        skipped = kept if whole else {name: {"at": each["at"]} for name, each in kept.items()}
         reading.keep(watermark=mark, since=_since(session), tokens=kept_tokens, skipped=skipped)
     elif reading.get("paused"):
         reading.keep(paused="", base=reading.get("counts", {}), walked=[])

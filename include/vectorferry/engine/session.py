@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from vectorferry.connections import Connections, connection_from_environment, storage_options
 from vectorferry.errors import RetryableError, Unauthorized
@@ -30,6 +31,8 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+Side = Literal["source", "target"]
+SIDES: tuple[Side, ...] = ("source", "target")
 
 
 def silent(progress: Progress) -> None:
@@ -51,11 +54,16 @@ class Session:
     source_caller: Caller
     target_caller: Caller
     report: Report = field(default=silent)
+    connections: Connections = field(default=connection_from_environment)
 
     @property
     def migration(self) -> str:
         """Name of the migration."""
         return self.spec.migration
+
+    def store(self, side: Side) -> VectorStore:
+        """The store of a side."""
+        return self.source if side == "source" else self.target
 
     @property
     def deadline(self) -> float:
@@ -123,7 +131,20 @@ def open_session(
         )
         options = storage_options(connections(spec.staging.connection)) if spec.staging.connection else {}
         staging = Staging(spec.staging.url, options).at(spec.migration)
-        yield Session(spec, journal, source, target, staging, actor, run_id, source_caller, target_caller, report)
+        yield Session(
+            spec, journal, source, target, staging, actor, run_id, source_caller, target_caller, report, connections
+        )
+
+
+@contextmanager
+def open_beside(
+    session: Session, side: Side, collection: str, options: StoreOptions
+) -> Iterator[tuple[VectorStore, Caller]]:
+    """Another collection on the connection of a side, within the same budget; closed at the end."""
+    place = getattr(session.spec, side).model_copy(update={"collection": collection})
+    budget = getattr(session.spec.budgets, side)
+    with ExitStack() as stack:
+        yield _open_side(stack, session.connections, session.journal, side, place, options, budget)
 
 
 def _open_side(

@@ -39,3 +39,12 @@ def vouch(reading: Reading) -> None:
     at = reading.run.began_at.isoformat(timespec="seconds")
     read = {name: {"tokens": both, "at": at} for name, both in reading.get("tokens").items() if name in equal}
     reading.keep(vouched={**read, **reading.get("skipped")})
+
+
+def not_read(reading: Reading) -> Mapping[str, str]:
+    """Why each namespace that was left out was, for the report."""
+    skipped: Vouched = reading.get("skipped")
+    return {
+        name: f"both databases say that nothing changed since it was found equal at {each['at']}"
+        for name, each in skipped.items()
+    }

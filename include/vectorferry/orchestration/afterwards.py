@@ -2,13 +2,18 @@
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow.sdk import get_current_context
 
+from vectorferry.errors import ConnectionMissing
 from vectorferry.model import FINALIZE, ROLLBACK
 from vectorferry.orchestration.notify import tell_new
 from vectorferry.orchestration.running import own_evidence, run_session
 from vectorferry.spec import MigrationSpec
+
+if TYPE_CHECKING:
+    from vectorferry.engine.capacity import Seen
 
 ROLLBACK_DOC = """# Roll back
 
@@ -18,15 +23,16 @@ Without routers (`writers: none`) there is nothing to roll back with. In an emer
 """
 FINALIZE_DOC = """# Finish for good
 
-Compares every record of both sides once more, asks a second person, and ends the migration: phase `DONE`, **no way back**. It waits until
-nothing can write to the source any more; its log then says that the source is released. Killed or cleared, it goes on.
+Wants a recent restore drill (`<migration>.restore_drill`). Compares every record of both sides once more, asks a second person, and
+ends the migration: phase `DONE`, **no way back**. It waits until nothing can write to the source any more; its log then says that the
+source is released. Killed or cleared, it goes on.
 """
 
 WATCH_DOC = """# Watch
 
 Tells the people under `notify.on_alert` what they should know before it hurts: a router that fell silent, a hold that was stepped back,
-a growing backlog, an approval or a question about to lapse, a rollback window about to end, drift that was found, a reconciliation
-that was refused or is overdue. Each is told once a day.
+a growing backlog, a database that fills up or cannot be asked how full it is, an approval or a question about to lapse, a rollback window
+about to end, drift that was found, a reconciliation that was refused or is overdue. Each is told once a day.
 Unpause it with the migration.
 """
 
@@ -72,4 +78,15 @@ class Afterwards:
 
     def watch(self) -> None:
         """Tell people what they were not told of yet."""
-        tell_new(self.spec, get_current_context())
+        tell_new(self.spec, get_current_context(), self._measured())
+
+    def _measured(self) -> "tuple[Seen, ...]":
+        """How full both databases are; that nobody knows is word for people too, and hides nothing else."""
+        from vectorferry.engine.capacity import Seen, measured
+        from vectorferry.engine.session import SIDES
+
+        try:
+            with run_session(self.spec) as session:
+                return measured(session)
+        except ConnectionMissing as error:
+            return tuple(Seen(side, "", problem=str(error)) for side in SIDES)

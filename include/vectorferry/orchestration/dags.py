@@ -1,4 +1,4 @@
-"""From a spec to its DAGs: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch` and `.reconcile`."""
+"""From a spec to its DAGs: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch`, `.reconcile` and `.restore_drill`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +15,7 @@ from vectorferry.orchestration.places import find_spec
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.steps import LABEL, Steps
 from vectorferry.orchestration.upkeep import RECONCILE_DOC, reconcile_form, schedule_of, wire_reconcile
+from vectorferry.orchestration.upkeep_backup import DRILL_DOC, wire_drill
 from vectorferry.orchestration.window import CutOverWindow
 from vectorferry.spec import MigrationSpec
 from vectorferry.specfile import load_spec
@@ -41,11 +42,15 @@ def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
     with _dag(spec, "watch", f"Watches {spec.migration}", WATCH_DOC, schedule=every) as watch:
         _step(Afterwards(spec).watch)()
     equal = f"Keeps {spec.source.collection} and {spec.target.collection} equal"
-    with _dag(
-        spec, "reconcile", equal, RECONCILE_DOC, schedule=schedule_of(spec), params=reconcile_form()
-    ) as reconcile:
+    nightly = schedule_of(spec.reconcile.schedule, spec.reconcile.timezone)
+    with _dag(spec, "reconcile", equal, RECONCILE_DOC, schedule=nightly, params=reconcile_form()) as reconcile:
         wire_reconcile(spec)
-    return migrate, back, end, watch, reconcile
+    weekly = schedule_of(spec.backup.drill_schedule, spec.backup.timezone)
+    with _dag(
+        spec, "restore_drill", f"Restores a backup of {spec.target.collection}", DRILL_DOC, schedule=weekly
+    ) as drill:
+        wire_drill(spec)
+    return migrate, back, end, watch, reconcile, drill
 
 
 def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule: Any = None, **arguments: Any) -> DAG:

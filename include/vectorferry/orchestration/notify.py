@@ -4,10 +4,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vectorferry.orchestration.connections import airflow_connection
 from vectorferry.spec import MigrationSpec, Notify
+
+if TYPE_CHECKING:
+    from vectorferry.engine.capacity import Seen
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +29,13 @@ def tell(notifiers: Sequence[Notify.Notifier], context: Any, text: str) -> None:
         _notify(each.notifier, each.arguments, {**context, "alert": text})
 
 
-def tell_new(spec: MigrationSpec, context: Any) -> None:
-    """Tell people every alert that they were not told of yet."""
+def tell_new(spec: MigrationSpec, context: Any, measured: "Sequence[Seen]" = ()) -> None:
+    """Tell people every alert that they were not told of yet, with what was measured of the databases, if anything was."""
     from vectorferry.engine.alerts import new_alerts
     from vectorferry.journal import open_journal
 
     with open_journal(airflow_connection(spec.journal)) as journal:
-        found = new_alerts(journal, spec, "watch")
+        found = new_alerts(journal, spec, "watch", measured)
     for alert in found:
         log.warning("%s", alert.text)
         tell(spec.notify.on_alert, context, alert.text)

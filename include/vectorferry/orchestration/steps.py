@@ -203,6 +203,8 @@ def _log_preflight(spec: MigrationSpec, found: "Preflight") -> None:
     if found.shortest_hold is not None:
         hold = spec.switch.hold.total_seconds()
         log.info("shortest possible hold of writes: %g s; switch.hold allows %g s", found.shortest_hold, hold)
+    for fill in found.capacity:
+        log.info("%s", fill)
     for name, kind in found.proposed.items():
         log.info("worth declaring in the spec: fields.%s: %s", name, kind)
     for warning in found.warnings:

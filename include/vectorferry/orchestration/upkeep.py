@@ -37,10 +37,9 @@ By its schedule it compares what routers wrote since the last run, and a share o
 log = logging.getLogger(__name__)
 
 
-def schedule_of(spec: MigrationSpec) -> CronTriggerTimetable | None:
-    """When it runs by itself."""
-    rules = spec.reconcile
-    return None if rules.schedule is None else CronTriggerTimetable(rules.schedule, timezone=rules.timezone)
+def schedule_of(cron: str | None, timezone: str) -> CronTriggerTimetable | None:
+    """When a DAG runs by itself; None: only when triggered."""
+    return None if cron is None else CronTriggerTimetable(cron, timezone=timezone)
 
 
 def reconcile_form() -> dict[str, Param]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from vectorferry.engine.session import Session
 from vectorferry.journal import Evidence
-from vectorferry.report.evidence import report_folder
+from vectorferry.staging import report_folder
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 

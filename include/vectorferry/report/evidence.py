@@ -13,6 +13,7 @@ from vectorferry.engine.session import Session
 from vectorferry.engine.touched import WATERMARK
 from vectorferry.journal import Evidence, Plan
 from vectorferry.model import CUTOVER, Verdict
+from vectorferry.staging import report_folder
 
 SHOWN_EXCUSED = 1_000
 
@@ -54,11 +55,6 @@ def _watermark(session: Session, plan: Plan) -> int:
 def evidence_path(run_id: str) -> str:
     """Where a run's evidence lies under the plan's folder."""
     return f"{report_folder(run_id)}/evidence.json"
-
-
-def report_folder(run_id: str) -> str:
-    """A run's folder of reports under the plan's folder; run ids hold characters that folders should not."""
-    return "reports/" + "".join(c if c.isalnum() or c in "-_" else "_" for c in run_id)
 
 
 def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from vectorferry.engine.session import Progress, Session
 from vectorferry.journal import Plan
 from vectorferry.model import Difference, DifferenceKind, Verdict
 from vectorferry.records import parse_json
-from vectorferry.report.evidence import report_folder
+from vectorferry.staging import report_folder
 
 METADATA = "metadata."
 # The pages would fetch their logo from the vendor at every view, naming an id made for this run.

@@ -1,6 +1,7 @@
 """The questions after the cut-over: to roll back, and to finish for good."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from vectorferry.engine.session import Session
 from vectorferry.journal import Evidence
@@ -51,6 +52,7 @@ def _final(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
         )
     else:
         yield "Compared", "not: nobody tracked what was written since the cut-over; its verification had passed"
+    yield "Restore drill", _drilled(evidence)
     since = min(row.changed_at for row in rows)
     window = span(session.spec.switch.rollback_window)
     yield "Rollback window", f"open since {since:%Y-%m-%d %H:%M %Z}; the spec keeps it open for {window}"
@@ -60,3 +62,15 @@ def _final(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     )
     yield "Undo", "none: from `DONE` on the way back is a new migration, the other way"
     yield from about(session, evidence)
+
+
+def _drilled(evidence: Evidence) -> str:
+    found = verdicts_of(evidence, "restore_drill")
+    if not found:
+        return "none, and the spec requires none (`backup.require_drill`)"
+    figures, at = found[0]["figures"], datetime.fromisoformat(found[0]["figures"]["at"])
+    if not found[0]["passed"]:
+        return f"**failed** at {at:%Y-%m-%d %H:%M %Z}; the spec requires none (`backup.require_drill`)"
+    speed = f"loaded at {figures['load_rate']:,.0f}, verified at {figures['verify_rate']:,.0f} rows/s"
+    late = f"; {found[0]['reason']}" if found[0]["reason"] else ""
+    return f"passed at {at:%Y-%m-%d %H:%M %Z}: backup `{figures['backup']}`, **{figures['rows']:,}** rows {speed}{late}"

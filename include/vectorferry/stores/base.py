@@ -8,9 +8,11 @@ import pyarrow as pa
 
 from vectorferry.filters import OPERATORS, Filter
 from vectorferry.model import (
+    Capacity,
     CollectionDefinition,
     CollectionInfo,
     FieldType,
+    Footprint,
     KeyOrder,
     KeyRange,
     MetadataKind,
@@ -209,6 +211,20 @@ class VectorStore(Protocol):
         It may change without a reason, as at a restart. None where the database cannot tell for certain, whoever writes, or not cheaply:
         a token that stays the same over a change would hide it. Take it before reading what it is to vouch for. A namespace that is
         not there has one too.
+        """
+        ...
+
+    def capacity(self, *, count: bool = True) -> Capacity:
+        """How full the database is: measured, never guessed. A collection that is not there yet has 0 rows.
+
+        `rows` only with `count`, which may take a scan or a request a namespace.
+        """
+        ...
+
+    def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
+        """What a record of `payload` bytes (see `payload_bytes`) will take here, by a stated rule; asks no database.
+
+        The definition need not have the index settings, which the store was opened with.
         """
         ...
 

@@ -16,8 +16,10 @@ from vectorferry.errors import AlreadyExists, FilterError, NotFound, Refused, Un
 from vectorferry.filters import Filter, fields_of, matches, operators_of
 from vectorferry.mapping import record_uuid
 from vectorferry.model import (
+    Capacity,
     CollectionDefinition,
     CollectionInfo,
+    Footprint,
     KeyOrder,
     KeyRange,
     Metric,
@@ -226,6 +228,17 @@ class MemoryStore:
         with self._database.lock:
             found = self._existing()
             return f"{_PROCESS}:{found.changes.get(namespace, found.made)}"
+
+    def capacity(self, *, count: bool = True) -> Capacity:
+        """The number of rows; nothing else is measured."""
+        with self._database.lock:
+            there = self._collection in self._database.collections
+            return Capacity((self.count() if there else 0) if count else None)
+
+    def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
+        """The record's own size, in this process."""
+        del definition
+        return Footprint(payload, None)
 
     def alias_target(self, alias: str) -> str | None:
         """Collection that an alias points to."""

@@ -22,9 +22,11 @@ from vectorferry.connections import Connection
 from vectorferry.errors import AlreadyExists, NotFound, PartialWrite, Refused, Unsupported
 from vectorferry.filters import Filter
 from vectorferry.model import (
+    Capacity,
     CollectionDefinition,
     CollectionInfo,
     FieldType,
+    Footprint,
     KeyRange,
     Metric,
     Neighbours,
@@ -52,9 +54,11 @@ from vectorferry.stores.pgvector_sql import (
     ROW_VERSIONS,
     SET_METADATA,
     SET_VECTOR,
+    SIZES,
     bounds,
     index_settings,
     nearest,
+    row_bytes,
 )
 
 T = TypeVar("T")
@@ -244,6 +248,17 @@ class PgvectorStore:
     def change_token(self, namespace: str) -> str | None:
         """See ROW_VERSIONS: the server reads the namespace's rows, and sends a line."""
         return str(self._read_all(ROW_VERSIONS, [self._collection, namespace], unbounded=True)[0][0])
+
+    def capacity(self, *, count: bool = True) -> Capacity:
+        """The size of the whole database on disk, without its logs; PostgreSQL tells no limit, and needs no index in memory."""
+        size, own, read_only = self._read_all(SIZES, [self._collection])[0]
+        rows = (0 if own is None else self.count()) if count else None
+        return Capacity(rows, disk=size, read_only=read_only, note=f"{own or 0:,} bytes of it are this collection")
+
+    def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
+        """See `row_bytes`."""
+        index = index_settings({**self._options.index, **definition.index}, definition.dimension, self.name)
+        return Footprint(None, row_bytes(definition.dimension, payload, index))
 
     def alias_target(self, alias: str) -> str | None:
         """Not supported."""

@@ -52,6 +52,32 @@ FROM (SELECT to_regclass(quote_ident(%s))::oid AS oid) AS held, (
     FROM {table} WHERE namespace = %s
 ) AS counted"""
 
+# A database whose disk is full is often made read-only by whoever runs it; a standby always is.
+SIZES = """SELECT pg_database_size(current_database()), pg_total_relation_size(to_regclass(quote_ident(%s))),
+    current_setting('transaction_read_only')::boolean"""
+_PAGE, _PAGE_DATA = 8192, 8160  # PostgreSQL's block size, and what a block has room for
+_ROW, _KEY, _ELEMENT, _LINK = (
+    110,
+    85,
+    100,
+    13,
+)  # measured with pgvector 0.8: bytes a row, key entry, element, connection
+
+
+def row_bytes(dimension: int, payload: float, index: Mapping[str, Any]) -> float:
+    """Bytes on disk of a record with its indexes: a row with its metadata twice, its key, and an element of the HNSW graph.
+
+    Rows and elements do not cross pages, so that a page may be half empty; larger rows are cut up (TOAST). Within 25 % of what was
+    measured for 8 to 3072 dimensions; updates leave old rows behind until they are vacuumed, which comes on top.
+    """
+    metadata = max(payload - 4 * dimension, 0.0)
+    element = 4 * dimension + _ELEMENT + _LINK * index["m"] if index["type"] == "hnsw" else 0.0
+    return _paged(payload + metadata + _ROW) + _KEY + _paged(element)
+
+
+def _paged(size: float) -> float:
+    return size * 1.1 if size > _PAGE_DATA else _PAGE / (_PAGE_DATA // size) if size else 0.0
+
 
 def nearest(metric: Metric, clause: str, *, exact: bool) -> str:
     """The search for all queries at once; an order that is not the bare operator keeps the planner off the index."""

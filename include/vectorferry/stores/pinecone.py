@@ -14,8 +14,10 @@ from vectorferry.connections import Connection
 from vectorferry.errors import NotFound, Refused, TerminalError, Unsupported
 from vectorferry.filters import Filter, to_json
 from vectorferry.model import (
+    Capacity,
     CollectionDefinition,
     CollectionInfo,
+    Footprint,
     KeyRange,
     Neighbours,
     Rejection,
@@ -234,6 +236,19 @@ class PineconeStore:
         deleted and filled again, and whether imports count, is not documented."""
         del namespace
         return None
+
+    def capacity(self, *, count: bool = True) -> Capacity:
+        """Rows, which lag behind writes: a serverless index grows as it must, and has no size of its own."""
+        try:
+            rows = self.count() if count else None
+        except NotFound:
+            rows = 0
+        return Capacity(rows, note="serverless: neither memory nor disk is yours")
+
+    def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
+        """The payload is what Pinecone counts as a record's size (docs.pinecone.io, Understanding cost, Storage)."""
+        del definition
+        return Footprint(None, payload)
 
     def alias_target(self, alias: str) -> str | None:
         """Not supported."""

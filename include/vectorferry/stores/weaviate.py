@@ -16,8 +16,10 @@ from vectorferry.errors import AlreadyExists, NotFound, Refused, Unavailable, Un
 from vectorferry.filters import Filter
 from vectorferry.mapping import decode_tenant
 from vectorferry.model import (
+    Capacity,
     CollectionDefinition,
     CollectionInfo,
+    Footprint,
     KeyOrder,
     KeyRange,
     Neighbours,
@@ -31,6 +33,7 @@ from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_unsendable
 from vectorferry.stores.calling import Caller
 from vectorferry.stores.limits import patch_of, unfit, unholdable, unmergeable, without
+from vectorferry.stores.weaviate_capacity import READ_ONLY, vector_memory
 from vectorferry.stores.weaviate_foreign import FOREIGN_KINDS, ForeignCodec
 from vectorferry.stores.weaviate_layout import MAX_DIMENSION, TENANT, class_of, layout_of, undeclared
 from vectorferry.stores.weaviate_link import Link, address_of
@@ -86,8 +89,9 @@ class WeaviateStore:
     ) -> "WeaviateStore":
         """The collection on a connection of the type weaviate, in the Airflow provider's form; nothing is created or sent.
 
-        Host and port are REST's; `extra` may hold http_secure, grpc_host, grpc_port, grpc_secure, token and additional_headers. The
-        password or the token is the API key. Raises ConnectionMissing without a host.
+        Host and port are REST's; `extra` may hold http_secure, grpc_host, grpc_port, grpc_secure, token, additional_headers, and
+        metrics_url (as in http://host:2112/metrics, see PROMETHEUS_MONITORING_ENABLED), where `capacity` finds the memory. The password or
+        the token is the API key. Raises ConnectionMissing without a host.
         """
         link = Link(address_of(connection), f"weaviate {collection}", options.deadline)
         return cls(link, collection, options, caller or Caller())
@@ -164,16 +168,25 @@ class WeaviateStore:
 
     def pending_index(self) -> int:
         """Vectors in the queues of all shards; not 0 only where the server indexes asynchronously."""
-        layout = self._reading().layout
-        found = self._call(lambda: self._link.get(f"/nodes/{layout.collection}?output=verbose"))
-        if found is None:
-            raise NotFound("no such collection", store=self.name)
-        return sum(_pending(shard) for node in found["nodes"] for shard in node.get("shards") or ())
+        return sum(map(_pending, self._shards()))
 
     def change_token(self, namespace: str) -> str | None:
         """Always None: objects know when they were updated, by the clock of their node, but nothing tells of deletions."""
         del namespace
         return None
+
+    def capacity(self, *, count: bool = True) -> Capacity:
+        """Memory, where the connection names the server's metrics; read-only where a shard is. Nothing tells of the disk."""
+        memory, limit = self._call(self._link.memory)
+        there = self._schema() is not None
+        shards = list(self._shards()) if there else []
+        rows = (self.count() if there else 0) if count else None
+        stopped = sum(shard.get("vectorIndexingStatus") == READ_ONLY for shard in shards)
+        return Capacity(rows, memory, limit, read_only=stopped > 0, note=f"{stopped} of {len(shards)} shards read-only")
+
+    def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
+        """See `vector_memory`; on disk at least the payload, which is what Weaviate's documentation gives no rule for."""
+        return Footprint(vector_memory(definition.dimension, {**self._options.index, **definition.index}), payload)
 
     def alias_target(self, alias: str) -> str | None:
         """Collection that an alias points to."""
@@ -287,6 +300,14 @@ class WeaviateStore:
 
     def _schema(self) -> Any:
         return self._call(lambda: self._link.get(f"/schema/{self._collection}"))
+
+    def _shards(self) -> Iterator[Mapping[str, Any]]:
+        """All shards on all nodes, as the server describes them."""
+        layout = self._reading().layout
+        found = self._call(lambda: self._link.get(f"/nodes/{layout.collection}?output=verbose"))
+        if found is None:
+            raise NotFound("no such collection", store=self.name)
+        return (shard for node in found["nodes"] for shard in node.get("shards") or ())
 
     def _reading(self) -> Reader:
         reader = self._reader

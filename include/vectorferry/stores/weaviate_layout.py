@@ -202,20 +202,25 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
         properties=properties,
         exact=frozenset(item["name"] for item in schema.get("properties") or [] if _answers_exactly(item)),
         nulls=bool((schema.get("invertedIndexConfig") or {}).get("indexNullState")),
-        index=_settings_of(kind, config, schema),
+        index=_settings_of(kind, config) | _shards_of(schema, own=own),
     )
 
 
-def _settings_of(kind: str, config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+def _settings_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The index in the words that `class_of` takes; of a type that it does not know, the server's own."""
     if kind not in _SETTINGS:
         return {"type": kind, **config}
     settings = {"type": kind, **{name: config[name] for name in sorted(_SETTINGS[kind]) if name in config}}
     if kind != "hfresh":
         settings["quantizer"] = _quantizer_of(config)
-    if not (schema.get("multiTenancyConfig") or {}).get("enabled"):
-        settings["shards"] = int((schema.get("shardingConfig") or {}).get("desiredCount", 1))
     return settings
+
+
+def _shards_of(schema: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
+    """Only of our layout without tenants: no other is made again with them."""
+    if not own or (schema.get("multiTenancyConfig") or {}).get("enabled"):
+        return {}
+    return {"shards": int((schema.get("shardingConfig") or {}).get("desiredCount", 1))}
 
 
 def _quantizer_of(config: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from vectorferry.errors import (
     Unavailable,
 )
 from vectorferry.stores.deadline_transport import DeadlineTransport
+from vectorferry.stores.weaviate_capacity import memory_of
 from vectorferry.stores.weaviate_proto import (
     aggregate_pb2,
     batch_delete_pb2,
@@ -66,6 +67,7 @@ class Address:
     grpc_target: str
     grpc_secure: bool
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    metrics_url: str = ""
 
 
 def address_of(connection: Connection) -> Address:
@@ -82,6 +84,7 @@ def address_of(connection: Connection) -> Address:
         f"{extra.get('grpc_host') or connection.host}:{grpc_port}",
         grpc_secure,
         _headers(connection),
+        str(extra.get("metrics_url") or ""),
     )
 
 
@@ -141,6 +144,22 @@ class Link:
     def get(self, path: str) -> Any:
         """The JSON at a path under /v1, None where the server answers 404."""
         return self._send("GET", path, None, write=False)
+
+    def memory(self) -> tuple[int | None, int | None]:
+        """Bytes of memory used and their limit, None where nothing tells. Raises Unavailable where the metrics cannot be read."""
+        url = self._address.metrics_url
+        if not url:
+            return None, None
+        try:
+            response = httpx.get(url, timeout=self._timeout(schema=False), trust_env=False)
+        except httpx.TransportError as error:
+            raise Unavailable(f"its metrics cannot be read at {url}: {error}", store=self._store) from error
+        if not response.is_success:
+            raise Unavailable(f"its metrics cannot be read at {url}: {response.status_code}", store=self._store)
+        used, limit = memory_of(response.text)
+        if used is None:
+            raise Refused(f"what {url} answers are not the metrics of a Weaviate server", store=self._store)
+        return used, limit
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
         """Change something of the schema under /v1; returns the JSON answered, None for 404."""

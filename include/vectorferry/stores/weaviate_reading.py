@@ -151,7 +151,10 @@ class Reader:
 
     def _cursor(self, ask: Ask, span: KeyRange, limit: int) -> Iterator[Results]:
         """Objects after one UUID, in their order; an empty answer is the only end there is."""
-        after = str(UUID(int=max(_floor(span.start) - 1, 0)))
+        first = _floor(span.start)
+        if first == 0 and not self.layout.own and (results := self._search(ask(1, filters=in_range(0, 1, None)))):
+            yield results  # the UUID of zeros only, after which a cursor begins; none of ours is that
+        after = str(UUID(int=max(first - 1, 0)))
         while True:
             try:
                 results = self._search(ask(limit, after=after))
