@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-from vectorferry.engine.session import Session
+from vectorferry.engine.session import Session, Side
 from vectorferry.errors import StoreError
 from vectorferry.stores.base import VectorStore
 
-Side = Literal["source", "target"]
 SIDES: tuple[Side, ...] = ("source", "target")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
