@@ -75,6 +75,7 @@ LIVE: Mapping[str, Any] = {
     "writers": {"expected": 1},
     "shadow": {"share": 0},
     "limits": {"request_deadline": "2s", "lease": "5s"},
+    "reconcile": {"schedule": None, "deletions": 1},
 }
 # No DAG file changes, so none is parsed twice; and a scheduler, or the process that watches a task, is missed soon after its death:
 # by default after five minutes.

@@ -28,6 +28,7 @@ def test_it_switches_under_writes_goes_back_and_comes_to_its_end(stage: Stage) -
         writers = Writers([router], KEYS)
         try:
             switched(stage)
+            reconciled(stage)
             rolled_back(stage)
             with open_session(spec, actor="ann", run_id="again", connections=stage.connection) as session:
                 signed = session.journal.evidence.latest("live")
@@ -101,6 +102,31 @@ def journal_of(stage: Stage, statement: str) -> list[tuple[object, ...]]:
     with psycopg.connect(stage.postgres.url("journal"), autocommit=True) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
+
+
+def reconciled(stage: Stage) -> None:
+    """More is only in the old side than may be deleted without asking; a person says no, then yes."""
+    stage.sql(
+        """INSERT INTO source_live (namespace, id, vector, metadata)
+        SELECT namespace, 'planted ' || n, vector, '{}' FROM source_live, generate_series(1, 2) AS n
+        WHERE (namespace, id) IN (SELECT namespace, id FROM source_live WHERE namespace = 'asyncio' LIMIT 1)"""
+    )
+    planted = "SELECT count(*) FROM source_live WHERE id LIKE 'planted %'"
+    for option, repair, left in (("Reject", "skipped", 2), ("Approve", "success", 0)):
+        run = stage.begin("live", verb="reconcile", full=True)
+        asked = run.answer(option)
+        assert asked.subject == "Mend 2 records of live, deleting 2?"
+        assert "`asyncio/planted 1`" in asked.body
+        assert run.end() == "success", run.states()
+        states = run.states()
+        assert (states["approve_repair"], states["repair"], states["report"]) == ("success", repair, "success")
+        assert stage.sql(planted) == [(left,)]
+    query = {"source_dag_id": "live.reconcile", "order_by": "timestamp"}
+    events = run.operator.call("GET", "/assets/events", params=query)["asset_events"]
+    assert [(event["name"], event["extra"]["outcome"]) for event in events] == [
+        ("live.reconciled", "drift"),
+        ("live.reconciled", "repaired"),
+    ]
 
 
 def rolled_back(stage: Stage) -> None:

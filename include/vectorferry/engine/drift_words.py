@@ -23,10 +23,14 @@ def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
     if figures["skipped"]:
         yield f"{figures['skipped']} namespaces not read: both databases say that nothing changed since they were found equal"
     if kinds := kinds_of(figures):
-        yield f"drift: {kinds}; {figures['deletions']} only in the follower; listed in {figures['file']}"
-    if figures["over"]:
-        yield f"more than is mended without a person: {'; '.join(figures['over'])}"
+        yield f"drift: {kinds}; to mend it deletes {figures['deletions']}; listed in {figures['file']}"
+    if "repaired" in figures:
+        yield f"mended: {figures['repaired']} records"
+    elif figures["over"]:
+        yield f"not mended without a person: {'; '.join(figures['over'])}"
     if figures["paused"]:
         yield f"paused at {figures['paused']}: the next run goes on"
     if figures["second_records"]:
         yield f"{figures['second_records']} ids have a second record on one side"
+    if figures["unsettled"]:
+        yield f"{figures['unsettled']} records were written again and again meanwhile: settling owns them"

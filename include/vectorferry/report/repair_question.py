@@ -10,14 +10,15 @@ from vectorferry.model import DifferenceKind
 from vectorferry.report.asking import Question, about, asked
 from vectorferry.report.evidence import verdicts_of
 
-_FIRST = 3
-_MOST_SHOWN = 48
+_FIRST = 2
+_MOST_OF_NAMESPACE, _MOST_OF_ID = 20, 36
+# What is deleted comes first.
 _KINDS: Mapping[str, tuple[str, str]] = {
+    DifferenceKind.EXTRA: ("Extra", "**deleted**"),
+    DifferenceKind.NAMESPACE: ("Wrong namespace", "written where they belong, **deleted** where they lie"),
     DifferenceKind.MISSING: ("Missing", "written"),
-    DifferenceKind.VECTOR: ("Another vector", "overwritten"),
+    DifferenceKind.VECTOR: ("Other vector", "overwritten"),
     DifferenceKind.METADATA: ("Other metadata", "overwritten"),
-    DifferenceKind.NAMESPACE: ("Wrong namespace", "written where they belong, and **deleted** where they lie"),
-    DifferenceKind.EXTRA: ("Only there", "**deleted**"),
 }
 
 
@@ -25,9 +26,9 @@ def repair_question(session: Session, evidence: Evidence) -> Question:
     """Whether to mend what a reconciliation found."""
     figures = drift_figures(evidence)
     count, deletions = figures["repairs"], figures["deletions"]
-    deleted = f", **deletes {deletions:,} of them**" if deletions else ", deletes none"
+    deleted = f"which **deletes {deletions:,}** there" if deletions else "which deletes nothing"
     told = (
-        f"Approved, each of **{count:,}** records is read again from the side that has the authority; the other side is made to agree"
+        f"Approved, each of **{count:,}** records is read again from the side that has the authority, and the other side is made to agree, "
         f"{deleted}. Rejected, nothing changes: they go on differing, and the next reconciliation finds them again."
     )
     subject = f"Mend {count:,} records of {evidence.migration}" + (f", deleting {deletions:,}?" if deletions else "?")
@@ -45,7 +46,7 @@ def _rows(session: Session, evidence: Evidence, figures: Mapping[str, Any]) -> I
     [verdict] = verdicts_of(evidence, "drift")
     for kind, (name, done) in _KINDS.items():
         if count := figures["kinds"].get(kind, 0):
-            yield name, f"**{count:,}** will be {done}; {_first(verdict['differences'], kind, count)}"
+            yield name, f"**{count:,}** will be {done}: {_first(verdict['differences'], kind, count)}"
     yield "Undo", "none: what the other side holds now is gone, unless a backup has it"
     yield "All of them", f"`{figures['file']}`"
     yield from about(session, evidence)
@@ -67,7 +68,12 @@ def _first(differences: Sequence[Mapping[str, Any]], kind: str, count: int) -> s
 
 def _place(found: Mapping[str, Any]) -> str:
     """A record's namespace and id as code, which neither ends the code nor the table."""
-    text = f"{found['namespace'] or '(default)'}/{found['id']}"
-    short = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+    namespace = _short(found["namespace"] or "(default)", _MOST_OF_NAMESPACE)
+    short = f"{namespace}/{_short(found['id'], _MOST_OF_ID)}"
     plain = "".join("'" if c == "`" else c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in short)
     return f"`{plain.replace('|', chr(92) + '|')}`"
+
+
+def _short(text: str, most: int) -> str:
+    """Beginning and end: what tells ids apart may be in either."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
