@@ -14,18 +14,20 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.commanding import vectorferry
-from pipeline.worlds import World
-from stores.samples import records
+from pipeline.worlds import World, weaviate_connection
+from stores.samples import new_name, records
+from stores.weaviate_tools import rest
 from vectorferry import pipeline
 from vectorferry.engine.alerts import alerts, new_alerts
-from vectorferry.engine.capacity import measured
+from vectorferry.engine.capacity import Seen, measured
 from vectorferry.engine.export import export
 from vectorferry.engine.filling import MEASURED, filling
 from vectorferry.engine.load import load
 from vectorferry.engine.session import Progress, Session
-from vectorferry.errors import NoRoom, PreflightFailed, Unavailable
+from vectorferry.errors import NoRoom, PreflightFailed, Unauthorized, Unavailable
 from vectorferry.journal import Plan
 from vectorferry.journal.tables import attempt
+from vectorferry.local.weaviate import Weaviate
 from vectorferry.model import Capacity, WriteResult
 from vectorferry.stores.base import VectorStore
 
@@ -35,6 +37,10 @@ DIMENSION = 384
 @pytest.fixture
 def exported(filled: World) -> World:
     """Planned and exported: what is left is the load."""
+    return export_all(filled)
+
+
+def export_all(filled: World) -> World:
     filled.spec_dict["limits"] = {"request_deadline": "1s", "lease": "5s"}
     filled.spec_dict["partitions"]["batch_rows"] = 50
     with filled.session() as session:
@@ -80,6 +86,7 @@ class Reporting:
         self._store = store
         self._failed = False
         self.becomes_read_only = False
+        self.tells = True
         self.away = False
 
     def __getattr__(self, name: str) -> Any:
@@ -87,6 +94,8 @@ class Reporting:
 
     def capacity(self, *, count: bool = True) -> Capacity:
         del count
+        if not self.tells:
+            raise Unauthorized("may only read records", store=self.name)
         return Capacity(read_only=self.becomes_read_only and self._failed)
 
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
@@ -94,6 +103,13 @@ class Reporting:
             self._failed = True
             raise Unavailable("read-only, or away", store=self.name)
         return self._store.upsert(batch)
+
+
+def silenced(session: Session) -> Session:
+    """A session that may not ask its source how full it is."""
+    source = Reporting(session.source)
+    source.tells = False
+    return replace(session, source=source)
 
 
 def load_all(session: Session, plan: Plan) -> int:
@@ -194,6 +210,26 @@ def test_a_load_whose_target_becomes_read_only_sends_again_once_it_is_not(export
             assert load_of_all.result(60) == plan.details["rows"] == session.target.count()
 
 
+def test_a_load_waits_for_a_weaviate_whose_shard_is_read_only(filled: World, weaviate: Weaviate) -> None:
+    name = new_name("Room")
+    filled.connections["target"] = weaviate_connection(weaviate)
+    filled.spec_dict["target"] |= {"collection": name, "namespaces_are": "property"}
+    limited(export_all(filled), every="0.2s")
+
+    def mark(status: str) -> None:
+        [shard] = rest(weaviate, "GET", f"/schema/{name}/shards")
+        rest(weaviate, "PUT", f"/schema/{name}/shards/{shard['name']}", {"status": status})
+
+    mark("READONLY")
+    with filled.session() as session:
+        watched = Watched(session)
+        with loading(watched.session) as load_of_all:
+            assert watched.waits(2).endswith(f"weaviate {name} is read-only, as a database whose disk is full")
+            mark("READY")
+            assert load_of_all.result(60) == session.plan().details["rows"] == session.target.count()
+        session.target.drop()
+
+
 def test_a_target_that_is_away_and_not_full_is_an_error(exported: World) -> None:
     with exported.session() as session:
         store = Reporting(session.target)
@@ -217,3 +253,21 @@ def test_growth_is_told_from_a_measurement_before(filled: World) -> None:
         source = replace(seen[0], fills=tuple(replace(fill, used=(fill.used or 0) + 50) for fill in seen[0].fills))
         [(_, text)] = filling(journal, spec, source, later)
         assert "growing by 100 rows a day" in text
+
+
+def test_a_side_that_cannot_be_asked_is_word_for_people_and_hides_nothing(filled: World) -> None:
+    limited(filled, target={"disk": "1kB"})
+    with filled.session() as session:
+        session = silenced(session)
+        told = [alert.text for alert in alerts(session.journal, session.spec, measured(session))]
+        assert told[0] == "nobody knows how full the source is: pgvector docs: may only read records"
+        assert told[1].startswith("target disk: ")
+        stopped = Seen("target", "pgvector docs_moved", read_only=True)
+        [text] = [alert.text for alert in alerts(session.journal, session.spec, [stopped])]
+        assert text.startswith("target pgvector docs_moved takes no writes: it is read-only")
+    limited(filled)
+    with filled.session() as session:
+        warnings = pipeline.preflight(silenced(session)).warnings
+    assert warnings == (
+        "the source's capacity cannot be measured: source pgvector docs: may only read records; check the connection 'source'",
+    )

@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from vectorferry.engine.capacity import SIDES, Side
 from vectorferry.engine.room import Room
 from vectorferry.engine.routers import is_in, live_members
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import SIDES, Progress, Session, Side
 from vectorferry.engine.settle import REFUSED_AGAIN_SECONDS, settle_some
 from vectorferry.errors import (
     GateError,

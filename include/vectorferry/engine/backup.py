@@ -38,7 +38,7 @@ RESUMED_WITHIN = timedelta(days=1)
 
 def side_of(session: Session, side: Side) -> tuple[VectorStore, Source | Target]:
     """The store of a side, and what the spec says of it."""
-    return (session.source, session.spec.source) if side == "source" else (session.target, session.spec.target)
+    return session.store(side), session.spec.source if side == "source" else session.spec.target
 
 
 def backup(session: Session, side: Side = "target") -> Backup:

@@ -2,14 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-from vectorferry.engine.session import Session
+from vectorferry.engine.session import SIDES, Session, Side
 from vectorferry.errors import StoreError
-from vectorferry.stores.base import VectorStore
 
-Side = Literal["source", "target"]
-SIDES: tuple[Side, ...] = ("source", "target")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -76,7 +72,7 @@ def size(value: float) -> str:
 
 def measure(session: Session, side: Side) -> Seen:
     """Ask a side how full it is. Raises its StoreError."""
-    store, most = store_of(session, side), getattr(session.spec.capacity, side)
+    store, most = session.store(side), getattr(session.spec.capacity, side)
     found = store.capacity(count=most.rows is not None)
     fills = (
         Fill(side, "memory", found.memory, most.memory or found.memory_limit),
@@ -96,9 +92,4 @@ def _measured(session: Session) -> Iterator[Seen]:
         try:
             yield measure(session, side)
         except StoreError as error:
-            yield Seen(side, store_of(session, side).name, problem=str(error))
-
-
-def store_of(session: Session, side: Side) -> VectorStore:
-    """The store of a side."""
-    return session.source if side == "source" else session.target
+            yield Seen(side, session.store(side).name, problem=str(error))

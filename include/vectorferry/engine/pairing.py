@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 from vectorferry.engine.load import missing_loads, require_loaded
 from vectorferry.engine.planning import register
 from vectorferry.engine.preflight import target_place
-from vectorferry.engine.session import Session
+from vectorferry.engine.session import Session, Side
 from vectorferry.errors import GateError
 from vectorferry.journal import Plan
 from vectorferry.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, Phase
 from vectorferry.spec import MigrationSpec
-from vectorferry.stores.base import VectorStore
 
 PAIR = "pair"
-SIDES = ("source", "target")
 # Fewer records than this say nothing about whether two collections belong together.
 _TELLING = 20
 _TURNED = {DifferenceKind.MISSING: DifferenceKind.EXTRA, DifferenceKind.EXTRA: DifferenceKind.MISSING}
@@ -40,11 +38,6 @@ class Pair:
             return found
         kind = _TURNED.get(found.kind, found.kind)
         return replace(found, kind=kind, source=found.target, target=found.source)
-
-
-def store_of(session: Session, side: str) -> VectorStore:
-    """The store of a side, "source" or "target"."""
-    return session.source if side == "source" else session.target
 
 
 def not_yet(session: Session) -> str:
@@ -96,11 +89,11 @@ def _require_alike(session: Session, source: CollectionInfo, target: CollectionI
 
 
 def _require_filled(session: Session, pair: Pair) -> None:
-    ruling = {"source" if rules else "target" for rules in pair.source_rules.values()}
-    rows = {"source": pair.source.rows, "target": pair.target.rows}
+    ruling: set[Side] = {"source" if rules else "target" for rules in pair.source_rules.values()}
+    rows: dict[Side, int] = {"source": pair.source.rows, "target": pair.target.rows}
     held = sum(rows.values())
     if held and not sum(rows[side] for side in ruling):
-        names = " and ".join(store_of(session, side).name for side in sorted(ruling))
+        names = " and ".join(session.store(side).name for side in sorted(ruling))
         raise GateError(
             f"{names} has the authority and is empty, while the other side holds {held} records: this is another "
             "collection, or it was emptied. Nothing was changed; look at the connection, or restore a backup"

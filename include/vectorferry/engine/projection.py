@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from vectorferry.engine.capacity import Fill, Seen, Side, measure
-from vectorferry.engine.session import Session, reaching
+from vectorferry.engine.capacity import Fill, Seen, measure
+from vectorferry.engine.session import Session, Side, reaching
 from vectorferry.errors import TerminalError
 from vectorferry.model import CollectionDefinition, CollectionInfo, Footprint
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
-from vectorferry.engine.pairing import SIDES
-from vectorferry.engine.session import Session
+from vectorferry.engine.session import SIDES, Session, Side
 from vectorferry.journal import Reconciliation
 from vectorferry.model import Usage
 from vectorferry.staging import Staging
@@ -44,7 +43,7 @@ class Reading:
         if self._failed is not None:
             raise self._failed
 
-    def both(self, read: Callable[[str], bool]) -> bool:
+    def both(self, read: Callable[[Side], bool]) -> bool:
         """Read both sides at a time, by their names; whether both came to their end. A failure of one ends the other."""
         with ThreadPoolExecutor(len(SIDES), thread_name_prefix="reconcile") as pool:
             running = [pool.submit(self._noting, read, side) for side in SIDES]
@@ -57,7 +56,7 @@ class Reading:
             raise self._failed
         return all(each.result() for each in running)
 
-    def _noting(self, read: Callable[[str], bool], side: str) -> bool:
+    def _noting(self, read: Callable[[Side], bool], side: Side) -> bool:
         try:
             return read(side)
         except BaseException as error:

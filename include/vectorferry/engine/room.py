@@ -4,8 +4,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from vectorferry.engine.capacity import Seen, Side, measure
-from vectorferry.engine.session import Session
+from vectorferry.engine.capacity import Seen, measure
+from vectorferry.engine.session import Session, Side
 from vectorferry.errors import NoRoom
 
 _SLICE = 1.0

@@ -32,6 +32,7 @@ class Progress:
 
 Report = Callable[[Progress], None]
 Side = Literal["source", "target"]
+SIDES: tuple[Side, ...] = ("source", "target")
 
 
 def silent(progress: Progress) -> None:
@@ -59,6 +60,10 @@ class Session:
     def migration(self) -> str:
         """Name of the migration."""
         return self.spec.migration
+
+    def store(self, side: Side) -> VectorStore:
+        """The store of a side."""
+        return self.source if side == "source" else self.target
 
     @property
     def deadline(self) -> float:

@@ -4,11 +4,11 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from vectorferry.engine.pairing import SIDES, Pair, store_of
+from vectorferry.engine.pairing import Pair
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.recheck import differing, pages
 from vectorferry.engine.rows import aligned, unequal
-from vectorferry.engine.session import Progress
+from vectorferry.engine.session import SIDES, Progress, Side
 from vectorferry.engine.spill import scan_after
 from vectorferry.engine.suspects import keep_suspects, table_of
 from vectorferry.journal import Scope
@@ -53,7 +53,7 @@ def _touched(reading: Reading) -> bool:
     return True
 
 
-def _walk(reading: Reading, pair: Pair, side: str, share: float) -> bool:
+def _walk(reading: Reading, pair: Pair, side: Side, share: float) -> bool:
     """Look the next records of a side up on the other one, from where the last share ended."""
     if side in reading.get("walked", []):
         return True
@@ -75,18 +75,18 @@ def _walk(reading: Reading, pair: Pair, side: str, share: float) -> bool:
 
 
 def _pages(
-    reading: Reading, pair: Pair, side: str, place: Place | None
+    reading: Reading, pair: Pair, side: Side, place: Place | None
 ) -> Iterator[tuple[Place, Sequence[str], Sequence[str]]]:
     """Each page of a side: where it ends, its ids, and those of them that the other side has not, or has otherwise.
 
     Goes round once, from a place on: the namespaces after it, those before it, and what comes before it in its own.
     """
     for namespace, last in _round(pair.namespaces, place):
-        for batch in scan_after(store_of(reading.session, side), namespace, last, _PAGE):
+        for batch in scan_after(reading.session.store(side), namespace, last, _PAGE):
             ids = batch.column("id").to_pylist()
             if not ids:
                 continue
-            other = store_of(reading.session, SIDES[1 - SIDES.index(side)]).fetch(namespace, ids)
+            other = reading.session.store("target" if side == "source" else "source").fetch(namespace, ids)
             there, found, missing = aligned(batch, other)
             differ = there.column("id").filter(unequal(there, found)).to_pylist() if len(there) else []
             yield (namespace, ids[-1]), ids, [*missing, *differ]

@@ -9,9 +9,8 @@ import pyarrow as pa
 import xxhash
 
 from vectorferry.engine.joining import key_of
-from vectorferry.engine.pairing import store_of
 from vectorferry.engine.reading import Reading
-from vectorferry.engine.session import Progress
+from vectorferry.engine.session import Progress, Side
 from vectorferry.model import KeyRange
 from vectorferry.records import fingerprint_bytes
 from vectorferry.stores.base import VectorStore
@@ -47,12 +46,12 @@ def buckets_for(rows: int) -> int:
     return max(1, -(-rows // BUCKET_ROWS))
 
 
-def spill(reading: Reading, side: str, namespaces: Sequence[str], rows: int) -> bool:
+def spill(reading: Reading, side: Side, namespaces: Sequence[str], rows: int) -> bool:
     """Read the rest of a side; False where a ceiling was reached before its end. Goes on after the last committed part."""
     done = spilled(reading, side)
     waiting: list[pa.RecordBatch] = []
     at, part_rows = done.namespace, max(PART_ROWS, rows // MOST_PARTS)
-    for at, batch in _batches(store_of(reading.session, side), namespaces, done):
+    for at, batch in _batches(reading.session.store(side), namespaces, done):
         waiting.append(_row_prints(batch, reading.get("buckets")))
         if sum(map(len, waiting)) >= part_rows:
             done = _commit(reading, side, done, at, waiting)
@@ -67,13 +66,13 @@ def spill(reading: Reading, side: str, namespaces: Sequence[str], rows: int) -> 
     return True
 
 
-def spilled(reading: Reading, side: str) -> Spilled:
+def spilled(reading: Reading, side: Side) -> Spilled:
     """How far a side is."""
     found: Mapping[str, Any] = reading.get(side, {})
     return Spilled(**{**found, "parts": tuple(found.get("parts", ()))})
 
 
-def _keep(reading: Reading, side: str, done: Spilled) -> None:
+def _keep(reading: Reading, side: Side, done: Spilled) -> None:
     reading.keep(**{side: asdict(done)})
 
 
@@ -113,7 +112,7 @@ def _buckets(ids: pa.Array, buckets: int) -> pa.Array:
     return pa.array([xxhash.xxh3_64_intdigest(id_) % buckets for id_ in ids.cast(pa.binary()).to_pylist()], pa.int32())
 
 
-def _commit(reading: Reading, side: str, done: Spilled, at: int, batches: Sequence[pa.RecordBatch]) -> Spilled:
+def _commit(reading: Reading, side: Side, done: Spilled, at: int, batches: Sequence[pa.RecordBatch]) -> Spilled:
     reading.check()
     table = pa.Table.from_batches(batches)
     last = table.column("id")[-1].as_py()
@@ -128,7 +127,7 @@ def _commit(reading: Reading, side: str, done: Spilled, at: int, batches: Sequen
     return grown
 
 
-def bucket_of(reading: Reading, side: str, number: int) -> pa.Table:
+def bucket_of(reading: Reading, side: Side, number: int) -> pa.Table:
     """Rows of a side in one bucket: namespace, id and print."""
     columns = ["namespace", "id", "print"]
     tables = [reading.folder.read_bucket(part, "bucket", number, columns) for part in spilled(reading, side).parts]

@@ -82,7 +82,8 @@ class Afterwards:
 
     def _measured(self) -> "tuple[Seen, ...]":
         """How full both databases are; that nobody knows is word for people too, and hides nothing else."""
-        from vectorferry.engine.capacity import SIDES, Seen, measured
+        from vectorferry.engine.capacity import Seen, measured
+        from vectorferry.engine.session import SIDES
 
         try:
             with run_session(self.spec) as session:
