@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vectorferry.errors import SpecError
-from vectorferry.spec_upkeep import Holds
+from vectorferry.spec_upkeep import Holds, Reconcile
 from vectorferry.specfile import load_spec, parse_spec
 
 GOOD = """\
@@ -142,3 +142,18 @@ def test_routers_and_how_they_switch() -> None:
 )
 def test_sizes(written: str | int, size: int) -> None:
     assert Holds.model_validate({"disk": written}).disk == size
+
+
+@pytest.mark.parametrize("cron", ["0 2 * * *", "*/90 1-5,7 1 jan mon-fri", "0 4 * * sun", "@daily"])
+def test_schedules(cron: str) -> None:
+    assert Reconcile.model_validate({"schedule": cron}).schedule == cron
+
+
+@pytest.mark.parametrize("wrong", ["at night", "0 25 * * *", "0 2 * *", "0 2 * * * *", 2])
+def test_what_is_no_schedule_is_named(wrong: object) -> None:
+    told = problems(GOOD + f"reconcile: {{schedule: {wrong!r}}}\n")
+    assert "is no cron expression; write minute, hour" in told[0]
+
+
+def test_no_schedule() -> None:
+    assert parse_spec(GOOD + "reconcile: {schedule: none}\n", "s.yaml").reconcile.schedule is None

@@ -68,6 +68,35 @@ def _known_zone(name: str) -> str:
 Timezone = Annotated[str, AfterValidator(_known_zone)]
 
 
+def _cron(value: Any) -> Any:
+    if value in (None, "none"):
+        return None
+    if isinstance(value, str) and (value in _PRESETS or _is_cron(value.split())):
+        return value
+    raise ValueError(
+        f"{value!r} is no cron expression; write minute, hour, day, month and weekday, as in '0 2 * * *', or none"
+    )
+
+
+def _is_cron(fields: list[str]) -> bool:
+    within = zip(fields, _CRON, strict=False)
+    return len(fields) == len(_CRON) and all(_CRON_FIELD.fullmatch(text) and _fits(text, most) for text, most in within)
+
+
+def _fits(text: str, most: int) -> bool:
+    """Whether all numbers of a field are within it; steps may be larger."""
+    return all(int(number) <= most for number in re.findall(r"(?<![/0-9])[0-9]+", text))
+
+
+# The largest minute, hour, day, month and weekday.
+_CRON = (59, 23, 31, 12, 7)
+_ITEM = r"(?:\*|[0-9]{1,2}|[A-Za-z]{3})(?:-(?:[0-9]{1,2}|[A-Za-z]{3}))?(?:/[0-9]{1,2})?"
+_CRON_FIELD = re.compile(rf"{_ITEM}(?:,{_ITEM})*")
+_PRESETS = frozenset({"@hourly", "@daily", "@weekly", "@monthly"})
+Schedule = Annotated[str | None, BeforeValidator(_cron, json_schema_input_type=str | None)]
+"""A cron expression, None where only people begin it."""
+
+
 class Section(BaseModel):
     """Base of all parts of a spec: unknown keys are refused, values are frozen."""
 

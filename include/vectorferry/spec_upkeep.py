@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field, model_validator
 
-from vectorferry.spec_base import Duration, Section, Share, Size, Timezone
+from vectorferry.spec_base import Duration, Schedule, Section, Share, Size, Timezone
 
 
 class Ceiling(Section):
@@ -20,7 +20,7 @@ class Ceiling(Section):
 class Reconcile(Section):
     """How both sides are kept equal: what is compared when, and what may be mended without asking."""
 
-    schedule: str | None = Field(
+    schedule: Schedule = Field(
         "0 2 * * *", description="When <migration>.reconcile runs, as a cron expression; none: when triggered."
     )
     timezone: Timezone = Field("UTC", description="Of the schedule.")
@@ -47,7 +47,7 @@ class Backup(Section):
         timedelta(days=30),
         description="How long reports, unfinished backups and the staged files of earlier plans are kept.",
     )
-    drill_schedule: str | None = Field(
+    drill_schedule: Schedule = Field(
         "0 4 * * sun", description="When <migration>.restore_drill runs, as a cron expression; none: when triggered."
     )
     timezone: Timezone = Field("UTC", description="Of the schedule.")

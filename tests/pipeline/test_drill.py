@@ -148,6 +148,18 @@ def test_an_empty_collection_proves_nothing(world: World) -> None:
             drill(session)
 
 
+def test_it_does_not_fill_the_database(moved: tuple[World, Session], database: str) -> None:
+    world, session = moved
+    before = tables(database)
+    world.spec_dict["capacity"] = {"target": {"rows": session.target.count()}}
+    with (
+        world.session() as full,
+        pytest.raises(CheckFailed, match="there is no room for a second copy of the collection: target rows"),
+    ):
+        drill(full)
+    assert tables(database) == before
+
+
 def test_what_a_killed_drill_left_is_known_and_dropped(moved: tuple[World, Session], database: str) -> None:
     world, session = moved
     before, log = tables(database), world.folder / "killed.log"
