@@ -1,5 +1,6 @@
 """The restore drill: what it proves, what it leaves, and that the end of a migration wants one."""
 
+import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import pytest
 from pipeline.commanding import on
 from pipeline.dying import after, start
 from pipeline.dying import vectorferry as vectorferry_process
-from pipeline.test_backup import changed
+from pipeline.test_backup import Place, changed, gateway, places
 from pipeline.test_live import approve
 from pipeline.worlds import World, rows_of
 from vectorferry import pipeline
@@ -22,11 +23,13 @@ from vectorferry.engine.backup_files import complete
 from vectorferry.engine.drill import BEGUN, DRILL, drill, scratch_name
 from vectorferry.engine.restore import Loaded, Rules
 from vectorferry.engine.session import Session
-from vectorferry.errors import CheckFailed, GateError, LeaseLost
+from vectorferry.errors import CheckFailed, GateError, LeaseLost, NotFound
 from vectorferry.model import CollectionDefinition, KeyRange, Metric, Verdict
 from vectorferry.report.question import question
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.registry import open_store
+
+__all__ = ["gateway", "places"]
 
 SCRATCH = scratch_name("small", "target", "docs_moved")
 
@@ -90,6 +93,25 @@ def test_the_end_wants_a_drill_that_passed_and_is_recent(moved: tuple[World, Ses
     with world.session() as later:
         assert "is older than backup.drill_age" in question(later, pipeline.look_final(later)).body
         assert pipeline.finalize(later, approve)
+
+
+@pytest.mark.parametrize("product", ["pinecone", "weaviate"])
+def test_it_runs_beside_a_collection_of_every_product(world: World, places: dict[str, Place], product: str) -> None:
+    world.connections["target"] = places[product].connection
+    world.spec_dict["target"]["collection"] = places[product].name(f"drilled{os.getpid()}{product}")
+    world.spec_dict["budgets"] = {"target": {"requests_per_second": 500}}
+    world.fill(rows_of("wave", "", "email", most=20))
+    with world.session() as session:
+        pipeline.prepare(session)
+        for namespace in ("wave", "", "email"):
+            session.target.upsert(next(session.source.scan(KeyRange(namespace))))
+        found = drill(session, fresh=True)
+        assert found.figures["rows"] == session.source.count()
+        scratch = open_store(places[product].connection, drills(session)[-1]["scratch"])
+        with pytest.raises(NotFound):
+            scratch.describe()
+        scratch.close()
+        session.target.drop()
 
 
 def test_a_drill_of_before_the_cut_over_does_not_count(world: World) -> None:
