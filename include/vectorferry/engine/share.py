@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from vectorferry.engine.drift import Drift, read_drift
 from vectorferry.engine.pairing import Pair
@@ -22,10 +23,11 @@ Place = tuple[str, str | None]
 def read_share(reading: Reading, pair: Pair, share: float) -> bool:
     """Find suspects among the touched records and the next `share` of each side; False where a ceiling was reached before."""
     counts = reading.get("counts", {})
-    # First the side that is behind: where every run ends at its ceiling, the other one would never be read.
-    sides = sorted(SIDES, key=lambda side: counts.get(side, 0))
     _take_over_unmended(reading)
-    return _touched(reading) and all(_walk(reading, pair, side, share) for side in sides)
+    steps: dict[str, Callable[[], bool]] = {"touched": partial(_touched, reading)}
+    steps |= {side: partial(_walk, reading, pair, side, share) for side in SIDES}
+    # First what is behind: where every run ends at its ceiling, the rest would never be read.
+    return all(steps[name]() for name in sorted(steps, key=lambda name: counts.get(name, 0)))
 
 
 def places_reached(reading: Reading) -> dict[str, Place]:
