@@ -125,6 +125,18 @@ def test_a_cohort_whose_authority_was_emptied_is_refused(two: Sides) -> None:
         compared(two)
 
 
+def test_a_share_that_has_nothing_to_read_hands_on_how_far_the_last_one_was(two: Sides) -> None:
+    compared(two)
+    for name in NAMESPACES:
+        two.write("target", (name, "a"), two.content("target")[name, "a"])  # so that it is read again
+    shared(two, 0.3)
+    reached = two.journal.reconciliations.all("m")[0].state["places"]
+    assert reached.keys() == {"source", "target"}
+    compared(two)
+    assert drift_figures(shared(two, 0.1))["skipped"] == 3
+    assert two.journal.reconciliations.all("m")[0].state["places"] == reached
+
+
 def test_many_writes_do_not_keep_a_share_from_the_rest(two: Sides) -> None:
     compared(two)
     for name in NAMESPACES:

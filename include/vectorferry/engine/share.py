@@ -23,6 +23,9 @@ Place = tuple[str, str | None]
 def read_share(reading: Reading, pair: Pair, share: float) -> bool:
     """Find suspects among the touched records and the next `share` of each side; False where a ceiling was reached before."""
     counts = reading.get("counts", {})
+    if reading.get("places") is None:
+        # Kept first: a share that reads nothing, because nothing changed or it paused before, hands them on.
+        reading.keep(places=_places_reached(reading))
     _take_over_unmended(reading)
     steps: dict[str, Callable[[], bool]] = {"touched": partial(_touched, reading)}
     steps |= {side: partial(_walk, reading, pair, side, share) for side in SIDES}
@@ -30,7 +33,7 @@ def read_share(reading: Reading, pair: Pair, share: float) -> bool:
     return all(steps[name]() for name in sorted(steps, key=lambda name: counts.get(name, 0)))
 
 
-def places_reached(reading: Reading) -> dict[str, Place]:
+def _places_reached(reading: Reading) -> dict[str, Place]:
     """Where the last share of each side ended, by side; of a share that came to no end nothing is known to be equal."""
     last = reading.session.journal.reconciliations.latest(
         reading.run.migration, *ENDED, Outcome.PAUSED, scope=Scope.SHARE
@@ -80,7 +83,7 @@ def _walk(reading: Reading, pair: Pair, side: Side, share: float) -> bool:
         return True
     info = pair.source if side == "source" else pair.target
     wanted = math.ceil(info.rows * share)
-    places = reading.get("places") or places_reached(reading)
+    places = reading.get("places")
     seen = reading.get("counts", {}).get(side, 0) - reading.get("base", {}).get(side, 0)
     for place, ids, found in _pages(reading, pair, side, places.get(side)):
         if seen >= wanted:
