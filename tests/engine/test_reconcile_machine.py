@@ -218,7 +218,7 @@ def test_no_drift_is_lost_and_nothing_else_is_touched(journal: Journal, monkeypa
         monkeypatch.setattr(module, name, value)
     on_clock(monkeypatch)
     few = settings(
-        max_examples=int(os.environ.get("RECONCILE_EXAMPLES", "6")),
+        max_examples=int(os.environ.get("RECONCILE_EXAMPLES", "10")),
         stateful_step_count=int(os.environ.get("RECONCILE_STEPS", "12")),
         deadline=None,
         derandomize="RECONCILE_EXAMPLES" not in os.environ,
