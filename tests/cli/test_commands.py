@@ -15,7 +15,7 @@ from pipeline.worlds import ROOT, World
 from vectorferry import __version__
 
 ALL_VERBS = ("validate", "plan", "run", "status", "compare", "schema", "abandon", "gateway", "observe", "version")
-LIVE_VERBS = ("register", "members", "settle", "rollback")
+LIVE_VERBS = ("register", "members", "settle", "rollback", "backup", "restore", "drill", "prune")
 APPROVE = "approve\nall checks passed\n"
 
 
@@ -47,6 +47,10 @@ def test_help_names_every_verb_and_where_to_start() -> None:
         ("compare", ("Exits 0 only when they hold the same records", "--limit", "--json")),
         ("schema", ("JSON Schema",)),
         ("abandon", ("Refused from HOLD_A on", "--yes", "--json")),
+        ("backup", ("goes on where it stopped", "--side", "--json")),
+        ("restore", ("Needs no journal", "CONNECTION/COLLECTION", "--resume", "--json")),
+        ("drill", ("backup.drill_age", "--fresh", "--json")),
+        ("prune", ("Never the plan in force", "--yes", "--json")),
     ],
 )
 def test_help_of_a_verb_teaches(verb: str, words: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """The restore drill: what it proves, what it leaves, and that the end of a migration wants one."""
 
+import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import pytest
 from pipeline.commanding import on
 from pipeline.dying import after, start
 from pipeline.dying import vectorferry as vectorferry_process
-from pipeline.test_backup import changed
+from pipeline.test_backup import Place, changed, gateway, places
 from pipeline.test_live import approve
 from pipeline.worlds import World, rows_of
 from vectorferry import pipeline
@@ -22,11 +23,13 @@ from vectorferry.engine.backup_files import complete
 from vectorferry.engine.drill import BEGUN, DRILL, drill, scratch_name
 from vectorferry.engine.restore import Loaded, Rules
 from vectorferry.engine.session import Session
-from vectorferry.errors import CheckFailed, GateError, LeaseLost
+from vectorferry.errors import CheckFailed, GateError, LeaseLost, NotFound
 from vectorferry.model import CollectionDefinition, KeyRange, Metric, Verdict
 from vectorferry.report.question import question
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.registry import open_store
+
+__all__ = ["gateway", "places"]
 
 SCRATCH = scratch_name("small", "target", "docs_moved")
 
@@ -92,6 +95,25 @@ def test_the_end_wants_a_drill_that_passed_and_is_recent(moved: tuple[World, Ses
         assert pipeline.finalize(later, approve)
 
 
+@pytest.mark.parametrize("product", ["pinecone", "weaviate"])
+def test_it_runs_beside_a_collection_of_every_product(world: World, places: dict[str, Place], product: str) -> None:
+    world.connections["target"] = places[product].connection
+    world.spec_dict["target"]["collection"] = places[product].name(f"drilled{os.getpid()}{product}")
+    world.spec_dict["budgets"] = {"target": {"requests_per_second": 500}}
+    world.fill(rows_of("wave", "", "email", most=20))
+    with world.session() as session:
+        pipeline.prepare(session)
+        for namespace in ("wave", "", "email"):
+            session.target.upsert(next(session.source.scan(KeyRange(namespace))))
+        found = drill(session, fresh=True)
+        assert found.figures["rows"] == session.source.count()
+        scratch = open_store(places[product].connection, drills(session)[-1]["scratch"])
+        with pytest.raises(NotFound):
+            scratch.describe()
+        scratch.close()
+        session.target.drop()
+
+
 def test_a_drill_of_before_the_cut_over_does_not_count(world: World) -> None:
     world.fill(rows_of("wave", most=30))
     with world.session() as session:
@@ -146,6 +168,18 @@ def test_an_empty_collection_proves_nothing(world: World) -> None:
         pipeline.prepare(session)
         with pytest.raises(CheckFailed, match="the backup holds no record, so nothing was proved"):
             drill(session)
+
+
+def test_it_does_not_fill_the_database(moved: tuple[World, Session], database: str) -> None:
+    world, session = moved
+    before = tables(database)
+    world.spec_dict["capacity"] = {"target": {"rows": session.target.count()}}
+    with (
+        world.session() as full,
+        pytest.raises(CheckFailed, match="there is no room for a second copy of the collection: target rows"),
+    ):
+        drill(full)
+    assert tables(database) == before
 
 
 def test_what_a_killed_drill_left_is_known_and_dropped(moved: tuple[World, Session], database: str) -> None:

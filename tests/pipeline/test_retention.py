@@ -69,15 +69,17 @@ def test_prune_keeps_what_it_must(moved: World) -> None:
             (root / "backups" / name / "manifest.json").unlink()
         aged(root / "backups" / unfinished[0])
         earlier, theirs = f"small-000000000000-{session.journal.id[:6]}", "small-000000000000-ffffff"
-        for folder in (earlier, theirs, f"{plan.id}/reports/run-old", f"{plan.id}/reports/run-new"):
+        reconciled = [f"reconcile/{number:06}" for number in (1, 2, 3)]
+        for folder in (earlier, theirs, *reconciled, f"{plan.id}/reports/run-old", f"{plan.id}/reports/run-new"):
             (root / folder).mkdir(parents=True)
             (root / folder / "file").write_text("x")
-        for folder in (earlier, theirs, plan.id):
+        for folder in (earlier, theirs, reconciled[0], reconciled[2], plan.id):
             aged(root / folder)
         (root / plan.id / "reports" / "run-new" / "file").write_text("y")
         answered = session.journal.evidence.latest("small")
         assert answered is not None
         expected = {f"backups/{made[1]}", f"backups/{unfinished[0]}", earlier, f"{plan.id}/reports/run-old"}
+        expected |= {reconciled[0]}
         assert paths(session) == expected
         before = {path for path in root.rglob("*") if path.is_file()}
     ran = on(moved, "prune", "--json", answers="n\n")

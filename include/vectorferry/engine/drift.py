@@ -11,7 +11,7 @@ import pyarrow as pa
 from vectorferry.engine.pairing import Pair
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.recheck import STILL_WRITTEN, look_again
-from vectorferry.engine.rows import Findings, aligned, unequal
+from vectorferry.engine.rows import Findings, aligned, row_differences
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.suspects import Key, pages_of_suspects
 from vectorferry.model import Difference, DifferenceKind
@@ -20,6 +20,7 @@ from vectorferry.staging import Staging
 MOST_NAMED = 100_000
 FILE = "drift.parquet"
 _PAGE = 1_000
+_MOST_PLACES = 10
 SCHEMA = pa.schema([pa.field(name, pa.string()) for name in ("kind", "namespace", "id", "fields", "found_in")])
 
 
@@ -71,7 +72,7 @@ class Found:
 
 def confirm(reading: Reading, pair: Pair, excused: frozenset[Key]) -> Found:
     """Look at all suspects again, settled and read afresh, until each is equal or certainly differs. Excused ones are left out."""
-    drift: list[Drift] = []
+    drift = dict[Key, Drift]()
     looked_at = unsettled = unnamed = 0
     for page in pages_of_suspects(reading, excused):
         here = sum(map(len, page.values()))
@@ -79,11 +80,12 @@ def confirm(reading: Reading, pair: Pair, excused: frozenset[Key]) -> Found:
             unnamed += here
             continue
         found, moving = _confirm_page(reading.session, pair, page)
-        drift += found
+        # Several steps may have found the same record: as touched, and by either side.
+        drift |= {(each.namespace, each.id): each for each in found}
         looked_at, unsettled = looked_at + here, unsettled + moving
         reading.check()
         reading.session.report(Progress("look again", "suspects", looked_at, None, f"{len(drift)} differ"))
-    return Found(tuple(_paired(reading.session, pair, drift)), looked_at, unsettled, unnamed)
+    return Found(tuple(_paired(reading.session, pair, tuple(drift.values()))), looked_at, unsettled, unnamed)
 
 
 def _confirm_page(session: Session, pair: Pair, page: Mapping[str, Sequence[str]]) -> tuple[list[Drift], int]:
@@ -115,22 +117,30 @@ def _paired(session: Session, pair: Pair, drift: Sequence[Drift]) -> Iterator[Dr
 
 
 def _astray(session: Session, pair: Pair, drift: Sequence[Drift]) -> Iterator[tuple[Drift, Drift]]:
-    elsewhere = defaultdict[str, list[str]](list)
+    """Each missing record with what it is instead; an extra one stands for one that is missing, whatever other namespaces hold."""
+    placed, taken = set[Drift](), set[Key]()
+    for (right, wrong), group in _candidates(pair, drift).items():
+        left = [each for each in group if each not in placed and (wrong, each.id) not in taken]
+        for page in (left[at : at + _PAGE] for at in range(0, len(left), _PAGE)):
+            same = _same_in(session, pair, right, wrong, [each.id for each in page])
+            found = [each for each in page if each.id in same]
+            placed.update(found)
+            taken.update((wrong, each.id) for each in found)
+            yield from ((each, replace(each, kind=DifferenceKind.NAMESPACE, found_in=wrong)) for each in found)
+
+
+def _candidates(pair: Pair, drift: Sequence[Drift]) -> Mapping[tuple[str, str], Sequence[Drift]]:
+    """Missing records by where they belong and where an extra record has their id; of many such places a few are looked at."""
+    elsewhere, lost = defaultdict[str, list[str]](list), defaultdict[tuple[str, str], list[Drift]](list)
     for each in drift:
         if each.kind is DifferenceKind.EXTRA:
             elsewhere[each.id].append(each.namespace)
-    lost = defaultdict[tuple[str, str], list[Drift]](list)
     for each in drift:
         if each.kind is DifferenceKind.MISSING:
-            for name in elsewhere.get(each.id, ())[:1]:
+            for name in elsewhere.get(each.id, ())[:_MOST_PLACES]:
                 if pair.rules(name) == pair.rules(each.namespace):
                     lost[each.namespace, name].append(each)
-    for (right, wrong), group in lost.items():
-        for page in (group[at : at + _PAGE] for at in range(0, len(group), _PAGE)):
-            same = _same_in(session, pair, right, wrong, [each.id for each in page])
-            yield from (
-                (each, replace(each, kind=DifferenceKind.NAMESPACE, found_in=wrong)) for each in page if each.id in same
-            )
+    return lost
 
 
 def _same_in(session: Session, pair: Pair, right: str, wrong: str, ids: Sequence[str]) -> set[str]:
@@ -139,8 +149,10 @@ def _same_in(session: Session, pair: Pair, right: str, wrong: str, ids: Sequence
     expected, found, _ = aligned(sides[0].fetch(right, ids), sides[1].fetch(wrong, ids))
     if not len(expected):
         return set()
+    # Under its own namespace, a record differs in nothing but that.
+    here = found.set_column(0, "namespace", expected.column("namespace"))
     tolerance = max(side.capabilities.vector_tolerance for side in sides)
-    return set(expected.column("id").filter(~unequal(expected, found, tolerance)).to_pylist())
+    return set(expected.column("id").to_pylist()) - {each.id for each in row_differences(expected, here, tolerance)}
 
 
 def write_drift(folder: Staging, drift: Sequence[Drift]) -> None:

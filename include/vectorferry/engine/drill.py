@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +14,10 @@ from vectorferry.engine.gate import require_passed
 from vectorferry.engine.pairing import plan_of
 from vectorferry.engine.restore import Loaded, Rules, load
 from vectorferry.engine.restored import verify
+from vectorferry.engine.room import Room
 from vectorferry.engine.session import Session, Side, open_beside
 from vectorferry.engine.working import Work, wait_landed, working
-from vectorferry.errors import AlreadyExists, GateError, NotFound, StagingCorrupt, TerminalError
+from vectorferry.errors import AlreadyExists, GateError, NoRoom, NotFound, StagingCorrupt, TerminalError
 from vectorferry.model import Partition, Verdict
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.calling import Caller, permitted_by
@@ -152,7 +153,7 @@ def _timed(session: Session, side: Side, saved: Backup, store: VectorStore, work
         "rows": manifest.rows,
     }
     try:
-        loaded = load(saved, store, Rules(check=work.check, report=session.report))
+        loaded = load(saved, store, Rules(check=work.check, room=_room_on(session, side), report=session.report))
         found = verify(saved, store, loaded.prints, session.report)
     except (GateError, StagingCorrupt, TerminalError) as error:
         return Verdict(DRILL, side, False, figures, reason=str(error))
@@ -160,6 +161,17 @@ def _timed(session: Session, side: Side, saved: Backup, store: VectorStore, work
     passed = found.passed and bool(manifest.rows)
     figures |= _speed(loaded, found.figures["seconds"])
     return Verdict(DRILL, side, passed, figures, found.differences, found.total_differences, reason)
+
+
+def _room_on(session: Session, side: Side) -> Callable[[], None]:
+    """Raises NoRoom once the database is too full: a rehearsal must not fill it, and waiting would keep it full."""
+    room = Room(session, side)
+
+    def require() -> None:
+        if why := room.full():
+            raise NoRoom(f"there is no room for a second copy of the collection: {why}")
+
+    return require
 
 
 def _speed(loaded: Loaded, verify_seconds: float) -> dict[str, float]:

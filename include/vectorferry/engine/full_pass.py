@@ -36,13 +36,17 @@ def _join(reading: Reading, number: int) -> None:
     left, right = (bucket_of(reading, side, number) for side in ("source", "target"))
     joined = left.join(right, SCHEMA.names, join_type="full outer", right_suffix="_right")
     suspects = differing_keys(joined)
-    keep_suspects(reading, number, suspects)
+    found = keep_suspects(reading, number, suspects)
     counts = Counter(reading.get("counts", {}))
     counts.update(compared=len(joined), suspects=len(suspects))
     doubtful = {*reading.get("doubtful", []), *pc.unique(suspects.column("namespace")).to_pylist()}
     doubled = [*reading.get("second_records", []), *_second_records(left), *_second_records(right)]
     reading.keep(
-        joined=number + 1, counts=dict(counts), second_records=doubled[:MOST_SECOND_RECORDS], doubtful=sorted(doubtful)
+        **found,
+        joined=number + 1,
+        counts=dict(counts),
+        second_records=doubled[:MOST_SECOND_RECORDS],
+        doubtful=sorted(doubtful),
     )
     reading.session.report(Progress("join", "both sides", number + 1, reading.get("buckets")))
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from vectorferry.engine.load import missing_loads, require_loaded
 from vectorferry.engine.planning import register
 from vectorferry.engine.preflight import target_place
-from vectorferry.engine.session import Session, Side
+from vectorferry.engine.session import Session
 from vectorferry.errors import GateError
-from vectorferry.journal import Plan
+from vectorferry.journal import ControlRow, Plan
 from vectorferry.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, Phase
 from vectorferry.spec import MigrationSpec
 
@@ -20,17 +20,22 @@ _TURNED = {DifferenceKind.MISSING: DifferenceKind.EXTRA, DifferenceKind.EXTRA: D
 
 @dataclass(frozen=True)
 class Pair:
-    """Both sides as they are compared: the namespaces, and the cohorts in which the source is right."""
+    """Both sides as they are compared: the namespaces, and the control rows of the cohorts, which say what side is right."""
 
     source: CollectionInfo
     target: CollectionInfo
     namespaces: tuple[str, ...]
-    source_rules: Mapping[str, bool]
+    control: Mapping[str, ControlRow]
     spec: MigrationSpec
 
     def rules(self, namespace: str) -> bool:
         """Whether the source has the authority over a namespace; else the target has."""
-        return self.source_rules[self.spec.cohort_of(namespace)]
+        return self.control[self.spec.cohort_of(namespace)].phase.source_rules
+
+    @property
+    def epochs(self) -> Mapping[str, int]:
+        """The epochs of the cohorts: while they are the same, no authority has moved."""
+        return {cohort: row.epoch for cohort, row in self.control.items()}
 
     def of_follower(self, found: Difference) -> Difference:
         """A difference told from the authority: missing is what the follower lacks, extra what only the follower has."""
@@ -64,8 +69,8 @@ def look_at_pair(session: Session, plan: Plan) -> Pair:
         require_loaded(session, plan)
     source, target = session.source.describe(), session.target.describe()
     _require_alike(session, source, target)
-    rules = {row.cohort: row.phase.source_rules for row in rows}
-    pair = Pair(source, target, _namespaces(session, plan, source, target), rules, session.spec)
+    by_cohort = {row.cohort: row for row in rows}
+    pair = Pair(source, target, _namespaces(session, plan, source, target), by_cohort, session.spec)
     _require_filled(session, pair)
     return pair
 
@@ -89,15 +94,17 @@ def _require_alike(session: Session, source: CollectionInfo, target: CollectionI
 
 
 def _require_filled(session: Session, pair: Pair) -> None:
-    ruling: set[Side] = {"source" if rules else "target" for rules in pair.source_rules.values()}
-    rows: dict[Side, int] = {"source": pair.source.rows, "target": pair.target.rows}
-    held = sum(rows.values())
-    if held and not sum(rows[side] for side in ruling):
-        names = " and ".join(session.store(side).name for side in sorted(ruling))
-        raise GateError(
-            f"{names} has the authority and is empty, while the other side holds {held} records: this is another "
-            "collection, or it was emptied. Nothing was changed; look at the connection, or restore a backup"
-        )
+    # One side may have the authority over some cohorts, and the other over the rest: each must be there where it is right.
+    for rules in (True, False):
+        names = [name for name in pair.namespaces if pair.rules(name) is rules]
+        source, target = (sum(side.namespaces.get(name, 0) for name in names) for side in (pair.source, pair.target))
+        held, copied = (source, target) if rules else (target, source)
+        if copied and not held:
+            raise GateError(
+                f"{(session.source if rules else session.target).name} has the authority and is empty, while the other side holds "
+                f"{copied} records: this is another collection, or it was emptied. Nothing was changed; look at the connection, "
+                "or restore a backup"
+            )
 
 
 def require_copies(session: Session, rows: int, differing: int) -> None:
@@ -119,17 +126,18 @@ def keep_equal(session: Session) -> Plan:
     if found is not None:
         if not found.details.get(PAIR):
             raise GateError(f"migration {session.migration} has a plan already: reconcile it without --pair")
-        return found
-    source, target = session.source.describe(), session.target.describe()
-    _require_alike(session, source, target)
-    register(session.journal, session.spec, session.actor)
-    made = session.journal.plans.save(_empty_plan(session, source))
+    else:
+        source, target = session.source.describe(), session.target.describe()
+        _require_alike(session, source, target)
+        register(session.journal, session.spec, session.actor)
+        found = session.journal.plans.save(_empty_plan(session, source))
+        session.journal.audit.write(session.migration, session.actor, PAIR, target_place(session))
+    # Also where an earlier call was cut short here.
     for row in session.journal.control.all(session.migration):
         if row.phase is Phase.OFF:
             session.journal.control.advance(row, Phase.TRACK_A, actor=session.actor, reason="kept equal as a pair")
         session.journal.control.mark_loaded(session.migration, row.cohort)
-    session.journal.audit.write(session.migration, session.actor, PAIR, target_place(session))
-    return made
+    return found
 
 
 def _empty_plan(session: Session, source: CollectionInfo) -> Plan:

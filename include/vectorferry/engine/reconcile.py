@@ -14,9 +14,10 @@ from vectorferry.engine.pairing import Pair, look_at_pair, plan_of, require_copi
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Session
 from vectorferry.engine.share import read_share
+from vectorferry.engine.suspects import Key, count_suspects
 from vectorferry.engine.vouched import not_read, tokens_of, unchanged, vouch
-from vectorferry.errors import GateError
-from vectorferry.journal import Outcome, Plan, Scope
+from vectorferry.errors import GateError, StagingCorrupt
+from vectorferry.journal import ENDED, Outcome, Plan, Scope
 from vectorferry.model import Verdict
 
 CHECK = "drift"
@@ -29,7 +30,7 @@ def reconcile(session: Session, *, full: bool) -> Verdict:
     """Compare both sides, all or this run's share; returns the verdict 'drift', which names the first records that differ.
 
     Goes on where a run of the same scope was killed or paused. Raises GateError, with nothing changed, where the two cannot be compared
-    or are no copies of each other.
+    or are no copies of each other; StagingCorrupt where files of it were lost: the next one begins anew.
     """
     plan = plan_of(session)
     share = 1.0 if full else due_share(session)
@@ -38,16 +39,14 @@ def reconcile(session: Session, *, full: bool) -> Verdict:
     run = session.journal.reconciliations.begin(session.migration, scope, session.run_id, within)
     try:
         return _compared(Reading(session, run), plan, share)
-    except GateError as error:
+    except (GateError, StagingCorrupt) as error:
         session.journal.reconciliations.end(run, Outcome.REFUSED, {"reason": str(error)})
         raise
 
 
 def due_share(session: Session) -> float:
     """Which share of all records is due now, so that each is compared once in a period; 1 where there was no reconciliation yet."""
-    done = session.journal.reconciliations.latest(
-        session.migration, Outcome.EQUAL, Outcome.DRIFT, Outcome.REPAIRED, Outcome.PAUSED
-    )
+    done = session.journal.reconciliations.latest(session.migration, *ENDED, Outcome.PAUSED)
     if done is None:
         return 1.0
     elapsed = datetime.now(UTC) - done.began_at
@@ -65,11 +64,14 @@ def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
     if run.scope is Scope.FULL and paused:
         found = Found((), 0, 0, 0)
     else:
-        _require_copies(reading)
-        found = confirm(reading, pair, excused_ids(session))
+        excused = excused_ids(session)
+        _require_copies(reading, pair, excused)
+        found = confirm(reading, pair, excused)
         if run.scope is Scope.FULL:
             vouch(reading)
-    verdict = _verdict(reading, found, paused)
+    verdict = _verdict(reading, pair, found, paused)
+    # Whoever has taken over has a report of its own by now.
+    reading.keep()
     write_drift(reading.folder, found.drift)
     reading.folder.write_json("report.json", {**verdict.figures, "not_read": not_read(reading)})
     session.journal.reconciliations.end(run, Outcome(verdict.figures["outcome"]), verdict.figures)
@@ -84,27 +86,34 @@ def _begin(reading: Reading, pair: Pair) -> None:
     if reading.get("watermark") is None:
         tokens = tokens_of(session, pair)
         kept = unchanged(session, tokens)
-        # What is written from here on is for the next run, whatever this one reads of it.
-        reading.keep(watermark=session.journal.records.watermark(), since=_since(session), tokens=tokens, skipped=kept)
+        whole = reading.run.scope is Scope.FULL
+        # What is written from here on, or may still land, is for the next run, whatever this one reads of it.
+        mark = session.journal.records.quiet_watermark(session.migration)
+        # Only a full pass vouches for namespaces; a share keeps its state after each page, so it should be small.
+        kept_tokens = tokens if whole else {}
+        skipped = kept if whole else {name: {"at": each["at"]} for name, each in kept.items()}
+        reading.keep(watermark=mark, since=_since(session), tokens=kept_tokens, skipped=skipped)
     elif reading.get("paused"):
         reading.keep(paused="", base=reading.get("counts", {}), walked=[])
         if reading.get("touched_after") == "end":
-            now = session.journal.records.watermark()
+            now = session.journal.records.quiet_watermark(session.migration)
             reading.keep(since=reading.get("watermark"), watermark=now, touched_after=None)
 
 
 def _since(session: Session) -> int:
     """The generation up to which earlier reconciliations have looked at every record that was written."""
-    ended = (Outcome.EQUAL, Outcome.DRIFT, Outcome.REPAIRED)
-    done = session.journal.reconciliations.latest(session.migration, *ended)
+    done = session.journal.reconciliations.latest(session.migration, *ENDED)
     return 0 if done is None else int(done.state["watermark"])
 
 
-def _require_copies(reading: Reading) -> None:
+def _require_copies(reading: Reading, pair: Pair, excused: frozenset[Key]) -> None:
     """Refuse before anything is looked at again, let alone mended; what was written meanwhile may differ as it likes."""
     counts, journal = _counts(reading), reading.session.journal
     written = journal.records.touched_since(reading.run.migration, reading.get("watermark"))
-    require_copies(reading.session, counts["compared"], counts["suspects"] - counts.get("touched", 0) - written)
+    known = counts.get("touched", 0) + reading.get("taken_over", 0)
+    # What was not read again because it is as it was when it was equal is a copy, too.
+    equal = sum(pair.source.namespaces.get(name, 0) for name in reading.get("skipped"))
+    require_copies(reading.session, counts["compared"] + equal, count_suspects(reading, excused) - known - written)
 
 
 def _counts(reading: Reading) -> Mapping[str, int]:
@@ -116,7 +125,7 @@ def _counts(reading: Reading) -> Mapping[str, int]:
     return {"compared": sum(rows.values()) + touched, "suspects": counts.get("suspects", 0), "touched": touched, **rows}
 
 
-def _verdict(reading: Reading, found: Found, paused: str) -> Verdict:
+def _verdict(reading: Reading, pair: Pair, found: Found, paused: str) -> Verdict:
     twice = second_records(reading)
     against = list(_over(reading.session, found))
     differs = found.drift or twice or found.unnamed
@@ -140,6 +149,7 @@ def _verdict(reading: Reading, found: Found, paused: str) -> Verdict:
         "paused": paused,
         "file": reading.folder.locate(FILE),
         "digest": digest_of(found.drift),
+        "epochs": pair.epochs,
         "seconds": round(reading.seconds, 1),
         "requests": usage.requests,
         "read_units": usage.read_units,

@@ -47,9 +47,10 @@ def repair(session: Session, evidence: Evidence) -> Verdict:
             f"{len(drift)} records drifted, and the spec says `reconcile.repair: false`: see {figures['file']}"
         )
     pair = look_at_pair(session, plan_of(session))
+    _require_same_authority(pair, figures)
     keys = _keys(drift, excused_ids(session))
     _require_no_more_deletions(session, pair, keys, max(figures["deletions"], session.spec.reconcile.deletions))
-    _settle(session, keys)
+    _settle(session, pair, keys)
     findings = Findings()
     look_again(session, keys, findings)
     return _repaired(session, figures, findings, len(drift))
@@ -90,21 +91,38 @@ def _require_no_more_deletions(session: Session, pair: Pair, keys: Keys, allowed
         )
 
 
-def _settle(session: Session, keys: Keys) -> None:
+def _require_same_authority(pair: Pair, figures: Mapping[str, Any]) -> None:
+    """What was found in a copy would be copied to the good side, once that copy has the authority."""
+    moved = [name for name, epoch in pair.epochs.items() if figures["epochs"].get(name) != epoch]
+    if moved:
+        raise GateError(
+            f"cohort {', '.join(moved)} was switched, or held, since it was compared: what was found then says nothing of the authority "
+            "now. Nothing was changed; reconcile again"
+        )
+
+
+def _settle(session: Session, pair: Pair, keys: Keys) -> None:
     marked, total = 0, sum(map(len, keys.values()))
     for namespace, ids in _pages(keys):
-        session.journal.claims.mark_dirty(session.migration, session.spec.cohort_of(namespace), namespace, ids)
+        cohort = session.spec.cohort_of(namespace)
+        # As long as something is dirty, the authority stays: what is marked in this epoch is settled from the side that has it.
+        epoch = pair.epochs[cohort]
+        session.journal.claims.mark_dirty(session.migration, cohort, namespace, ids, epoch=epoch)
         marked += len(ids)
         session.report(Progress("repair", namespace or "(default)", marked, total))
     settle_written(session)
 
 
 def _repaired(session: Session, figures: Mapping[str, Any], findings: Findings, records: int) -> Verdict:
-    doubled = figures["second_records"]
-    reason = "records still differ after they were settled" if findings.total else ""
-    reason = reason or (f"{doubled} ids have a second record, which no write by id mends" if doubled else "")
+    doubled, unnamed = figures["second_records"], figures["unnamed"]
+    reasons = (
+        "records still differ after they were settled" if findings.total else "",
+        f"{doubled} ids have a second record, which no write by id mends" if doubled else "",
+        f"{unnamed} more suspects were not looked at: reconcile again" if unnamed else "",
+    )
     now = {"reconciliation": figures["reconciliation"], REPAIRED: records, "second_records": doubled}
-    verdict = findings.verdict(REPAIRED, "overall", passed=not doubled, figures=now, reason=reason)
+    reason = "; ".join(filter(None, reasons))
+    verdict = findings.verdict(REPAIRED, "overall", passed=not reason, figures=now, reason=reason)
     if records:
         mended = Outcome.REPAIRED if verdict.passed else Outcome.DRIFT
         outcome = Outcome.PAUSED if figures["paused"] else mended

@@ -29,13 +29,15 @@ class Rules:
     """How a restore goes on.
 
     `excused`: most records that may stay behind. `resume`: go on with a restore of the same backup that was cut short. `index`: index
-    settings in the words of the product, instead of the recorded ones. `check` is called before each request that writes.
+    settings in the words of the product, instead of the recorded ones. `check` is called before each request that writes, `room` before
+    each batch: it raises where no more should be written.
     """
 
     excused: int = 0
     resume: bool = False
     index: Mapping[str, Any] | None = None
     check: Callable[[], None] = field(default=lambda: None)
+    room: Callable[[], None] = field(default=lambda: None)
     report: Report = silent
 
 
@@ -149,6 +151,7 @@ def _send(backup: Backup, store: VectorStore, rules: Rules) -> Loaded:
     rows = 0
 
     def send(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int, tuple[Rejection, ...]]:
+        rules.room()
         with permitted_by(rules.check):
             return batch, *_put(store, batch, again=rules.resume)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from vectorferry.engine.backup_files import FOLDER, MANIFEST, complete, folder_of, names
 from vectorferry.engine.drill import DRILL
@@ -90,12 +90,16 @@ def _reports(session: Session, plan: Plan | None) -> Iterator[Removal]:
 
 
 def _drift(session: Session) -> Iterator[Removal]:
-    yield from _aged(session, session.staging.list(_RECONCILED)[:-1], "an earlier reconciliation")
+    # One that paused may go on until its period is over.
+    period = session.spec.reconcile.period
+    yield from _aged(session, session.staging.list(_RECONCILED)[:-1], "an earlier reconciliation", at_least=period)
 
 
-def _aged(session: Session, paths: Iterable[str], what: str) -> Iterator[Removal]:
+def _aged(
+    session: Session, paths: Iterable[str], what: str, *, at_least: timedelta = timedelta(0)
+) -> Iterator[Removal]:
     """Those into which nothing was written for longer than `backup.retention`."""
-    limit = datetime.now(UTC) - session.spec.backup.retention
+    limit = datetime.now(UTC) - max(session.spec.backup.retention, at_least)
     for path in paths:
         last = session.staging.modified(path)
         if last is None or last < limit:

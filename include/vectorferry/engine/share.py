@@ -4,14 +4,15 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from vectorferry.engine.drift import Drift, read_drift
 from vectorferry.engine.pairing import Pair
-from vectorferry.engine.reading import Reading
+from vectorferry.engine.reading import Reading, folder_of
 from vectorferry.engine.recheck import differing, pages
-from vectorferry.engine.rows import aligned, unequal
+from vectorferry.engine.rows import aligned, row_differences
 from vectorferry.engine.session import SIDES, Progress, Side
 from vectorferry.engine.spill import scan_after
 from vectorferry.engine.suspects import keep_suspects, table_of
-from vectorferry.journal import Scope
+from vectorferry.journal import ENDED, Outcome, Scope
 
 _PAGE = 1_000
 Place = tuple[str, str | None]
@@ -23,15 +24,33 @@ def read_share(reading: Reading, pair: Pair, share: float) -> bool:
     counts = reading.get("counts", {})
     # First the side that is behind: where every run ends at its ceiling, the other one would never be read.
     sides = sorted(SIDES, key=lambda side: counts.get(side, 0))
+    _take_over_unmended(reading)
     return _touched(reading) and all(_walk(reading, pair, side, share) for side in sides)
 
 
 def places_reached(reading: Reading) -> dict[str, Place]:
-    """Where the last share of each side ended, by side."""
-    earlier = (
-        run for run in reading.session.journal.reconciliations.all(reading.run.migration) if run.scope is Scope.SHARE
+    """Where the last share of each side ended, by side; of a share that came to no end nothing is known to be equal."""
+    last = reading.session.journal.reconciliations.latest(
+        reading.run.migration, *ENDED, Outcome.PAUSED, scope=Scope.SHARE
     )
-    return next((run.state["places"] for run in earlier if run.state.get("places")), {})
+    return {} if last is None else last.state.get("places", {})
+
+
+def _take_over_unmended(reading: Reading) -> None:
+    """Have looked at again what was found last and not mended: what this share reads lies elsewhere, and would be equal."""
+    if reading.get("taken_over") is not None:
+        return
+    runs = reading.session.journal.reconciliations
+    migration = reading.run.migration
+    found = (runs.latest(migration, *ENDED), runs.latest(migration, Outcome.PAUSED, scope=Scope.SHARE))
+    last = max((run for run in found if run is not None), key=lambda run: run.id, default=None)
+    drift: Sequence[Drift] = ()
+    if last is not None and last.outcome is not Outcome.REPAIRED and last.figures and last.figures["repairs"]:
+        drift = read_drift(folder_of(reading.session, last.id))
+    keys = [key for each in drift for key in each.keys]
+    names, ids = zip(*keys, strict=True) if keys else ((), ())
+    found_now = keep_suspects(reading, reading.get("steps", 0), table_of(names, ids))
+    reading.keep(**found_now, taken_over=len(keys), steps=reading.get("steps", 0) + 1)
 
 
 def _touched(reading: Reading) -> bool:
@@ -81,6 +100,7 @@ def _pages(
 
     Goes round once, from a place on: the namespaces after it, those before it, and what comes before it in its own.
     """
+    tolerance = max(reading.session.store(each).capabilities.vector_tolerance for each in SIDES)
     for namespace, last in _round(pair.namespaces, place):
         for batch in scan_after(reading.session.store(side), namespace, last, _PAGE):
             ids = batch.column("id").to_pylist()
@@ -88,7 +108,7 @@ def _pages(
                 continue
             other = reading.session.store("target" if side == "source" else "source").fetch(namespace, ids)
             there, found, missing = aligned(batch, other)
-            differ = there.column("id").filter(unequal(there, found)).to_pylist() if len(there) else []
+            differ = dict.fromkeys(each.id for each in row_differences(there, found, tolerance))
             yield (namespace, ids[-1]), ids, [*missing, *differ]
 
 
@@ -108,7 +128,7 @@ def _note(reading: Reading, namespace: str, suspects: Sequence[str], **done: obj
     counts = Counter(reading.get("counts", {}))
     counts.update({name: value for name, value in done.items() if isinstance(value, int)})
     number = reading.get("steps", 0)
-    keep_suspects(reading, number, table_of(namespace, suspects))
+    found = keep_suspects(reading, number, table_of([namespace] * len(suspects), suspects))
     counts.update(suspects=len(suspects))
     kept = {name: value for name, value in done.items() if not isinstance(value, int)}
-    reading.keep(**kept, counts=dict(counts), steps=number + 1)
+    reading.keep(**kept, **found, counts=dict(counts), steps=number + 1)

@@ -6,9 +6,8 @@ from typing import Any
 from vectorferry.engine.pairing import Pair
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Session
-from vectorferry.journal import Outcome, Scope
+from vectorferry.journal import ENDED, Scope
 
-_ENDED = (Outcome.EQUAL, Outcome.DRIFT, Outcome.REPAIRED)
 Vouched = Mapping[str, Mapping[str, Any]]
 """By namespace: the change tokens of both sides, and when it was read and found equal."""
 
@@ -20,22 +19,25 @@ def tokens_of(session: Session, pair: Pair) -> dict[str, list[str]]:
         return found
     for namespace in pair.namespaces:
         both = [store.change_token(namespace) for store in (session.source, session.target)]
-        if None not in both:
-            found[namespace] = [token for token in both if token is not None]
+        if None in both:
+            # It cannot tell, of any namespace: the other side may have to read much for its answer.
+            return {}
+        found[namespace] = [token for token in both if token is not None]
     return found
 
 
 def unchanged(session: Session, tokens: Mapping[str, Sequence[str]]) -> Vouched:
     """The namespaces that the last full pass found equal, and that have not changed since on either side."""
-    last = session.journal.reconciliations.latest(session.migration, *_ENDED, scope=Scope.FULL)
+    last = session.journal.reconciliations.latest(session.migration, *ENDED, scope=Scope.FULL)
     known: Vouched = {} if last is None else last.state.get("vouched", {})
     return {name: known[name] for name, both in tokens.items() if name in known and known[name]["tokens"] == list(both)}
 
 
 def vouch(reading: Reading) -> None:
     """After a full pass: keep which namespaces were equal when they were read, under the tokens taken before."""
-    doubtful, at = set(reading.get("doubtful", [])), reading.run.began_at.isoformat(timespec="seconds")
-    read = {name: {"tokens": both, "at": at} for name, both in reading.get("tokens").items() if name not in doubtful}
+    equal = set(reading.get("namespaces")) - set(reading.get("doubtful", []))
+    at = reading.run.began_at.isoformat(timespec="seconds")
+    read = {name: {"tokens": both, "at": at} for name, both in reading.get("tokens").items() if name in equal}
     reading.keep(vouched={**read, **reading.get("skipped")})
 
 

@@ -11,12 +11,13 @@ from vectorferry.journal.intents import Intent, Write
 from vectorferry.journal.journal import Journal, open_journal
 from vectorferry.journal.members import Member, Standing
 from vectorferry.journal.plans import Plan
-from vectorferry.journal.reconciliations import Outcome, Reconciliation, Scope
+from vectorferry.journal.reconciliations import ENDED, Outcome, Reconciliation, Scope
 from vectorferry.journal.records import ExcusedRow, State, TouchedRow
 from vectorferry.journal.shadows import Latencies, ShadowFigures, ShadowReads, added_up, seconds_of
 from vectorferry.journal.traffic import Counted
 
 __all__ = [
+    "ENDED",
     "Approval",
     "Attempt",
     "AuditRow",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
+from vectorferry.errors import PhaseConflict
 from vectorferry.journal.database import Database
 from vectorferry.model import Phase
 
@@ -92,10 +93,18 @@ class Claims:
         with self._database.statement() as connection:
             connection.execute(_RELEASE, {**_given(claim, ids), "seconds": after})
 
-    def mark_dirty(self, migration: str, cohort: str, namespace: str, ids: Sequence[str]) -> None:
-        """Have ids settled anew: extras, differences that a check found."""
+    def mark_dirty(
+        self, migration: str, cohort: str, namespace: str, ids: Sequence[str], *, epoch: int | None = None
+    ) -> None:
+        """Have ids settled anew: extras, differences that a check found.
+
+        With `epoch`, from the side that has the authority in it, or not at all: raises PhaseConflict, marking nothing, where the cohort
+        has moved since. It does not move on to another authority before they are settled.
+        """
         values = {"migration": migration, "cohort": cohort, "namespace": namespace, "ids": sorted(set(ids))}
-        with self._database.statement() as connection:
+        with self._database.transaction() as connection:
+            if epoch is not None and connection.scalar(_EPOCH, values) != epoch:
+                raise PhaseConflict(f"cohort {cohort!r} of {migration!r} has moved since: compare again")
             connection.execute(_MARK, values)
 
     def backlog(self, migration: str, cohort: str, *, upto: int | None = None) -> Backlog:
@@ -138,6 +147,8 @@ _CLAIM = sa.text(f"""
 _HERE = sa.text(
     "SELECT phase, loaded FROM vectorferry.control WHERE migration = :migration AND cohort = :cohort FOR SHARE"
 )
+
+_EPOCH = sa.text("SELECT epoch FROM vectorferry.control WHERE migration = :migration AND cohort = :cohort FOR SHARE")
 
 _GIVEN = """unnest(CAST(:namespaces AS text[]), CAST(:ids AS text[]), CAST(:generations AS bigint[]))
     AS g (namespace, id, generation)"""

@@ -31,6 +31,10 @@ class Outcome(StrEnum):
     REFUSED = "refused"
 
 
+ENDED = (Outcome.EQUAL, Outcome.DRIFT, Outcome.REPAIRED)
+"""All that was to be compared has been."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
     """One comparison; `outcome` is None while it has not come to an end."""

@@ -1,0 +1,166 @@
+"""Reconciliation where something gets in between: what was found is not lost, not named twice, and never mended the wrong way."""
+
+import numpy as np
+import pytest
+
+from engine.drifting import COHORTS, KIND, NAMESPACES, Key, Sides
+from vectorferry import pipeline
+from vectorferry.engine import drift, pairing
+from vectorferry.engine.authority import move_authority
+from vectorferry.engine.pairing import keep_equal
+from vectorferry.engine.reading import folder_of
+from vectorferry.engine.repair import drift_figures
+from vectorferry.errors import CheckFailed, GateError, PhaseConflict, StagingCorrupt
+from vectorferry.journal import Evidence, Journal
+from vectorferry.model import Phase
+from vectorferry.records import make_batch
+
+A, B, C = NAMESPACES
+
+
+@pytest.fixture
+def two(journal: Journal) -> Sides:
+    return Sides(journal)
+
+
+def shared(two: Sides, share: float = 0.3, requests: int | None = None) -> Evidence:
+    two.age(share)
+    return pipeline.reconcile(two.session(None, requests), full=False)
+
+
+def kinds(two: Sides, found: Evidence) -> dict[Key, KIND]:
+    return {(each.namespace, each.id): each.kind for each in two.named(found)}
+
+
+def test_a_share_names_once_what_both_sides_and_the_journal_show(two: Sides) -> None:
+    pipeline.reconcile(two.session())
+    two.journal.claims.mark_dirty("m", COHORTS[1], A, ["a"])
+    two.run_sql("UPDATE vectorferry.record_state SET dirty = false")
+    two.write("target", (A, "a"), two.value())
+    assert kinds(two, shared(two, 0.99)) == {(A, "a"): KIND.VECTOR}
+
+
+def test_what_a_share_found_is_named_until_it_is_mended(two: Sides) -> None:
+    pipeline.reconcile(two.session())
+    two.write("target", (A, "a"), two.value())
+    shared(two)
+    assert kinds(two, shared(two)) == {(A, "a"): KIND.VECTOR}
+    found = shared(two, 0.1)
+    assert kinds(two, found) == {(A, "a"): KIND.VECTOR}
+    assert pipeline.repair(two.session(), found.hash).passed
+    assert drift_figures(shared(two))["outcome"] == "equal"
+
+
+def test_a_share_that_was_refused_is_compared_again(two: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline.reconcile(two.session())
+    two.write("target", (A, "a"), None)
+    for name in (B, C):  # which are read again, then
+        two.write("target", (name, "a"), two.content("target")[name, "a"])
+    with monkeypatch.context() as patch, pytest.raises(GateError, match="no copies"):
+        patch.setattr(pairing, "_TELLING", 0)
+        patch.setattr("vectorferry.engine.reconcile.require_copies", lambda s, *_: pairing.require_copies(s, 1, 1))
+        shared(two)
+    assert kinds(two, shared(two)) == {(A, "a"): KIND.MISSING}
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_suspects_that_were_lost_are_not_equal(two: Sides, monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
+    two.write("target", (A, "a"), None)
+    if not full:
+        pipeline.reconcile(two.session())
+        two.age(0.9)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("vectorferry.engine.reconcile.confirm", lambda *_: 1 / 0)
+        pipeline.reconcile(two.session(), full=full)
+    folder_of(two.session(), two.journal.reconciliations.all("m")[0].id).remove()
+    with pytest.raises(StagingCorrupt):
+        pipeline.reconcile(two.session(), full=full)
+    assert two.journal.reconciliations.all("m")[0].outcome == "refused"
+    assert kinds(two, pipeline.reconcile(two.session())) == {(A, "a"): KIND.MISSING}
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_nothing_is_mended_once_the_authority_has_moved(two: Sides, back: bool) -> None:
+    good = two.content("source")
+    two.write("target", (A, "a"), two.value())
+    found = pipeline.reconcile(two.session())
+    for to in (Phase.TRACK_B, Phase.TRACK_A)[: 1 + back]:
+        move_authority(two.session(), COHORTS[1], to, reason="test", hold=5.0)
+    with pytest.raises(GateError, match="since it was compared"):
+        pipeline.repair(two.session(), found.hash)
+    assert two.content("source") == good
+    assert not two.dirty()
+
+
+def test_what_moves_during_the_repair_marks_nothing(two: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = two.content("source")
+    two.write("target", (A, "a"), two.value())
+    found = pipeline.reconcile(two.session())
+    look = pairing.look_at_pair
+
+    def then_switched(session: object, plan: object) -> pairing.Pair:
+        pair = look(two.session(), two.session().plan())
+        move_authority(two.session(), COHORTS[1], Phase.TRACK_B, reason="test", hold=5.0)
+        return pair
+
+    monkeypatch.setattr("vectorferry.engine.repair.look_at_pair", then_switched)
+    with pytest.raises(PhaseConflict, match="compare again"):
+        pipeline.repair(two.session(), found.hash)
+    assert two.content("source") == good
+    assert not two.dirty()
+
+
+def test_a_cohort_whose_authority_was_emptied_is_refused(two: Sides) -> None:
+    move_authority(two.session(), COHORTS[0], Phase.TRACK_B, reason="test", hold=5.0)
+    for name in (A, C):
+        two.session().source.delete(name, [key[1] for key in two.content("source") if key[0] == name])
+    with pytest.raises(GateError, match="has the authority and is empty"):
+        pipeline.reconcile(two.session())
+
+
+def test_sparse_records_are_equal_in_a_share_and_found_in_another_namespace(two: Sides) -> None:
+    pipeline.reconcile(two.session())
+    ids = [f"s{n}" for n in range(40)]
+    sparse = [{"indices": [1, 7], "values": [0.5, 1.0]}] * len(ids)
+    batch = make_batch(A, ids, np.ones((len(ids), 2), np.float32), ["{}"] * len(ids), sparse)
+    for store in (two.session().source, two.session().target):
+        store.upsert(batch)
+    assert drift_figures(shared(two, 0.99))["suspects"] == 0
+    two.write("target", (A, "s0"), None)
+    two.session().target.upsert(make_batch(C, ["s0"], np.ones((1, 2), np.float32), ["{}"], sparse[:1]))
+    assert kinds(two, pipeline.reconcile(two.session())) == {(A, "s0"): KIND.NAMESPACE}
+
+
+def test_one_extra_record_stands_for_one_that_is_missing(two: Sides) -> None:
+    value = two.value()
+    for name in (A, C):
+        for side in ("source", "target"):
+            two.write(side, (name, "same"), value)
+    two.write("target", (A, "same"), None)
+    two.write("target", (C, "same"), None)
+    two.write("target", ("elsewhere", "same"), value)
+    two.write("target", ("afar", "same"), two.value())
+    found = drift_figures(pipeline.reconcile(two.session()))
+    assert found["kinds"] == {"namespace": 1, "extra": 1, "missing": 1}
+    assert found["deletions"] == 2
+
+
+def test_what_nobody_looked_at_is_not_mended(two: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift, "MOST_NAMED", 1)
+    monkeypatch.setattr("vectorferry.engine.suspects._PAGE", 1)
+    two.write("target", (A, "a"), None)
+    two.write("target", (B, "a"), None)
+    found = pipeline.reconcile(two.session())
+    assert drift_figures(found)["unnamed"] == 1
+    two.approve(found)
+    with pytest.raises(CheckFailed, match="1 more suspects were not looked at"):
+        pipeline.repair(two.session(), found.hash)
+    assert two.journal.reconciliations.all("m")[0].outcome == "drift"
+
+
+def test_a_pair_whose_declaration_was_cut_short_is_declared_anew(two: Sides) -> None:
+    two.run_sql("UPDATE vectorferry.control SET phase = 'OFF', loaded = false")
+    with pytest.raises(GateError):
+        pipeline.reconcile(two.session())
+    keep_equal(two.session())
+    assert drift_figures(pipeline.reconcile(two.session()))["outcome"] == "equal"
