@@ -2,16 +2,20 @@
 
 import itertools
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import sqlalchemy as sa
 
 from journal.helpers import empty
 from vectorferry import pipeline
+from vectorferry.engine import authority, recheck, settle
 from vectorferry.engine.approval import record_answer
 from vectorferry.engine.drift import Drift, read_drift
 from vectorferry.engine.pairing import keep_equal
@@ -20,10 +24,11 @@ from vectorferry.engine.repair import drift_figures
 from vectorferry.engine.session import Session
 from vectorferry.errors import GateError, JournalUnavailable, NotApproved, Unavailable
 from vectorferry.journal import Evidence, Journal
-from vectorferry.model import CollectionDefinition, DifferenceKind, KeyOrder, KeyRange, Metric
+from vectorferry.model import CollectionDefinition, CollectionInfo, DifferenceKind, KeyOrder, KeyRange, Metric
 from vectorferry.records import make_batch
 from vectorferry.specfile import parse_spec
 from vectorferry.staging import Staging
+from vectorferry.stores import calling
 from vectorferry.stores.calling import ONCE, Caller
 from vectorferry.stores.memory import MEMORY, MemoryStore
 
@@ -33,6 +38,7 @@ IDS = ("a", 'q"/..%', "é" * 40)
 ANCHORS = tuple(f"k{n}" for n in range(9))
 COHORTS = ("canary", "all")
 PERIOD = 7 * 86400.0
+DELAY = 10.0
 _worlds = itertools.count()
 Key = tuple[str, str]
 Value = tuple[float, str]
@@ -45,7 +51,7 @@ target: {{connection: target, collection: b}}
 journal: journal
 staging: {{url: "memory://{staging}"}}
 writers: {{expected: 1}}
-limits: {{request_deadline: 1s, lease: 5s}}
+limits: {{request_deadline: 1s, lease: 60s}}
 switch: {{cohorts: [{{name: canary, namespaces: ["c*"]}}]}}
 approval: {{approvers: [ann], reason_required: false}}
 reconcile: {{period: 7d, repairs: 3, deletions: 1, ceiling: {{requests: {requests}}}}}
@@ -82,30 +88,83 @@ class Cut:
         raise Killed
 
 
-class CutStore(MemoryStore):
-    """A store whose calls tick, before a write and after it."""
+class Clock:
+    """`time` of the code under test: who sleeps does not wait, but then it is later."""
 
-    def __init__(self, world: str, collection: str, order: KeyOrder, cut: Cut) -> None:
-        able = replace(MEMORY, key_order=order)
+    def __init__(self) -> None:
+        self._slept = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._slept
+
+    def sleep(self, seconds: float) -> None:
+        self._slept += seconds
+
+
+CLOCK = Clock()
+
+
+def on_clock(patch: pytest.MonkeyPatch) -> None:
+    """Have the code under test live by it."""
+    for module in (recheck, settle, authority, calling):
+        patch.setattr(module, "time", CLOCK)
+
+
+@dataclass
+class Lag:
+    """Writes to one collection that nobody sees before some time has passed, in their order."""
+
+    waiting: deque[tuple[float, Callable[[], None]]] = field(default_factory=deque)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def add(self, write: Callable[[], None]) -> None:
+        with self.lock:
+            self.waiting.append((CLOCK.monotonic() + DELAY, write))
+
+    def show(self, *, all_: bool = False) -> None:
+        with self.lock:
+            while self.waiting and (all_ or self.waiting[0][0] <= CLOCK.monotonic()):
+                self.waiting.popleft()[1]()
+
+
+class CutStore(MemoryStore):
+    """A store whose calls tick, before a write and after it; reads lag behind writes, which are in `whole` at once."""
+
+    def __init__(self, world: str, collection: str, order: KeyOrder, cut: Cut, lag: Lag) -> None:
+        able = replace(MEMORY, key_order=order, visibility_delay=DELAY)
         super().__init__(world, collection, capabilities=able, caller=Caller(policy=ONCE))
-        self._cut = cut
+        self.whole = MemoryStore(world, f"{collection} whole", capabilities=able)
+        self._cut, self._lag = cut, lag
+
+    def describe(self) -> CollectionInfo:
+        self._cut.tick()
+        self._lag.show()
+        return super().describe()
 
     def list_ids(self, span: KeyRange) -> Iterator[Any]:
         self._cut.tick()
+        self._lag.show()
         return super().list_ids(span)
+
+    def change_token(self, namespace: str) -> str | None:
+        self._lag.show()
+        return super().change_token(namespace)
 
     def _fetch(self, namespace: str, ids: Any) -> pa.RecordBatch:
         self._cut.tick()
+        self._lag.show()
         return super()._fetch(namespace, ids)
 
     def _put(self, batch: pa.RecordBatch) -> None:
         self._cut.tick()
-        super()._put(batch)
+        self.whole._put(batch)
+        self._lag.add(lambda: MemoryStore._put(self, batch))
         self._cut.tick()
 
     def _delete(self, namespace: str, ids: Any) -> None:
         self._cut.tick()
-        super()._delete(namespace, ids)
+        self.whole._delete(namespace, ids)
+        self._lag.add(lambda: MemoryStore._delete(self, namespace, ids))
         self._cut.tick()
 
 
@@ -153,14 +212,18 @@ class Sides:
         self.values = itertools.count(1)
         self.runs = itertools.count(1)
         self.cut = Cut()
+        self.lags = {side: Lag() for side in ("source", "target")}
+        self.full = True
         self.excused: set[Key] = set()
         plain = self.session()
         for store in (plain.source, plain.target):
-            store.create(CollectionDefinition(2, Metric.EUCLIDEAN))
+            for collection in (store, cast("CutStore", store).whole):
+                collection.create(CollectionDefinition(2, Metric.EUCLIDEAN))
         for key in itertools.product(NAMESPACES, (*IDS, *ANCHORS)):
             batch = batch_of(key, self.value())
             for store in (plain.source, plain.target):
                 store.upsert(batch)
+        self.settle_down()
         keep_equal(plain)
 
     def session(self, cut: Cut | None = None, requests: int | None = None) -> Session:
@@ -168,8 +231,8 @@ class Sides:
         text = SPEC.format(staging=self.world, requests="null" if requests is None else requests)
         spec = parse_spec(text, "machine.yaml")
         cut = cut or Cut()
-        source = CutStore(self.world, "a", KeyOrder.ID, cut)
-        target = CutStore(self.world, "b", KeyOrder.UUID, cut)
+        source = CutStore(self.world, "a", KeyOrder.ID, cut, self.lags["source"])
+        target = CutStore(self.world, "b", KeyOrder.UUID, cut, self.lags["target"])
         journal = cast("Journal", CutJournal(self.journal, cut))
         staging = Staging(spec.staging.url).at("m")
         return Session(spec, journal, source, target, staging, "bob", f"run{next(self.runs)}", Caller(), Caller())
@@ -179,7 +242,7 @@ class Sides:
         return float(number), f'{{"n":{number}}}'
 
     def content(self, side: str) -> dict[Key, Value]:
-        store = getattr(self.session(), side)
+        store = getattr(self.session(), side).whole
         return {
             (name, row["id"]): (row["vector"][0], row["metadata"])
             for name in store.describe().namespaces
@@ -248,10 +311,18 @@ class Sides:
         self.cut.act = {"kill": self.cut.kill, "store": _away, "journal": _silent, "overtake": self.overtake}[how]
 
     def overtake(self) -> None:
+        """Somebody else begins the same; not while records are claimed, for whose end it would wait."""
+        if self.run_sql("SELECT FROM vectorferry.record_state WHERE claim_until > clock_timestamp()").rowcount:
+            return
         try:
-            pipeline.reconcile(self.session())
+            pipeline.reconcile(self.session(), full=self.full)
         except GateError as error:
             assert "no copies" in str(error)
+
+    def settle_down(self) -> None:
+        """All that was written is seen."""
+        for lag in self.lags.values():
+            lag.show(all_=True)
 
     def heal(self) -> None:
         """Whatever died is started anew, long after nothing of it can land."""

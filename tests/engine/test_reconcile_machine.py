@@ -14,7 +14,7 @@ from hypothesis import Phase as Stages
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from engine.drifting import COHORTS, IDS, KIND, NAMESPACES, Key, Killed, Sides
+from engine.drifting import COHORTS, IDS, KIND, NAMESPACES, Key, Killed, Sides, on_clock
 from vectorferry import pipeline
 from vectorferry.engine import drift, share, spill, suspects
 from vectorferry.engine.authority import move_authority, settle_written
@@ -80,18 +80,24 @@ class Drifting(RuleBasedStateMachine, Sides):
     def switch(self, cohort: str) -> None:
         phase = self.journal.control.get("m", cohort).phase
         to = Phase.TRACK_B if phase is Phase.TRACK_A else Phase.TRACK_A
-        move_authority(self.session(), cohort, to, reason="test", hold=5.0)
+        move_authority(self.session(), cohort, to, reason="test", hold=60.0)
 
     @rule(
         full=st.booleans(),
         age=st.sampled_from([0.01, 0.2, 0.5, 1.1]),
         requests=st.none() | st.integers(1, 30),
         cut=cuts,
+        lagging=st.booleans(),
     )
-    def reconcile(self, full: bool, age: float, requests: int | None, cut: tuple[str, int] | None) -> None:
+    def reconcile(
+        self, full: bool, age: float, requests: int | None, cut: tuple[str, int] | None, lagging: bool
+    ) -> None:
         self.age(age)
+        if not lagging:
+            self.settle_down()
         before, expected = {run.id for run in self.journal.reconciliations.all("m")}, self.expected()
         epochs = self.epochs()
+        self.full = full
         self.schedule(cut)
         try:
             found = self.guarded(
@@ -108,7 +114,11 @@ class Drifting(RuleBasedStateMachine, Sides):
         figures = drift_figures(found)
         named = self.named(found)
         self.found.append((found, {key for each in named for key in each.keys}, epochs))
-        if figures["scope"] == "full" and figures["reconciliation"] not in before and not figures["paused"]:
+        if (
+            figures["scope"] == "full"
+            and figures["reconciliation"] not in before
+            and not (figures["paused"] or lagging)
+        ):
             self.exactly(named, expected)
 
     def exactly(self, named: tuple[Drift, ...], expected: dict[Key, KIND]) -> None:
@@ -135,6 +145,7 @@ class Drifting(RuleBasedStateMachine, Sides):
         figures = drift_figures(found)
         if approve:
             self.approve(found)
+        self.settle_down()
         self.schedule(cut)
         try:
             verdict = self.guarded(
@@ -162,6 +173,7 @@ class Drifting(RuleBasedStateMachine, Sides):
     def a_period_of_shares(self, share: float, requests: int | None) -> None:
         self.heal()
         settle_written(self.session())
+        self.settle_down()
         expected, seen = self.expected(), set[Key]()
         for _ in range(8 if requests is None else 40):
             if expected.keys() <= seen:
@@ -178,6 +190,7 @@ class Drifting(RuleBasedStateMachine, Sides):
     def teardown(self) -> None:
         self.heal()
         for _ in range(3):
+            self.settle_down()
             found = pipeline.reconcile(self.session())
             self.approve(found)
             if found.approvable:
@@ -199,6 +212,7 @@ def test_no_drift_is_lost_and_nothing_else_is_touched(journal: Journal, monkeypa
         (drift, "_PAGE", 2),
     ):
         monkeypatch.setattr(module, name, value)
+    on_clock(monkeypatch)
     few = settings(
         max_examples=int(os.environ.get("RECONCILE_EXAMPLES", "6")),
         stateful_step_count=int(os.environ.get("RECONCILE_STEPS", "12")),

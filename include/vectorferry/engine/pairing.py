@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from vectorferry.engine.load import missing_loads, require_loaded
+from vectorferry.engine.load import excused_ids, missing_loads, require_loaded
 from vectorferry.engine.planning import register
 from vectorferry.engine.preflight import target_place
 from vectorferry.engine.session import Session
@@ -99,7 +99,7 @@ def _require_filled(session: Session, pair: Pair) -> None:
         names = [name for name in pair.namespaces if pair.rules(name) is rules]
         source, target = (sum(side.namespaces.get(name, 0) for name in names) for side in (pair.source, pair.target))
         held, copied = (source, target) if rules else (target, source)
-        if copied and not held:
+        if not held and copied > sum(name in names for name, _ in excused_ids(session)):
             raise GateError(
                 f"{(session.source if rules else session.target).name} has the authority and is empty, while the other side holds "
                 f"{copied} records: this is another collection, or it was emptied. Nothing was changed; look at the connection, "

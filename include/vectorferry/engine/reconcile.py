@@ -10,7 +10,7 @@ from vectorferry.engine.drift import FILE, Drift, Found, confirm, digest_of, wri
 from vectorferry.engine.drift_words import kinds_of
 from vectorferry.engine.full_pass import read_all, rows_read, second_records
 from vectorferry.engine.load import excused_ids
-from vectorferry.engine.pairing import Pair, look_at_pair, plan_of, require_copies
+from vectorferry.engine.pairing import Pair, look_at_pair, not_yet, plan_of, require_copies
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Session
 from vectorferry.engine.share import read_share
@@ -33,6 +33,9 @@ def reconcile(session: Session, *, full: bool) -> Verdict:
     or are no copies of each other; StagingCorrupt where files of it were lost: the next one begins anew.
     """
     plan = plan_of(session)
+    if reason := not_yet(session):
+        # Nothing is wrong, and what was read before is still good.
+        raise GateError(reason)
     share = 1.0 if full else due_share(session)
     scope = Scope.FULL if share >= 1.0 else Scope.SHARE
     within = session.spec.reconcile.period.total_seconds()

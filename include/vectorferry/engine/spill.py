@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from vectorferry.engine.joining import key_of
 from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Progress, Side
+from vectorferry.errors import GateError
 from vectorferry.model import KeyRange
 from vectorferry.records import fingerprint_bytes
 from vectorferry.stores.base import VectorStore
@@ -91,8 +93,20 @@ def scan_after(store: VectorStore, namespace: str, last: str | None, rows: int) 
     """Records of a namespace in key order, those after the id `last` where it is given."""
     start = None if last is None else key_of(store.capabilities.key_order, namespace, last)
     for batch in store.scan(KeyRange(namespace, start), batch_rows=rows):
+        _require_keepable(store, batch)
         first = len(batch) and batch.column("id")[0].as_py() == last
         yield batch.slice(1) if first else batch
+
+
+def _require_keepable(store: VectorStore, batch: pa.RecordBatch) -> None:
+    """Raise GateError for what only other hands can have written: the journal, a PostgreSQL, has no place for it."""
+    for column in (batch.column("namespace"), batch.column("id")):
+        odd = column.filter(pc.match_substring(column, "\0"))
+        if len(odd):
+            raise GateError(
+                f"{store.name} holds {odd[0].as_py()!r} (namespace {batch.column('namespace')[0].as_py()!r}): a NUL in an id or a "
+                "namespace cannot be tracked. Nothing was changed; delete it with the database's own client, and reconcile again"
+            )
 
 
 def _row_prints(batch: pa.RecordBatch, buckets: int) -> pa.RecordBatch:
