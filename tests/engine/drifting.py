@@ -336,12 +336,14 @@ class Sides:
         )
 
     def named(self, found: Evidence) -> tuple[Drift, ...]:
-        figures = drift_figures(found)
-        every = read_drift(folder_of(self.session(), figures["reconciliation"]))
+        every = self.report(found)
         keys = [key for each in every for key in each.keys]
         assert len(set(keys)) == len(keys), "named twice"
-        assert len(every) == figures["repairs"]
+        assert len(every) == drift_figures(found)["repairs"]
         return every
+
+    def report(self, found: Evidence) -> tuple[Drift, ...]:
+        return read_drift(folder_of(self.session(), drift_figures(found)["reconciliation"]))
 
     def epochs(self) -> dict[str, str]:
         return {row.cohort: f"{row.phase} {row.epoch}" for row in self.journal.control.all("m")}

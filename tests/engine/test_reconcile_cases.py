@@ -125,6 +125,31 @@ def test_a_cohort_whose_authority_was_emptied_is_refused(two: Sides) -> None:
         compared(two)
 
 
+def test_a_share_that_has_nothing_to_read_hands_on_how_far_the_last_one_was(two: Sides) -> None:
+    compared(two)
+    for name in NAMESPACES:
+        two.write("target", (name, "a"), two.content("target")[name, "a"])  # so that it is read again
+    shared(two, 0.3)
+    reached = two.journal.reconciliations.all("m")[0].state["places"]
+    assert reached.keys() == {"source", "target"}
+    compared(two)
+    assert drift_figures(shared(two, 0.1))["skipped"] == 3
+    assert two.journal.reconciliations.all("m")[0].state["places"] == reached
+
+
+def test_many_writes_do_not_keep_a_share_from_the_rest(two: Sides) -> None:
+    compared(two)
+    for name in NAMESPACES:
+        cohort = COHORTS[0] if name == B else COHORTS[1]
+        two.journal.claims.mark_dirty("m", cohort, name, ["a"])
+        two.write("target", (name, "a"), two.content("target")[name, "a"])  # so that it is read again
+    two.run_sql("UPDATE vectorferry.record_state SET dirty = false")
+    first, second, third = (drift_figures(shared(two, 0.1, requests=1)) for _ in range(3))
+    assert (first["touched"], first["rows_source"], first["rows_target"]) == (1, 0, 0)
+    assert second["rows_source"] > 0 == second["rows_target"]
+    assert third["rows_target"] > 0
+
+
 def test_excused_records_are_no_emptied_authority(two: Sides) -> None:
     move_authority(two.session(), COHORTS[0], Phase.TRACK_B, reason="test", hold=60.0)
     left = [key for key in two.content("source") if key[0] == B]

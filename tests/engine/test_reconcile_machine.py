@@ -18,7 +18,7 @@ from engine.drifting import COHORTS, IDS, KIND, NAMESPACES, Key, Killed, Sides, 
 from vectorferry import pipeline
 from vectorferry.engine import drift, share, spill, suspects
 from vectorferry.engine.authority import move_authority, settle_written
-from vectorferry.engine.drift import Drift
+from vectorferry.engine.drift import Drift, digest_of
 from vectorferry.engine.repair import drift_figures
 from vectorferry.errors import GateError, JournalUnavailable, LeaseLost, NotApproved, Unavailable
 from vectorferry.journal import Evidence, Journal
@@ -112,6 +112,10 @@ class Drifting(RuleBasedStateMachine, Sides):
         finally:
             self.heal()
         figures = drift_figures(found)
+        if digest_of(self.report(found)) != figures["digest"]:
+            # Paused, and taken up by the other one before it was told.
+            assert cut is not None and cut[0] == "overtake"
+            return
         named = self.named(found)
         self.found.append((found, {key for each in named for key in each.keys}, epochs))
         if (

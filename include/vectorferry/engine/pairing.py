@@ -110,10 +110,14 @@ def _require_filled(session: Session, pair: Pair) -> None:
 def require_copies(session: Session, rows: int, differing: int) -> None:
     """Raise GateError where most of what was compared differs: then these are no copies of each other, and nothing is mended."""
     if rows >= _TELLING and differing > rows / 2:
+        taint, restore = (
+            "`vectorferry taint` has every record settled anew",
+            "restore a backup of the one that is damaged",
+        )
+        way = taint if session.spec.routers else restore
         raise GateError(
             f"{differing} of {rows} records differ between {session.source.name} and {session.target.name}: these are no copies "
-            "of each other. Nothing was changed; look at the connections and the spec. If both are right, "
-            "`vectorferry taint` has every record settled anew"
+            f"of each other. Nothing was changed; look at the connections and the spec. If both are right, {way}"
         )
 
 

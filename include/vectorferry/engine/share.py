@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from vectorferry.engine.drift import Drift, read_drift
 from vectorferry.engine.pairing import Pair
@@ -22,13 +23,17 @@ Place = tuple[str, str | None]
 def read_share(reading: Reading, pair: Pair, share: float) -> bool:
     """Find suspects among the touched records and the next `share` of each side; False where a ceiling was reached before."""
     counts = reading.get("counts", {})
-    # First the side that is behind: where every run ends at its ceiling, the other one would never be read.
-    sides = sorted(SIDES, key=lambda side: counts.get(side, 0))
+    if reading.get("places") is None:
+        # Kept first: a share that reads nothing, because nothing changed or it paused before, hands them on.
+        reading.keep(places=_places_reached(reading))
     _take_over_unmended(reading)
-    return _touched(reading) and all(_walk(reading, pair, side, share) for side in sides)
+    steps: dict[str, Callable[[], bool]] = {"touched": partial(_touched, reading)}
+    steps |= {side: partial(_walk, reading, pair, side, share) for side in SIDES}
+    # First what is behind: where every run ends at its ceiling, the rest would never be read.
+    return all(steps[name]() for name in sorted(steps, key=lambda name: counts.get(name, 0)))
 
 
-def places_reached(reading: Reading) -> dict[str, Place]:
+def _places_reached(reading: Reading) -> dict[str, Place]:
     """Where the last share of each side ended, by side; of a share that came to no end nothing is known to be equal."""
     last = reading.session.journal.reconciliations.latest(
         reading.run.migration, *ENDED, Outcome.PAUSED, scope=Scope.SHARE
@@ -78,7 +83,7 @@ def _walk(reading: Reading, pair: Pair, side: Side, share: float) -> bool:
         return True
     info = pair.source if side == "source" else pair.target
     wanted = math.ceil(info.rows * share)
-    places = reading.get("places") or places_reached(reading)
+    places = reading.get("places")
     seen = reading.get("counts", {}).get(side, 0) - reading.get("base", {}).get(side, 0)
     for place, ids, found in _pages(reading, pair, side, places.get(side)):
         if seen >= wanted:
