@@ -152,24 +152,16 @@ def fingerprints(batch: pa.RecordBatch) -> list[int]:
 
 def fingerprint_bytes(batch: pa.RecordBatch) -> list[bytes]:
     """The fingerprints as 16 bytes each, big-endian."""
-    rows = zip(
-        batch.column("namespace").to_pylist(),
-        batch.column("id").to_pylist(),
-        _vector_bytes(batch),
-        _sparse_bytes(batch.column("sparse")),
-        batch.column("metadata").to_pylist(),
-        strict=True,
+    # As they lie in Arrow, in UTF-8: a Python string of each would be encoded again.
+    names, ids, metadata = (
+        batch.column(name).cast(pa.binary()).to_pylist() for name in ("namespace", "id", "metadata")
     )
-    return [_fingerprint(*row) for row in rows]
-
-
-def _fingerprint(namespace: str, id_: str, vector: bytes, sparse: bytes, metadata: str) -> bytes:
-    name, key, text = namespace.encode(), id_.encode(), metadata.encode()
-    lengths = len(name), len(key), len(vector), len(sparse), len(text)
-    framed = b"%d:%b%d:%b%d:%b%d:%b%d:%b" % (
-        lengths[0], name, lengths[1], key, lengths[2], vector, lengths[3], sparse, lengths[4], text,
-    )  # fmt: skip
-    return bytes(xxhash.xxh3_128_digest(framed))
+    rows = zip(names, ids, _vector_bytes(batch), _sparse_bytes(batch.column("sparse")), metadata, strict=True)
+    framed = b"%d:%b%d:%b%d:%b%d:%b%d:%b"
+    return [
+        bytes(xxhash.xxh3_128_digest(framed % (len(n), n, len(i), i, len(v), v, len(s), s, len(m), m)))
+        for n, i, v, s, m in rows
+    ]
 
 
 def _vector_bytes(batch: pa.RecordBatch) -> list[bytes]:

@@ -95,7 +95,9 @@ def mend(story: Prepared, router: Router, seed: int = 1) -> Mended:
         killed = sum(_killed(pair, number, seed) for number in range(settings.kills))
         first = pair.command("reconcile", "--json").wait()
         writers.await_some()
-    wrong = [f"a writer met {error!r}" for error in writers.errors] + _ended(first, "equal" if killed else "repaired")
+    wrong = [f"a writer met {error!r}" for error in writers.errors] + _ended(
+        first, "repaired", *(["equal"] if killed else [])
+    )
     with pair.authority_and_follower() as (authority, follower):
         wrong += [f"not mended: {each}" for each in still_planted(authority, follower, story.planted)]
         pair.settle()
@@ -115,7 +117,7 @@ def _ended(ran: Ran, *outcomes: str) -> list[str]:
     if ran.code:
         return [f"exit code {ran.code}: {ran.out[-2000:]} {ran.err[-2000:]}"]
     outcome = ran.json["outcome"]
-    return [] if outcome in (*outcomes, "repaired") else [f"ended as {outcome}"]
+    return [] if outcome in outcomes else [f"ended as {outcome}"]
 
 
 def _killed(pair: Pair, number: int, seed: int) -> int:
@@ -125,8 +127,7 @@ def _killed(pair: Pair, number: int, seed: int) -> int:
     steps = {before}
     while command.process.poll() is None:
         steps.add(pair.progress())
-        mends = pair.is_mending()
-        if mends or (number % 3 != 2 and len(steps) > 2 + number):
+        if (pair.is_mending() and len(steps) > 1) or (number % 3 != 2 and len(steps) > 2 + number):
             time.sleep(draw.random() * 0.1)
             break
         time.sleep(0.005)
