@@ -50,22 +50,20 @@ def reconcile(
         if pair:
             keep_equal(session)
         found = pipeline.reconcile(session, full=not share)
-        mended = not report_only and _mend(session, found, console)
+        if not report_only:
+            _mend(session, found, console)
         figures = _figures(session, found)
     console.result(dict(figures), told(figures))
-    if not (mended or figures["outcome"] == "equal"):
+    if figures["outcome"] not in ("equal", "repaired"):
         raise typer.Exit(1)
 
 
-def _mend(session: "Session", found: "Evidence", console: Console) -> bool:
-    """Whether there was something to mend, and all of it was."""
+def _mend(session: "Session", found: "Evidence", console: Console) -> None:
+    """Mend what was found, if anything was, and if a person who has to be asked agrees."""
     from vectorferry import pipeline
 
-    if not found.approvable:
-        return False
-    if pipeline.needs_person(found) and not console.ask_approval(session, found):
-        return False
-    return pipeline.repair(session, found.hash).passed
+    if found.approvable and (not pipeline.needs_person(found) or console.ask_approval(session, found)):
+        pipeline.repair(session, found.hash)
 
 
 def _figures(session: "Session", found: "Evidence") -> Mapping[str, Any]:

@@ -35,8 +35,10 @@ class Reconcile(Section):
         description="Do not read a namespace again of which both databases say that nothing changed since it was found equal.",
     )
     repair: bool = Field(True, description="Mend what differs; false: only report it.")
-    repairs: int = Field(1000, ge=0, description="More records to mend than this need a person.")
-    deletions: int = Field(100, ge=0, description="More records to delete than this, of those to mend, need a person.")
+    repairs: int = Field(1000, ge=0, description="More records to mend than this within a period need a person.")
+    deletions: int = Field(
+        100, ge=0, description="More records to delete than this within a period, of those to mend, need a person."
+    )
 
 
 class Backup(Section):

@@ -128,6 +128,21 @@ def test_more_than_the_limit_needs_a_person(filled: World, database: str) -> Non
         assert_equal(session)
 
 
+def test_the_limits_are_for_a_period_and_not_for_one_run_of_it(filled: World, database: str) -> None:
+    filled.spec_dict["reconcile"] = {"deletions": 3}
+    with filled.session() as session:
+        _load(session)
+        for over in ([], ["2 of them to delete after 2 of this period, 3 allowed without asking"]):
+            plant(database)
+            found = pipeline.reconcile(session)
+            assert drift_figures(found)["over"] == over
+            if over:
+                approve(session, found)
+            assert pipeline.repair(session, found.hash).passed
+        plant(database)
+        assert drift_figures(pipeline.reconcile(session))["over"], "what was asked for counts as asked, the rest stays"
+
+
 def test_a_spec_that_wants_only_a_report_mends_nothing(filled: World, database: str) -> None:
     filled.spec_dict["reconcile"] = {"repair": False}
     with filled.session() as session:

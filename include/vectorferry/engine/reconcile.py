@@ -15,6 +15,7 @@ from vectorferry.engine.reading import Reading
 from vectorferry.engine.session import Session
 from vectorferry.engine.share import read_share
 from vectorferry.engine.suspects import Key, count_suspects
+from vectorferry.engine.unasked import mended_unasked
 from vectorferry.engine.vouched import not_read, tokens_of, unchanged, vouch
 from vectorferry.errors import GateError, StagingCorrupt
 from vectorferry.journal import ENDED, Outcome, Plan, Scope
@@ -178,11 +179,15 @@ def _reason(figures: Mapping[str, Any]) -> str:
 
 
 def _over(session: Session, found: Found) -> Sequence[str]:
-    """Which limits of the spec the repairs exceed: then a person decides."""
-    limits = session.spec.reconcile
+    """Which limits of the spec the repairs exceed, with those of the same period: then a person decides."""
+    limits, before = session.spec.reconcile, mended_unasked(session)
     told = (
-        ("records to mend", len(found.drift), limits.repairs),
-        ("of them to delete", found.deletions, limits.deletions),
+        ("records to mend", len(found.drift), before.records, limits.repairs),
+        ("of them to delete", found.deletions, before.deletions, limits.deletions),
     )
-    over = [f"{count} {what}, {most} allowed without asking" for what, count, most in told if count > most]
+    over = [
+        f"{count} {what}{f' after {earlier} of this period' if earlier else ''}, {most} allowed without asking"
+        for what, count, earlier, most in told
+        if count and count + earlier > most
+    ]
     return [*over, *([f"{found.unnamed} suspects were too many to look at"] if found.unnamed else [])]

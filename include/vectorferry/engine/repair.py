@@ -14,6 +14,7 @@ from vectorferry.engine.recheck import look_again
 from vectorferry.engine.reconcile import CHECK
 from vectorferry.engine.rows import Findings
 from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.unasked import note_mended
 from vectorferry.errors import CheckFailed, GateError
 from vectorferry.journal import Evidence, Outcome
 from vectorferry.model import Verdict
@@ -50,6 +51,8 @@ def repair(session: Session, evidence: Evidence) -> Verdict:
     _require_same_authority(pair, figures)
     keys = _keys(drift, excused_ids(session))
     _require_no_more_deletions(session, pair, keys, max(figures["deletions"], session.spec.reconcile.deletions))
+    asked = bool(figures["over"])
+    note_mended(session, evidence.hash, len(drift), figures["deletions"], asked=asked)
     _settle(session, pair, keys)
     findings = Findings()
     look_again(session, keys, findings)
