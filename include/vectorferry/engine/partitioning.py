@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-from vectorferry.mapping import record_uuid
+from vectorferry.engine.joining import key_of
 from vectorferry.model import KeyOrder, KeyRange, Partition
 
 
@@ -65,8 +65,3 @@ class PartitionIndex:
             return None
         key = key_of(self._order, namespace, id_).encode()
         return spans[bisect_right([start for start, _ in spans], key) - 1][1]
-
-
-def key_of(order: KeyOrder, namespace: str, id_: str) -> str:
-    """The key by which a record is ordered."""
-    return id_ if order is KeyOrder.ID else str(record_uuid(namespace, id_))

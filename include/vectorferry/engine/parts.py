@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from vectorferry.engine.partitioning import key_of
-from vectorferry.engine.rows import keys_of
+from vectorferry.engine.joining import key_of
+from vectorferry.engine.rows import keys_of, past
 from vectorferry.errors import RecordError
 from vectorferry.model import KeyOrder, KeyRange
 from vectorferry.records import dimension_of
@@ -72,8 +72,7 @@ class PartReader:
         found = self.store.scan(span, batch_rows=min(BATCH_ROWS, self.rows), ids=self.pages(span))
         for batch in self._ascending(found):
             self._refuse_wrong(batch)
-            again = last is not None and len(batch) and batch.column("id")[0].as_py() == last
-            if len(kept := batch.slice(1) if again else batch):
+            if len(kept := past(batch, last)):
                 yield kept
 
     def _ascending(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -18,7 +18,6 @@ from vectorferry.stores.batching import payload_bytes, refuse_unsendable
 from vectorferry.stores.limits import unholdable
 
 SAMPLE = 200
-PASSES = 3  # export, content check, and the reading at the switch
 CREATED, FILLED, TAKEN, ABANDONED = "create_target", "fill_target", "target_taken", "abandon"
 _MARKS = (CREATED, FILLED, TAKEN, ABANDONED)
 

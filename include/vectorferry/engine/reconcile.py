@@ -24,7 +24,6 @@ from vectorferry.model import Verdict
 CHECK = "drift"
 _SHOWN = 20
 _SHOWN_OF_EACH = 5
-_EVERY = timedelta(days=1)
 
 
 def reconcile(session: Session, *, full: bool) -> Verdict:

@@ -86,6 +86,12 @@ def keys_of(batch: pa.RecordBatch) -> Iterator[tuple[str, str]]:
     return zip(batch.column("namespace").to_pylist(), batch.column("id").to_pylist(), strict=True)
 
 
+def past(batch: pa.RecordBatch, last: str | None) -> pa.RecordBatch:
+    """The batch without its first record where that is the id `last`: a reading that goes on there scans it once more."""
+    again = last is not None and len(batch) and batch.column("id")[0].as_py() == last
+    return batch.slice(1) if again else batch
+
+
 class Findings:
     """The differences that a check found: the first 100 kept, all counted."""
 

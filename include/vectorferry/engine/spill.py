@@ -11,6 +11,7 @@ import xxhash
 
 from vectorferry.engine.joining import key_of
 from vectorferry.engine.reading import Reading
+from vectorferry.engine.rows import past
 from vectorferry.engine.session import Progress, Side
 from vectorferry.errors import GateError
 from vectorferry.model import KeyRange
@@ -94,8 +95,7 @@ def scan_after(store: VectorStore, namespace: str, last: str | None, rows: int) 
     start = None if last is None else key_of(store.capabilities.key_order, namespace, last)
     for batch in store.scan(KeyRange(namespace, start), batch_rows=rows):
         _require_keepable(store, batch)
-        first = len(batch) and batch.column("id")[0].as_py() == last
-        yield batch.slice(1) if first else batch
+        yield past(batch, last)
 
 
 def _require_keepable(store: VectorStore, batch: pa.RecordBatch) -> None:

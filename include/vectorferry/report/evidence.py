@@ -12,7 +12,7 @@ from vectorferry.engine.export import manifest_path
 from vectorferry.engine.session import Session
 from vectorferry.engine.touched import WATERMARK
 from vectorferry.journal import Evidence, Plan
-from vectorferry.model import CUTOVER, Verdict
+from vectorferry.model import CUTOVER
 from vectorferry.staging import report_folder
 
 SHOWN_EXCUSED = 1_000
@@ -105,9 +105,3 @@ def worst_recall(verdicts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | N
 def recall_of_namespaces(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The verdicts on recall that are about one namespace; those that could not be measured have no interval."""
     return [v for v in verdicts if v["check"] == "recall" and v["scope"].startswith("namespace:")]
-
-
-def summarise(verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:
-    """(check, passed, all) in the order in which the checks first appear."""
-    names = list(dict.fromkeys(v.check for v in verdicts))
-    return [(n, sum(v.passed for v in verdicts if v.check == n), sum(v.check == n for v in verdicts)) for n in names]

@@ -297,7 +297,7 @@ class PineconeStore:
         try:
             for item in items:
                 running.append(self._readers.submit(work, item))
-                if len(running) > 2 * _READERS:
+                if len(running) >= 2 * _READERS:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
