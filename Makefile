@@ -73,7 +73,7 @@ drift: $(READY) weaviate ## Plant drift in a pair, reconcile it under writes and
 	PYTHONPATH=tests $(BIN)/python -m drift $(DRIFTING)
 
 stop: ## Stop the servers that `make demo` started, and nothing else
-	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory ready && $(BIN)/python -m vectorferry.local.stop $(FOLDER); \
+	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory ready && $(BIN)/python -m vectorferry.local.servers.stop $(FOLDER); \
 		else echo "nothing was running"; fi
 
 clean: stop ## Stop the servers and remove their data
@@ -109,5 +109,5 @@ $(READY): | $(UV)
 # Needs only the standard library, so that it goes on while the environment is being made.
 weaviate: | $(UV)
 ifndef WEAVIATE_URL
-	@PYTHONPATH=include $(PYTHON) -m vectorferry.local.weaviate_binary --build >/dev/null
+	@PYTHONPATH=include $(PYTHON) -m vectorferry.local.servers.weaviate_binary --build >/dev/null
 endif

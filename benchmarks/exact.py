@@ -15,13 +15,13 @@ from benchmarks.moves import Place
 from benchmarks.records import NAMESPACE, many
 from benchmarks.servers import Servers
 from benchmarks.timing import Contestant, Race, Rounds, Watch, race
-from vectorferry.engine.nearest import THREADS, Nearest
-from vectorferry.engine.queries import read_queries
+from vectorferry.core.model import CollectionDefinition, Metric, Vectors
+from vectorferry.core.records import vectors_of
+from vectorferry.engine.checks.exact_search import THREADS, Nearest
+from vectorferry.engine.checks.ground_truth import SPARE, partition_truth
+from vectorferry.engine.checks.query_set import read_queries
 from vectorferry.engine.session import Session
-from vectorferry.engine.truth import SPARE, partition_truth
 from vectorferry.journal import Plan
-from vectorferry.model import CollectionDefinition, Metric, Vectors
-from vectorferry.records import vectors_of
 
 STAGED = Place("memory", "exact")
 K = 10

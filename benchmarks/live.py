@@ -13,12 +13,12 @@ from benchmarks import moves, pinecone_sdk
 from benchmarks.moves import Place
 from benchmarks.records import NAMESPACE, Records
 from benchmarks.servers import Servers
-from vectorferry.engine.planning import register
+from vectorferry.core.model import COHORT, Phase
+from vectorferry.core.records import parse_json, vectors_of
+from vectorferry.engine.plan.planning import register
 from vectorferry.engine.session import Session
-from vectorferry.engine.settle import MOST_IDS, settle_some
+from vectorferry.engine.sync.settle import MOST_IDS, settle_some
 from vectorferry.journal import Write
-from vectorferry.model import COHORT, Phase
-from vectorferry.records import parse_json, vectors_of
 from vectorferry.router import Record, Router
 
 SOURCE = Place("pinecone", "benchmark-live")

@@ -17,8 +17,8 @@ from benchmarks import moves
 from benchmarks.moves import Place
 from benchmarks.records import many
 from benchmarks.servers import Servers
-from vectorferry.connections import Connection
-from vectorferry.model import CollectionDefinition, Metric
+from vectorferry.core.model import CollectionDefinition, Metric
+from vectorferry.spec.connections import Connection
 
 TASKS = ("export", "upsert", "check")
 MOST_BYTES = 500 << 20

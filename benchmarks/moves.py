@@ -9,13 +9,14 @@ from typing import Any
 
 from benchmarks.records import FIELDS, NAMESPACE, Records
 from benchmarks.servers import Servers
-from vectorferry import pipeline
-from vectorferry.engine import export, listing, load, planning
-from vectorferry.engine.preflight import preflight
+from vectorferry.core.model import CollectionDefinition, Metric
+from vectorferry.engine import pipeline
+from vectorferry.engine.plan import planning
+from vectorferry.engine.plan.preflight import preflight
 from vectorferry.engine.session import Session, open_session
+from vectorferry.engine.transfer import export, listing, load
 from vectorferry.journal import Plan
-from vectorferry.model import CollectionDefinition, Metric
-from vectorferry.spec import MigrationSpec
+from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.registry import open_store
 

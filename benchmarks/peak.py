@@ -8,12 +8,12 @@ from pathlib import Path
 
 import orjson
 
-from vectorferry import pipeline
-from vectorferry.engine import export, load
+from vectorferry.core.model import Partition
+from vectorferry.engine import pipeline
 from vectorferry.engine.session import Session, open_session
+from vectorferry.engine.transfer import export, load
 from vectorferry.journal import Plan
-from vectorferry.model import Partition
-from vectorferry.specfile import parse_spec
+from vectorferry.spec.loader import parse_spec
 
 TASKS: dict[str, Callable[[Session], object]] = {
     "export": lambda session: export.export(session, *_partition(session)),

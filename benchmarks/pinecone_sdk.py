@@ -16,7 +16,7 @@ from pinecone import GrpcIndex, Index, Vector
 from benchmarks.parquet import batches, sink, table_of
 from benchmarks.records import NAMESPACE
 from benchmarks.servers import Servers
-from vectorferry.records import vectors_of
+from vectorferry.core.records import vectors_of
 
 
 @dataclass(frozen=True)

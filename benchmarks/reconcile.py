@@ -18,13 +18,13 @@ from benchmarks.moves import Place
 from benchmarks.records import FIELDS, NAMESPACE
 from benchmarks.servers import Servers
 from benchmarks.timing import Contestant, Race, Rounds, Watch, race
-from vectorferry import pipeline
-from vectorferry.engine.pairing import keep_equal
+from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
+from vectorferry.core.records import make_batch
+from vectorferry.engine import pipeline
+from vectorferry.engine.reconcile.preconditions import keep_equal
 from vectorferry.engine.session import Session
-from vectorferry.model import CollectionDefinition, KeyRange, Metric
-from vectorferry.records import make_batch
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.pgvector_binary import copy_data
+from vectorferry.stores.pgvector.binary import copy_data
 
 DIMENSION = 24
 ENOUGH = 0.8

@@ -9,8 +9,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vectorferry.model import KeyRange
-from vectorferry.records import canonical_json, make_batch, vectors_of
+from vectorferry.core.model import KeyRange
+from vectorferry.core.records import canonical_json, make_batch, vectors_of
 from vectorferry.stores.base import VectorStore
 
 DATA = Path(__file__).parents[1] / "data" / "docs.parquet"

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import httpx
 
-from vectorferry.connections import Connection
-from vectorferry.errors import ConnectionMissing
-from vectorferry.local.pinecone import DATABASE, Pinecone
-from vectorferry.local.pinecone import pinecone as local_pinecone
-from vectorferry.local.postgres import Postgres
-from vectorferry.local.postgres import postgres as local_postgres
-from vectorferry.local.supervisor import Supervisor
-from vectorferry.local.weaviate import Weaviate
-from vectorferry.local.weaviate import weaviate as local_weaviate
+from vectorferry.core.errors import ConnectionMissing
+from vectorferry.local.servers.pinecone import DATABASE, Pinecone
+from vectorferry.local.servers.pinecone import pinecone as local_pinecone
+from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.postgres import postgres as local_postgres
+from vectorferry.local.servers.supervisor import Supervisor
+from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.local.servers.weaviate import weaviate as local_weaviate
+from vectorferry.spec.connections import Connection
 
 ROWS_DATABASE = "benchmarks"
 JOURNAL_DATABASE = "benchmarks_journal"

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-import vectorferry.stores.weaviate_proto  # noqa: F401  quietens what the client's imports warn of
+import vectorferry.stores.weaviate.proto  # noqa: F401  quietens what the client's imports warn of
 
 # isort: split
 import weaviate
@@ -22,8 +22,8 @@ from weaviate.classes.init import Auth
 from benchmarks.parquet import Sink, batches, sink, table_of
 from benchmarks.records import FIELDS, NAMESPACE
 from benchmarks.servers import Servers
-from vectorferry.mapping import encode_property, record_uuid
-from vectorferry.records import vectors_of
+from vectorferry.core.names import encode_property, record_uuid
+from vectorferry.core.records import vectors_of
 
 _READ = ["vf_id", "vf_metadata"]
 _NAMES = {key: encode_property(key) for key in FIELDS}

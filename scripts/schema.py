@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from vectorferry.spec import MigrationSpec
+from vectorferry.spec.migration import MigrationSpec
 
 DOCS = Path(__file__).parents[1] / "docs"
 HEAD = """# The spec file

@@ -1,6 +1,6 @@
 """Session-wide real servers for the tests: started when first asked for, stopped together at the end.
 
-def test_x(postgres, weaviate): ...       # the servers, vectorferry.local.postgres.Postgres and .weaviate.Weaviate
+def test_x(postgres, weaviate): ...       # the servers, vectorferry.local.servers.postgres.Postgres and .weaviate.Weaviate
 def test_y(database): ...                 # the URL of a fresh database with the extension vector, dropped afterwards
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from vectorferry.local.postgres import Postgres
-from vectorferry.local.postgres import postgres as local_postgres
-from vectorferry.local.supervisor import Supervisor
-from vectorferry.local.weaviate import Weaviate
-from vectorferry.local.weaviate import weaviate as local_weaviate
+from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.postgres import postgres as local_postgres
+from vectorferry.local.servers.supervisor import Supervisor
+from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.local.servers.weaviate import weaviate as local_weaviate
 
 _numbers = itertools.count(1)
 

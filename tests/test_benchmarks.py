@@ -12,9 +12,9 @@ from benchmarks.records import Incomplete
 from benchmarks.servers import Servers, beside
 from benchmarks.timing import Contestant, Race, Rounds, Timed, Watch, race
 
-from vectorferry.local.postgres import Postgres
-from vectorferry.local.weaviate import Weaviate
-from vectorferry.records import make_batch, vectors_of
+from vectorferry.core.records import make_batch, vectors_of
+from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.weaviate import Weaviate
 
 ONCE = Rounds(repeats=1, finalists=1)
 

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from vectorferry.filters import matches, parse_filter
-from vectorferry.mapping import encode_tenant
-from vectorferry.model import MetadataKind
-from vectorferry.records import canonical_json, kind_of, record_schema
+from vectorferry.core.filters import matches, parse_filter
+from vectorferry.core.model import MetadataKind
+from vectorferry.core.names import encode_tenant
+from vectorferry.core.records import canonical_json, kind_of, record_schema
 
 DATA = Path(__file__).parent.parent / "data"
 TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vectorferry.errors import StagingCorrupt, StagingError, StagingFull
-from vectorferry.records import make_batch
+from vectorferry.core.errors import StagingCorrupt, StagingError, StagingFull
+from vectorferry.core.records import make_batch
 from vectorferry.staging import Staging, rows_between
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from vectorferry.errors import StagingCorrupt, StagingError, StagingFull
+from vectorferry.core.errors import StagingCorrupt, StagingError, StagingFull
 
 ROW_GROUP = 5_000
 WRITE_BUFFER = 4 << 20

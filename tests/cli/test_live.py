@@ -17,8 +17,8 @@ import pytest
 from pipeline.commanding import on, vectorferry
 from pipeline.worlds import ROOT, World
 from pipeline.writing import DIMENSION, joined, record
+from vectorferry.core.model import COHORT, CollectionDefinition, Metric, Phase
 from vectorferry.journal import Journal, ShadowFigures, open_journal
-from vectorferry.model import COHORT, CollectionDefinition, Metric, Phase
 from vectorferry.router import Router
 
 APPROVE = "approve\nall checks passed\n"

@@ -69,11 +69,11 @@ def main() -> None:
     """Run the command line, and leave the peak behind."""
     file, *arguments = sys.argv[1:]
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    from vectorferry import cli
+    from vectorferry.cli import app
 
     sys.argv = ["vectorferry", *arguments]
     try:
-        cli.main()
+        app.main()
     finally:
         Path(file).write_text(str(_peak_bytes()))
 

@@ -16,11 +16,11 @@ from drift.story import as_seen, mend, prepared, seen
 from drift.world import Pair, beside, pair_of
 from oracle import compare
 from pipeline.commanding import on
-from vectorferry.local.pinecone import pinecone
-from vectorferry.local.postgres import Postgres
-from vectorferry.local.stack import Databases
-from vectorferry.local.supervisor import Supervisor
-from vectorferry.local.weaviate import Weaviate
+from vectorferry.local.servers.pinecone import pinecone
+from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.stack import Databases
+from vectorferry.local.servers.supervisor import Supervisor
+from vectorferry.local.servers.weaviate import Weaviate
 
 ROWS, DRIFT = 2_000, 60
 

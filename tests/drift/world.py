@@ -16,17 +16,17 @@ from drift.rows import FIELDS, batches
 from drift.settings import DIMENSION, Settings
 from oracle import Key, Rows
 from pipeline.worlds import World
-from vectorferry import pipeline
-from vectorferry.connections import Connection
-from vectorferry.engine.approval import record_answer
-from vectorferry.engine.authority import settle_written
-from vectorferry.engine.planning import register
+from vectorferry.core.model import COHORT, CollectionDefinition, Metric, Phase
+from vectorferry.core.records import canonical_json, make_batch
+from vectorferry.engine import pipeline
+from vectorferry.engine.cutover.handover import settle_written
+from vectorferry.engine.plan.planning import register
 from vectorferry.engine.session import Session
+from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.journal import Evidence, Member
-from vectorferry.local.stack import DATABASES, Databases, databases
-from vectorferry.local.supervisor import Service, Supervisor
-from vectorferry.model import COHORT, CollectionDefinition, Metric, Phase
-from vectorferry.records import canonical_json, make_batch
+from vectorferry.local.servers.stack import DATABASES, Databases, databases
+from vectorferry.local.servers.supervisor import Service, Supervisor
+from vectorferry.spec.connections import Connection
 
 UNBOUND = {"requests_per_second": 100_000}
 EXACT = {"pgvector": {"type": "none"}, "weaviate": {"type": "flat"}, "pinecone": {}}

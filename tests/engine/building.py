@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vectorferry.engine.joining import key_of
+from vectorferry.core.model import CollectionDefinition, KeyOrder, KeyRange, Metric, Partition
+from vectorferry.core.records import canonical_json, digest, fingerprints, make_batch, record_schema
+from vectorferry.engine.diff.merge_join import key_of
 from vectorferry.engine.session import Session
 from vectorferry.journal import Plan
-from vectorferry.model import CollectionDefinition, KeyOrder, KeyRange, Metric, Partition
-from vectorferry.records import canonical_json, digest, fingerprints, make_batch, record_schema
-from vectorferry.spec import MigrationSpec
+from vectorferry.spec.migration import MigrationSpec
 from vectorferry.staging import Staging
 from vectorferry.stores.base import Capabilities
 from vectorferry.stores.batching import chunks
-from vectorferry.stores.calling import Caller
+from vectorferry.stores.caller import Caller
 from vectorferry.stores.memory import MEMORY, MemoryStore
 
 DIMENSION = 8

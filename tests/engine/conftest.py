@@ -6,7 +6,7 @@ import pytest
 
 from journal.helpers import connection_of
 from vectorferry.journal import Journal, open_journal
-from vectorferry.local.postgres import Postgres
+from vectorferry.local.servers.postgres import Postgres
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from journal.helpers import MIGRATION, SPEC, Database, connection_of, empty, make_plan
-from vectorferry.connections import Connection
+from vectorferry.core.model import Cohort, Phase
 from vectorferry.journal import Journal, Plan, open_journal
-from vectorferry.local.postgres import Postgres
-from vectorferry.model import Cohort, Phase
+from vectorferry.local.servers.postgres import Postgres
+from vectorferry.spec.connections import Connection
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import sqlalchemy as sa
 
-from vectorferry.connections import Connection
+from vectorferry.core.model import KeyOrder, KeyRange, Partition, Phase
 from vectorferry.journal import Evidence, Journal, Plan
 from vectorferry.journal.tables import metadata
-from vectorferry.model import KeyOrder, KeyRange, Partition, Phase
+from vectorferry.spec.connections import Connection
 
 MIGRATION = "docs"
 SPEC = "spec-1"

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from journal.helpers import MIGRATION, Database, make_plan
-from vectorferry.errors import LeaseLost, PlanMismatch
+from vectorferry.core.errors import LeaseLost, PlanMismatch
 from vectorferry.journal import Attempt, Journal, Plan, Progress, StepDone
 
 P, LOAD = "p0", "load"

@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from journal.helpers import MIGRATION, SPEC, Database
-from vectorferry.errors import GateError, JournalError, PhaseConflict
+from vectorferry.core.errors import GateError, JournalError, PhaseConflict
+from vectorferry.core.model import Cohort, Phase
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.journal.control import may_follow
-from vectorferry.model import Cohort, Phase
 
 Move = Callable[..., None]
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from journal.helpers import MIGRATION, SPEC, Database
-from vectorferry.errors import PhaseConflict
+from vectorferry.core.errors import PhaseConflict
+from vectorferry.core.model import Cohort, Phase
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.journal.control import may_follow
-from vectorferry.model import Cohort, Phase
 
 CHAIN = list(Phase)
 

@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from journal.helpers import MIGRATION, SPEC, Database, make_evidence, make_plan
-from vectorferry.errors import JournalError, NotApproved
+from vectorferry.core.errors import JournalError, NotApproved
+from vectorferry.core.model import Cohort, Difference, DifferenceKind, Verdict
 from vectorferry.journal import Approval, Evidence, Journal, Plan
-from vectorferry.model import Cohort, Difference, DifferenceKind, Verdict
 
 pytestmark = pytest.mark.usefixtures("plan")
 ASKED = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)

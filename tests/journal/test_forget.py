@@ -10,10 +10,10 @@ from datetime import datetime
 import pytest
 
 from journal.helpers import MIGRATION, SPEC, Database, make_evidence, make_plan
-from vectorferry.errors import GateError, JournalError, LeaseLost, PhaseConflict, PlanMismatch
+from vectorferry.core.errors import GateError, JournalError, LeaseLost, PhaseConflict, PlanMismatch
+from vectorferry.core.model import Cohort, Phase, Verdict
 from vectorferry.journal import Counted, Journal, Scope, ShadowFigures
 from vectorferry.journal.tables import metadata
-from vectorferry.model import Cohort, Phase, Verdict
 
 Move = Callable[..., None]
 KEPT = {"audit", "journal_meta", "budget"}

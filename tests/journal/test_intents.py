@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from journal.helpers import MIGRATION, Database
-from vectorferry.errors import LeaseLost, NotSettled
+from vectorferry.core.errors import LeaseLost, NotSettled
+from vectorferry.core.model import Phase
 from vectorferry.journal import Claim, Intent, Journal, Write
-from vectorferry.model import Phase
 
 from .conftest import Move
 

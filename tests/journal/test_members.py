@@ -5,9 +5,9 @@ import threading
 import pytest
 
 from journal.helpers import MIGRATION, Database
-from vectorferry.errors import GateError, JournalError, LeaseLost, NotSettled, PhaseConflict
+from vectorferry.core.errors import GateError, JournalError, LeaseLost, NotSettled, PhaseConflict
+from vectorferry.core.model import Phase
 from vectorferry.journal import Journal, Write
-from vectorferry.model import Phase
 
 from .conftest import Move
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from journal.helpers import MIGRATION, SPEC, make_plan
-from vectorferry.errors import JournalError, PlanMismatch
+from vectorferry.core.errors import JournalError, PlanMismatch
+from vectorferry.core.model import KeyOrder, KeyRange, Partition
 from vectorferry.journal import Journal
-from vectorferry.model import KeyOrder, KeyRange, Partition
 
 
 def test_a_plan_comes_back_as_it_was(journal: Journal) -> None:

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 
 from pipeline.worlds import postgres_connection
-from vectorferry.connections import Connection
 from vectorferry.journal.database import Database
+from vectorferry.spec.connections import Connection
 
 
 def behind(url: str, **extra: object) -> Database:

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from journal.helpers import MIGRATION, Database
-from vectorferry.errors import JournalError
+from vectorferry.core.errors import JournalError
 from vectorferry.journal import Journal
 from vectorferry.journal.roles import ADDS, READS, ROUTER, WRITES, create_roles
 from vectorferry.journal.tables import metadata

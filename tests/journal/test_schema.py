@@ -11,14 +11,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from vectorferry.connections import Connection
-from vectorferry.errors import ConnectionMissing, JournalError, JournalUnavailable
+from vectorferry.core.errors import ConnectionMissing, JournalError, JournalUnavailable
+from vectorferry.core.model import Cohort
 from vectorferry.journal import Journal, open_journal, schema
 from vectorferry.journal.schema import REVISION
 from vectorferry.journal.tables import SCHEMA, metadata
-from vectorferry.local.ports import free_port
-from vectorferry.local.postgres import Postgres
-from vectorferry.model import Cohort
+from vectorferry.local.servers.ports import free_port
+from vectorferry.local.servers.postgres import Postgres
+from vectorferry.spec.connections import Connection
 
 
 def test_the_migrations_make_the_tables_that_the_code_describes(journal: Journal) -> None:

@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy as sa
 
 from journal.helpers import MIGRATION, Database
+from vectorferry.core.model import Phase
 from vectorferry.journal import Intent, Journal, Plan, TouchedRow, Write
-from vectorferry.journal.records import PAGE, State
-from vectorferry.model import Phase
+from vectorferry.journal.record_states import PAGE, State
 
 from .conftest import Move
 

@@ -20,13 +20,13 @@ import pytest
 # Airflow reads this when it is imported, and writes its configuration there.
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-"))
 
-from vectorferry.connections import Connection
+from vectorferry.core.model import CollectionDefinition, Metric, Phase
 from vectorferry.journal import Journal, open_journal
-from vectorferry.local.airflow import Airflow, airflow
-from vectorferry.local.airflow_api import AirflowApi, Question, TaskState
-from vectorferry.local.postgres import Postgres
-from vectorferry.local.supervisor import Supervisor
-from vectorferry.model import CollectionDefinition, Metric, Phase
+from vectorferry.local.servers.airflow import Airflow, airflow
+from vectorferry.local.servers.airflow_api import AirflowApi, Question, TaskState
+from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.supervisor import Supervisor
+from vectorferry.spec.connections import Connection
 from vectorferry.stores.registry import open_store
 
 ROWS, NAMESPACES = 100, ("asyncio", "email")

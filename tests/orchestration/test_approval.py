@@ -12,14 +12,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from pytest import MonkeyPatch
 
 from journal.helpers import connection_of, make_evidence, make_plan
-from vectorferry.connections import Connection, storage_options
+from vectorferry.core.errors import ConnectionMissing, NotApproved
+from vectorferry.core.model import Cohort
 from vectorferry.engine.session import Session
-from vectorferry.errors import ConnectionMissing, NotApproved
 from vectorferry.journal import Journal, open_journal
-from vectorferry.model import Cohort
 from vectorferry.orchestration import approval, notify
 from vectorferry.orchestration.approval import BoundApproval
-from vectorferry.spec import MigrationSpec, Notify
+from vectorferry.spec.connections import Connection, storage_options
+from vectorferry.spec.migration import MigrationSpec, Notify
 
 SPEC = MigrationSpec.model_validate(
     {

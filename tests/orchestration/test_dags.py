@@ -12,11 +12,11 @@ import yaml
 from airflow.sdk import DAG, CronTriggerTimetable
 from airflow.serialization.serialized_objects import DagSerialization
 
-from vectorferry.errors import CheckFailed, ConnectionMissing, RateLimited, SpecError, Unauthorized
+from vectorferry.core.errors import CheckFailed, ConnectionMissing, RateLimited, SpecError, Unauthorized
 from vectorferry.orchestration import build_dags, migration
-from vectorferry.orchestration.form import form, overridden
+from vectorferry.orchestration.params import form, overridden
 from vectorferry.orchestration.retries import RETRYING
-from vectorferry.spec import MigrationSpec
+from vectorferry.spec.migration import MigrationSpec
 
 CHECKOUT = Path(__file__).parents[2]
 ORDER = [
@@ -27,7 +27,7 @@ ORDER = [
 ]
 HEAVY = {
     *("numpy", "pyarrow", "pandas", "faiss", "alembic", "psycopg", "weaviate", "pinecone", "great_expectations"),
-    *("vectorferry.engine", "vectorferry.journal", "vectorferry.pipeline", "vectorferry.stores"),
+    *("vectorferry.engine", "vectorferry.journal", "vectorferry.engine.pipeline", "vectorferry.stores"),
 }
 PARSE = """
 import json, runpy, sys, time

@@ -18,11 +18,11 @@ import sqlalchemy as sa
 
 import oracle
 from orchestration.conftest import IN_FLIGHT, KILLED, Stage, Story, alive, kill, some_docs, spec_of, wait_for
-from vectorferry import pipeline
+from vectorferry.core.model import Partition, Phase
+from vectorferry.engine import pipeline
 from vectorferry.engine.session import open_session
 from vectorferry.journal import Journal, Plan
-from vectorferry.model import Partition, Phase
-from vectorferry.spec import MigrationSpec
+from vectorferry.spec.migration import MigrationSpec
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 

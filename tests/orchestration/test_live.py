@@ -8,12 +8,12 @@ import pytest
 
 from orchestration.conftest import NAMESPACES, ROWS, Stage, Story, kill, some_docs, wait_for
 from pipeline.writing import Writers
-from vectorferry.engine.planning import register
+from vectorferry.core.model import COHORT, Phase
+from vectorferry.engine.cutover.switch import cut_over
+from vectorferry.engine.plan.planning import register
 from vectorferry.engine.session import open_session
-from vectorferry.engine.switch import cut_over
-from vectorferry.model import COHORT, Phase
 from vectorferry.router import Router
-from vectorferry.specfile import load_spec
+from vectorferry.spec.loader import load_spec
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 KEYS = [(namespace, f"written {n}") for namespace in (*NAMESPACES, "made meanwhile") for n in range(5)]

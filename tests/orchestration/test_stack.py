@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from orchestration.conftest import NAMESPACES, ROWS, Stage, Story
-from vectorferry.local.airflow_api import AirflowError
-from vectorferry.model import Phase
+from vectorferry.core.model import Phase
+from vectorferry.local.servers.airflow_api import AirflowError
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -16,8 +16,8 @@ import oracle
 from pipeline.dying import PATIENCE, Point, start
 from pipeline.worlds import World
 from pipeline.writing import Key, record
-from vectorferry.connections import connection_from_environment
 from vectorferry.router import NotDone, Router, Unknown
+from vectorferry.spec.connections import connection_from_environment
 
 LEASE = 2.0
 PAUSE = 0.02

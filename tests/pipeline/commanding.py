@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from pipeline.worlds import World
-from vectorferry import cli
+from vectorferry.cli import app
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def vectorferry(*arguments: str, environment: dict[str, str] | None = None, answ
         patch.setattr(sys, "argv", ["vectorferry", *arguments])
         patch.setattr(sys, "stdin", io.StringIO(answers))
         with pytest.raises(SystemExit) as exit_:
-            cli.main()
+            app.main()
     assert isinstance(exit_.value.code, int)
     return Ran(exit_.value.code, out.getvalue(), err.getvalue())
 

@@ -20,13 +20,13 @@ from typing import Any
 
 ANSWERS = "approve\nall checks passed\n"
 PRELOADED = (
-    "vectorferry.cli",
-    "vectorferry.pipeline",
+    "vectorferry.cli.app",
+    "vectorferry.engine.pipeline",
     "great_expectations",
-    "vectorferry.report.expectations",
+    "vectorferry.engine.checks.expectations",
     "vectorferry.router",
-    "vectorferry.stores.pgvector",
-    "vectorferry.stores.pinecone",
+    "vectorferry.stores.pgvector.store",
+    "vectorferry.stores.pinecone.store",
 )
 PATIENCE = 240.0
 
@@ -109,7 +109,7 @@ def _main(
 
 def vectorferry(*arguments: str) -> None:
     """The command line; it finds the answers to the question of a run on its input."""
-    from vectorferry import cli
+    from vectorferry.cli import app
 
     sys.argv, sys.stdin = ["vectorferry", *arguments], io.StringIO(ANSWERS)
-    cli.main()
+    app.main()

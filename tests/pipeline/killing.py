@@ -189,9 +189,9 @@ def last_run(journal: Journal, plan: Plan) -> str:
 
 def in_one_process(world: World) -> None:
     """Run the same migration undisturbed, in this process."""
-    from vectorferry import pipeline
-    from vectorferry.engine.approval import record_answer
+    from vectorferry.engine import pipeline
     from vectorferry.engine.session import Session
+    from vectorferry.engine.signoff.approval import record_answer
     from vectorferry.journal import Evidence
 
     def approve(session: Session, evidence: Evidence) -> bool:

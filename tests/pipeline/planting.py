@@ -12,8 +12,8 @@ from weaviate.auth import Auth
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter
 
-from vectorferry.local.weaviate import Weaviate
-from vectorferry.mapping import encode_tenant, record_uuid
+from vectorferry.core.names import encode_tenant, record_uuid
+from vectorferry.local.servers.weaviate import Weaviate
 
 Key = tuple[str, str]
 """Namespace and id."""

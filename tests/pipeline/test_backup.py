@@ -17,19 +17,19 @@ from pipeline.commanding import on, vectorferry
 from pipeline.dying import after, before, start
 from pipeline.dying import vectorferry as vectorferry_process
 from pipeline.worlds import FIELDS, World, postgres_connection, rows_of, weaviate_connection
-from stores.weaviate_tools import add, foreign
-from vectorferry.connections import Connection
-from vectorferry.engine import backup as backing
-from vectorferry.engine.backup import backup
-from vectorferry.engine.backup_files import Backup, complete, open_backup
-from vectorferry.engine.restore import Rules, load, restore
-from vectorferry.engine.restored import verify
-from vectorferry.errors import CheckFailed, GateError, StagingCorrupt
+from stores.weaviate.tools import add, foreign
+from vectorferry.core.errors import CheckFailed, GateError, StagingCorrupt
+from vectorferry.core.model import RESERVED_NAMESPACE, CollectionDefinition, FieldType, KeyRange, Metric
+from vectorferry.engine.backup import create as backing
+from vectorferry.engine.backup.create import backup
+from vectorferry.engine.backup.format import Backup, complete, open_backup
+from vectorferry.engine.backup.restore import Rules, load, restore
+from vectorferry.engine.backup.verify import verify
 from vectorferry.gateway.pinecone.emulator import local_pinecone
-from vectorferry.gateway.pinecone.keys import Keys
 from vectorferry.gateway.pinecone.server import Gateway, Serving
-from vectorferry.local.weaviate import Weaviate
-from vectorferry.model import RESERVED_NAMESPACE, CollectionDefinition, FieldType, KeyRange, Metric
+from vectorferry.gateway.pinecone.wire.keys import Keys
+from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.spec.connections import Connection
 from vectorferry.staging import Staging
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.memory import MemoryStore

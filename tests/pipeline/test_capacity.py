@@ -16,19 +16,19 @@ import sqlalchemy as sa
 from pipeline.commanding import vectorferry
 from pipeline.worlds import World, weaviate_connection
 from stores.samples import new_name, records
-from stores.weaviate_tools import rest
-from vectorferry import pipeline
-from vectorferry.engine.alerts import alerts, new_alerts
+from stores.weaviate.tools import rest
+from vectorferry.core.errors import NoRoom, PreflightFailed, Unauthorized, Unavailable
+from vectorferry.core.model import Capacity, WriteResult
+from vectorferry.engine import pipeline
 from vectorferry.engine.capacity import Seen, measured
-from vectorferry.engine.export import export
-from vectorferry.engine.filling import MEASURED, filling
-from vectorferry.engine.load import load
+from vectorferry.engine.monitor.alerts import alerts, new_alerts
+from vectorferry.engine.monitor.capacity_alerts import MEASURED, filling
 from vectorferry.engine.session import Progress, Session
-from vectorferry.errors import NoRoom, PreflightFailed, Unauthorized, Unavailable
+from vectorferry.engine.transfer.export import export
+from vectorferry.engine.transfer.load import load
 from vectorferry.journal import Plan
 from vectorferry.journal.tables import attempt
-from vectorferry.local.weaviate import Weaviate
-from vectorferry.model import Capacity, WriteResult
+from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.stores.base import VectorStore
 
 DIMENSION = 384

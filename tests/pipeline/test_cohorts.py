@@ -9,13 +9,13 @@ import pytest
 from pipeline.test_live import SPACES, approve, assert_nothing_lost, keys_of, some
 from pipeline.worlds import World, rows_of
 from pipeline.writing import joined, record, writing
-from vectorferry import pipeline
-from vectorferry.engine import switch
-from vectorferry.engine.planning import register
+from vectorferry.core.errors import GateError
+from vectorferry.core.model import Phase
+from vectorferry.engine import pipeline
+from vectorferry.engine.cutover import switch
+from vectorferry.engine.plan.planning import register
 from vectorferry.engine.session import Session
-from vectorferry.errors import GateError
 from vectorferry.journal import Counted, Evidence
-from vectorferry.model import Phase
 
 CANARY = ("email", "made*")
 

@@ -16,16 +16,16 @@ from pipeline.dying import vectorferry as vectorferry_process
 from pipeline.test_backup import Place, changed, gateway, places
 from pipeline.test_live import approve
 from pipeline.worlds import World, rows_of
-from vectorferry import pipeline
-from vectorferry.engine import drill as drilling
-from vectorferry.engine.backup import backup
-from vectorferry.engine.backup_files import complete
-from vectorferry.engine.drill import BEGUN, DRILL, drill, scratch_name
-from vectorferry.engine.restore import Loaded, Rules
+from vectorferry.core.errors import CheckFailed, GateError, LeaseLost, NotFound
+from vectorferry.core.model import CollectionDefinition, KeyRange, Metric, Verdict
+from vectorferry.engine import pipeline
+from vectorferry.engine.backup import drill as drilling
+from vectorferry.engine.backup.create import backup
+from vectorferry.engine.backup.drill import BEGUN, DRILL, drill, scratch_name
+from vectorferry.engine.backup.format import complete
+from vectorferry.engine.backup.restore import Loaded, Rules
 from vectorferry.engine.session import Session
-from vectorferry.errors import CheckFailed, GateError, LeaseLost, NotFound
-from vectorferry.model import CollectionDefinition, KeyRange, Metric, Verdict
-from vectorferry.report.question import question
+from vectorferry.questions.cutover import question
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.registry import open_store
 

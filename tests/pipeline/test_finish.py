@@ -8,16 +8,16 @@ from pipeline.planting import raw_postgres
 from pipeline.test_live import approve, assert_equal, assert_nothing_lost, keys_of, live, phase_of, some
 from pipeline.worlds import World, rows_of
 from pipeline.writing import Writers, assert_as_written, record, writing
-from vectorferry import pipeline
-from vectorferry.engine import switch
-from vectorferry.engine.authority import settle_follow, settle_written
-from vectorferry.engine.drill import drill
-from vectorferry.engine.finish import finish, verify_fresh
+from vectorferry.core.errors import CheckFailed, GateError, NotApproved
+from vectorferry.core.model import Phase
+from vectorferry.engine import pipeline
+from vectorferry.engine.backup.drill import drill
+from vectorferry.engine.cutover import switch
+from vectorferry.engine.cutover.finalize import finish, verify_fresh
+from vectorferry.engine.cutover.handover import settle_follow, settle_written
 from vectorferry.engine.session import Session
-from vectorferry.errors import CheckFailed, GateError, NotApproved
 from vectorferry.journal import Evidence
-from vectorferry.model import Phase
-from vectorferry.report.question import question
+from vectorferry.questions.cutover import question
 
 __all__ = ["live"]
 

@@ -18,19 +18,19 @@ import pytest
 from pipeline.commanding import on
 from pipeline.planting import Key, raw_weaviate
 from pipeline.worlds import World, postgres_connection, rows_of
-from vectorferry import pipeline
-from vectorferry.connections import Connection
+from vectorferry.core.errors import JournalUnavailable, NotFound
+from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
+from vectorferry.core.records import make_batch
+from vectorferry.engine import pipeline
 from vectorferry.engine.session import Progress
-from vectorferry.errors import JournalUnavailable, NotFound
 from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
-from vectorferry.gateway.pinecone.keys import Keys
 from vectorferry.gateway.pinecone.server import Gateway, Serving
+from vectorferry.gateway.pinecone.wire.keys import Keys
 from vectorferry.journal import open_journal
-from vectorferry.local.postgres import postgres as local_postgres
-from vectorferry.local.supervisor import Supervisor
-from vectorferry.local.weaviate import Weaviate
-from vectorferry.model import CollectionDefinition, KeyRange, Metric
-from vectorferry.records import make_batch
+from vectorferry.local.servers.postgres import postgres as local_postgres
+from vectorferry.local.servers.supervisor import Supervisor
+from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.registry import open_store
 

@@ -18,13 +18,13 @@ import pytest
 import oracle
 from pipeline.killing import Killed, Told, in_one_process, killable, told
 from pipeline.worlds import World, postgres_connection, rows_of, small_spec
-from vectorferry.connections import Connection
+from vectorferry.core.model import WriteResult
 from vectorferry.gateway.pinecone.emulator import local_pinecone
-from vectorferry.gateway.pinecone.keys import Keys
 from vectorferry.gateway.pinecone.server import Gateway, Serving
-from vectorferry.local.postgres import Postgres
-from vectorferry.local.weaviate import Weaviate
-from vectorferry.model import WriteResult
+from vectorferry.gateway.pinecone.wire.keys import Keys
+from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.memory import MemoryStore
 

@@ -8,18 +8,18 @@ import pytest
 from pipeline.planting import raw_postgres
 from pipeline.worlds import World, rows_of, weaviate_connection
 from pipeline.writing import Key, Writers, assert_as_written, joined, record, writing
-from vectorferry import pipeline
-from vectorferry.engine import switch
-from vectorferry.engine.approval import record_answer
-from vectorferry.engine.authority import settle_written
-from vectorferry.engine.compare import compare
-from vectorferry.engine.planning import register
+from vectorferry.core.errors import CheckFailed, GateError, NotApproved
+from vectorferry.core.model import COHORT, Phase
+from vectorferry.engine import pipeline
+from vectorferry.engine.cutover import switch
+from vectorferry.engine.cutover.handover import settle_written
+from vectorferry.engine.diff.full_compare import compare
+from vectorferry.engine.plan.planning import register
 from vectorferry.engine.session import Session
-from vectorferry.errors import CheckFailed, GateError, NotApproved
+from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.journal import Evidence, Plan
-from vectorferry.local.weaviate import Weaviate
-from vectorferry.model import COHORT, Phase
-from vectorferry.stores.pgvector import PgvectorStore
+from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.stores.pgvector.store import PgvectorStore
 
 SPACES = ("asyncio", "email", "", "os/path", "wave")
 

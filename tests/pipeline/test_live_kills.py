@@ -20,12 +20,12 @@ import oracle
 from pipeline.applications import Applications, lost, possible
 from pipeline.dying import PATIENCE, Point, after, before, start, vectorferry
 from pipeline.worlds import World, postgres_connection, rows_of, small_spec
-from vectorferry.connections import Connection
-from vectorferry.engine.planning import register
+from vectorferry.core.model import COHORT, CollectionDefinition, Metric, Phase
+from vectorferry.engine.plan.planning import register
 from vectorferry.journal import Journal, open_journal
-from vectorferry.local.stack import JOURNAL_DATABASE, PGVECTOR_DATABASE, databases
-from vectorferry.local.supervisor import Supervisor
-from vectorferry.model import COHORT, CollectionDefinition, Metric, Phase
+from vectorferry.local.servers.stack import JOURNAL_DATABASE, PGVECTOR_DATABASE, databases
+from vectorferry.local.servers.supervisor import Supervisor
+from vectorferry.spec.connections import Connection
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

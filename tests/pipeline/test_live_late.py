@@ -11,17 +11,17 @@ from pipeline.test_live import approve, assert_equal, phase_of
 from pipeline.worlds import World, rows_of
 from pipeline.writing import Writers, assert_as_written, joined
 from router.planting import eventually
-from vectorferry import pipeline
-from vectorferry.connections import Connection
-from vectorferry.engine import switch
-from vectorferry.engine.authority import settle_written
-from vectorferry.engine.planning import register
-from vectorferry.errors import PreflightFailed
+from vectorferry.core.errors import PreflightFailed
+from vectorferry.core.model import Phase
+from vectorferry.engine import pipeline
+from vectorferry.engine.cutover import switch
+from vectorferry.engine.cutover.handover import settle_written
+from vectorferry.engine.plan.planning import register
+from vectorferry.gateway.pinecone.api.faults import WRITES, FaultKind, FaultRule
 from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
-from vectorferry.gateway.pinecone.faults import WRITES, FaultKind, FaultRule
-from vectorferry.gateway.pinecone.keys import Keys
 from vectorferry.gateway.pinecone.server import Serving
-from vectorferry.model import Phase
+from vectorferry.gateway.pinecone.wire.keys import Keys
+from vectorferry.spec.connections import Connection
 
 SPACES = ("asyncio", "email")
 LAG, DELAY = 0.3, 0.6

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.worlds import DATA, ROOT, World
 from pipeline.writing import joined
-from vectorferry.engine.planning import register
-from vectorferry.local.liveapp import Application, View, read_view, some_vectors
+from vectorferry.engine.plan.planning import register
+from vectorferry.local.demo.application import Application, View, read_view, some_vectors
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def registered(filled: World) -> World:
 def test_it_serves_until_it_is_stopped_and_finds_what_it_wrote(registered: World, tmp_path: Path) -> None:
     view = tmp_path / "view.json"
     arguments = (str(registered.spec_file), "--view", str(view), "--data", str(DATA), "--rate", "100")
-    command = (sys.executable, "-m", "vectorferry.local.liveapp", *arguments)
+    command = (sys.executable, "-m", "vectorferry.local.demo.application", *arguments)
     environment = {**os.environ, **registered.environment(), "PYTHONPATH": str(ROOT / "include")}
     with subprocess.Popen(command, env=environment) as process:
         end = time.monotonic() + 60

@@ -13,17 +13,17 @@ import pytest
 
 from pipeline.planting import Key, Raw, RawWeaviate, raw_postgres, raw_weaviate
 from pipeline.worlds import World, postgres_connection, rows_of, small_spec, weaviate_connection
-from vectorferry import pipeline
-from vectorferry.engine.approval import record_answer
-from vectorferry.engine.gate import failures
+from vectorferry.core.errors import CheckFailed, NotApproved
+from vectorferry.core.model import Verdict
+from vectorferry.core.records import make_batch
+from vectorferry.engine import pipeline
+from vectorferry.engine.checks import expectations
 from vectorferry.engine.session import Session
-from vectorferry.errors import CheckFailed, NotApproved
+from vectorferry.engine.signoff.approval import record_answer
+from vectorferry.engine.signoff.gate import failures
 from vectorferry.journal import Plan
-from vectorferry.local.postgres import Postgres
-from vectorferry.local.weaviate import Weaviate
-from vectorferry.model import Verdict
-from vectorferry.records import make_batch
-from vectorferry.report import expectations
+from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.weaviate import Weaviate
 
 SPACE = "asyncio"
 A: Key = (SPACE, "asyncio.events.AbstractEventLoop.run_forever")

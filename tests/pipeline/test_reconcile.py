@@ -11,17 +11,17 @@ from pipeline.planting import raw_postgres
 from pipeline.test_live import approve, assert_equal, assert_nothing_lost, keys_of, live
 from pipeline.worlds import World, rows_of
 from pipeline.writing import writing
-from vectorferry import pipeline
-from vectorferry.engine import spill
-from vectorferry.engine.drift import Drift, read_drift
-from vectorferry.engine.load import load
-from vectorferry.engine.pairing import keep_equal
-from vectorferry.engine.reading import folder_of
-from vectorferry.engine.repair import drift_figures
+from vectorferry.core.errors import CheckFailed, GateError, LeaseLost, NotApproved, Unavailable
+from vectorferry.core.model import CollectionDefinition, DifferenceKind, KeyRange, Metric, Phase
+from vectorferry.engine import pipeline
+from vectorferry.engine.reconcile import fingerprint_spill
+from vectorferry.engine.reconcile.drift import Drift, read_drift
+from vectorferry.engine.reconcile.preconditions import keep_equal
+from vectorferry.engine.reconcile.repair import drift_figures
+from vectorferry.engine.reconcile.run_state import folder_of
 from vectorferry.engine.session import Session
-from vectorferry.errors import CheckFailed, GateError, LeaseLost, NotApproved, Unavailable
+from vectorferry.engine.transfer.load import load
 from vectorferry.journal import Evidence
-from vectorferry.model import CollectionDefinition, DifferenceKind, KeyRange, Metric, Phase
 from vectorferry.stores.base import VectorStore
 
 __all__ = ["live"]
@@ -86,7 +86,7 @@ def test_each_kind_is_named_once_and_mended(
     loaded: tuple[World, Session], database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, session = loaded
-    monkeypatch.setattr(spill, "BUCKET_ROWS", 100)  # several buckets, as of a large collection
+    monkeypatch.setattr(fingerprint_spill, "BUCKET_ROWS", 100)  # several buckets, as of a large collection
     planted = plant(database)
     found = pipeline.reconcile(session)
     named = drift_of(session, found)
@@ -234,7 +234,7 @@ def test_shares_cover_everything_and_find_what_a_full_pass_finds(loaded: tuple[W
 
 def compared(session: Session, share: float) -> Mapping[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vectorferry.engine.reconcile.due_share", lambda _: share)
+        patch.setattr("vectorferry.engine.reconcile.reconcile.due_share", lambda _: share)
         return drift_figures(pipeline.reconcile(session, full=False))
 
 
@@ -262,7 +262,7 @@ def test_a_ceiling_pauses_and_the_next_run_goes_on(filled: World, database: str)
 def test_a_pass_that_was_cut_short_goes_on_with_what_it_read(
     filled: World, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spill, "PART_ROWS", 60)
+    monkeypatch.setattr(fingerprint_spill, "PART_ROWS", 60)
     with filled.session() as session:
         _load(session)
         planted = plant(database)

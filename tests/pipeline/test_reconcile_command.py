@@ -8,8 +8,8 @@ import pytest
 from pipeline.commanding import on
 from pipeline.test_reconcile import plant
 from pipeline.worlds import World
-from vectorferry import pipeline
-from vectorferry.engine.load import load
+from vectorferry.engine import pipeline
+from vectorferry.engine.transfer.load import load
 
 
 @pytest.fixture

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from pipeline.worlds import World, rows_of
-from vectorferry import pipeline
-from vectorferry.connections import Connection
-from vectorferry.engine import switch
-from vectorferry.engine.abandon import abandon, leftovers
-from vectorferry.engine.approval import record_answer
-from vectorferry.engine.preflight import preflight
+from vectorferry.core.errors import AlreadyExists, GateError, NotApproved, PreflightFailed, SourceChanged, Unsupported
+from vectorferry.core.model import CollectionDefinition, KeyRange, Metric, Phase
+from vectorferry.engine import pipeline
+from vectorferry.engine.cutover import switch
+from vectorferry.engine.cutover.abandon import abandon, leftovers
+from vectorferry.engine.plan.preflight import preflight
 from vectorferry.engine.session import Session
-from vectorferry.errors import AlreadyExists, GateError, NotApproved, PreflightFailed, SourceChanged, Unsupported
+from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
-from vectorferry.gateway.pinecone.keys import Keys
 from vectorferry.gateway.pinecone.server import Serving
+from vectorferry.gateway.pinecone.wire.keys import Keys
 from vectorferry.journal import Evidence, Plan
-from vectorferry.model import CollectionDefinition, KeyRange, Metric, Phase
+from vectorferry.spec.connections import Connection
 
 
 class Crash(BaseException):

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from pipeline.commanding import on
 from pipeline.test_live import approve
 from pipeline.worlds import World, rows_of
-from vectorferry import pipeline
-from vectorferry.engine.abandon import abandon
-from vectorferry.engine.backup import backup
-from vectorferry.engine.drill import drill
-from vectorferry.engine.retention import prunable, prune, superfluous
+from vectorferry.core.errors import GateError
+from vectorferry.engine import pipeline
+from vectorferry.engine.backup.create import backup
+from vectorferry.engine.backup.drill import drill
+from vectorferry.engine.backup.retention import prunable, prune, superfluous
+from vectorferry.engine.cutover.abandon import abandon
 from vectorferry.engine.session import Session
-from vectorferry.errors import GateError
 
 NAMES = st.lists(st.integers(0, 30).map("b{:02}".format), unique=True)
 

@@ -3,13 +3,13 @@
 import pytest
 
 from pipeline.worlds import World
-from vectorferry import pipeline
-from vectorferry.engine.approval import record_answer
-from vectorferry.engine.compare import compare
+from vectorferry.core.errors import GateError, NotApproved, PlanMismatch, SourceChanged
+from vectorferry.core.model import KeyRange, Phase
+from vectorferry.engine import pipeline
+from vectorferry.engine.diff.full_compare import compare
 from vectorferry.engine.session import Session
-from vectorferry.errors import GateError, NotApproved, PlanMismatch, SourceChanged
+from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.journal import Evidence
-from vectorferry.model import KeyRange, Phase
 
 
 def approve(session: Session, evidence: Evidence) -> bool:
@@ -80,7 +80,7 @@ def test_a_changed_spec_refuses_the_old_plan(filled: World) -> None:
 
 
 def test_abandon_leaves_no_trace_but_the_audit(filled: World) -> None:
-    from vectorferry.engine.abandon import abandon, leftovers
+    from vectorferry.engine.cutover.abandon import abandon, leftovers
 
     with filled.session() as session:
         _, plan = pipeline.prepare(session)
@@ -97,7 +97,7 @@ def test_abandon_leaves_no_trace_but_the_audit(filled: World) -> None:
 
 
 def test_abandon_is_refused_after_the_cut_over(filled: World) -> None:
-    from vectorferry.engine.abandon import abandon
+    from vectorferry.engine.cutover.abandon import abandon
 
     with filled.session() as session:
         pipeline.run(session, approve)

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from vectorferry.connections import Connection
+from vectorferry.core.errors import ConnectionMissing
+from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.engine.session import Session, open_session
-from vectorferry.errors import ConnectionMissing
-from vectorferry.local.weaviate import Weaviate
-from vectorferry.model import CollectionDefinition, Metric
-from vectorferry.spec import MigrationSpec
-from vectorferry.specfile import parse_spec
+from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.spec.connections import Connection
+from vectorferry.spec.loader import parse_spec
+from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.options import source_options
 from vectorferry.stores.registry import open_store

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from pipeline.worlds import World, postgres_connection, small_spec
+from vectorferry.core.model import COHORT, Cohort, CollectionDefinition, Metric, Phase
 from vectorferry.engine.session import Session
-from vectorferry.engine.settle import settle_some
-from vectorferry.local.postgres import Postgres
-from vectorferry.model import COHORT, Cohort, CollectionDefinition, Metric, Phase
+from vectorferry.engine.sync.settle import settle_some
+from vectorferry.local.servers.postgres import Postgres
 from vectorferry.router import Router
 
 DIMENSION = 4

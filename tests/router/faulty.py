@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from vectorferry.errors import JournalUnavailable, OutcomeUnknown, Unavailable
-from vectorferry.model import Vectors
-from vectorferry.stores.calling import Caller
+from vectorferry.core.errors import JournalUnavailable, OutcomeUnknown, Unavailable
+from vectorferry.core.model import Vectors
+from vectorferry.stores.caller import Caller
 from vectorferry.stores.memory import MemoryStore
 
 _here = threading.local()

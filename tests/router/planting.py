@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from vectorferry.stores.pgvector import PgvectorStore
+from vectorferry.stores.pgvector.store import PgvectorStore
 
 
 def eventually(happened: Callable[[], bool]) -> None:

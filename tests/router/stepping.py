@@ -17,22 +17,22 @@ import sqlalchemy as sa
 
 from journal.helpers import empty
 from router.faulty import Actor, Clock, FaultyJournal, FaultyStore, Jobs, Late
-from vectorferry.engine import settle
+from vectorferry.core.errors import NotDone, PhaseConflict
+from vectorferry.core.model import COHORT, Cohort, CollectionDefinition, Metric, Phase
+from vectorferry.core.records import make_batch, parse_json
 from vectorferry.engine.session import Session
-from vectorferry.errors import NotDone, PhaseConflict
+from vectorferry.engine.sync import settle
 from vectorferry.journal import Journal
-from vectorferry.model import COHORT, Cohort, CollectionDefinition, Metric, Phase
-from vectorferry.records import make_batch, parse_json
 from vectorferry.router import membership as membership_module
-from vectorferry.router import writing
+from vectorferry.router import writer
 from vectorferry.router.changes import Change, Delete, Put, Update
 from vectorferry.router.membership import Membership
-from vectorferry.router.traffic import Traffic
-from vectorferry.router.writing import Writer
-from vectorferry.stores import calling
-from vectorferry.stores.calling import ONCE, Caller, RetryPolicy
-from vectorferry.stores.limits import patch_of
+from vectorferry.router.operation_counts import Traffic
+from vectorferry.router.writer import Writer
+from vectorferry.stores import caller
+from vectorferry.stores.caller import ONCE, Caller, RetryPolicy
 from vectorferry.stores.memory import MemoryStore
+from vectorferry.stores.row_limits import patch_of
 
 D, LEASE = 1000.0, 3000.0
 MIGRATION = "docs"
@@ -413,9 +413,9 @@ def on_stage(journal: Journal, **how: Any) -> Iterator[Stage]:
     """A stage whose clock is the one of the code under test."""
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
-        for module in (membership_module, settle, calling):
+        for module in (membership_module, settle, caller):
             patch.setattr(module, "time", clock)
-        for module in (membership_module, writing):
+        for module in (membership_module, writer):
             patch.setattr(module, "WRITE_SECONDS", LEASE)
         stage = Stage(journal, clock, **how)
         try:

@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 from router.conftest import Pair
-from vectorferry.engine.alerts import alerts, new_alerts
-from vectorferry.engine.guards import in_the_way
+from vectorferry.core.model import COHORT, Phase
+from vectorferry.engine.monitor.alerts import alerts, new_alerts
+from vectorferry.engine.monitor.blockers import in_the_way
 from vectorferry.journal import Outcome, Scope
-from vectorferry.model import COHORT, Phase
-from vectorferry.spec import MigrationSpec, Writers
+from vectorferry.spec.migration import MigrationSpec, Writers
 
 
 def live(pair: Pair, **switch: object) -> MigrationSpec:

@@ -10,8 +10,8 @@ from pinecone.models.vectors.responses import DescribeIndexStatsResponse, FetchR
 
 from router.conftest import Pair
 from router.planting import eventually, raising
-from vectorferry.errors import OutcomeUnknown, Unavailable
-from vectorferry.model import COHORT, Phase
+from vectorferry.core.errors import OutcomeUnknown, Unavailable
+from vectorferry.core.model import COHORT, Phase
 from vectorferry.router import AsyncRouter, NotDone, Router, Unknown
 
 ROWS = [{"id": f"a{i}", "values": [i + 1.0, 2.0, 3.0, 4.0], "metadata": {"n": i, "even": i % 2 == 0}} for i in range(7)]

@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from journal.helpers import connection_of
 from router.stepping import KEYS, LEASE, D, Stage, on_stage
-from vectorferry.errors import JournalError
+from vectorferry.core.errors import JournalError
+from vectorferry.core.model import Phase
 from vectorferry.journal import Journal, open_journal
-from vectorferry.local.postgres import Postgres
-from vectorferry.model import Phase
+from vectorferry.local.servers.postgres import Postgres
 
 HOW = {
     "journal": ["go", "go", "go", "lost", "down"],

@@ -7,10 +7,10 @@ import pytest
 
 from router.conftest import Pair
 from router.planting import eventually
-from vectorferry.errors import FilterError
-from vectorferry.model import COHORT, Metric, Phase
+from vectorferry.core.errors import FilterError
+from vectorferry.core.model import COHORT, Metric, Phase
 from vectorferry.router import AsyncRouter, NotDone, Record, Router
-from vectorferry.stores.pgvector import _CAPABILITIES, PgvectorStore
+from vectorferry.stores.pgvector.store import _CAPABILITIES, PgvectorStore
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from journal.helpers import connection_of
 from router.stepping import LEASE, D, Stage, Wrong, on_stage
-from vectorferry.errors import JournalError, NotDone
+from vectorferry.core.errors import JournalError, NotDone
+from vectorferry.core.model import Phase
+from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.journal import Journal, claims, control, intents, members, open_journal
-from vectorferry.local.postgres import Postgres
-from vectorferry.model import Phase
-from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
+from vectorferry.local.servers.postgres import Postgres
 from vectorferry.router.changes import Update
 from vectorferry.router.membership import Membership, Ticket
 from vectorferry.stores.base import VectorStore

@@ -7,13 +7,13 @@ import sqlalchemy as sa
 
 from router.conftest import DIMENSION, Pair
 from router.planting import eventually
-from vectorferry.engine.authority import settle_written
+from vectorferry.core.errors import GateError, NotDone
+from vectorferry.core.model import COHORT, Phase
+from vectorferry.engine.cutover.handover import settle_written
 from vectorferry.engine.session import Session
-from vectorferry.engine.taint import taint
-from vectorferry.errors import GateError, NotDone
-from vectorferry.model import COHORT, Phase
+from vectorferry.engine.sync.taint import taint
 from vectorferry.router import Record
-from vectorferry.spec import Writers
+from vectorferry.spec.migration import Writers
 
 
 def record(id_: str, value: float = 1.0) -> Record:

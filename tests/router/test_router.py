@@ -15,12 +15,12 @@ import pytest
 import sqlalchemy as sa
 
 from router.conftest import Pair
-from vectorferry.connections import Connection
-from vectorferry.errors import JournalError, JournalUnavailable, Unavailable
+from vectorferry.core.errors import JournalError, JournalUnavailable, Unavailable
+from vectorferry.core.model import COHORT, Phase
 from vectorferry.journal.members import Members
-from vectorferry.model import COHORT, Phase
 from vectorferry.router import AsyncRouter, NotDone, Record, Router, Unknown
-from vectorferry.stores.pgvector import PgvectorStore
+from vectorferry.spec.connections import Connection
+from vectorferry.stores.pgvector.store import PgvectorStore
 
 
 def record(name: str, value: float = 1.0, **metadata: object) -> Record:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from router.planting import eventually, raising
-from router.test_gateway import KEY, Front, front
-from vectorferry.errors import OutcomeUnknown, Unavailable
+from router.test_pinecone_gateway import KEY, Front, front
+from vectorferry.core.errors import OutcomeUnknown, Unavailable
 
 __all__ = ["front"]
 GIVEN = [Path(each) for each in os.environ.get("VECTORFERRY_SDKS", "").split(":") if each]

@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from router.conftest import Pair
-from vectorferry.model import Phase
+from vectorferry.core.model import Phase
 from vectorferry.router import NotDone, Record, telemetry
 
 SECRET = [9.25, 2.5, 3.5, 4.5]

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from router.conftest import Pair
-from vectorferry.engine.authority import move_authority
-from vectorferry.engine.settle import settle_some
-from vectorferry.model import COHORT, Phase
+from vectorferry.core.model import COHORT, Phase
+from vectorferry.engine.cutover.handover import move_authority
+from vectorferry.engine.sync.settle import settle_some
 from vectorferry.router import AsyncRouter, NotDone, Record
 from vectorferry.stores.base import Capabilities
-from vectorferry.stores.pgvector import PgvectorStore
+from vectorferry.stores.pgvector.store import PgvectorStore
 
 BEFORE = Record("a", [1.0, 2.0, 3.0, 4.0], {"kind": "x", "size": 1})
 
@@ -129,7 +129,7 @@ def test_what_it_comes_to_may_be_refused_by_the_other_side(tracked: Pair, monkey
     monkeypatch.setattr(PgvectorStore, "capabilities", small)
     router.update("n", "a", set_metadata={"text": "x" * 20})
     eventually(lambda: quiet(tracked))
-    monkeypatch.setattr("vectorferry.stores.pgvector._CAPABILITIES", small)
+    monkeypatch.setattr("vectorferry.stores.pgvector.store._CAPABILITIES", small)
     settled = settle_some(tracked.session, COHORT)
     assert settled is not None
     assert [(each.id, each.reason) for each in settled.refused] == [("a", "the metadata is longer than 40 bytes")]

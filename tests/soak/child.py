@@ -22,10 +22,10 @@ def main() -> None:
     role, name, *arguments = sys.argv[1:]
     _pause_after_checks(Path(f"{name}.pause"))
     if role == "command":
-        from vectorferry import cli
+        from vectorferry.cli import app
 
         sys.argv = ["vectorferry", *arguments]
-        cli.main()
+        app.main()
     elif role == "driver":
         from soak import driver
 
@@ -44,16 +44,16 @@ def _end_with(parent: int) -> None:
 
 def _pause_after_checks(wish: Path) -> None:
     """Wrap the check that stores call before each request, before anybody imports it by name."""
-    from vectorferry.stores import calling
+    from vectorferry.stores import caller
 
-    original = calling.permitted_by
+    original = caller.permitted_by
 
     @contextmanager
     def permitted_by(check: Callable[[], None]) -> Iterator[None]:
         with original(lambda: _checked(check, wish)):
             yield
 
-    calling.permitted_by = permitted_by
+    caller.permitted_by = permitted_by
 
 
 def _checked(check: Callable[[], None], wish: Path) -> None:

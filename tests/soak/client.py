@@ -14,7 +14,7 @@ from typing import Any
 from soak.logbook import Logbook
 from soak.settings import HOT, MARKED, NAMESPACES, WIDE, Settings
 from soak.values import metadata_of, value_of, vector_of
-from vectorferry.errors import VectorferryError
+from vectorferry.core.errors import VectorferryError
 from vectorferry.router import NotDone, Record, Router, Unknown
 
 AT_A_TIME = 48

@@ -11,10 +11,10 @@ from soak.logbook import Line, lines_of
 from soak.processes import Life, Process, tail
 from soak.settings import Settings
 from soak.world import World
-from vectorferry.connections import connection_from_environment
-from vectorferry.errors import GateError, JournalError
+from vectorferry.core.errors import GateError, JournalError
+from vectorferry.core.model import COHORT, Phase
 from vectorferry.journal import open_journal
-from vectorferry.model import COHORT, Phase
+from vectorferry.spec.connections import connection_from_environment
 
 PATIENCE = 120.0
 POLL = 0.1

@@ -15,15 +15,15 @@ import yaml
 
 from soak.logbook import Logbook
 from soak.settings import Settings
-from vectorferry import pipeline
-from vectorferry.connections import connection_from_environment
-from vectorferry.engine import switch
-from vectorferry.engine.approval import record_answer
+from vectorferry.core.errors import VectorferryError
+from vectorferry.core.model import COHORT, Phase
+from vectorferry.engine import pipeline
+from vectorferry.engine.cutover import switch
 from vectorferry.engine.session import Progress, Session, open_session
-from vectorferry.errors import VectorferryError
+from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.journal import ControlRow, Evidence, open_journal
-from vectorferry.model import COHORT, Phase
-from vectorferry.specfile import parse_spec
+from vectorferry.spec.connections import connection_from_environment
+from vectorferry.spec.loader import parse_spec
 
 AGAIN_SECONDS = 0.5
 

@@ -11,7 +11,7 @@ from soak.processes import Process
 from soak.settings import Settings
 from soak.summary import Demands, lines, shortcomings
 from soak.world import World
-from vectorferry.local.supervisor import Supervisor
+from vectorferry.local.servers.supervisor import Supervisor
 
 Say = Callable[[str], None]
 

@@ -14,14 +14,14 @@ from soak.driver import write_spec
 from soak.history import Key, Value
 from soak.settings import BASE_ROWS, NAMESPACES, Settings
 from soak.values import DIMENSION, metadata_of, value_of, vector_of
-from vectorferry.connections import connection_from_environment
-from vectorferry.engine.planning import register
+from vectorferry.core.model import CollectionDefinition, Metric
+from vectorferry.core.records import canonical_json, make_batch
+from vectorferry.engine.plan.planning import register
 from vectorferry.journal import open_journal
-from vectorferry.local.stack import Databases, databases
-from vectorferry.local.supervisor import Service
-from vectorferry.model import CollectionDefinition, Metric
-from vectorferry.records import canonical_json, make_batch
-from vectorferry.specfile import load_spec
+from vectorferry.local.servers.stack import Databases, databases
+from vectorferry.local.servers.supervisor import Service
+from vectorferry.spec.connections import connection_from_environment
+from vectorferry.spec.loader import load_spec
 from vectorferry.stores.options import source_options
 from vectorferry.stores.registry import open_store
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from stores.samples import DIMENSION, MakeStore, new_name, put_all, random_vectors, records
-from vectorferry.errors import NotFound
-from vectorferry.model import CollectionDefinition, Metric
-from vectorferry.records import canonical_json
+from vectorferry.core.errors import NotFound
+from vectorferry.core.model import CollectionDefinition, Metric
+from vectorferry.core.records import canonical_json
 from vectorferry.stores.base import VectorStore
 
 

@@ -49,7 +49,7 @@ from stores.samples import (
     wait_for_index,
 )
 from stores.updating import UpdateContract
-from vectorferry.errors import (
+from vectorferry.core.errors import (
     AlreadyExists,
     FilterError,
     NotFound,
@@ -59,9 +59,8 @@ from vectorferry.errors import (
     Unavailable,
     Unsupported,
 )
-from vectorferry.filters import OPERATORS, operators_of, parse_filter
-from vectorferry.mapping import record_uuid
-from vectorferry.model import (
+from vectorferry.core.filters import OPERATORS, operators_of, parse_filter
+from vectorferry.core.model import (
     CollectionDefinition,
     KeyOrder,
     KeyRange,
@@ -70,9 +69,10 @@ from vectorferry.model import (
     Vectors,
     WriteResult,
 )
-from vectorferry.records import comparable_rows, make_batch, parse_json, record_schema
-from vectorferry.stores.asking import all_matching, ids_after
+from vectorferry.core.names import record_uuid
+from vectorferry.core.records import comparable_rows, make_batch, parse_json, record_schema
 from vectorferry.stores.base import VectorStore
+from vectorferry.stores.bulk_reads import all_matching, ids_after
 
 
 class StoreContract(UpdateContract, TokenContract, CapacityContract):

@@ -1,7 +1,7 @@
 """What every store promises of `capacity` and `footprint`: a part of the contract."""
 
 from stores.samples import DIMENSION, MakeStore, eventually, put_all, records
-from vectorferry.model import CollectionDefinition, Metric
+from vectorferry.core.model import CollectionDefinition, Metric
 
 
 class CapacityContract:

@@ -11,11 +11,11 @@ import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from vectorferry.errors import (
+from vectorferry.core.errors import (
     FilterError,
 )
-from vectorferry.filters import Filter, matches, parse_filter
-from vectorferry.model import (
+from vectorferry.core.filters import Filter, matches, parse_filter
+from vectorferry.core.model import (
     CollectionDefinition,
     FieldType,
     MetadataKind,
@@ -24,7 +24,7 @@ from vectorferry.model import (
     Vectors,
     WriteResult,
 )
-from vectorferry.records import canonical_json, comparable_rows, kind_of, make_batch
+from vectorferry.core.records import canonical_json, comparable_rows, kind_of, make_batch
 from vectorferry.stores.base import VectorStore
 
 DIMENSION = 8

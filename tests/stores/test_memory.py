@@ -7,9 +7,9 @@ import pytest
 
 from stores.contract import StoreContract
 from stores.samples import MakeStore, drop_all, finish, new_name
-from vectorferry.connections import Connection
-from vectorferry.errors import ConnectionMissing
-from vectorferry.model import CollectionDefinition, KeyOrder, Metric
+from vectorferry.core.errors import ConnectionMissing
+from vectorferry.core.model import CollectionDefinition, KeyOrder, Metric
+from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import PLAIN_METADATA, VectorStore
 from vectorferry.stores.memory import MEMORY, MemoryStore
 from vectorferry.stores.registry import open_store

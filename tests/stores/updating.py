@@ -19,9 +19,9 @@ from stores.samples import (
     records,
     wait_for_index,
 )
-from vectorferry.errors import NotFound, RecordError, Refused, Unsupported
-from vectorferry.filters import parse_filter
-from vectorferry.records import canonical_json, parse_json
+from vectorferry.core.errors import NotFound, RecordError, Refused, Unsupported
+from vectorferry.core.filters import parse_filter
+from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.stores.base import VectorStore
 
 BEFORE = {"genre": "x", "year": 1, "tags": ["a"], "other": "y"}

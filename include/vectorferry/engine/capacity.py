@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from vectorferry.core.errors import StoreError
 from vectorferry.engine.session import SIDES, Session, Side
-from vectorferry.errors import StoreError
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 

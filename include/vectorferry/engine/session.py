@@ -7,14 +7,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vectorferry.connections import Connections, connection_from_environment, storage_options
-from vectorferry.errors import RetryableError, Unauthorized
+from vectorferry.core.errors import RetryableError, Unauthorized
+from vectorferry.core.model import Usage
 from vectorferry.journal import Journal, JournalPacer, Plan, open_journal
-from vectorferry.model import Usage
-from vectorferry.spec import Budget, MigrationSpec, Source, Target
+from vectorferry.spec.connections import Connections, connection_from_environment, storage_options
+from vectorferry.spec.migration import Budget, MigrationSpec, Source, Target
 from vectorferry.staging import Staging
 from vectorferry.stores.base import StoreOptions, VectorStore
-from vectorferry.stores.calling import Caller
+from vectorferry.stores.caller import Caller
 from vectorferry.stores.options import source_options, target_options
 from vectorferry.stores.registry import open_store
 

@@ -3,18 +3,18 @@
 from vectorferry.journal.approvals import Approval
 from vectorferry.journal.attempts import Attempt, Progress, StepDone, StepState
 from vectorferry.journal.audit import AuditRow
-from vectorferry.journal.budget import JournalPacer
 from vectorferry.journal.claims import Backlog, Claim, Claimed
 from vectorferry.journal.control import ControlRow
 from vectorferry.journal.evidence import Evidence
 from vectorferry.journal.intents import Intent, Write
 from vectorferry.journal.journal import Journal, open_journal
 from vectorferry.journal.members import Member, Standing
+from vectorferry.journal.operation_counts import Counted
 from vectorferry.journal.plans import Plan
+from vectorferry.journal.rate_budget import JournalPacer
 from vectorferry.journal.reconciliations import ENDED, Outcome, Reconciliation, Scope
-from vectorferry.journal.records import ExcusedRow, State, TouchedRow
-from vectorferry.journal.shadows import Latencies, ShadowFigures, ShadowReads, added_up, seconds_of
-from vectorferry.journal.traffic import Counted
+from vectorferry.journal.record_states import ExcusedRow, State, TouchedRow
+from vectorferry.journal.shadow_reads import Latencies, ShadowFigures, ShadowReads, added_up, seconds_of
 
 __all__ = [
     "ENDED",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from vectorferry.errors import NotApproved
+from vectorferry.core.errors import NotApproved
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import approval, audit, clock, evidence, migration, plan
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from vectorferry.errors import LeaseLost, PlanMismatch
+from vectorferry.core.errors import LeaseLost, PlanMismatch
 from vectorferry.journal.audit import note
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import Time, ahead, attempt, clock, plan, progress, seconds_until, step_done

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from vectorferry.errors import PhaseConflict
+from vectorferry.core.errors import PhaseConflict
+from vectorferry.core.model import Phase
 from vectorferry.journal.database import Database
-from vectorferry.model import Phase
 
 
 @dataclass(frozen=True, slots=True)

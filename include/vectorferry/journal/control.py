@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from vectorferry.errors import GateError, JournalError, NotSettled, PhaseConflict
+from vectorferry.core.errors import GateError, JournalError, NotSettled, PhaseConflict
+from vectorferry.core.model import Cohort, Phase
 from vectorferry.journal.audit import note
 from vectorferry.journal.claims import BACKLOG, NEWEST
 from vectorferry.journal.database import Database
@@ -23,7 +24,6 @@ from vectorferry.journal.tables import (
     record_state,
     seconds_until,
 )
-from vectorferry.model import Cohort, Phase
 
 CHAIN = tuple(Phase)
 HOLDS = (Phase.HOLD_A, Phase.HOLD_B)

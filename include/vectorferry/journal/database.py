@@ -12,8 +12,8 @@ from psycopg import OperationalError as DriverError
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import exc
 
-from vectorferry.connections import Connection
-from vectorferry.errors import ConnectionMissing, JournalError, JournalUnavailable
+from vectorferry.core.errors import ConnectionMissing, JournalError, JournalUnavailable
+from vectorferry.spec.connections import Connection
 
 # The journal's statements take milliseconds. One that does not is stuck behind a lock or a dead network, and a worker
 # that waits for it outlives its lease.

@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from vectorferry.core.model import CUTOVER, Difference, DifferenceKind, Verdict
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import evidence, verdict
-from vectorferry.model import CUTOVER, Difference, DifferenceKind, Verdict
 
 
 @dataclass(frozen=True, slots=True)

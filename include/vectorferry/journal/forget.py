@@ -2,11 +2,11 @@
 
 import sqlalchemy as sa
 
-from vectorferry.errors import GateError
+from vectorferry.core.errors import GateError
+from vectorferry.core.model import Phase
 from vectorferry.journal import tables
 from vectorferry.journal.audit import note
 from vectorferry.journal.database import Database
-from vectorferry.model import Phase
 
 BEFORE_THE_SWITCH = (Phase.OFF, Phase.TRACK_A)
 

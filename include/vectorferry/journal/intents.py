@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from vectorferry.errors import LeaseLost
+from vectorferry.core.errors import LeaseLost
+from vectorferry.core.model import Phase
 from vectorferry.journal.database import Database
-from vectorferry.model import Phase
 
 
 @dataclass(frozen=True, slots=True)

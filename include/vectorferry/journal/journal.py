@@ -5,7 +5,6 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from vectorferry.connections import Connection
 from vectorferry.journal import schema
 from vectorferry.journal.approvals import Approvals
 from vectorferry.journal.attempts import Attempts
@@ -17,12 +16,13 @@ from vectorferry.journal.evidence import EvidenceStore
 from vectorferry.journal.forget import forget
 from vectorferry.journal.intents import Intents
 from vectorferry.journal.members import Members
+from vectorferry.journal.operation_counts import Traffic
 from vectorferry.journal.plans import Plans
 from vectorferry.journal.reconciliations import Reconciliations
-from vectorferry.journal.records import Records
-from vectorferry.journal.shadows import Shadows
+from vectorferry.journal.record_states import Records
+from vectorferry.journal.shadow_reads import Shadows
 from vectorferry.journal.tables import journal_meta
-from vectorferry.journal.traffic import Traffic
+from vectorferry.spec.connections import Connection
 
 
 class Journal:

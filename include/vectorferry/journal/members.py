@@ -8,12 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from vectorferry.errors import GateError, JournalError, LeaseLost
+from vectorferry.core.errors import GateError, JournalError, LeaseLost
+from vectorferry.core.model import Phase
 from vectorferry.journal.audit import note
 from vectorferry.journal.control import ControlRow, control_rows
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import ahead, clock, control, intent, member, member_phase, seconds_until
-from vectorferry.model import Phase
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vectorferry.errors import JournalError, PlanMismatch
+from vectorferry.core.errors import JournalError, PlanMismatch
+from vectorferry.core.model import KeyOrder, KeyRange, Partition
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import clock, migration, partition, plan
-from vectorferry.model import KeyOrder, KeyRange, Partition
 
 
 @dataclass(frozen=True, slots=True)

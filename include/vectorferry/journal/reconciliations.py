@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vectorferry.errors import LeaseLost
+from vectorferry.core.errors import LeaseLost
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import ahead, clock, reconciliation
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vectorferry.errors import JournalError
+from vectorferry.core.errors import JournalError
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import SCHEMA
 

@@ -1,1 +1,1 @@
-"""The real servers of the demo and the tests, all on loopback, and the supervisor that starts and stops them."""
+"""Servers and demo for one machine, without Docker."""

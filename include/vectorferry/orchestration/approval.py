@@ -17,11 +17,11 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.hitl import HITLUser
 
-from vectorferry.errors import GateError
-from vectorferry.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
+from vectorferry.core.errors import GateError
+from vectorferry.core.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
 from vectorferry.orchestration.notify import callbacks
-from vectorferry.orchestration.running import own_evidence, run_session
-from vectorferry.spec import MigrationSpec
+from vectorferry.orchestration.task_session import own_evidence, run_session
+from vectorferry.spec.migration import MigrationSpec
 
 if TYPE_CHECKING:
     from vectorferry.engine.session import Session
@@ -61,7 +61,7 @@ class BoundApproval(ApprovalOperator):
 
     def execute(self, context: Context) -> None:
         """Ask, with the question made from the journal's evidence."""
-        from vectorferry.report.question import question
+        from vectorferry.questions.cutover import question
 
         with run_session(self.spec) as session:
             evidence = _approvable(session, self.kind)
@@ -134,7 +134,7 @@ def _note_question(session: "Session", evidence: "Evidence") -> None:
 
 
 def _keep(session: "Session", kind: str, event: Mapping[str, Any], asked_at: Any) -> "Approval":
-    from vectorferry.engine.approval import record_answer
+    from vectorferry.engine.signoff.approval import record_answer
 
     answer = event["params_input"] or {}
     person = (event["responded_by_user"] or {}).get("name", "")

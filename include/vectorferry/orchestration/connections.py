@@ -3,8 +3,8 @@
 from airflow.sdk import Connection as AirflowConnection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from vectorferry.connections import Connection
-from vectorferry.errors import ConnectionMissing
+from vectorferry.core.errors import ConnectionMissing
+from vectorferry.spec.connections import Connection
 
 
 def airflow_connection(name: str) -> Connection:

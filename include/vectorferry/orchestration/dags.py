@@ -5,20 +5,20 @@ from typing import Any
 
 from airflow.sdk import DAG, task, task_group
 
-from vectorferry.model import FINALIZE, ROLLBACK
-from vectorferry.orchestration.afterwards import FINALIZE_DOC, ROLLBACK_DOC, WATCH_DOC, Afterwards
+from vectorferry.core.model import FINALIZE, ROLLBACK
+from vectorferry.orchestration.after_cutover_tasks import FINALIZE_DOC, ROLLBACK_DOC, WATCH_DOC, Afterwards
 from vectorferry.orchestration.approval import BoundApproval
-from vectorferry.orchestration.docs import describe
-from vectorferry.orchestration.form import form
+from vectorferry.orchestration.dag_docs import describe
+from vectorferry.orchestration.drill_tasks import DRILL_DOC, wire_drill
+from vectorferry.orchestration.migrate_tasks import LABEL, Steps
 from vectorferry.orchestration.notify import callbacks
-from vectorferry.orchestration.places import find_spec
+from vectorferry.orchestration.params import form
+from vectorferry.orchestration.reconcile_tasks import RECONCILE_DOC, reconcile_form, schedule_of, wire_reconcile
 from vectorferry.orchestration.retries import RETRYING
-from vectorferry.orchestration.steps import LABEL, Steps
-from vectorferry.orchestration.upkeep import RECONCILE_DOC, reconcile_form, schedule_of, wire_reconcile
-from vectorferry.orchestration.upkeep_backup import DRILL_DOC, wire_drill
-from vectorferry.orchestration.window import CutOverWindow
-from vectorferry.spec import MigrationSpec
-from vectorferry.specfile import load_spec
+from vectorferry.orchestration.spec_location import find_spec
+from vectorferry.orchestration.window_sensor import CutOverWindow
+from vectorferry.spec.loader import load_spec
+from vectorferry.spec.migration import MigrationSpec
 
 
 def migration(spec_file: str, dag_file: str | None = None) -> tuple[DAG, ...]:

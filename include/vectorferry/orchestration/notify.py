@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vectorferry.orchestration.connections import airflow_connection
-from vectorferry.spec import MigrationSpec, Notify
+from vectorferry.spec.migration import MigrationSpec, Notify
 
 if TYPE_CHECKING:
     from vectorferry.engine.capacity import Seen
@@ -31,7 +31,7 @@ def tell(notifiers: Sequence[Notify.Notifier], context: Any, text: str) -> None:
 
 def tell_new(spec: MigrationSpec, context: Any, measured: "Sequence[Seen]" = ()) -> None:
     """Tell people every alert that they were not told of yet, with what was measured of the databases, if anything was."""
-    from vectorferry.engine.alerts import new_alerts
+    from vectorferry.engine.monitor.alerts import new_alerts
     from vectorferry.journal import open_journal
 
     with open_journal(airflow_connection(spec.journal)) as journal:

@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from vectorferry.errors import (
+from vectorferry.core.errors import (
     ConnectionMissing,
     FilterError,
     GateError,

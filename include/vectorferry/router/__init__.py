@@ -1,7 +1,7 @@
 """What an application imports while its collection is moved: `from vectorferry.router import Router, AsyncRouter`."""
 
-from vectorferry.errors import NotDone, RouterError, Unknown
-from vectorferry.router.asynchronous import AsyncRouter
+from vectorferry.core.errors import NotDone, RouterError, Unknown
+from vectorferry.router.async_router import AsyncRouter
 from vectorferry.router.router import Router
 from vectorferry.router.values import Match, Record
 

@@ -6,11 +6,11 @@ from typing import ClassVar, Protocol
 
 import pyarrow as pa
 
-from vectorferry.errors import NotDone, PartialWrite
-from vectorferry.records import vectors_of
+from vectorferry.core.errors import NotDone, PartialWrite
+from vectorferry.core.records import vectors_of
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import refuse_unsendable
-from vectorferry.stores.limits import unfit, unholdable, unmergeable
+from vectorferry.stores.row_limits import unfit, unholdable, unmergeable
 
 
 class Change(Protocol):

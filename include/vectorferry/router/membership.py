@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from vectorferry import __version__
-from vectorferry.errors import JournalError, JournalUnavailable, LeaseLost, NotDone
+from vectorferry.core.errors import JournalError, JournalUnavailable, LeaseLost, NotDone
+from vectorferry.core.model import Phase, cohort_of
 from vectorferry.journal import ControlRow, Journal
-from vectorferry.model import Phase, cohort_of
 from vectorferry.router.telemetry import distrusted, followed, leased
 
 POLL_SECONDS = 0.5

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from vectorferry.connections import Connection, Connections, connection_from_environment, connection_from_uri
-from vectorferry.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
-from vectorferry.filters import parse_filter
+from vectorferry.core.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
+from vectorferry.core.filters import parse_filter
+from vectorferry.core.model import CollectionInfo, Phase, cohort_of
 from vectorferry.journal import Journal, open_journal
-from vectorferry.model import CollectionInfo, Phase, cohort_of
+from vectorferry.router.answer_comparison import Comparison, Fetched, Searched
 from vectorferry.router.changes import Change, Delete, Put
-from vectorferry.router.comparing import Comparison, Fetched, Searched
 from vectorferry.router.membership import Membership, Ticket, new_name
-from vectorferry.router.shadow import Read, Shadow
+from vectorferry.router.operation_counts import Traffic
+from vectorferry.router.shadow_reads import Read, Shadow
 from vectorferry.router.telemetry import operation
-from vectorferry.router.traffic import Traffic
 from vectorferry.router.values import Match, Record, near, put_of, records_of, scores_of, update_of
-from vectorferry.router.writing import Writer
-from vectorferry.spec import MigrationSpec
-from vectorferry.stores.asking import all_matching, ids_after
+from vectorferry.router.writer import Writer
+from vectorferry.spec.connections import Connection, Connections, connection_from_environment, connection_from_uri
+from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.calling import ONCE, Caller, permitted_by
+from vectorferry.stores.bulk_reads import all_matching, ids_after
+from vectorferry.stores.caller import ONCE, Caller, permitted_by
 from vectorferry.stores.options import source_options, target_options
 from vectorferry.stores.registry import open_store
 
@@ -83,7 +83,7 @@ class Router:
         self._change(put_of(namespace, list(records)))
 
     def put(self, batch: pa.RecordBatch) -> None:
-        """Put whole records of one namespace that come as a batch in the schema of `vectorferry.records`, with sparse vectors too."""
+        """Put whole records of one namespace that come as a batch in the schema of `vectorferry.core.records`, with sparse vectors too."""
         if len(batch):
             self._change(Put(batch.column("namespace")[0].as_py(), batch.column("id").to_pylist(), batch))
 
@@ -220,7 +220,7 @@ class Router:
     def pinecone_index(self) -> "InProcessIndex":
         """The vendor's `Index`, with its calls, answers and errors, over this router; see docs/applications.md."""
         from vectorferry.gateway.pinecone.inprocess import InProcessIndex
-        from vectorferry.router.index_backend import index_of
+        from vectorferry.router.pinecone_backend import index_of
 
         return InProcessIndex(index_of(self))
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from opentelemetry import metrics
 
 from vectorferry import __version__
-from vectorferry.errors import NotDone, Unknown
-from vectorferry.model import Phase
+from vectorferry.core.errors import NotDone, Unknown
+from vectorferry.core.model import Phase
 
 LOG = logging.getLogger("vectorferry.router")
 _NAME = "vectorferry.router"

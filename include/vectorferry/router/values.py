@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vectorferry.filters import Filter, parse_filter
-from vectorferry.model import Vectors
-from vectorferry.records import canonical_json, make_batch, parse_json, vectors_of
+from vectorferry.core.filters import Filter, parse_filter
+from vectorferry.core.model import Vectors
+from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.router.changes import Put, Update
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.limits import patch_of
+from vectorferry.stores.row_limits import patch_of
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Adapters to databases, one file each, behind the `VectorStore` protocol of `base`."""
+"""Adapters to databases behind the `VectorStore` protocol of `base`: one folder a database, with the same file names in each."""

@@ -6,8 +6,8 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from vectorferry.filters import OPERATORS, Filter
-from vectorferry.model import (
+from vectorferry.core.filters import OPERATORS, Filter
+from vectorferry.core.model import (
     Capacity,
     CollectionDefinition,
     CollectionInfo,

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vectorferry.errors import RecordError
-from vectorferry.records import vectors_of
+from vectorferry.core.errors import RecordError
+from vectorferry.core.records import vectors_of
 
 T = TypeVar("T")
 

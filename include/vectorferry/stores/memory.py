@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vectorferry.connections import Connection
-from vectorferry.errors import AlreadyExists, FilterError, NotFound, Refused, Unsupported
-from vectorferry.filters import Filter, fields_of, matches, operators_of
-from vectorferry.mapping import record_uuid
-from vectorferry.model import (
+from vectorferry.core.errors import AlreadyExists, FilterError, NotFound, Refused, Unsupported
+from vectorferry.core.filters import Filter, fields_of, matches, operators_of
+from vectorferry.core.model import (
     Capacity,
     CollectionDefinition,
     CollectionInfo,
@@ -28,11 +26,13 @@ from vectorferry.model import (
     Vectors,
     WriteResult,
 )
-from vectorferry.records import canonical_json, dimension_of, make_batch, parse_json, vectors_of
+from vectorferry.core.names import record_uuid
+from vectorferry.core.records import canonical_json, dimension_of, make_batch, parse_json, vectors_of
+from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, refuse_unsendable
-from vectorferry.stores.calling import Caller
-from vectorferry.stores.limits import patch_of, unfit, unholdable, unmergeable, without
+from vectorferry.stores.caller import Caller
+from vectorferry.stores.row_limits import patch_of, unfit, unholdable, unmergeable, without
 
 _PAGE = 1000
 _PROCESS = uuid4().hex

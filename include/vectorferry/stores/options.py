@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vectorferry.spec import MigrationSpec, Source, Target
+from vectorferry.spec.migration import MigrationSpec, Source, Target
 from vectorferry.stores.base import StoreOptions
 
 

@@ -3,16 +3,16 @@
 from importlib import import_module
 from typing import Any
 
-from vectorferry.connections import Connection
-from vectorferry.errors import ConnectionMissing
+from vectorferry.core.errors import ConnectionMissing
+from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions, VectorStore
-from vectorferry.stores.calling import Caller
+from vectorferry.stores.caller import Caller
 
 STORES = {
     "memory": "vectorferry.stores.memory:MemoryStore",
-    "pinecone": "vectorferry.stores.pinecone:PineconeStore",
-    "postgres": "vectorferry.stores.pgvector:PgvectorStore",
-    "weaviate": "vectorferry.stores.weaviate:WeaviateStore",
+    "pinecone": "vectorferry.stores.pinecone.store:PineconeStore",
+    "postgres": "vectorferry.stores.pgvector.store:PgvectorStore",
+    "weaviate": "vectorferry.stores.weaviate.store:WeaviateStore",
 }
 _DEFAULTS = StoreOptions()
 

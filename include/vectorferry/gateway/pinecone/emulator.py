@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vectorferry.connections import Connection
-from vectorferry.gateway.pinecone.control import Book, Catalog, StoreFactory
-from vectorferry.gateway.pinecone.data import IndexData
-from vectorferry.gateway.pinecone.faults import FaultRule, Faults
-from vectorferry.gateway.pinecone.requests import Shape
+from vectorferry.gateway.pinecone.api.control import Book, Catalog, StoreFactory
+from vectorferry.gateway.pinecone.api.data import IndexData
+from vectorferry.gateway.pinecone.api.faults import FaultRule, Faults
+from vectorferry.gateway.pinecone.api.requests import Shape
+from vectorferry.gateway.pinecone.backends.store_backend import StoreBackend
 from vectorferry.gateway.pinecone.server import Gateway, Serving
-from vectorferry.gateway.pinecone.store_backend import StoreBackend
+from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions
 from vectorferry.stores.registry import open_store
 

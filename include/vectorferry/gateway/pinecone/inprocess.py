@@ -11,13 +11,13 @@ import httpx
 from pinecone import AsyncIndex, Index
 from pinecone.errors.exceptions import ApiError, ServiceError
 
-from vectorferry.errors import NotDone, RouterError, Unknown, VectorferryError
-from vectorferry.gateway.pinecone.data import IndexData
-from vectorferry.gateway.pinecone.faults import NO_EFFECTS
-from vectorferry.gateway.pinecone.messages import Request, Response
-from vectorferry.gateway.pinecone.problems import problem_of
-from vectorferry.gateway.pinecone.rest_data import route
-from vectorferry.gateway.pinecone.wire_json import data_problem
+from vectorferry.core.errors import NotDone, RouterError, Unknown, VectorferryError
+from vectorferry.gateway.pinecone.api.data import IndexData
+from vectorferry.gateway.pinecone.api.faults import NO_EFFECTS
+from vectorferry.gateway.pinecone.api.problems import problem_of
+from vectorferry.gateway.pinecone.wire.messages import Request, Response
+from vectorferry.gateway.pinecone.wire.rest_data import route
+from vectorferry.gateway.pinecone.wire.wire_json import data_problem
 
 # It is never resolved: requests end in this process. The SDK wants a name of this form, and a key.
 _HOST = "http://vectorferry.localhost"

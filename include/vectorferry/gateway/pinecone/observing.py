@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from vectorferry.errors import FilterError, SpecError, SpecProblem
-from vectorferry.filters import Condition, Filter, Group, Scalar, parse_filter, to_json
-from vectorferry.gateway.pinecone.backend import Backend
-from vectorferry.gateway.pinecone.data import IndexData
-from vectorferry.gateway.pinecone.faults import NO_EFFECTS, Effects
-from vectorferry.gateway.pinecone.requests import Delete, Matches, Page, Query, Records, Update, Upsert
+from vectorferry.core.errors import FilterError, SpecError, SpecProblem
+from vectorferry.core.filters import Condition, Filter, Group, Scalar, parse_filter, to_json
+from vectorferry.gateway.pinecone.api.backend import Backend
+from vectorferry.gateway.pinecone.api.data import IndexData
+from vectorferry.gateway.pinecone.api.faults import NO_EFFECTS, Effects
+from vectorferry.gateway.pinecone.api.requests import Delete, Matches, Page, Query, Records, Update, Upsert
 
 SAVE_SECONDS = 5.0
 _MOST_NAMES = 10_000

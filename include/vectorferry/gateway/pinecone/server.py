@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from vectorferry.gateway.pinecone.control import Indexes
-from vectorferry.gateway.pinecone.faults import Faults
-from vectorferry.gateway.pinecone.front import Front
-from vectorferry.gateway.pinecone.http import HttpServer
-from vectorferry.gateway.pinecone.keys import Keys
-from vectorferry.gateway.pinecone.rest import RestApi
-from vectorferry.gateway.pinecone.rpc import RpcServer
-from vectorferry.gateway.pinecone.tls import Tls
+from vectorferry.gateway.pinecone.api.control import Indexes
+from vectorferry.gateway.pinecone.api.faults import Faults
+from vectorferry.gateway.pinecone.wire.front import Front
+from vectorferry.gateway.pinecone.wire.http import HttpServer
+from vectorferry.gateway.pinecone.wire.keys import Keys
+from vectorferry.gateway.pinecone.wire.rest import RestApi
+from vectorferry.gateway.pinecone.wire.rpc import RpcServer
+from vectorferry.gateway.pinecone.wire.tls import Tls
 
 log = logging.getLogger(__name__)
 

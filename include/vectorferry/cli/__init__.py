@@ -1,0 +1,1 @@
+"""The command line `vectorferry …`, a file for each group of verbs."""

@@ -1,0 +1,175 @@
+"""`vectorferry gateway …`: servers that speak a database's own protocol."""
+
+import logging
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from vectorferry.core.errors import ConnectionMissing, JournalError
+from vectorferry.spec.connections import connection_from_environment
+
+if TYPE_CHECKING:
+    from vectorferry.gateway.pinecone.server import Gateway, Serving
+    from vectorferry.gateway.pinecone.wire.keys import Keys
+    from vectorferry.gateway.pinecone.wire.tls import Tls
+
+KEYS = "VECTORFERRY_GATEWAY_API_KEYS"
+
+gateway_app = typer.Typer(
+    no_args_is_help=True, help="Servers that speak a database's own protocol in front of a store or a migration."
+)
+
+
+@gateway_app.callback()
+def _gateway() -> None:
+    """Keep `pinecone` a command of its own, though it is the only one."""
+
+
+@gateway_app.command("pinecone")
+def gateway_pinecone(
+    store: Annotated[
+        str, typer.Option(metavar="CONNECTION", help="Store behind a local Pinecone, as in AIRFLOW_CONN_<NAME>.")
+    ] = "",
+    migration: Annotated[
+        str, typer.Option(metavar="NAME", help="Registered migration to serve through a router.")
+    ] = "",
+    journal: Annotated[
+        str, typer.Option(metavar="CONNECTION", help="Journal of that migration, as in AIRFLOW_CONN_<NAME>.")
+    ] = "vectorferry_journal",
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the REST API.")] = 5180,
+    grpc_port: Annotated[int, typer.Option(help="First of the gRPC ports, one an index; 0 serves no gRPC.")] = 5181,
+    url: Annotated[
+        str, typer.Option(help="Where clients reach it, if not under the name that they use: behind a proxy.")
+    ] = "",
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate with its chain (PEM): serve TLS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
+    keys: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=f"API keys, a line `name:key` each; without it {KEYS}.")
+    ] = None,
+    drain: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="What requests under way get after SIGTERM.")
+    ] = 30.0,
+    access_log: Annotated[bool, typer.Option(help="Log a line for every request.")] = False,
+    observe: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Count there what is asked; see `vectorferry observe`.")
+    ] = None,
+    collection: Annotated[
+        str, typer.Option(help="With --store and --observe: the one collection to serve, as it is.")
+    ] = "",
+    index: Annotated[
+        str, typer.Option(help='Index settings of the store behind it, as JSON; {"type": "none"} is exact.')
+    ] = "{}",
+    folder: Annotated[Path, typer.Option(help="The gateway's own folder, for what the store does not keep.")] = Path(),
+    faults: Annotated[str, typer.Option(help="Faults to inject, as JSON; see docs/gateway.md.")] = "",
+) -> None:
+    """Speak Pinecone's wire protocol, REST and gRPC.
+
+    With --store it is a local Pinecone for the vendor's own SDK. With --migration it is the way for applications that are not Python:
+    they change their host, and follow the migration through a router. With --store, --collection and --observe it counts what
+    applications ask of their present collection.
+
+    Clients must send one of the keys in VECTORFERRY_GATEWAY_API_KEYS (name:key, separated by commas) or in the file --keys.
+    """
+    from vectorferry.gateway.pinecone.server import Serving, run_gateway
+
+    if bool(store) == bool(migration):
+        raise ConnectionMissing("a gateway takes either --store or --migration")
+    if bool(collection) != bool(store and observe):
+        raise ConnectionMissing("--collection goes with --store and --observe, and they with it")
+    serving = Serving(
+        keys=_keys(keys),
+        host=host,
+        port=port,
+        grpc_port=grpc_port or None,
+        tls=_tls(tls_cert, tls_key),
+        url=url.rstrip("/"),
+        drain=drain,
+    )
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("vectorferry").setLevel(logging.INFO)
+    logging.getLogger("vectorferry.gateway.access").setLevel(logging.INFO if access_log else logging.WARNING)
+    if migration:
+        run_gateway(lambda: _before_migration(migration, journal, serving, observe))
+    elif observe:
+        run_gateway(lambda: _before_store(store, collection, serving, observe))
+    else:
+        run_gateway(lambda: _local(store, serving, folder, index, faults))
+
+
+def _local(store: str, serving: "Serving", folder: Path, index: str, faults: str) -> "Gateway":
+    from vectorferry.gateway.pinecone.api.faults import parse_faults
+    from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
+    from vectorferry.stores.base import StoreOptions
+
+    stores = stores_of(connection_from_environment(store), StoreOptions(index=orjson.loads(index)))
+    rules, seed = parse_faults(orjson.loads(faults)) if faults else ([], 0)
+    return local_pinecone(stores, folder, serving, faults=rules, seed=seed)
+
+
+def _before_store(store: str, collection: str, serving: "Serving", observe: Path) -> "Gateway":
+    from vectorferry.gateway.pinecone.observed_store import observing_gateway
+    from vectorferry.stores.registry import open_store
+
+    return observing_gateway(open_store(connection_from_environment(store), collection), collection, observe, serving)
+
+
+def _before_migration(migration: str, journal: str, serving: "Serving", observe: Path | None) -> "Gateway":
+    """Joins first: a gateway that cannot be a member does not listen."""
+    from vectorferry.gateway.pinecone.observing import Observation
+    from vectorferry.journal import open_journal
+    from vectorferry.router import Router
+    from vectorferry.router.pinecone_gateway import gateway_of
+
+    connection = connection_from_environment(journal)
+    with open_journal(connection) as opened:
+        spec = opened.control.spec(migration)
+    if spec is None:
+        raise JournalError(
+            f"the journal knows no migration {migration!r}: register it with `vectorferry register SPEC`"
+        )
+    with ExitStack() as cleanup:
+        router = Router(migration, connection)
+        cleanup.callback(router.close)
+        router.open()
+        observation = Observation(observe) if observe else None
+        gateway = gateway_of(router, spec["source"]["collection"], serving, observation)
+        cleanup.pop_all()
+    return gateway
+
+
+def _keys(file: Path | None) -> "Keys":
+    from vectorferry.gateway.pinecone.wire.keys import Keys
+
+    entries = os.environ.get(KEYS, "").split(",") if file is None else _lines(file)
+    given = [entry for entry in entries if entry.strip()]
+    if not given:
+        where = (
+            f"set {KEYS} to the keys that clients may send, separated by commas" if file is None else f"{file} is empty"
+        )
+        raise ConnectionMissing(f"no API keys: {where}")
+    return Keys.parse(given)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConnectionMissing(f"the API keys cannot be read: {error}") from error
+    return [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+
+
+def _tls(certificate: Path | None, key: Path | None) -> "Tls | None":
+    from vectorferry.gateway.pinecone.wire.tls import Tls
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ConnectionMissing("TLS needs both --tls-cert and --tls-key")
+    return Tls(certificate, key)

@@ -1,0 +1,91 @@
+"""`vectorferry reconcile`: compare both sides now, mend what differs, or show what was found before."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vectorferry.cli.console import Console
+from vectorferry.cli.options import Json, SpecPath, command_session
+from vectorferry.spec.connections import connection_from_environment
+from vectorferry.spec.loader import load_spec
+
+if TYPE_CHECKING:
+    from vectorferry.engine.session import Session
+    from vectorferry.journal import Evidence, Reconciliation
+    from vectorferry.spec.migration import MigrationSpec
+
+
+def reconcile(
+    spec: SpecPath,
+    json: Json = False,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share", help="Only what was written since the last time, and the share of the rest that is due."
+        ),
+    ] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Mend nothing.")] = False,
+    pair: Annotated[
+        bool,
+        typer.Option("--pair", help="Declare the target a copy of the source, filled by others, to be kept equal."),
+    ] = False,
+    history: Annotated[bool, typer.Option("--history", help="Show what was found before; reads neither side.")] = False,
+) -> None:
+    """Compare every record of both sides, and mend what differs from the side that has the authority.
+
+    A difference counts only if nothing wrote the record while it was looked at. Above the spec's limits (`reconcile.repairs`,
+    `reconcile.deletions`) a person is asked, here where the spec allows that, else in Airflow. Killed, it goes on where it stopped.
+    Exits 0 when both sides are equal in the end.
+    """
+    from vectorferry.engine import pipeline
+    from vectorferry.engine.reconcile.preconditions import keep_equal
+    from vectorferry.engine.reconcile.summary import told
+
+    console, loaded = Console(json=json), load_spec(spec)
+    if history:
+        _show_history(loaded, console)
+        return
+    with command_session(loaded, console, "reconcile", upgrade=pair) as session:
+        if pair:
+            keep_equal(session)
+        found = pipeline.reconcile(session, full=not share)
+        if not report_only:
+            _mend(session, found, console)
+        figures = _figures(session, found)
+    console.result(dict(figures), told(figures))
+    if figures["outcome"] not in ("equal", "repaired"):
+        raise typer.Exit(1)
+
+
+def _mend(session: "Session", found: "Evidence", console: Console) -> None:
+    """Mend what was found, if anything was, and if a person who has to be asked agrees."""
+    from vectorferry.engine import pipeline
+
+    if found.approvable and (not pipeline.needs_person(found) or console.ask_approval(session, found)):
+        pipeline.repair(session, found.hash)
+
+
+def _figures(session: "Session", found: "Evidence") -> Mapping[str, Any]:
+    """What the reconciliation came to, as the journal has it now."""
+    from vectorferry.engine.reconcile.repair import drift_figures
+
+    number = drift_figures(found)["reconciliation"]
+    return session.journal.reconciliations.get(number).figures or {}
+
+
+def _show_history(loaded: "MigrationSpec", console: Console) -> None:
+    from vectorferry.engine.reconcile.summary import told
+    from vectorferry.journal import open_journal
+
+    with open_journal(connection_from_environment(loaded.journal)) as journal:
+        runs = journal.reconciliations.all(loaded.migration)
+    console.result(
+        {"reconciliations": [_plain(run) for run in runs]},
+        "\n".join(f"{run.began_at:%Y-%m-%d %H:%M} {told(run.figures) if run.figures else 'not ended'}" for run in runs)
+        or "none yet",
+    )
+
+
+def _plain(run: "Reconciliation") -> dict[str, Any]:
+    return {"id": run.id, "began_at": run.began_at.isoformat(), "run": run.run_id, "figures": run.figures}

@@ -1,0 +1,1 @@
+"""Values and pure functions: records, keys, names, filters and errors. Talks to nothing."""

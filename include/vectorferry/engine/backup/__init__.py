@@ -1,0 +1,1 @@
+"""Backup of a side, its restore, and the drill that rehearses both."""

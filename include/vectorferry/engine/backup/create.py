@@ -1,0 +1,214 @@
+"""Backup: one side of a migration, whatever its product, read in key order into Parquet parts and one manifest, written last."""
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from vectorferry.core.errors import GateError, StagingCorrupt
+from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, KeyRange
+from vectorferry.core.records import record_schema
+from vectorferry.engine.backup.format import (
+    MANIFEST,
+    Backup,
+    Collection,
+    Manifest,
+    Part,
+    folder_of,
+    names,
+    tallied,
+    together,
+    total,
+)
+from vectorferry.engine.session import Progress, Session, Side
+from vectorferry.engine.transfer.part_reader import PartReader, Place, write_behind
+from vectorferry.spec.migration import Source, Target
+from vectorferry.staging import Staging
+from vectorferry.stores.base import VectorStore
+
+BEGUN = "begun.json"
+NOTES = "notes"
+DONE = "backup"
+RESUMED_WITHIN = timedelta(days=1)
+"""A backup that was cut short longer ago is begun anew: its first records would be much older than its last ones."""
+
+
+def side_of(session: Session, side: Side) -> tuple[VectorStore, Source | Target]:
+    """The store of a side, and what the spec says of it."""
+    return session.store(side), session.spec.source if side == "source" else session.spec.target
+
+
+def backup(session: Session, side: Side = "target") -> Backup:
+    """Back one side up, going on with a backup of it that was cut short within the last day, after its last committed part.
+
+    The collection may be written meanwhile. Each record is then in the backup as it was at some moment between `began` and `ended`, or
+    earlier by no more than the store's visibility delay: it is no snapshot of one moment. What is written to a namespace that appears
+    meanwhile may be missing. Records of the reserved namespace are left out. Several at a time do not harm each other.
+    """
+    begun = _unfinished(session, side) or _begin(session, side)
+    written = (*begun.written, *_write(session, begun))
+    parts = tuple(each.part for each in written)
+    ended = datetime.now(UTC)
+    manifest = Manifest(begun.id, session.migration, side, begun.collection, begun.began, ended, parts)
+    _require_parts(begun.files, parts)
+    begun.files.write_json(MANIFEST, manifest.to_json())
+    detail = {"backup": begun.id, "side": side, "collection": begun.collection.name, "rows": manifest.rows}
+    session.journal.audit.write(session.migration, session.actor, DONE, detail | {"bytes": manifest.bytes})
+    return Backup(manifest, begun.files)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A committed part; `after` is where the one before it ended, None for the first."""
+
+    part: Part
+    after: Place | None
+    end: Place
+
+    def to_json(self) -> dict[str, Any]:
+        places = {
+            name: place and [place.span, place.last] for name, place in (("after", self.after), ("end", self.end))
+        }
+        return self.part.to_json() | places
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "_Written":
+        after = Place(*value["after"]) if value["after"] else None
+        return cls(Part.from_json(value), after, Place(*value["end"]))
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A backup under way: the namespaces that it reads, in order, and the parts that are committed."""
+
+    id: str
+    files: Staging
+    side: Side
+    collection: Collection
+    namespaces: tuple[str, ...]
+    rows: int
+    began: datetime
+    written: tuple[_Written, ...] = ()
+
+    @property
+    def end(self) -> Place | None:
+        return self.written[-1].end if self.written else None
+
+
+def _begin(session: Session, side: Side) -> _Begun:
+    began = datetime.now(UTC)
+    found = side_of(session, side)[0].describe()
+    namespaces = tuple(sorted((n for n in found.namespaces if n != RESERVED_NAMESPACE), key=str.encode))
+    id_ = f"{began:%Y%m%dT%H%M%S.%f}-{side}-{secrets.token_hex(2)}"
+    files, rows = folder_of(session.staging, id_), sum(found.namespaces[n] for n in namespaces)
+    begun = _Begun(id_, files, side, _collection(session, side, found), namespaces, rows, began)
+    note = {"side": side, "collection": begun.collection.to_json(), "namespaces": namespaces, "rows": rows}
+    files.write_json(BEGUN, note | {"began": began.isoformat()})
+    return begun
+
+
+def _collection(session: Session, side: Side, found: CollectionInfo) -> Collection:
+    store, place = side_of(session, side)
+    if found.dimension is None:
+        raise GateError(
+            f"{store.name} has no dense vectors; collections of sparse vectors only cannot be backed up yet"
+        )
+    return Collection(
+        name=place.collection,
+        connection=place.connection,
+        product=store.capabilities.product,
+        key_order=store.capabilities.key_order,
+        dimension=found.dimension,
+        metric=found.metric,
+        namespaces_are=place.namespaces_are,
+        fields=dict(found.fields),
+        index=dict(found.index),
+        alias=_alias(session, store, place),
+    )
+
+
+def _alias(session: Session, store: VectorStore, place: Source | Target) -> str | None:
+    alias = session.spec.target.alias
+    if alias is None or not store.capabilities.aliases:
+        return None
+    return alias if store.alias_target(alias) == place.collection else None
+
+
+def _unfinished(session: Session, side: Side) -> _Begun | None:
+    """The newest backup of this side that was cut short, if the collection is still the same and it is not too long ago."""
+    store, _ = side_of(session, side)
+    for name in reversed(names(session.staging)):
+        files = folder_of(session.staging, name)
+        if files.exists(MANIFEST) or not files.exists(BEGUN):
+            continue
+        begun = _read(name, files)
+        same = begun.side == side and begun.collection == _collection(session, side, store.describe())
+        if same and datetime.now(UTC) - begun.began < RESUMED_WITHIN:
+            return begun
+    return None
+
+
+def _read(name: str, files: Staging) -> _Begun:
+    note = files.read_json(BEGUN)
+    collection, began = Collection.from_json(note["collection"]), datetime.fromisoformat(note["began"])
+    begun = _Begun(name, files, note["side"], collection, tuple(note["namespaces"]), note["rows"], began)
+    written: list[_Written] = []
+    for path in files.list(NOTES):
+        each = _Written.from_json(files.read_json(path))
+        # Two processes that go on with the same backup cut it differently: a part counts only where it follows the one before.
+        if each.after != (written[-1].end if written else None):
+            break
+        written.append(each)
+    return replace(begun, written=tuple(written))
+
+
+def _write(session: Session, begun: _Begun) -> Iterator[_Written]:
+    """Write the parts that are not there yet, each noted once its file is committed."""
+    store, _ = side_of(session, begun.side)
+    collection, rows = begun.collection, session.spec.partitions.part_rows
+    reading = PartReader(store, collection.key_order, collection.dimension, rows)
+    spans = [KeyRange(namespace) for namespace in begun.namespaces]
+    token, first = secrets.token_hex(4), len(begun.written)
+    done = sum(total(each.part.namespaces).rows for each in begun.written)
+
+    def write(piece: _Piece) -> _Written:
+        return _write_part(begun, f"parts/{piece.number:06}-{token}.parquet", piece)
+
+    pieces = _pieces(reading.parts(spans, begun.end), first, begun.end)
+    for number, each in enumerate(write_behind(pieces, write), first):
+        begun.files.write_json(f"{NOTES}/{number:06}.json", each.to_json())
+        done += total(each.part.namespaces).rows
+        session.report(Progress("backup", store.name, done, begun.rows))
+        yield each
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Records to be written as one file."""
+
+    number: int
+    after: Place | None
+    end: Place
+    batches: Sequence[pa.RecordBatch]
+
+
+def _pieces(parts: Iterator[tuple[Place, list[pa.RecordBatch]]], first: int, after: Place | None) -> Iterator[_Piece]:
+    for number, (end, batches) in enumerate(parts, first):
+        yield _Piece(number, after, end, batches)
+        after = end
+
+
+def _write_part(begun: _Begun, path: str, piece: _Piece) -> _Written:
+    namespaces = together(map(tallied, piece.batches))
+    written = begun.files.write_table(path, record_schema(begun.collection.dimension), piece.batches)
+    return _Written(Part(path, written.bytes, namespaces), piece.after, piece.end)
+
+
+def _require_parts(files: Staging, parts: Sequence[Part]) -> None:
+    # Somebody may have tidied up since the first part of a long backup.
+    missing = {part.path for part in parts} - set(files.list("parts"))
+    if missing:
+        raise StagingCorrupt(f"{files.locate(min(missing))} was removed while the backup was made: begin it again")

@@ -1,0 +1,120 @@
+"""Latency of single searches at a stated rate, sent by the clock whether or not earlier ones have been answered."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import orjson
+
+from vectorferry.core.filters import parse_filter
+from vectorferry.core.model import Verdict
+from vectorferry.engine.checks.query_set import Queries, read_queries
+from vectorferry.engine.session import Progress, Session, budgeted_rate
+from vectorferry.engine.transfer.staged import order_hash
+from vectorferry.journal import Plan
+from vectorferry.spec.migration import Budget
+from vectorferry.stores.base import VectorStore
+
+_WARM_UP = 5
+_WORKERS = 16
+_MOST_SECONDS_ON_SOURCE = 60.0
+_SPARE = 0.9  # of the budget: at the whole of it searches would queue behind the budget, not behind the database
+
+
+def check_latency(session: Session, plan: Plan) -> tuple[Verdict, ...]:
+    """The verdict 'latency': p50, p95 and p99 in milliseconds of the same searches on both sides.
+
+    The source is asked only as far as its budget allows. Fails where the target's p95 exceeds `checks.latency.max_p95_ms`.
+    A search that raises is no measurement: the error goes to the caller.
+    """
+    settings = session.spec.checks.latency
+    asked = read_queries(session.staged(plan))
+    if not len(asked):
+        reason = "no record has a dense vector: there was nothing to search"
+        return (Verdict("latency", "overall", settings.max_p95_ms is None, {"queries": 0}, reason=reason),)
+    target = _measure(session, asked, "target", settings.queries)
+    source = _measure(session, asked, "source", settings.queries)
+    figures = {"queries": settings.queries, "rate": settings.rate, "target": target, "source": source}
+    limit = settings.max_p95_ms
+    passed = limit is None or target["p95_ms"] <= limit
+    reason = "" if passed else f"the target's p95 is {target['p95_ms']} ms, the spec allows {limit} ms"
+    return (Verdict("latency", "overall", passed, figures | {"max_p95_ms": limit}, reason=reason),)
+
+
+def _measure(session: Session, asked: Queries, side: str, queries: int) -> dict[str, Any]:
+    store, budget = (
+        (session.target, session.spec.budgets.target)
+        if side == "target"
+        else (session.source, session.spec.budgets.source)
+    )
+    rate = _rate(session.spec.checks.latency.rate, store, budget)
+    if side == "source":
+        queries = max(1, min(queries, int(rate * _MOST_SECONDS_ON_SOURCE)))
+    settings = session.spec.checks.recall
+    effort = settings.effort if side == "target" else None
+    numbers = _picked(asked, queries)
+    for number in numbers[:_WARM_UP]:
+        _search(store, asked, number, settings.k, effort)
+    paced = store.usage.paced_seconds
+    session.report(Progress("latency", side, 0, queries, f"{rate:g} searches/s"))
+    seconds = at_rate([_searching(store, asked, number, settings.k, effort) for number in numbers], rate)
+    session.report(Progress("latency", side, queries, queries))
+    return {**percentiles(seconds), "queries": queries, "rate": round(rate, 3), **_queued(store, paced)}
+
+
+def _rate(wanted: float, store: VectorStore, budget: Budget) -> float:
+    allowed = budgeted_rate(budget, store.capabilities.reads_per_second)
+    return wanted if allowed is None else min(wanted, allowed * _SPARE)
+
+
+def _queued(store: VectorStore, before: float) -> Mapping[str, float]:
+    """Seconds that searches waited for the budget, which is in the figures but is not the database's doing."""
+    waited = store.usage.paced_seconds - before
+    return {"paced_seconds": round(waited, 3)} if waited > 0 else {}
+
+
+def _picked(asked: Queries, queries: int) -> list[int]:
+    """Query numbers in an order without pattern, the same in every run, over again where there are too few."""
+    order = sorted(range(len(asked)), key=lambda number: order_hash("latency", str(number)))
+    return [order[place % len(order)] for place in range(queries)]
+
+
+def _searching(store: VectorStore, asked: Queries, number: int, k: int, effort: int | None) -> Callable[[], None]:
+    return lambda: _search(store, asked, number, k, effort)
+
+
+def _search(store: VectorStore, asked: Queries, number: int, k: int, effort: int | None) -> None:
+    text = asked.filters[number]
+    where = None if text is None else parse_filter(orjson.loads(text))
+    store.search(asked.namespaces[number], asked.vectors[number : number + 1], k, where=where, effort=effort)
+
+
+def at_rate(requests: Sequence[Callable[[], None]], rate: float, *, workers: int = _WORKERS) -> list[float]:
+    """Send requests at `rate` a second; returns the seconds from when each was due to its answer.
+
+    A slow answer does not put off the next request, so a stall shows in every request that fell due during it.
+    """
+    began = time.perf_counter()
+
+    def one(place: int) -> float:
+        due = began + place / rate
+        requests[place]()
+        return time.perf_counter() - due
+
+    with ThreadPoolExecutor(workers) as pool:
+        futures = []
+        for place in range(len(requests)):
+            time.sleep(max(0.0, began + place / rate - time.perf_counter()))
+            futures.append(pool.submit(one, place))
+        return [future.result() for future in futures]
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """p50, p95, p99 and the longest, in milliseconds."""
+    values = np.percentile(np.asarray(seconds) * 1000, [50, 95, 99, 100])
+    return {
+        name: round(float(value), 3)
+        for name, value in zip(("p50_ms", "p95_ms", "p99_ms", "max_ms"), values, strict=True)
+    }

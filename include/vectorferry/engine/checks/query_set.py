@@ -1,0 +1,220 @@
+"""The questions that both sides are asked: a recorded query file, and records held out of every namespace."""
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import fsspec
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from vectorferry.core.errors import FilterError, PreflightFailed
+from vectorferry.core.filters import Filter, parse_filter
+from vectorferry.core.model import KeyRange, Vectors
+from vectorferry.core.records import canonical_json, vector_array, vectors_of
+from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.transfer.staged import listed_ids, order_hash, planned_namespaces
+from vectorferry.journal import Plan
+from vectorferry.staging import Staging
+from vectorferry.stores.batching import refuse_unsendable
+
+PATH = "queries.parquet"
+_NOTE = "queries.json"
+_CANDIDATES = 4  # how many ids are drawn for each held-out record: some records have no dense vector
+
+
+@dataclass(frozen=True)
+class Queries:
+    """n queries, in order. `own_ids` are held-out records, `filters` canonical JSON, `key` stands for all of it."""
+
+    namespaces: Sequence[str]
+    vectors: Vectors
+    own_ids: Sequence[str | None]
+    filters: Sequence[str | None]
+    recorded: Sequence[bool]
+    key: str = ""
+
+    def __len__(self) -> int:
+        return len(self.namespaces)
+
+    def groups(self) -> Iterator[tuple[str, Filter | None, list[int]]]:
+        """(namespace, filter, query numbers): what can be asked in one call."""
+        groups: dict[tuple[str, str | None], list[int]] = {}
+        for number, place in enumerate(zip(self.namespaces, self.filters, strict=True)):
+            groups.setdefault(place, []).append(number)
+        for (namespace, text), numbers in groups.items():
+            yield namespace, None if text is None else parse_filter(orjson.loads(text)), numbers
+
+
+def prepare_queries(session: Session, plan: Plan) -> int:
+    """Write the plan's queries to staging, once for the same settings and query file; returns how many there are.
+
+    Raises PreflightFailed naming the query file where it is missing, damaged or has vectors of another dimension.
+    """
+    staged = session.staged(plan)
+    settings = session.spec.checks.recall
+    content = _content(settings.queries) if settings.queries else b""
+    key = xxhash.xxh3_64_hexdigest(b"%d:%b" % (settings.sample, content))
+    if staged.exists(_NOTE) and staged.exists(PATH) and staged.read_json(_NOTE)["key"] == key:
+        return int(staged.read_json(_NOTE)["queries"])
+    found = [*_recorded(settings.queries, content, plan), *_held_out(session, plan)]
+    _write(staged, plan, found)
+    queries = sum(len(part) for part in found)
+    staged.write_json(_NOTE, {"key": key, "queries": queries})
+    return queries
+
+
+def read_queries(staged: Staging) -> Queries:
+    """The queries that were prepared; raises StagingCorrupt where there are none."""
+    table = staged.read_table(PATH).combine_chunks()
+    batches = table.to_batches()
+    vectors = vectors_of(batches[0]) if batches else np.empty((0, 0), np.float32)
+    columns = (table.column(name).to_pylist() for name in ("namespace", "own_id", "filter", "recorded"))
+    namespaces, own_ids, filters, recorded = columns
+    return Queries(namespaces, vectors, own_ids, filters, recorded, str(staged.read_json(_NOTE)["key"]))
+
+
+def recorded_filters(path: str) -> list[tuple[str, str]]:
+    """(namespace, filter as canonical JSON) of a query file, each once; raises PreflightFailed naming the file."""
+    table = _table(path, _content(path))
+    pairs = zip(table.column("namespace").to_pylist(), _filters(path, table), strict=True)
+    return list(dict.fromkeys((namespace or "", text) for namespace, text in pairs if text is not None))
+
+
+def _write(staged: Staging, plan: Plan, found: Sequence[Queries]) -> None:
+    dimension = plan.details["dimension"]
+    vector = pa.list_(pa.float32(), dimension) if dimension else pa.null()
+    schema = pa.schema(
+        [
+            ("query", pa.int32()),
+            ("namespace", pa.string()),
+            ("vector", vector),
+            ("own_id", pa.string()),
+            ("filter", pa.string()),
+            ("recorded", pa.bool_()),
+        ]
+    )
+    batches, first = [], 0
+    for part in found:
+        columns = [
+            pa.array(range(first, first + len(part)), pa.int32()),
+            pa.array(part.namespaces, pa.string()),
+            vector_array(part.vectors),
+            pa.array(part.own_ids, pa.string()),
+            pa.array(part.filters, pa.string()),
+            pa.array(part.recorded, pa.bool_()),
+        ]
+        batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+        first += len(part)
+    staged.write_table(PATH, schema, batches)
+
+
+def _recorded(path: str | None, content: bytes, plan: Plan) -> Iterator[Queries]:
+    if path is None:
+        return
+    table = _table(path, content)
+    chosen = frozenset(planned_namespaces(plan))
+    namespaces = [name or "" for name in table.column("namespace").to_pylist()]
+    filters = _filters(path, table)
+    rows = [row for row, name in enumerate(namespaces) if name in chosen]
+    vectors = _vectors(path, table, plan.details["dimension"])[rows]
+    if rows:
+        names, texts = [namespaces[row] for row in rows], [filters[row] for row in rows]
+        yield Queries(names, vectors, [None] * len(rows), texts, [True] * len(rows))
+
+
+def _content(path: str) -> bytes:
+    try:
+        with fsspec.open(path, "rb") as file:
+            content: bytes = file.read()
+            return content
+    except (OSError, ValueError, ImportError) as error:
+        raise PreflightFailed([f"query file {path} cannot be read: {error}; check `checks.recall.queries`"]) from error
+
+
+def _table(path: str, content: bytes) -> pa.Table:
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except pa.ArrowInvalid as error:
+        raise PreflightFailed([f"query file {path} is no Parquet file: {error}"]) from error
+    missing = [name for name in ("namespace", "vector") if name not in table.column_names]
+    if missing:
+        raise PreflightFailed([f"query file {path} has no column {missing[0]!r}; it needs `namespace` and `vector`"])
+    return table
+
+
+def _filters(path: str, table: pa.Table) -> list[str | None]:
+    if "filter" not in table.column_names:
+        return [None] * len(table)
+    return [_filter(path, row, text) for row, text in enumerate(table.column("filter").to_pylist())]
+
+
+def _filter(path: str, row: int, text: str | None) -> str | None:
+    if not text:
+        return None
+    try:
+        raw = orjson.loads(text)
+        parse_filter(raw)
+    except (orjson.JSONDecodeError, FilterError) as error:
+        raise PreflightFailed([f"query file {path}, row {row}: the filter is not valid: {error}"]) from error
+    return canonical_json(raw)
+
+
+def _vectors(path: str, table: pa.Table, dimension: int | None) -> Vectors:
+    try:
+        column = table.column("vector").combine_chunks().cast(pa.list_(pa.float32()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise PreflightFailed([f"query file {path}: the column 'vector' holds no lists of numbers: {error}"]) from error
+    lengths = set(pc.fill_null(pc.list_value_length(column), 0).to_pylist())
+    if lengths - {dimension}:
+        wrong = min(lengths - {dimension})
+        raise PreflightFailed([f"query file {path} has vectors of {wrong} dimensions, the source has {dimension}"])
+    vectors: Vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension or 0)
+    if not np.isfinite(vectors).all():
+        row = int(np.argmin(np.isfinite(vectors).all(axis=1)))
+        raise PreflightFailed([f"query file {path}, row {row}: the vector holds NaN or infinity"])
+    return vectors
+
+
+def _held_out(session: Session, plan: Plan) -> Iterator[Queries]:
+    if plan.details["dimension"] is None:
+        return
+    namespaces = planned_namespaces(plan)
+    for done, namespace in enumerate(namespaces):
+        part = _held_out_of(session, plan, namespace)
+        if len(part):
+            yield part
+        session.report(Progress("queries", namespace, done + 1, len(namespaces)))
+
+
+def _held_out_of(session: Session, plan: Plan, namespace: str) -> Queries:
+    wanted = session.spec.checks.recall.sample
+    span = KeyRange(namespace)
+    pages = listed_ids(session.staged(plan), plan, span)
+    rows, drawn = _draw(namespace, session.source.list_ids(span) if pages is None else pages, wanted * _CANDIDATES)
+    fetched = drawn[:wanted]
+    batch = session.source.fetch(namespace, fetched)
+    if batch.column("vector").null_count:
+        fetched, batch = drawn, session.source.fetch(namespace, drawn)
+    refuse_unsendable(batch)  # a query that holds NaN would be kept, and fail every run to come
+    dense = batch.filter(batch.column("vector").is_valid())
+    # The only record that can be found is its own only neighbour: it may find itself.
+    alone = len(dense) == 1 and len(fetched) == rows
+    batch = dense.slice(0, wanted)
+    ids = batch.column("id").to_pylist()
+    own: list[str | None] = [None] * len(ids) if alone else [*ids]
+    nothing = [None] * len(ids)
+    return Queries([namespace] * len(ids), vectors_of(batch), own, nothing, [False] * len(ids))
+
+
+def _draw(namespace: str, pages: Iterable[Sequence[str]], most: int) -> tuple[int, list[str]]:
+    """How many ids there are, and the `most` of them whose keys hash lowest, in that order."""
+    rows, best = 0, list[tuple[int, str]]()
+    for page in pages:
+        rows += len(page)
+        best = heapq.nsmallest(most, [*best, *((order_hash(namespace, id_), id_) for id_ in page)])
+    return rows, [id_ for _, id_ in best]

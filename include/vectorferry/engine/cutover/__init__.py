@@ -1,0 +1,1 @@
+"""The move of the authority, in both directions, and the end of a migration."""

@@ -1,0 +1,73 @@
+"""Proof that the source did not change since the export, where no router tracked it: it is read once more."""
+
+from collections.abc import Iterator
+
+from vectorferry.core.errors import SourceChanged
+from vectorferry.core.model import RESERVED_NAMESPACE, KeyRange, Partition
+from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints
+from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.transfer.export import manifest_path
+from vectorferry.engine.transfer.listing import listed_pages, range_pages
+from vectorferry.journal import Plan
+
+
+def require_unchanged(session: Session, plan: Plan) -> int:
+    """Read the whole source afresh and compare it with what was staged. Returns the rows read; raises SourceChanged."""
+    _same_namespaces(session, plan)
+    if plan.listing:
+        for namespace in plan.details["namespaces"]:
+            _same_ids(session, plan, namespace)
+    rows = 0
+    for partition in plan.partitions:
+        rows += _same_rows(session, plan, partition)
+        session.report(Progress("reread source", partition.name, rows, plan.details["rows"]))
+    return rows
+
+
+def _changed(session: Session, what: str) -> SourceChanged:
+    return SourceChanged(
+        f"{session.source.name} changed since the export: {what}. Stop its writers, then `vectorferry abandon` and migrate again"
+    )
+
+
+def _same_namespaces(session: Session, plan: Plan) -> None:
+    found = session.source.describe().namespaces
+    new = (
+        {n for n in found if session.spec.namespaces.chosen(n)} - set(plan.details["namespaces"]) - {RESERVED_NAMESPACE}
+    )
+    if new:
+        raise _changed(session, f"namespaces appeared: {', '.join(sorted(new))}")
+
+
+def _same_ids(session: Session, plan: Plan, namespace: str) -> None:
+    staged = session.staged(plan)
+    before = (id_ for page in listed_pages(staged, plan.details["namespaces"], namespace) for id_ in page)
+    now = (id_ for page in session.source.list_ids(KeyRange(namespace)) for id_ in page)
+    for old, new in _aligned(before, now):
+        if old != new:
+            raise _changed(session, f"namespace {namespace or '(default)'}, near id {min(filter(None, (old, new)))!r}")
+
+
+def _aligned(left: Iterator[str], right: Iterator[str]) -> Iterator[tuple[str | None, str | None]]:
+    while True:
+        pair = next(left, None), next(right, None)
+        if pair == (None, None):
+            return
+        yield pair
+
+
+def _same_rows(session: Session, plan: Plan, partition: Partition) -> int:
+    manifest = session.staged(plan).read_json(manifest_path(partition))
+    rows, total = 0, 0
+    for span in partition.ranges:
+        for batch in session.source.scan(span, ids=range_pages(session, plan, span)):
+            rows += len(batch)
+            total = (total + digest(fingerprints(batch))) % DIGEST_MODULUS
+    if (rows, f"{total:032x}") != (manifest["rows"], manifest["digest"]):
+        detail = (
+            f"{rows} rows, {manifest['rows']} staged"
+            if rows != manifest["rows"]
+            else "same number of rows, other content"
+        )
+        raise _changed(session, f"partition {partition.name} ({detail})")
+    return rows

@@ -1,0 +1,1 @@
+"""Comparison of streams of records and of sets of keys."""

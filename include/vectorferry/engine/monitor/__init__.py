@@ -1,0 +1,1 @@
+"""Status and alerts, from the journal alone; asks no database."""

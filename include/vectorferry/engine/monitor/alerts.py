@@ -1,0 +1,104 @@
+"""What people are told of before it hurts: silent routers, stepped-back holds, a backlog, a full database, times that run out, drift."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from vectorferry.core.model import CUTOVER, Phase
+from vectorferry.engine.capacity import Seen
+from vectorferry.engine.monitor.capacity_alerts import filling, keep
+from vectorferry.engine.monitor.drift_alerts import drift_alerts
+from vectorferry.journal import ControlRow, Journal
+from vectorferry.spec.migration import MigrationSpec
+
+ALERT = "alert"
+# An alert that stays true is told again after this long.
+AGAIN = timedelta(days=1)
+# Of the time that evidence may be used for; the rest is left to act in.
+LATE = 0.75
+WINDOW_LEFT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something to tell people; `key` is the same as long as it is about the same thing."""
+
+    key: str
+    text: str
+
+
+def alerts(journal: Journal, spec: MigrationSpec, measured: Sequence[Seen] = ()) -> tuple[Alert, ...]:
+    """Everything that people should know now: from the journal, and from what was measured of the databases, if anything was."""
+    now, rows = datetime.now(UTC), journal.control.all(spec.migration)
+    found = [*_silent(journal, spec), *_stepped_back(journal, spec, now), *_unanswered(journal, spec, rows, now)]
+    for row in rows:
+        found += [*_backlog(journal, spec, row), *_window(spec, row, now)]
+    for seen in measured:
+        found += [Alert(*each) for each in filling(journal, spec, seen, now)]
+    found += [Alert(*each) for each in drift_alerts(journal, spec, rows, now)]
+    return tuple(found)
+
+
+def new_alerts(journal: Journal, spec: MigrationSpec, actor: str, measured: Sequence[Seen] = ()) -> tuple[Alert, ...]:
+    """Those that nobody was told of yet, or not for a day; they count as told from now on. What was measured is kept once a day."""
+    since = datetime.now(UTC) - AGAIN
+    told = {row.detail["key"] for row in journal.audit.trail(spec.migration) if row.action == ALERT and row.at > since}
+    fresh = tuple(alert for alert in alerts(journal, spec, measured) if alert.key not in told)
+    for alert in fresh:
+        journal.audit.write(spec.migration, actor, ALERT, {"key": alert.key, "text": alert.text})
+    keep(journal, spec, actor, measured)
+    return fresh
+
+
+def _silent(journal: Journal, spec: MigrationSpec) -> Iterator[Alert]:
+    for member in journal.members.all(spec.migration):
+        if member.lease_left < 0:
+            text = (
+                f"router {member.id} on {member.host} has been silent for {-member.lease_left:.0f} s beyond its lease"
+            )
+            yield Alert(f"silent {member.id}", text)
+
+
+def _stepped_back(journal: Journal, spec: MigrationSpec, now: datetime) -> Iterator[Alert]:
+    began: dict[str | None, Phase] = {}
+    for row in (row for row in journal.audit.trail(spec.migration) if row.action == "phase"):
+        old, new = Phase(row.detail["from"]), Phase(row.detail["to"])
+        if new.holds and not old.holds:
+            began[row.cohort] = old
+        if old.holds and began.get(row.cohort) is new and now - row.at < AGAIN:
+            text = f"a hold of cohort {row.cohort} ended in {new}, where it began: {row.detail['reason']}"
+            yield Alert(f"stepped back {row.id}", text)
+
+
+def _backlog(journal: Journal, spec: MigrationSpec, row: ControlRow) -> Iterator[Alert]:
+    if not (spec.routers and row.loaded and row.phase.tracks):
+        return
+    backlog = journal.claims.backlog(spec.migration, row.cohort)
+    if backlog.dirty > spec.switch.backlog:
+        text = f"{backlog.dirty} records of cohort {row.cohort} wait to be settled: is `vectorferry settle --follow` running?"
+        yield Alert(f"backlog {row.cohort}", text)
+
+
+def _unanswered(journal: Journal, spec: MigrationSpec, rows: tuple[ControlRow, ...], now: datetime) -> Iterator[Alert]:
+    evidence = journal.evidence.latest(spec.migration, CUTOVER)
+    waiting = any(row.phase is Phase.TRACK_A for row in rows)
+    if evidence is None or evidence.created_at is None or not evidence.approvable or not waiting:
+        return
+    age, most = now - evidence.created_at, spec.approval.evidence_age
+    if most * LATE < age < most:
+        answered = journal.approvals.all(evidence.hash)
+        what = "the approval" if answered else "the question, unanswered,"
+        left = (most - age).total_seconds() / 60
+        yield Alert(
+            f"lapsing {evidence.hash[:12]}", f"{what} of evidence {evidence.hash[:12]} lapses in {left:.0f} min"
+        )
+
+
+def _window(spec: MigrationSpec, row: ControlRow, now: datetime) -> Iterator[Alert]:
+    if not spec.routers or row.phase is not Phase.TRACK_B:
+        return
+    left = row.changed_at + spec.switch.rollback_window - now
+    if left < WINDOW_LEFT:
+        end = "is over" if left < timedelta(0) else f"ends in {left.total_seconds() / 3600:.0f} h"
+        text = f"the rollback window of cohort {row.cohort} {end}: trigger {spec.migration}.finalize, or roll back"
+        yield Alert(f"window {row.cohort} {row.epoch}", text)

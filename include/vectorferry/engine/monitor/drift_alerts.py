@@ -1,0 +1,57 @@
+"""What people are told of reconciliations: drift that was found, a run that was stopped, a comparison that is overdue."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from vectorferry.engine.reconcile.repair import REPAIRED
+from vectorferry.engine.reconcile.summary import kinds_of
+from vectorferry.journal import ControlRow, Journal, Outcome, Reconciliation
+from vectorferry.spec.migration import MigrationSpec
+
+# What was found is told of the runs of this time; an older one is history.
+_LATELY = timedelta(days=1)
+_ENDED = (Outcome.EQUAL, Outcome.DRIFT, Outcome.REPAIRED, Outcome.PAUSED)
+
+
+def drift_alerts(
+    journal: Journal, spec: MigrationSpec, rows: tuple[ControlRow, ...], now: datetime
+) -> Iterator[tuple[str, str]]:
+    """Keys and texts of what should be known now."""
+    if not rows or not all(row.loaded and row.phase.tracks for row in rows):
+        return
+    for run in journal.reconciliations.all(spec.migration):
+        if run.ended_at is not None and now - run.ended_at < _LATELY:
+            yield from _found(spec, run)
+    yield from _overdue(journal, spec, rows, now)
+
+
+def _found(spec: MigrationSpec, run: Reconciliation) -> Iterator[tuple[str, str]]:
+    figures = run.figures or {}
+    if run.outcome is Outcome.REFUSED:
+        yield f"reconcile refused {run.id}", f"a reconciliation was refused, nothing was changed: {figures['reason']}"
+    elif figures.get("repairs") or figures.get("second_records"):
+        doubled = f"{figures['second_records']} ids have a second record" if figures["second_records"] else ""
+        found = "; ".join(filter(None, (kinds_of(figures), doubled)))
+        yield f"drift {run.id} {run.outcome}", f"source and target had drifted apart: {found}; {_done(spec, figures)}"
+
+
+def _done(spec: MigrationSpec, figures: Mapping[str, Any]) -> str:
+    if REPAIRED in figures:
+        return f"{figures[REPAIRED]} were mended; see {figures['file']}"
+    asks = f"a person must decide ({'; '.join(figures['over'])})" if figures["over"] else "not mended"
+    return f"{asks}; see {spec.migration}.reconcile and {figures['file']}"
+
+
+def _overdue(
+    journal: Journal, spec: MigrationSpec, rows: tuple[ControlRow, ...], now: datetime
+) -> Iterator[tuple[str, str]]:
+    rules = spec.reconcile
+    if rules.schedule is None:
+        return
+    done = journal.reconciliations.latest(spec.migration, *_ENDED)
+    since = max(row.changed_at for row in rows) if done is None or done.ended_at is None else done.ended_at
+    if now - since > rules.period:
+        days = (now - since) / timedelta(days=1)
+        text = f"no reconciliation came to an end for {days:.1f} days: is {spec.migration}.reconcile unpaused, and does it succeed?"
+        yield f"reconcile overdue {since:%Y%m%dT%H%M%S}", text

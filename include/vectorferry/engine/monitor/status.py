@@ -1,0 +1,164 @@
+"""Where a migration stands, read from the journal alone."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from vectorferry.core.model import Phase
+from vectorferry.engine.monitor.alerts import alerts
+from vectorferry.engine.monitor.blockers import in_the_way
+from vectorferry.journal import Approval, ControlRow, Evidence, Journal, Member, Plan, Reconciliation
+from vectorferry.spec.migration import MigrationSpec
+
+STEPS = ("export", "load")
+
+
+@dataclass(frozen=True, slots=True)
+class StepStatus:
+    """One step over all partitions: how many are done and running, and rows done."""
+
+    step: str
+    done: int
+    running: int
+    partitions: int
+    rows: int
+    excused: int
+
+
+MemberRow = tuple[str, str, str, str, float]
+"""Id, host, phase, what is still under way in an earlier phase (or nothing), and seconds left of the lease."""
+
+
+ReconciliationRow = tuple[datetime, str, str, int, int]
+"""When it began, full or a share, how it ended, records read of both sides, and how many had drifted."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWrites:
+    """What stands between a cohort and a change of authority; the last hold is how long writes waited at the last change."""
+
+    cohort: str
+    dirty: int
+    open: int
+    oldest_open: float
+    hold_left: float | None
+    last_hold: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of one migration; None where a thing does not exist yet."""
+
+    migration: str
+    phases: tuple[tuple[str, str, int], ...]
+    plan: str | None
+    rows: int
+    steps: tuple[StepStatus, ...]
+    verdicts: tuple[tuple[str, int, int], ...]
+    evidence: str | None
+    approvable: bool
+    approvals: tuple[tuple[str, str, str], ...]
+    audit: tuple[tuple[datetime, str, str, str], ...]
+    members: tuple[MemberRow, ...] = ()
+    live: tuple[LiveWrites, ...] = ()
+    in_the_way: tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()
+    reconciliations: tuple[ReconciliationRow, ...] = ()
+
+
+def status(journal: Journal, spec: MigrationSpec, *, audit_rows: int = 10) -> Status:
+    """The state of a migration; one that was never begun has no phases."""
+    migration = spec.migration
+    plan = journal.plans.current(migration)
+    evidence = journal.evidence.latest(migration)
+    return Status(
+        migration,
+        tuple((row.cohort, str(row.phase), row.epoch) for row in journal.control.all(migration)),
+        plan.id if plan else None,
+        int(plan.details["rows"]) if plan else 0,
+        _steps(journal, plan) if plan else (),
+        _verdicts(journal, plan, evidence) if plan and evidence else (),
+        evidence.hash if evidence else None,
+        bool(evidence and evidence.approvable),
+        tuple(_answer(a) for a in journal.approvals.all(evidence.hash)) if evidence else (),
+        tuple(
+            (row.at, row.actor, row.action, _short(row.detail)) for row in journal.audit.trail(migration)[-audit_rows:]
+        ),
+        tuple(map(member_row, journal.members.all(migration))),
+        _live_writes(journal, migration),
+        in_the_way(journal, spec),
+        tuple(alert.text for alert in alerts(journal, spec)),
+        tuple(map(_reconciled, journal.reconciliations.all(migration, most=5))),
+    )
+
+
+def _reconciled(run: Reconciliation) -> ReconciliationRow:
+    figures = run.figures or {}
+    read = sum(figures.get(f"rows_{side}", 0) for side in ("source", "target"))
+    return run.began_at, str(run.scope), str(run.outcome or "not ended"), read, figures.get("repairs", 0)
+
+
+def member_row(member: Member) -> MemberRow:
+    """A router as people are shown it."""
+    phases = {cohort: str(at.phase) for cohort, at in sorted(member.cohorts.items())}
+    draining = {cohort: str(at.draining) for cohort, at in sorted(member.cohorts.items()) if at.draining}
+    return member.id, member.host, _by_cohort(phases), _by_cohort(draining), round(member.lease_left, 1)
+
+
+def _by_cohort(phases: Mapping[str, str]) -> str:
+    """One phase where all are in it, else each with its cohort."""
+    if len(set(phases.values())) == 1:
+        return next(iter(phases.values()))
+    return ", ".join(f"{cohort} {phase}" for cohort, phase in phases.items())
+
+
+def _live_writes(journal: Journal, migration: str) -> tuple[LiveWrites, ...]:
+    spec, rows = journal.control.spec(migration), journal.control.all(migration)
+    if spec is None or spec["writers"] == "none":
+        return ()
+    return tuple(_live_of(journal, row) for row in rows)
+
+
+def _live_of(journal: Journal, row: ControlRow) -> LiveWrites:
+    found = journal.claims.backlog(row.migration, row.cohort)
+    return LiveWrites(row.cohort, found.dirty, found.open, found.oldest_open, row.hold_left, _last_hold(journal, row))
+
+
+def _last_hold(journal: Journal, cohort: ControlRow) -> float | None:
+    """Seconds between the last time that a hold was entered and left."""
+    began, seconds = None, None
+    trail = journal.audit.trail(cohort.migration)
+    for row in (row for row in trail if row.action == "phase" and row.cohort == cohort.cohort):
+        old, new = Phase(row.detail["from"]), Phase(row.detail["to"])
+        if new.holds and not old.holds:
+            began = row.at
+        elif old.holds and not new.holds and began is not None:
+            seconds = (row.at - began).total_seconds()
+    return seconds
+
+
+def _steps(journal: Journal, plan: Plan) -> tuple[StepStatus, ...]:
+    states = journal.attempts.summary(plan.id)
+    return tuple(_step(name, [s for s in states if s.step == name], len(plan.partitions)) for name in STEPS)
+
+
+def _step(name: str, states: list[Any], partitions: int) -> StepStatus:
+    counted = Counter(s.state for s in states)
+    rows, excused = sum(s.rows for s in states), sum(s.excused for s in states)
+    return StepStatus(name, counted["done"], counted["running"], partitions, rows, excused)
+
+
+def _verdicts(journal: Journal, plan: Plan, evidence: Evidence) -> tuple[tuple[str, int, int], ...]:
+    found = journal.evidence.verdicts(plan.id, evidence.run_id)
+    names = dict.fromkeys(v.check for v in found)
+    return tuple((n, sum(v.passed for v in found if v.check == n), sum(v.check == n for v in found)) for n in names)
+
+
+def _answer(approval: Approval) -> tuple[str, str, str]:
+    return approval.decision, approval.actor, approval.reason
+
+
+def _short(detail: Any) -> str:
+    return ", ".join(f"{key} {value}" for key, value in dict(detail).items())[:160]

@@ -1,0 +1,1 @@
+"""Preflight, cost and partitioning: everything that is decided before a record is copied."""

@@ -1,0 +1,159 @@
+"""Begin and plan: the target is made, tracking starts, and the source is cut into partitions once and for all."""
+
+import time
+from collections.abc import Iterable, Sequence
+
+from vectorferry.core.errors import AlreadyExists, GateError
+from vectorferry.core.model import RESERVED_NAMESPACE, CollectionDefinition, KeyRange, Partition, Phase
+from vectorferry.engine.checks.query_set import prepare_queries
+from vectorferry.engine.members import await_expected
+from vectorferry.engine.plan.partitioning import pack, split_listing
+from vectorferry.engine.plan.preflight import (
+    CREATED,
+    FILLED,
+    TAKEN,
+    Preflight,
+    filled_by_us,
+    made_by_us,
+    target_place,
+)
+from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.sync.touched import WATERMARK
+from vectorferry.engine.transfer.listing import begin_listing, list_namespace, listed_pages
+from vectorferry.journal import ControlRow, Journal, Plan
+from vectorferry.spec.migration import MigrationSpec
+from vectorferry.staging import Staging
+
+
+def register(journal: Journal, spec: MigrationSpec, actor: str) -> None:
+    """Make the migration and its spec known, in OFF, so that routers can join. Idempotent."""
+    content = spec.model_dump(mode="json", exclude_defaults=True)
+    journal.control.register(spec.migration, spec.fingerprint, spec.cohorts, actor, spec=content)
+
+
+def begin(session: Session, found: Preflight) -> None:
+    """Make the target where it is missing, enter TRACK_A, and wait for every expected router.
+
+    Idempotent; refused once the authority has moved. Raises GateError naming who is missing.
+    """
+    register(session.journal, session.spec, session.actor)
+    rows = session.journal.control.all(session.migration)
+    _require_source_rules(session.migration, rows)
+    if not found.target_exists:
+        _create_target(session, found)
+    elif not filled_by_us(session):
+        session.journal.audit.write(session.migration, session.actor, FILLED, target_place(session))
+    reason = f"begin: {session.spec.routers} routers" if session.spec.routers else "begin: writers none"
+    for row in (row for row in rows if row.phase is Phase.OFF):
+        session.journal.control.advance(row, Phase.TRACK_A, actor=session.actor, reason=reason)
+    if session.spec.routers:
+        await_expected(session)
+
+
+def _require_source_rules(migration: str, rows: Sequence[ControlRow]) -> None:
+    """Something is left to cut over, and nothing is between its two stores: some cohorts may have been cut over before."""
+    phases = {row.phase for row in rows}
+    if not phases & {Phase.OFF, Phase.TRACK_A} or not phases <= {Phase.OFF, Phase.TRACK_A, Phase.TRACK_B}:
+        raise GateError(
+            f"migration {migration} is in {', '.join(sorted(phases))}: there is nothing to begin; see `vectorferry status`"
+        )
+
+
+def _create_target(session: Session, found: Preflight) -> None:
+    if found.source.dimension is None:
+        raise GateError(f"{session.source.name} has no dense vectors; sparse-only collections are not supported yet")
+    definition = CollectionDefinition(
+        found.source.dimension, found.source.metric, session.spec.fields, session.spec.target.index
+    )
+    ours = made_by_us(session)
+    if not ours:
+        # The audit row comes first: after a crash in between, the half-made target is known as ours.
+        session.journal.audit.write(session.migration, session.actor, CREATED, target_place(session))
+    try:
+        session.target.create(definition)
+    except AlreadyExists:
+        if not ours:  # somebody made it since preflight looked: it is not ours to fill, let alone to drop
+            session.journal.audit.write(session.migration, session.actor, TAKEN, target_place(session))
+            raise
+
+
+def plan(session: Session, found: Preflight) -> Plan:
+    """The plan in force, or a new one. Raises PlanMismatch where the journal holds a plan of another spec."""
+    fingerprint = session.spec.plan_fingerprint
+    existing = session.journal.plans.current(session.migration)
+    if existing is not None:
+        made = session.journal.plans.require(session.migration, fingerprint)
+    else:
+        made = session.journal.plans.save(_cut(session, found, fingerprint))
+    prepare_queries(session, made)
+    return made
+
+
+def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
+    # With the journal in the name, staging that a lost journal left behind is never taken for this plan's.
+    plan_id = f"{session.migration}-{fingerprint[:12]}-{session.journal.id[:6]}"
+    staged = session.staging.at(plan_id)
+    watermark = _watermark(session, staged) if session.spec.routers else None
+    chosen = _chosen(session) if session.spec.routers else found.namespaces
+    namespaces = sorted(chosen, key=lambda n: n.encode())
+    able = session.source.capabilities
+    begin_listing(staged, namespaces)
+    spans: list[KeyRange] = []
+    for number, namespace in enumerate(namespaces):
+        spans += _ranges(session, staged, namespaces, number) if not able.lists_ranges else _split(session, namespace)
+        session.report(Progress("plan", namespace, number + 1, len(namespaces)))
+    partitions = _packed(session.spec, spans)
+    listing = "" if able.lists_ranges else "listing"
+    details = {"namespaces": namespaces, "rows": sum(p.rows for p in partitions), "metric": str(found.source.metric)}
+    details |= {"dimension": found.source.dimension, **_batch_limits(session)}
+    details |= {} if watermark is None else {WATERMARK: watermark}
+    return Plan(
+        id=plan_id,
+        migration=session.migration,
+        fingerprint=fingerprint,
+        key_order=able.key_order,
+        listing=listing,
+        partitions=partitions,
+        details=details,
+    )
+
+
+def _packed(spec: MigrationSpec, spans: Sequence[KeyRange]) -> tuple[Partition, ...]:
+    """Partitions of one cohort each."""
+    partitions: tuple[Partition, ...] = ()
+    for cohort in spec.cohorts:
+        mine = (span for span in spans if spec.cohort_of(span.namespace) == cohort.name)
+        partitions += pack(mine, spec.partitions.rows, cohort=cohort.name, first=len(partitions))
+    return partitions
+
+
+def _watermark(session: Session, staged: Staging) -> int:
+    """The generation up to which all writes show in what is listed from now on. A plan that was cut short keeps its first one."""
+    path = "watermark.json"
+    if not staged.exists(path):
+        watermark = session.journal.records.quiet_watermark(session.migration)
+        time.sleep(session.source.capabilities.visibility_delay)
+        staged.write_json(path, {WATERMARK: watermark})
+    return int(staged.read_json(path)[WATERMARK])
+
+
+def _chosen(session: Session) -> Iterable[str]:
+    # Looked at anew: preflight may have looked before the first write to a namespace, which the watermark takes for listed.
+    found = session.source.describe().namespaces
+    return (name for name in found if session.spec.namespaces.chosen(name) and name != RESERVED_NAMESPACE)
+
+
+def _batch_limits(session: Session) -> dict[str, int]:
+    able = session.target.capabilities
+    most = min(session.spec.partitions.batch_rows or able.max_batch_rows, able.max_batch_rows)
+    return {"batch_rows": most, "batch_bytes": able.max_batch_bytes}
+
+
+def _ranges(session: Session, staged: Staging, namespaces: list[str], number: int) -> list[KeyRange]:
+    list_namespace(session, staged, number, namespaces[number])
+    pages = listed_pages(staged, namespaces, namespaces[number])
+    return list(split_listing(namespaces[number], pages, session.spec.partitions.rows))
+
+
+def _split(session: Session, namespace: str) -> list[KeyRange]:
+    return list(session.source.split(namespace, session.spec.partitions.rows))

@@ -1,0 +1,251 @@
+"""What stands in the way of a migration, and what it will cost: looked at before anything is written."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vectorferry.core.errors import NotFound, PreflightFailed, RetryableError, StoreError, Unauthorized
+from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, FieldType, KeyRange
+from vectorferry.engine.capacity import Fill
+from vectorferry.engine.checks.filter_parity import inexpressible
+from vectorferry.engine.plan.capacity_forecast import outlook
+from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
+from vectorferry.engine.session import Progress, Session, budgeted_rate, reaching
+from vectorferry.engine.transfer.metadata_profile import Profile, proposed_fields
+from vectorferry.stores.base import VectorStore
+from vectorferry.stores.batching import payload_bytes, refuse_unsendable
+from vectorferry.stores.row_limits import unholdable
+
+SAMPLE = 200
+CREATED, FILLED, TAKEN, ABANDONED = "create_target", "fill_target", "target_taken", "abandon"
+_MARKS = (CREATED, FILLED, TAKEN, ABANDONED)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Cost of one full pass over the source and of the load: requests, hours at the budgeted rate, read units, US dollars."""
+
+    requests: int
+    hours: float
+    read_units: float
+    dollars: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What was found. `namespaces` maps each chosen namespace to its rows; `shortest_hold` is in seconds,
+    None without routers: nobody waits."""
+
+    source: CollectionInfo
+    namespaces: Mapping[str, int]
+    profile: Mapping[str, Any]
+    proposed: Mapping[str, FieldType]
+    pass_cost: Cost
+    load_cost: Cost
+    target_exists: bool
+    shortest_hold: float | None
+    capacity: tuple[Fill, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def rows(self) -> int:
+        """Rows to move."""
+        return sum(self.namespaces.values())
+
+
+def preflight(session: Session, *, sample: bool = True) -> Preflight:
+    """Look at both sides. Raises PreflightFailed with everything that stands in the way.
+
+    Without `sample` no record is read: neither their metadata nor what the target could not hold is judged.
+    """
+    source = _existing(session.source, "source", session.spec.source.connection)
+    if source is None:
+        raise PreflightFailed([f"source {session.source.name} is not there; check `source.collection` in the spec"])
+    namespaces = {
+        n: rows
+        for n, rows in source.namespaces.items()
+        if session.spec.namespaces.chosen(n) and n != RESERVED_NAMESPACE
+    }
+    target = _existing(session.target, "target", session.spec.target.connection)
+    seen = _sample(session, namespaces) if sample else _Sample()
+    room = outlook(session, source, _to_come(session, namespaces, target), seen.row_bytes)
+    problems = [
+        *_source_problems(session, source, namespaces),
+        *_shape_problems(session, source),
+        *_target_problems(session, source, target),
+        *_switch_problems(session),
+        *inexpressible(session.spec, session.target),
+        *room.problems,
+        *seen.problems,
+    ]
+    if problems:
+        raise PreflightFailed(problems)
+    figures = seen.profile.figures()
+    return Preflight(
+        source,
+        namespaces,
+        figures,
+        proposed_fields(figures),
+        pass_cost(session, sum(namespaces.values())),
+        load_cost(session, sum(namespaces.values())),
+        target is not None,
+        shortest_hold(session) if session.spec.routers else None,
+        room.fills,
+        (*room.warnings, *_warnings(session, figures)) if sample else room.warnings,
+    )
+
+
+def _existing(store: VectorStore, side: str, connection: str) -> CollectionInfo | None:
+    with reaching(side, connection):
+        try:
+            return store.describe()
+        except NotFound:
+            return None
+        except (RetryableError, Unauthorized):
+            raise  # as it is: a database that was away for a moment is tried again
+        except StoreError as error:
+            raise PreflightFailed([f"{side} {error}"]) from error
+
+
+def _source_problems(session: Session, source: CollectionInfo, namespaces: Mapping[str, int]) -> Iterator[str]:
+    if not sum(source.namespaces.values()):
+        yield f"source {session.source.name} is empty; an empty migration proves nothing"
+        return
+    for pattern in session.spec.namespaces.include:
+        if not any(c in pattern for c in "*?[") and pattern not in source.namespaces:
+            near = difflib.get_close_matches(pattern, source.namespaces, n=1)
+            yield f"namespace {pattern!r} is not in the source" + (f"; did you mean {near[0]!r}?" if near else "")
+    if not namespaces:
+        yield "no namespace of the source is chosen; check `namespaces` in the spec"
+
+
+def _shape_problems(session: Session, source: CollectionInfo) -> Iterator[str]:
+    wanted, able = session.spec.target, session.target.capabilities
+    if wanted.metric and wanted.metric is not source.metric:
+        yield f"target.metric is {wanted.metric}, but the source has {source.metric}: scores would not mean the same"
+    if source.metric not in able.metrics:
+        yield f"the target cannot measure by {source.metric}; it can by {', '.join(sorted(able.metrics))}"
+    if wanted.dimension and wanted.dimension != source.dimension:
+        yield f"target.dimension is {wanted.dimension}, but the source's vectors have {source.dimension}"
+    if wanted.alias and not able.aliases:
+        yield f"the target has no aliases: take `target.alias: {wanted.alias}` out of the spec"
+    if source.dimension and source.dimension > able.max_dimension:
+        yield f"the source's vectors have {source.dimension} dimensions, the target takes {able.max_dimension}"
+
+
+def _target_problems(session: Session, source: CollectionInfo, target: CollectionInfo | None) -> Iterator[str]:
+    if target is None:
+        return
+    name = session.target.name
+    if target.dimension not in (None, source.dimension):
+        yield f"target {name} has {target.dimension} dimensions, the source {source.dimension}"
+    if target.metric is not source.metric:
+        yield f"target {name} measures by {target.metric}, the source by {source.metric}"
+    if target.rows and not session.spec.target.adopt and not filled_by_us(session):
+        yield (
+            f"target {name} is not empty ({target.rows} rows) and was not made by this migration: "
+            "name another collection, empty it, or set `target.adopt: true`"
+        )
+
+
+def _switch_problems(session: Session) -> Iterator[str]:
+    if session.spec.routers and (reason := too_short(session)):
+        yield reason
+
+
+def made_by_us(session: Session) -> bool:
+    """Whether this migration made the target that the spec names, and it was not abandoned since."""
+    return last_mark(session) == (CREATED, target_place(session))
+
+
+def filled_by_us(session: Session) -> bool:
+    """Whether this migration made the target that the spec names, or began to fill it."""
+    mark = last_mark(session)
+    return mark is not None and mark[1] == target_place(session) and mark[0] in (CREATED, FILLED)
+
+
+def target_place(session: Session) -> dict[str, str]:
+    """The target as the audit names it: what one spec made is not another's to drop."""
+    return {"target": session.target.name, "connection": session.spec.target.connection}
+
+
+def last_mark(session: Session) -> tuple[str, Mapping[str, Any]] | None:
+    """What became of this migration's target last, and which it was; None where it has none, or it was abandoned."""
+    trail = session.journal.audit.trail(session.migration)
+    marks = [(row.action, row.detail) for row in trail if row.action in _MARKS]
+    return marks[-1] if marks and marks[-1][0] not in (TAKEN, ABANDONED) else None
+
+
+def _to_come(session: Session, namespaces: Mapping[str, int], target: CollectionInfo | None) -> int:
+    """Rows that the target lacks, as far as it was filled by us."""
+    there = target.rows if target is not None and filled_by_us(session) else 0
+    return max(sum(namespaces.values()) - there, 0)
+
+
+@dataclass
+class _Sample:
+    """`sizes` maps namespaces to the mean size of their records, weighted by their rows in `row_bytes`."""
+
+    profile: Profile = field(default_factory=Profile)
+    problems: list[str] = field(default_factory=list)
+    sizes: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    @property
+    def row_bytes(self) -> float | None:
+        rows = sum(rows for rows, _ in self.sizes.values())
+        return sum(rows * mean for rows, mean in self.sizes.values()) / rows if rows else None
+
+
+def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
+    found = _Sample()
+    for namespace, rows in namespaces.items():
+        ids = next(iter(session.source.list_ids(KeyRange(namespace))), [])[:SAMPLE]
+        batch = session.source.fetch(namespace, list(ids))
+        refuse_unsendable(batch)
+        found.profile.see(batch.column("metadata").to_pylist())
+        if len(batch):
+            found.sizes[namespace] = rows, float(payload_bytes(batch).mean())
+        if session.spec.limits.unheld == "refuse":
+            found.problems += _unheld(session, unholdable(batch, session.target.capabilities))
+        session.report(Progress("preflight", namespace, found.profile.rows))
+    return found
+
+
+def _unheld(session: Session, rejections: Sequence[Any]) -> Iterator[str]:
+    for rejection in rejections[:5]:
+        place = f"{rejection.namespace or '(default)'}/{rejection.id}"
+        yield f"{session.target.name} cannot hold {place}: {rejection.reason}; set `limits.unheld: excuse` to leave such rows behind"
+
+
+def pass_cost(session: Session, rows: int) -> Cost:
+    """Cost of reading every row of the source once."""
+    able = session.source.capabilities
+    listing = 0 if able.lists_ranges else -(-rows // 100)
+    requests = listing + -(-rows // able.max_fetch_ids)
+    units = rows * able.read_units_per_row
+    return _cost(
+        requests, budgeted_rate(session.spec.budgets.source, able.reads_per_second), units, able.read_unit_price
+    )
+
+
+def load_cost(session: Session, rows: int) -> Cost:
+    """Cost of writing every row to the target once."""
+    able = session.target.capabilities
+    requests = -(-rows // able.max_batch_rows)
+    return _cost(requests, budgeted_rate(session.spec.budgets.target, able.writes_per_second), 0.0, 0.0)
+
+
+def _cost(requests: int, rate: float | None, units: float, price: float) -> Cost:
+    return Cost(requests, requests / rate / 3600 if rate else 0.0, units, units / 1e6 * price)
+
+
+def _warnings(session: Session, figures: Mapping[str, Any]) -> Iterator[str]:
+    if session.spec.routers and not session.target.capabilities.merges_metadata:
+        yield "the target cannot merge metadata: after the cut-over routers refuse partial updates of it (docs/applications.md)"
+    for name, kind in session.spec.fields.items():
+        seen = figures["fields"].get(name)
+        if seen is None:
+            yield f"declared field {name!r} was not seen in a sample of {figures['rows']} records"
+        elif set(seen["kinds"]) - {kind.value}:
+            yield f"declared field {name!r} is {kind} but also holds {', '.join(sorted(set(seen['kinds']) - {kind.value}))}"

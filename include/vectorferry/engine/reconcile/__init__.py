@@ -1,0 +1,1 @@
+"""Reconciliation: finds drift between both sides and repairs it."""

@@ -1,0 +1,148 @@
+"""One side read once, and its keys and fingerprints written to staging by buckets: what the sides share is joined bucket by bucket."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from vectorferry.core.errors import GateError
+from vectorferry.core.model import KeyRange
+from vectorferry.core.records import fingerprint_bytes
+from vectorferry.engine.diff.merge_join import key_of
+from vectorferry.engine.diff.row_diff import past
+from vectorferry.engine.reconcile.run_state import Reading
+from vectorferry.engine.session import Progress, Side
+from vectorferry.stores.base import VectorStore
+
+PART_ROWS = 50_000
+# Of a large collection more: each bucket is looked for in every part.
+MOST_PARTS = 100
+BUCKET_ROWS = 200_000
+_BATCH_ROWS = 1_000
+SCHEMA = pa.schema(
+    [
+        pa.field("bucket", pa.int32()),
+        pa.field("namespace", pa.string()),
+        pa.field("id", pa.string()),
+        pa.field("print", pa.binary(16)),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Spilled:
+    """How far a side is: parts and rows committed, and the last record in them, in the namespace of that number."""
+
+    parts: tuple[str, ...] = ()
+    rows: int = 0
+    namespace: int = 0
+    last: str | None = None
+    ended: bool = False
+
+
+def buckets_for(rows: int) -> int:
+    """How many buckets hold so many rows of a side, so that a bucket of both sides fits into memory."""
+    return max(1, -(-rows // BUCKET_ROWS))
+
+
+def spill(reading: Reading, side: Side, namespaces: Sequence[str], rows: int) -> bool:
+    """Read the rest of a side; False where a ceiling was reached before its end. Goes on after the last committed part."""
+    done = spilled(reading, side)
+    waiting: list[pa.RecordBatch] = []
+    at, part_rows = done.namespace, max(PART_ROWS, rows // MOST_PARTS)
+    for at, batch in _batches(reading.session.store(side), namespaces, done):
+        waiting.append(_row_prints(batch, reading.get("buckets")))
+        if sum(map(len, waiting)) >= part_rows:
+            done = _commit(reading, side, done, at, waiting)
+            waiting = []
+            if reading.exhausted():
+                return False
+        reading.check()
+        reading.session.report(Progress("reconcile", side, done.rows + sum(map(len, waiting)), rows))
+    if waiting:
+        done = _commit(reading, side, done, at, waiting)
+    _keep(reading, side, replace(done, ended=True))
+    return True
+
+
+def spilled(reading: Reading, side: Side) -> Spilled:
+    """How far a side is."""
+    found: Mapping[str, Any] = reading.get(side, {})
+    return Spilled(**{**found, "parts": tuple(found.get("parts", ()))})
+
+
+def _keep(reading: Reading, side: Side, done: Spilled) -> None:
+    reading.keep(**{side: asdict(done)})
+
+
+def _batches(store: VectorStore, namespaces: Sequence[str], done: Spilled) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Batches with the number of their namespace, after the last committed record."""
+    if done.ended:
+        return
+    for number in range(done.namespace, len(namespaces)):
+        last = done.last if number == done.namespace else None
+        for batch in scan_after(store, namespaces[number], last, _BATCH_ROWS):
+            if len(batch):
+                yield number, batch
+
+
+def scan_after(store: VectorStore, namespace: str, last: str | None, rows: int) -> Iterator[pa.RecordBatch]:
+    """Records of a namespace in key order, those after the id `last` where it is given."""
+    start = None if last is None else key_of(store.capabilities.key_order, namespace, last)
+    for batch in store.scan(KeyRange(namespace, start), batch_rows=rows):
+        _require_keepable(store, batch)
+        yield past(batch, last)
+
+
+def _require_keepable(store: VectorStore, batch: pa.RecordBatch) -> None:
+    """Raise GateError for what only other hands can have written: the journal, a PostgreSQL, has no place for it."""
+    for column in (batch.column("namespace"), batch.column("id")):
+        odd = column.filter(pc.match_substring(column, "\0"))
+        if len(odd):
+            raise GateError(
+                f"{store.name} holds {odd[0].as_py()!r} (namespace {batch.column('namespace')[0].as_py()!r}): a NUL in an id or a "
+                "namespace cannot be tracked. Nothing was changed; delete it with the database's own client, and reconcile again"
+            )
+
+
+def _row_prints(batch: pa.RecordBatch, buckets: int) -> pa.RecordBatch:
+    ids = batch.column("id")
+    columns = [
+        _buckets(ids, buckets),
+        batch.column("namespace"),
+        ids,
+        pa.array(fingerprint_bytes(batch), pa.binary(16)),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def _buckets(ids: pa.Array, buckets: int) -> pa.Array:
+    if buckets == 1:
+        return pa.array(np.zeros(len(ids), np.int32))
+    return pa.array([xxhash.xxh3_64_intdigest(id_) % buckets for id_ in ids.cast(pa.binary()).to_pylist()], pa.int32())
+
+
+def _commit(reading: Reading, side: Side, done: Spilled, at: int, batches: Sequence[pa.RecordBatch]) -> Spilled:
+    reading.check()
+    table = pa.Table.from_batches(batches)
+    last = table.column("id")[-1].as_py()
+    # In the order of its buckets, a part is read for one of them without its other row groups.
+    sorted_ = table.sort_by("bucket").combine_chunks()
+    # Under a name of its own: a worker that was taken over from may still write, and what it writes is in no list.
+    part = f"{side}/{len(done.parts):05}-{reading.run.worker[:8]}.parquet"
+    reading.folder.write_table(part, SCHEMA, sorted_.to_batches())
+    grown = Spilled((*done.parts, part), done.rows + len(table), at, last)
+    # Kept only now: a killed reader writes this part again, from the same record on.
+    _keep(reading, side, grown)
+    return grown
+
+
+def bucket_of(reading: Reading, side: Side, number: int) -> pa.Table:
+    """Rows of a side in one bucket: namespace, id and print."""
+    columns = ["namespace", "id", "print"]
+    tables = [reading.folder.read_bucket(part, "bucket", number, columns) for part in spilled(reading, side).parts]
+    return pa.concat_tables([pa.schema([SCHEMA.field(name) for name in columns]).empty_table(), *tables])

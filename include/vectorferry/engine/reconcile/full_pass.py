@@ -1,0 +1,72 @@
+"""A full pass: both sides are read once, at the same time, and joined by key in bounded memory, whatever their orders."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vectorferry.core.model import Difference, DifferenceKind
+from vectorferry.engine.reconcile.fingerprint_spill import bucket_of, buckets_for, spill, spilled
+from vectorferry.engine.reconcile.preconditions import Pair
+from vectorferry.engine.reconcile.run_state import Reading
+from vectorferry.engine.reconcile.suspects import SCHEMA, differing_keys, keep_suspects
+from vectorferry.engine.session import Progress
+
+MOST_SECOND_RECORDS = 100
+SECOND_RECORD = "a second record of this id"
+
+
+def read_all(reading: Reading, pair: Pair) -> bool:
+    """Find the suspects of all namespaces; False where a ceiling was reached before the end of both sides."""
+    if reading.get("namespaces") is None:
+        # Kept first: parts are numbered by these namespaces and cut into these buckets, also after a crash.
+        most = max(pair.source.rows, pair.target.rows)
+        reading.keep(namespaces=list(pair.namespaces), buckets=buckets_for(most))
+    namespaces = reading.get("namespaces")
+    rows = {"source": pair.source.rows, "target": pair.target.rows}
+    if not reading.both(lambda side: spill(reading, side, namespaces, rows[side])):
+        return False
+    for number in range(reading.get("joined", 0), reading.get("buckets")):
+        _join(reading, number)
+    return True
+
+
+def _join(reading: Reading, number: int) -> None:
+    left, right = (bucket_of(reading, side, number) for side in ("source", "target"))
+    joined = left.join(right, SCHEMA.names, join_type="full outer", right_suffix="_right")
+    suspects = differing_keys(joined)
+    found = keep_suspects(reading, number, suspects)
+    counts = Counter(reading.get("counts", {}))
+    counts.update(compared=len(joined), suspects=len(suspects))
+    doubtful = {*reading.get("doubtful", []), *pc.unique(suspects.column("namespace")).to_pylist()}
+    doubled = [*reading.get("second_records", []), *_second_records(left), *_second_records(right)]
+    reading.keep(
+        **found,
+        joined=number + 1,
+        counts=dict(counts),
+        second_records=doubled[:MOST_SECOND_RECORDS],
+        doubtful=sorted(doubtful),
+    )
+    reading.session.report(Progress("join", "both sides", number + 1, reading.get("buckets")))
+
+
+def _second_records(rows: pa.Table) -> Iterator[tuple[str, str]]:
+    """Keys that one side listed twice: no fetch by id shows the second one, and no write by id mends it."""
+    counted = rows.group_by(SCHEMA.names).aggregate([([], "count_all")])
+    if len(counted) == len(rows):
+        return
+    twice = counted.filter(pc.greater(counted.column("count_all"), 1))
+    yield from zip(twice.column("namespace").to_pylist(), twice.column("id").to_pylist(), strict=True)
+
+
+def second_records(reading: Reading) -> tuple[Difference, ...]:
+    """Records that one side has twice."""
+    return tuple(
+        Difference(DifferenceKind.RESULT, name, id_, SECOND_RECORD) for name, id_ in reading.get("second_records", [])
+    )
+
+
+def rows_read(reading: Reading) -> Mapping[str, int]:
+    """How many records of each side were read."""
+    return {f"rows_{side}": spilled(reading, side).rows for side in ("source", "target")}

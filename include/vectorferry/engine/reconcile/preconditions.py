@@ -1,0 +1,168 @@
+"""Which two collections are compared: what must hold before anything is called drift, and which side is right where."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from vectorferry.core.errors import GateError
+from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, Phase
+from vectorferry.engine.plan.planning import register
+from vectorferry.engine.plan.preflight import target_place
+from vectorferry.engine.session import Session
+from vectorferry.engine.transfer.load import excused_ids, missing_loads, require_loaded
+from vectorferry.journal import ControlRow, Plan
+from vectorferry.spec.migration import MigrationSpec
+
+PAIR = "pair"
+# Fewer records than this say nothing about whether two collections belong together.
+_TELLING = 20
+_TURNED = {DifferenceKind.MISSING: DifferenceKind.EXTRA, DifferenceKind.EXTRA: DifferenceKind.MISSING}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both sides as they are compared: the namespaces, and the control rows of the cohorts, which say what side is right."""
+
+    source: CollectionInfo
+    target: CollectionInfo
+    namespaces: tuple[str, ...]
+    control: Mapping[str, ControlRow]
+    spec: MigrationSpec
+
+    def rules(self, namespace: str) -> bool:
+        """Whether the source has the authority over a namespace; else the target has."""
+        return self.control[self.spec.cohort_of(namespace)].phase.source_rules
+
+    @property
+    def epochs(self) -> Mapping[str, int]:
+        """The epochs of the cohorts: while they are the same, no authority has moved."""
+        return {cohort: row.epoch for cohort, row in self.control.items()}
+
+    def of_follower(self, found: Difference) -> Difference:
+        """A difference told from the authority: missing is what the follower lacks, extra what only the follower has."""
+        if self.rules(found.namespace):
+            return found
+        kind = _TURNED.get(found.kind, found.kind)
+        return replace(found, kind=kind, source=found.target, target=found.source)
+
+
+def not_yet(session: Session) -> str:
+    """Why both sides cannot be compared now, though nothing is wrong; empty where they can."""
+    rows = session.journal.control.all(session.migration)
+    wrong = [f"{row.cohort} in {row.phase}" for row in rows if row.phase not in (Phase.TRACK_A, Phase.TRACK_B)]
+    if wrong or not rows:
+        where = ", ".join(wrong) or "not begun"
+        return (
+            f"migration {session.migration} has {where}: it is reconciled in TRACK_A, once it is loaded, and in TRACK_B"
+        )
+    plan = session.journal.plans.current(session.migration)
+    if plan is None or (not all(row.loaded for row in rows) and missing_loads(session, plan)):
+        return f"migration {session.migration} is not loaded yet"
+    return ""
+
+
+def look_at_pair(session: Session, plan: Plan) -> Pair:
+    """Both collections, described afresh. Raises GateError where nothing says which side is right, or where they cannot be copies."""
+    if reason := not_yet(session):
+        raise GateError(reason)
+    rows = session.journal.control.all(session.migration)
+    if not all(row.loaded for row in rows):
+        require_loaded(session, plan)
+    source, target = session.source.describe(), session.target.describe()
+    _require_alike(session, source, target)
+    by_cohort = {row.cohort: row for row in rows}
+    pair = Pair(source, target, _namespaces(session, plan, source, target), by_cohort, session.spec)
+    _require_filled(session, pair)
+    return pair
+
+
+def _namespaces(session: Session, plan: Plan, source: CollectionInfo, target: CollectionInfo) -> tuple[str, ...]:
+    ours = {*source.namespaces, *plan.details["namespaces"]}
+    found = {*source.namespaces, *target.namespaces} - {RESERVED_NAMESPACE}
+    # An adopted collection may hold namespaces of its own, which are nobody's business.
+    kept = (name for name in found if name in ours or not session.spec.target.adopt)
+    return tuple(sorted((name for name in kept if session.spec.namespaces.chosen(name)), key=str.encode))
+
+
+def _require_alike(session: Session, source: CollectionInfo, target: CollectionInfo) -> None:
+    for what in ("dimension", "metric"):
+        left, right = getattr(source, what), getattr(target, what)
+        if None not in (left, right) and left != right:
+            raise GateError(
+                f"{session.source.name} has {what} {left}, {session.target.name} {right}: one of them is another collection; "
+                "nothing was changed"
+            )
+
+
+def _require_filled(session: Session, pair: Pair) -> None:
+    # One side may have the authority over some cohorts, and the other over the rest: each must be there where it is right.
+    for rules in (True, False):
+        names = [name for name in pair.namespaces if pair.rules(name) is rules]
+        source, target = (sum(side.namespaces.get(name, 0) for name in names) for side in (pair.source, pair.target))
+        held, copied = (source, target) if rules else (target, source)
+        if not held and copied > sum(name in names for name, _ in excused_ids(session)):
+            raise GateError(
+                f"{(session.source if rules else session.target).name} has the authority and is empty, while the other side holds "
+                f"{copied} records: this is another collection, or it was emptied. Nothing was changed; look at the connection, "
+                "or restore a backup"
+            )
+
+
+def require_copies(session: Session, rows: int, differing: int) -> None:
+    """Raise GateError where most of what was compared differs: then these are no copies of each other, and nothing is mended."""
+    if rows >= _TELLING and differing > rows / 2:
+        taint, restore = (
+            "`vectorferry taint` has every record settled anew",
+            "restore a backup of the one that is damaged",
+        )
+        way = taint if session.spec.routers else restore
+        raise GateError(
+            f"{differing} of {rows} records differ between {session.source.name} and {session.target.name}: these are no copies "
+            f"of each other. Nothing was changed; look at the connections and the spec. If both are right, {way}"
+        )
+
+
+def keep_equal(session: Session) -> Plan:
+    """Declare that the target is a copy of the source, which has the authority, without moving anything. Idempotent.
+
+    For two collections that were filled by others. Raises GateError where the migration has begun otherwise.
+    """
+    found = session.journal.plans.current(session.migration)
+    if found is not None:
+        if not found.details.get(PAIR):
+            raise GateError(f"migration {session.migration} has a plan already: reconcile it without --pair")
+    else:
+        source, target = session.source.describe(), session.target.describe()
+        _require_alike(session, source, target)
+        register(session.journal, session.spec, session.actor)
+        found = session.journal.plans.save(_empty_plan(session, source))
+        session.journal.audit.write(session.migration, session.actor, PAIR, target_place(session))
+    # Also where an earlier call was cut short here.
+    for row in session.journal.control.all(session.migration):
+        if row.phase is Phase.OFF:
+            session.journal.control.advance(row, Phase.TRACK_A, actor=session.actor, reason="kept equal as a pair")
+        session.journal.control.mark_loaded(session.migration, row.cohort)
+    return found
+
+
+def _empty_plan(session: Session, source: CollectionInfo) -> Plan:
+    fingerprint = session.spec.plan_fingerprint
+    return Plan(
+        id=f"{session.migration}-{fingerprint[:12]}-{session.journal.id[:6]}",
+        migration=session.migration,
+        fingerprint=fingerprint,
+        key_order=session.source.capabilities.key_order,
+        listing="",
+        partitions=(),
+        details={PAIR: True, "namespaces": [], "rows": 0, "metric": str(source.metric), "dimension": source.dimension},
+    )
+
+
+def plan_of(session: Session) -> Plan:
+    """The plan in force, whatever the spec says by now. Raises GateError where nothing was loaded or declared a pair."""
+    found = session.journal.plans.current(session.migration)
+    if found is None:
+        raise GateError(
+            f"the journal knows nothing of migration {session.migration}: migrate first, or declare two filled collections a pair "
+            "with `vectorferry reconcile SPEC --pair`"
+        )
+    return found

@@ -1,0 +1,136 @@
+"""Repair: what drifted is settled anew, as any written record is, and compared once more. Rule 8 of the protocol."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from vectorferry.core.errors import CheckFailed, GateError
+from vectorferry.core.model import Verdict
+from vectorferry.engine.cutover.handover import settle_written
+from vectorferry.engine.diff.row_diff import Findings
+from vectorferry.engine.reconcile.drift import Drift, digest_of, read_drift
+from vectorferry.engine.reconcile.preconditions import Pair, look_at_pair, plan_of
+from vectorferry.engine.reconcile.reconcile import CHECK
+from vectorferry.engine.reconcile.repair_quota import note_mended
+from vectorferry.engine.reconcile.run_state import folder_of
+from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.signoff.approval import require_approval
+from vectorferry.engine.sync.touched_check import look_again
+from vectorferry.engine.transfer.load import excused_ids
+from vectorferry.journal import Evidence, Outcome
+
+REPAIRED = "repaired"
+_PAGE = 1_000
+Keys = Mapping[str, Sequence[str]]
+"""Ids by namespace."""
+
+
+def drift_figures(evidence: Evidence) -> Mapping[str, Any]:
+    """What a reconciliation found, from its evidence."""
+    found: Mapping[str, Any] = next(v["figures"] for v in evidence.body["verdicts"] if v["check"] == CHECK)
+    return found
+
+
+def repair(session: Session, evidence: Evidence) -> Verdict:
+    """Settle what a reconciliation found, read afresh from the side that has the authority; returns the verdict 'repaired'.
+
+    Safe to call again after any crash. Raises NotApproved where the spec wants a person and none has approved, CheckFailed where it
+    allows no repair, GateError where more would be deleted than was found: nothing is changed then.
+    """
+    figures = drift_figures(evidence)
+    drift = _found(session, figures)
+    if not drift:
+        return _repaired(session, figures, Findings(), 0)
+    if figures["over"]:
+        require_approval(session, evidence.hash)
+    elif not session.spec.reconcile.repair:
+        raise CheckFailed(
+            f"{len(drift)} records drifted, and the spec says `reconcile.repair: false`: see {figures['file']}"
+        )
+    pair = look_at_pair(session, plan_of(session))
+    _require_same_authority(pair, figures)
+    keys = _keys(drift, excused_ids(session))
+    _require_no_more_deletions(session, pair, keys, max(figures["deletions"], session.spec.reconcile.deletions))
+    asked = bool(figures["over"])
+    note_mended(session, evidence.hash, len(drift), figures["deletions"], asked=asked)
+    _settle(session, pair, keys)
+    findings = Findings()
+    look_again(session, keys, findings)
+    return _repaired(session, figures, findings, len(drift))
+
+
+def _found(session: Session, figures: Mapping[str, Any]) -> tuple[Drift, ...]:
+    if not figures["repairs"]:
+        return ()
+    drift = read_drift(folder_of(session, figures["reconciliation"]))
+    if digest_of(drift) != figures["digest"]:
+        raise GateError(f"{figures['file']} is not what was found, or approved: reconcile again. Nothing was changed")
+    return drift
+
+
+def _keys(drift: Sequence[Drift], excused: frozenset[tuple[str, str]]) -> dict[str, list[str]]:
+    keys = defaultdict[str, list[str]](list)
+    for namespace, id_ in dict.fromkeys(key for each in drift for key in each.keys):
+        if (namespace, id_) not in excused:
+            keys[namespace].append(id_)
+    return keys
+
+
+def _pages(keys: Keys) -> Iterator[tuple[str, Sequence[str]]]:
+    for namespace, ids in keys.items():
+        yield from ((namespace, ids[at : at + _PAGE]) for at in range(0, len(ids), _PAGE))
+
+
+def _require_no_more_deletions(session: Session, pair: Pair, keys: Keys, allowed: int) -> None:
+    """What the authority lost since it was compared would be deleted with the rest: an emptied authority must not empty its copy."""
+    gone = 0
+    for namespace, ids in _pages(keys):
+        authority = session.source if pair.rules(namespace) else session.target
+        gone += len(ids) - len(authority.fetch(namespace, ids))
+    if gone > allowed:
+        raise GateError(
+            f"{gone} of the records to mend are not in the authority now, {allowed} may be deleted: it lost records since it was compared. "
+            "Nothing was changed; look at it, and reconcile again"
+        )
+
+
+def _require_same_authority(pair: Pair, figures: Mapping[str, Any]) -> None:
+    """What was found in a copy would be copied to the good side, once that copy has the authority."""
+    moved = [name for name, epoch in pair.epochs.items() if figures["epochs"].get(name) != epoch]
+    if moved:
+        raise GateError(
+            f"cohort {', '.join(moved)} was switched, or held, since it was compared: what was found then says nothing of the authority "
+            "now. Nothing was changed; reconcile again"
+        )
+
+
+def _settle(session: Session, pair: Pair, keys: Keys) -> None:
+    marked, total = 0, sum(map(len, keys.values()))
+    for namespace, ids in _pages(keys):
+        cohort = session.spec.cohort_of(namespace)
+        # As long as something is dirty, the authority stays: what is marked in this epoch is settled from the side that has it.
+        epoch = pair.epochs[cohort]
+        session.journal.claims.mark_dirty(session.migration, cohort, namespace, ids, epoch=epoch)
+        marked += len(ids)
+        session.report(Progress("repair", namespace or "(default)", marked, total))
+    settle_written(session)
+
+
+def _repaired(session: Session, figures: Mapping[str, Any], findings: Findings, records: int) -> Verdict:
+    doubled, unnamed = figures["second_records"], figures["unnamed"]
+    reasons = (
+        "records still differ after they were settled" if findings.total else "",
+        f"{doubled} ids have a second record, which no write by id mends" if doubled else "",
+        f"{unnamed} more suspects were not looked at: reconcile again" if unnamed else "",
+    )
+    now = {"reconciliation": figures["reconciliation"], REPAIRED: records, "second_records": doubled}
+    reason = "; ".join(filter(None, reasons))
+    verdict = findings.verdict(REPAIRED, "overall", passed=not reason, figures=now, reason=reason)
+    if records:
+        mended = Outcome.REPAIRED if verdict.passed else Outcome.DRIFT
+        outcome = Outcome.PAUSED if figures["paused"] else mended
+        kept = {**figures, "outcome": str(outcome), REPAIRED: records}
+        session.journal.reconciliations.end(
+            session.journal.reconciliations.get(figures["reconciliation"]), outcome, kept
+        )
+    return verdict

@@ -1,0 +1,65 @@
+"""Records that were not equal when they were read once: kept in staging, to be looked at again one by one."""
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vectorferry.core.errors import StagingCorrupt
+from vectorferry.engine.reconcile.run_state import Reading
+
+SCHEMA = pa.schema([pa.field("namespace", pa.string()), pa.field("id", pa.string())])
+_FOLDER = "suspects"
+_PAGE = 5_000
+Key = tuple[str, str]
+
+
+def keep_suspects(reading: Reading, number: int, keys: pa.Table) -> dict[str, list[int]]:
+    """Keep the suspects of one step, columns namespace and id; returns what has to be kept with the step itself.
+
+    Those that a killed or late worker left are looked at, too.
+    """
+    if not len(keys):
+        return {}
+    path = f"{_FOLDER}/{number:06}-{reading.run.worker[:8]}.parquet"
+    reading.folder.write_table(path, SCHEMA, keys.select(SCHEMA.names).cast(SCHEMA).to_batches())
+    return {"found": [*reading.get("found", []), number]}
+
+
+def table_of(namespaces: Sequence[str], ids: Sequence[str]) -> pa.Table:
+    """Keys as suspects."""
+    return pa.table([pa.array(list(column), pa.string()) for column in (namespaces, ids)], schema=SCHEMA)
+
+
+def count_suspects(reading: Reading, excused: frozenset[Key]) -> int:
+    """How many suspects there are but the excused ones; one that several steps found counts for each."""
+    return sum(key not in excused for key in _keys(reading))
+
+
+def pages_of_suspects(reading: Reading, excused: frozenset[Key]) -> Iterator[dict[str, list[str]]]:
+    """Ids by namespace, at most 5,000 at a time, without the excused ones. Several steps may have found the same record.
+
+    Raises StagingCorrupt where what a step found is not there any more.
+    """
+    left = (key for key in _keys(reading) if key not in excused)
+    while page := sorted(set(islice(left, _PAGE))):
+        yield {name: [id_ for _, id_ in group] for name, group in groupby(page, key=lambda key: key[0])}
+
+
+def _keys(reading: Reading) -> Iterator[Key]:
+    paths = reading.folder.list(_FOLDER)
+    numbers = {int(posixpath.basename(path).partition("-")[0]) for path in paths}
+    # Staging may be another machine's folder, or emptied since: without what was found, all would look equal.
+    if lost := set(reading.get("found", [])) - numbers:
+        raise StagingCorrupt(f"{reading.folder.locate(_FOLDER)} lacks what {len(lost)} steps found")
+    for path in paths:
+        for batch in reading.folder.read_batches(path, _PAGE):
+            yield from zip(batch.column("namespace").to_pylist(), batch.column("id").to_pylist(), strict=True)
+
+
+def differing_keys(joined: pa.Table) -> pa.Table:
+    """Rows of two sides' prints, joined in full by key, that are not on both sides alike."""
+    differ = pc.fill_null(pc.not_equal(joined.column("print"), joined.column("print_right")), True)
+    return joined.filter(differ)

@@ -1,0 +1,71 @@
+"""Who may sign a cut-over, a rollback or the end, and whether a signature in the journal holds: nothing else is believed."""
+
+from datetime import datetime
+from typing import Literal
+
+from vectorferry.core.errors import NotApproved
+from vectorferry.core.model import CUTOVER
+from vectorferry.engine.session import Session
+from vectorferry.journal import Approval, Evidence
+
+Decision = Literal["approve", "reject"]
+
+
+def record_answer(
+    session: Session,
+    evidence_hash: str,
+    decision: Decision,
+    *,
+    person: str,
+    reason: str,
+    via: Literal["airflow", "terminal"],
+    asked_at: datetime | None = None,
+) -> Approval:
+    """Write a person's answer to the journal. Raises NotApproved where this person may not give it; nothing is written then."""
+    evidence = session.journal.evidence.get(evidence_hash)
+    if evidence is None or evidence.migration != session.migration:
+        raise NotApproved(f"the journal holds no evidence {evidence_hash[:12]} of migration {session.migration}")
+    if decision == "approve":
+        _may_approve(session, evidence, person, via)
+    if session.spec.approval.reason_required and not reason.strip():
+        raise NotApproved("a reason is required: answer again and write one, or set `approval.reason_required: false`")
+    return session.journal.approvals.record(
+        evidence_hash,
+        decision,
+        person,
+        person,
+        reason.strip(),
+        via,
+        asked_at,
+        session.run_id,
+        max_age=session.spec.approval.evidence_age,
+    )
+
+
+def _may_approve(session: Session, evidence: Evidence, person: str, via: str) -> None:
+    rules = session.spec.approval
+    if not person:
+        raise NotApproved("the answer names no person: a timed-out default is no approval")
+    if rules.approvers and person not in rules.approvers:
+        raise NotApproved(f"{person} is not an approver of {session.migration}; those are {', '.join(rules.approvers)}")
+    if rules.four_eyes and person == evidence.body["requested_by"]:
+        raise NotApproved(f"{person} asked for this run and cannot approve it (approval.four_eyes)")
+    if via == "terminal" and not rules.terminal:
+        raise NotApproved("the spec does not allow an approval on a terminal (approval.terminal)")
+
+
+def require_approval(session: Session, evidence_hash: str) -> Approval:
+    """The approval that lets begin what the evidence was collected for.
+
+    Raises NotApproved where it is missing, lapsed, or not this person's to give.
+    """
+    evidence = session.journal.evidence.get(evidence_hash)
+    if evidence is None:
+        raise NotApproved(f"the journal holds no evidence {evidence_hash[:12]}")
+    if evidence.kind == CUTOVER and evidence.spec_fingerprint != session.spec.fingerprint:
+        raise NotApproved("the spec changed since the evidence was collected: run the migration again")
+    approval = session.journal.approvals.valid(
+        session.migration, evidence_hash, max_age=session.spec.approval.evidence_age
+    )
+    _may_approve(session, evidence, approval.actor, approval.via)
+    return approval

@@ -1,0 +1,55 @@
+"""The gate: which verdicts a cut-over needs, and what is wrong with those at hand; a missing one is as bad as a failed one."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from vectorferry.core.errors import CheckFailed
+from vectorferry.core.model import Verdict
+from vectorferry.engine.session import Session
+from vectorferry.engine.sync.touched import watermark_of
+from vectorferry.journal import Plan
+
+PER_PARTITION = ("counts", "content", "recall")
+OVERALL = ("recall", "extras", "filters", "latency", "expectations")
+
+
+def required(plan: Plan) -> frozenset[tuple[str, str]]:
+    """(check, scope) of every verdict that a cut-over of this plan needs, besides what the checks add of their own."""
+    partitions = {(check, p.name) for check in PER_PARTITION for p in plan.partitions}
+    namespaces = {("recall", f"namespace:{n}") for n in plan.details["namespaces"]}
+    overall = OVERALL if watermark_of(plan) is None else (*OVERALL, "touched", "shadow_reads")
+    return frozenset(partitions | namespaces | {(check, "overall") for check in overall})
+
+
+def failures(plan: Plan, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """What stands against a cut-over, one line each: missing verdicts, empty ones, failed ones with their first difference."""
+    found = {(v.check, v.scope) for v in verdicts}
+    for check, scope in sorted(required(plan) - found):
+        yield f"{check} of {scope}: not run"
+    for verdict in verdicts:
+        if not verdict.figures:
+            yield f"{verdict.check} of {verdict.scope}: empty, nothing was measured"
+        elif not verdict.passed:
+            yield describe(verdict)
+
+
+def describe(verdict: Verdict) -> str:
+    """A failed verdict in one line."""
+    first = f"; first: {verdict.differences[0]}" if verdict.differences else ""
+    count = f" {verdict.total_differences} differences" if verdict.total_differences else ""
+    return f"{verdict.check} of {verdict.scope}: {verdict.reason or 'failed'}{count}{first}"
+
+
+def record(session: Session, plan: Plan, verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """Keep verdicts in the journal, passed or not."""
+    kept = tuple(verdicts)
+    for verdict in kept:
+        session.journal.evidence.save_verdict(plan.id, session.run_id, verdict)
+    return kept
+
+
+def require_passed(verdicts: Sequence[Verdict]) -> None:
+    """Raise CheckFailed naming every failed verdict and its first differences."""
+    failed = [v for v in verdicts if not v.passed]
+    if failed:
+        lines = [line for v in failed for line in (describe(v), *(f"  {d}" for d in v.differences[:10]))]
+        raise CheckFailed("\n".join(lines))

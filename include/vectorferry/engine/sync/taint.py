@@ -1,0 +1,44 @@
+"""Taint: nothing is known to be equal any more, so every record of both sides is settled anew. Rules 8 and 9 of the protocol."""
+
+from collections.abc import Iterator
+
+from vectorferry.core.errors import GateError
+from vectorferry.core.model import RESERVED_NAMESPACE, KeyRange, Phase
+from vectorferry.engine.session import Progress, Session
+
+TAINT = "taint"
+
+
+def taint(session: Session, reason: str) -> int:
+    """Mark every record that either side holds as dirty; voids evidence and approvals. Returns how many ids there are.
+
+    Settling then copies each, read afresh, from the side that has the authority. Raises GateError where nothing is tracked.
+    """
+    rows = session.journal.control.all(session.migration)
+    if not session.spec.routers or not any(row.phase.tracks or row.phase.holds for row in rows):
+        raise GateError(f"migration {session.migration} tracks no writes now: there is nothing to taint")
+    if any(row.phase in (Phase.OFF, Phase.DONE) or not row.loaded for row in rows):
+        raise GateError(
+            f"migration {session.migration} is not loaded, or partly DONE: what is not loaded is not settled"
+        )
+    # First of all: from here on no approval holds, however far this comes.
+    session.journal.audit.write(session.migration, session.actor, TAINT, {"reason": reason})
+    marked = 0
+    for namespace in sorted(_namespaces(session)):
+        for page in _ids(session, namespace):
+            cohort = session.spec.cohort_of(namespace)
+            session.journal.claims.mark_dirty(session.migration, cohort, namespace, page)
+            marked += len(page)
+            session.report(Progress(TAINT, namespace or "(default)", marked))
+    return marked
+
+
+def _namespaces(session: Session) -> set[str]:
+    found = {*session.source.describe().namespaces, *session.target.describe().namespaces}
+    return {name for name in found if name != RESERVED_NAMESPACE and session.spec.namespaces.chosen(name)}
+
+
+def _ids(session: Session, namespace: str) -> Iterator[list[str]]:
+    for store in (session.source, session.target):
+        for page in store.list_ids(KeyRange(namespace)):
+            yield list(page)

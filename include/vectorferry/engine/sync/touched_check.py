@@ -1,0 +1,116 @@
+"""Recheck: the records that routers wrote are settled, then compared, both sides read afresh."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+
+from vectorferry.core.errors import GateError
+from vectorferry.core.model import Difference, DifferenceKind, Phase, Verdict
+from vectorferry.engine.cutover.handover import Patience, settle_written
+from vectorferry.engine.diff.row_diff import Findings, aligned, keys_of, row_differences
+from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.sync.touched import WATERMARK, watermark_of
+from vectorferry.engine.transfer.load import require_loaded
+from vectorferry.journal import Plan, State, TouchedRow
+
+CHECK = "touched"
+PAGE = 1_000
+STILL_WRITTEN = "written again and again while it was compared"
+Suspects = Mapping[str, Sequence[str]]
+"""Ids that were not equal, by namespace."""
+
+
+def settle_loaded(session: Session, plan: Plan) -> None:
+    """Once every partition is loaded, settle what routers wrote meanwhile; while a cohort is in TRACK_A, and none in a hold.
+
+    Raises GateError where something is not loaded, or where settling comes to no end.
+    """
+    phases = {row.phase for row in session.journal.control.all(session.migration)}
+    if Phase.TRACK_A not in phases or not phases <= {Phase.TRACK_A, Phase.TRACK_B}:
+        raise GateError(
+            f"migration {session.migration} is in {', '.join(sorted(phases))}: this step belongs to TRACK_A, nothing was done"
+        )
+    require_loaded(session, plan)
+    settle_written(session)
+
+
+def recheck(session: Session, plan: Plan) -> tuple[Verdict, ...]:
+    """The verdict 'touched': every record that routers wrote since the plan is equal on both sides.
+
+    A mismatch counts only if nothing wrote the record while it was read, and is looked at again after settling until there is none left.
+    """
+    since = watermark_of(plan)
+    assert since is not None, "only where writers are expected"
+    watermark = session.journal.records.watermark()
+    settle_written(session)
+    return (compare_touched(session, session.journal.records.touched(session.migration, since), watermark),)
+
+
+def compare_touched(session: Session, rows: Iterable[TouchedRow], watermark: int, check: str = CHECK) -> Verdict:
+    """Compare these records until each is equal or certainly differs; excused ones are left out."""
+    touched, excused, suspects = 0, 0, dict[str, list[str]]()
+    for namespace, page in pages(rows):
+        ids = [row.id for row in page if not row.excused]
+        suspects.setdefault(namespace, []).extend(dict.fromkeys(d.id for d in differing(session, namespace, ids)))
+        touched, excused = touched + len(page), excused + len(page) - len(ids)
+        session.report(Progress("recheck", namespace or "(default)", touched))
+    findings, again = Findings(), sum(map(len, suspects.values()))
+    rounds = look_again(session, {name: ids for name, ids in suspects.items() if ids}, findings)
+    figures = {"touched": touched, "compared": touched - excused, "looked_at_again": again, "rounds": rounds}
+    figures |= {WATERMARK: watermark}
+    reason = "records that routers wrote differ between source and target" if findings.total else ""
+    return findings.verdict(check, "overall", passed=True, figures=figures, reason=reason)
+
+
+def pages(rows: Iterable[TouchedRow]) -> Iterator[tuple[str, list[TouchedRow]]]:
+    """Touched records, at most 1,000 of one namespace at a time."""
+    for namespace, group in groupby(rows, key=lambda row: row.namespace):
+        while page := list(islice(group, PAGE)):
+            yield namespace, page
+
+
+def differing(session: Session, namespace: str, ids: Sequence[str]) -> list[Difference]:
+    """How both sides differ now on some ids."""
+    source, target = session.source.fetch(namespace, ids), session.target.fetch(namespace, ids)
+    tolerance = max(session.source.capabilities.vector_tolerance, session.target.capabilities.vector_tolerance)
+    there, found, missing = aligned(source, target)
+    known = set(source.column("id").to_pylist())
+    extra = [id_ for _, id_ in keys_of(target) if id_ not in known]
+    lone = [(DifferenceKind.MISSING, id_) for id_ in missing] + [(DifferenceKind.EXTRA, id_) for id_ in extra]
+    return [*(Difference(kind, namespace, id_) for kind, id_ in lone), *row_differences(there, found, tolerance)]
+
+
+def look_again(session: Session, suspects: Suspects, findings: Findings) -> int:
+    """Settle and compare until no suspect is left that was written meanwhile; returns how often that was.
+
+    What was written again and again, for as long as one is patient, is noted as such.
+    """
+    rounds, patience = 0, Patience(session)
+    while suspects:
+        settle_written(session)
+        states = session.journal.records.states
+        before = {name: states(session.migration, name, ids) for name, ids in suspects.items()}
+        # A side may show what was written this much later: what stands still from here on is read as it is.
+        time.sleep(max(s.capabilities.visibility_delay for s in (session.source, session.target)))
+        judged = {name: _judge(session, name, ids, before[name], findings) for name, ids in suspects.items()}
+        suspects = {name: ids for name, ids in judged.items() if ids}
+        rounds += 1
+        if patience.lost(sum(map(len, suspects.values()))):
+            keys = ((name, id_) for name, ids in suspects.items() for id_ in ids)
+            findings.note(DifferenceKind.RESULT, keys, STILL_WRITTEN)
+            break
+    return rounds
+
+
+def _judge(
+    session: Session, namespace: str, ids: Sequence[str], before: Mapping[str, State], findings: Findings
+) -> list[str]:
+    """Keep the differences of records that stood still since `before`; returns the ids of the others that differ."""
+    left = list[str]()
+    for page in (ids[at : at + PAGE] for at in range(0, len(ids), PAGE)):
+        found = differing(session, namespace, page)
+        after = session.journal.records.states(session.migration, namespace, page)
+        moving = {id_ for id_ in page if before.get(id_) != after.get(id_) or (id_ in after and after[id_].unsettled)}
+        findings.add(difference for difference in found if difference.id not in moving)
+        left += dict.fromkeys(difference.id for difference in found if difference.id in moving)
+    return left

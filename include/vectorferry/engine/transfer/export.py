@@ -1,0 +1,171 @@
+"""Export: a partition's records stream from the source into Parquet parts and one manifest."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from vectorferry.core.errors import StagingCorrupt
+from vectorferry.core.model import KeyRange, Partition
+from vectorferry.core.records import digest, fingerprints, record_schema
+from vectorferry.engine.checks.ground_truth import partition_truth
+from vectorferry.engine.lease import Work, working
+from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.transfer.listing import range_pages
+from vectorferry.engine.transfer.metadata_profile import Profile
+from vectorferry.engine.transfer.part_reader import BATCH_ROWS, PartReader, Place, write_behind
+from vectorferry.journal import Plan
+from vectorferry.staging import Staging
+
+STEP = "export"
+
+
+def manifest_path(partition: Partition) -> str:
+    """Where a partition's manifest lies."""
+    return f"parts/{partition.name}/manifest.json"
+
+
+def export(session: Session, plan: Plan, partition: Partition) -> Mapping[str, Any]:
+    """Export a partition, going on after the last committed part; does nothing where it is complete. Returns the manifest."""
+    manifest = stage(session, plan, partition)
+    partition_truth(session, plan, partition)
+    return manifest
+
+
+def stage(session: Session, plan: Plan, partition: Partition) -> Mapping[str, Any]:
+    """The export without its exact neighbours: Parquet parts and their manifest, which is returned."""
+    staged = session.staged(plan)
+    if session.journal.attempts.completed(plan.id, partition.name, STEP) is None:
+        with working(session, plan, partition, STEP) as work:
+            contents = _write_parts(session, plan, partition, work)
+            manifest = _manifest(session, plan, partition, contents)
+            staged.write_json(manifest_path(partition), manifest)
+            work.finish(None, 0.0)
+        session.journal.attempts.complete(
+            plan.id, partition.name, STEP, manifest["rows"], 0, {"digest": manifest["digest"]}
+        )
+    found: Mapping[str, Any] = staged.read_json(manifest_path(partition))
+    return found
+
+
+@dataclass
+class _Contents:
+    """What the records of some parts are like: seen while the source is read, so that it costs no time of its own."""
+
+    paths: set[str] = field(default_factory=set)
+    profile: Profile = field(default_factory=Profile)
+    namespaces: Counter[str] = field(default_factory=Counter)
+
+    def see(self, path: str, batches: Iterable[pa.RecordBatch]) -> None:
+        """Count the records of one part."""
+        self.paths.add(path)
+        for batch in batches:
+            self.profile.see(batch.column("metadata").to_pylist())
+            self.namespaces.update(batch.column("namespace").to_pylist())
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Records to be written as one file, and where in the partition they end."""
+
+    number: int
+    path: str
+    end: Place
+    batches: list[pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A part that is committed, and what the journal is told of it."""
+
+    number: int
+    rows: int
+    detail: Mapping[str, Any]
+
+
+def _write_parts(session: Session, plan: Plan, partition: Partition, work: Work) -> _Contents:
+    """Write the parts that are not there yet; returns what these are like."""
+    contents = _Contents()
+    done = session.journal.attempts.done_batches(plan.id, partition.name, STEP)
+    staged = session.staged(plan)
+    rows = sum(p.rows for p in done.values())
+    last = dict(done[len(done) - 1].detail or {}) if done else None
+    after = Place(int(last["range"]), str(last["last"])) if last else None
+    read = _reading(session, plan).parts(partition.ranges, after)
+    for written in write_behind(
+        _numbered(partition, work, read, len(done)), lambda part: _write(staged, plan, contents, part)
+    ):
+        rows = _note(session, partition, work, written, rows)
+    return contents
+
+
+def _reading(session: Session, plan: Plan) -> PartReader:
+    def pages(span: KeyRange) -> Iterator[list[str]] | None:
+        return range_pages(session, plan, span)
+
+    dimension, rows = plan.details["dimension"], session.spec.partitions.part_rows
+    return PartReader(session.source, plan.key_order, dimension, rows, pages)
+
+
+def _numbered(
+    partition: Partition, work: Work, read: Iterator[tuple[Place, list[pa.RecordBatch]]], first: int
+) -> Iterator[_Part]:
+    for number, (end, batches) in enumerate(read, first):
+        work.check()
+        yield _Part(number, f"parts/{partition.name}/part-{number:05}.parquet", end, batches)
+
+
+def _write(staged: Staging, plan: Plan, contents: _Contents, part: _Part) -> _Written:
+    prints = [print_ for batch in part.batches for print_ in fingerprints(batch)]
+    written = staged.write_table(part.path, record_schema(plan.details["dimension"]), part.batches)
+    contents.see(part.path, part.batches)
+    detail = {
+        "path": part.path,
+        "bytes": written.bytes,
+        "digest": f"{digest(prints):032x}",
+        "range": part.end.span,
+        "last": part.end.last,
+    }
+    return _Written(part.number, written.rows, detail)
+
+
+def _note(session: Session, partition: Partition, work: Work, written: _Written, before: int) -> int:
+    # Noted only once the file is committed: a killed worker writes this part again, and nothing else.
+    work.note(written.number, written.rows, detail=written.detail)
+    session.report(Progress(STEP, partition.name, before + written.rows, partition.rows))
+    return before + written.rows
+
+
+def _manifest(session: Session, plan: Plan, partition: Partition, contents: _Contents) -> dict[str, Any]:
+    done = session.journal.attempts.done_batches(plan.id, partition.name, STEP)
+    parts = [
+        {"rows": done[n].rows} | {k: (done[n].detail or {})[k] for k in ("path", "bytes", "digest")}
+        for n in sorted(done)
+    ]
+    for part in parts:
+        if part["path"] not in contents.paths:  # an earlier attempt's
+            contents.see(part["path"], part_batches(session.staged(plan), [part], ["namespace", "metadata"]))
+    return {
+        "partition": partition.name,
+        "rows": sum(p["rows"] for p in parts),
+        "digest": f"{digest(int(p['digest'], 16) for p in parts):032x}",
+        "dimension": plan.details["dimension"],
+        "parts": parts,
+        "namespaces": dict(sorted(contents.namespaces.items())),
+        "profile": contents.profile.figures(),
+    }
+
+
+def part_batches(
+    staged: Staging, parts: list[dict[str, Any]], columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Batches of staged parts, in order; raises StagingCorrupt where a part has other rows than its manifest says."""
+    for part in parts:
+        rows = 0
+        for batch in staged.read_batches(part["path"], BATCH_ROWS, columns):
+            rows += len(batch)
+            yield batch
+        if rows != part["rows"]:
+            raise StagingCorrupt(f"{staged.locate(part['path'])} has {rows} rows, its manifest says {part['rows']}")

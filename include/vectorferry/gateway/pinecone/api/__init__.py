@@ -1,0 +1,1 @@
+"""Pinecone's operations over backends, without a wire."""

@@ -1,0 +1,1 @@
+"""Pinecone's wire: HTTP, gRPC, JSON, protobuf, TLS and keys."""

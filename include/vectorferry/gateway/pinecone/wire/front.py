@@ -1,0 +1,104 @@
+"""What every request passes, whichever wire it comes over: the key, the faults, and the errors of what is behind it."""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from opentelemetry import metrics
+
+from vectorferry import __version__
+from vectorferry.core.errors import VectorferryError
+from vectorferry.gateway.pinecone.api.control import Indexes
+from vectorferry.gateway.pinecone.api.faults import NO_EFFECTS, Effects, Faults
+from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, problem_of
+from vectorferry.gateway.pinecone.wire.keys import Keys
+
+T = TypeVar("T")
+access = logging.getLogger("vectorferry.gateway.access")
+# Without OpenTelemetry's SDK in the process this counts nothing.
+requests = metrics.get_meter("vectorferry.gateway", __version__).create_counter(
+    "vectorferry.gateway.requests", "{request}", "Requests, by caller, operation and HTTP status"
+)
+
+
+class Front:
+    """Guards the indexes, and counts who asked what.
+
+    `ready` says whether what is behind can be asked; without `faults` none may be injected.
+    """
+
+    def __init__(self, indexes: Indexes, faults: Faults | None, keys: Keys, ready: Callable[[], bool]) -> None:
+        self.indexes = indexes
+        self.faults = faults
+        self._keys = keys
+        self._ready = ready
+        self._stopping = threading.Event()
+        self._counting = threading.Lock()
+        self._calls: Counter[tuple[str, str, int]] = Counter()
+        self._under_way = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent here."""
+        return not self._stopping.is_set() and self._ready()
+
+    def caller(self, key: str | None) -> str | None:
+        """The name of a request's API key, None where it is not right."""
+        name = self._keys.caller(key)
+        if name is None:
+            self._count("", "unauthorized", 401)
+        return name
+
+    def calls(self) -> dict[str, Any]:
+        """How often each caller got which status for which operation, and how many requests are under way."""
+        with self._counting:
+            counted, under_way = sorted(self._calls.items()), self._under_way
+        rows = [{"caller": who, "operation": what, "status": code, "calls": n} for (who, what, code), n in counted]
+        return {"under_way": under_way, "calls": rows}
+
+    def call(self, caller: str, operation: str, index: str, work: Callable[[Effects], T]) -> T:
+        """Do the work of a request under the faults in force. Raises ApiProblem and Dropped."""
+        began, status = time.monotonic(), 500
+        with self._counting:
+            self._under_way += 1
+        try:
+            answer = self._work(operation, index, work)
+            status = 200
+        except ApiProblem as problem:
+            status = problem.status
+            raise
+        finally:
+            with self._counting:
+                self._under_way -= 1
+            self._count(caller, operation, status)
+            milliseconds = (time.monotonic() - began) * 1000
+            access.info("caller=%s operation=%s status=%d ms=%.1f", caller, operation, status, milliseconds)
+        return answer
+
+    def stop(self) -> None:
+        """Be ready no longer, and end injected waits."""
+        self._stopping.set()
+
+    def _work(self, operation: str, index: str, work: Callable[[Effects], T]) -> T:
+        effects = self.faults.meet(operation, index) if self.faults else NO_EFFECTS
+        if effects.latency:
+            self._stopping.wait(effects.latency)
+        if effects.drop_before:
+            raise Dropped(operation)
+        if effects.problem:
+            raise effects.problem
+        try:
+            answer = work(effects)
+        except VectorferryError as error:
+            raise problem_of(error) from error
+        if effects.drop_after:
+            raise Dropped(operation)
+        return answer
+
+    def _count(self, caller: str, operation: str, status: int) -> None:
+        with self._counting:
+            self._calls[caller, operation, status] += 1
+        requests.add(1, {"caller": caller, "operation": operation, "status": status})

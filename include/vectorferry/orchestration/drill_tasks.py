@@ -1,0 +1,68 @@
+"""What the tasks of `<migration>.restore_drill` do: back the target up, rehearse the restore, and remove what is no longer kept."""
+
+import logging
+from dataclasses import dataclass
+
+from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from vectorferry.orchestration.retries import RETRYING
+from vectorferry.orchestration.task_session import run_session
+from vectorferry.spec.migration import MigrationSpec
+
+DRILL_DOC = """# Restore drill
+
+Backs the target up, restores that backup into a scratch collection beside it, reads every record back, and drops it again; then
+removes what `backup.keep` and `backup.retention` no longer keep. Rows and rows/s are in the log of `drill` and in the audit trail.
+`<migration>.finalize` requires a drill that passed (`backup.drill_age`). It skips itself before the cut-over. Unpause it then.
+"""
+
+log = logging.getLogger(__name__)
+
+
+def wire_drill(spec: MigrationSpec) -> None:
+    """The tasks, one after the other."""
+    drilling = Drilling(spec)
+    kept = task(task_id="backup", **RETRYING)(drilling.backup)()
+    drilled = task(task_id="drill", **RETRYING)(drilling.drill)()
+    kept >> drilled >> task(task_id="prune", **RETRYING)(drilling.prune)()
+
+
+@dataclass(frozen=True)
+class Drilling:
+    """The tasks, as methods."""
+
+    spec: MigrationSpec
+
+    def backup(self) -> None:
+        """Back the target up, going on where a killed try stopped; skipped while the target is not the authority."""
+        from vectorferry.engine.backup.create import backup
+        from vectorferry.engine.cutover.finalize import is_cut_over
+
+        with run_session(self.spec) as session:
+            if not is_cut_over(session):
+                raise AirflowSkipException("the target has not the authority: there is nothing of it to keep yet")
+            made = backup(session)
+        log.info("%s rows, %s bytes in %s", made.manifest.rows, made.manifest.bytes, made.files.url)
+
+    def drill(self) -> None:
+        """Restore the newest backup into a scratch collection, and verify it; fails where it is not what was backed up."""
+        from vectorferry.engine.backup.drill import drill
+
+        with run_session(self.spec) as session:
+            found = drill(session).figures
+        speed = (found["load_rate"], found["verify_rate"])
+        log.info(
+            "%s rows of backup %s restored: loaded at %.0f rows/s, verified at %.0f",
+            found["rows"],
+            found["backup"],
+            *speed,
+        )
+
+    def prune(self) -> None:
+        """Remove what retention no longer keeps."""
+        from vectorferry.engine.backup.retention import prunable, prune
+
+        with run_session(self.spec) as session:
+            for removal in prune(session, prunable(session)):
+                log.info("removed %s: %s", removal.path, removal.why)

@@ -1,0 +1,211 @@
+"""What the tasks do: each opens a session and calls the step of the pipeline that bears its name.
+
+Nothing of the engine is imported before a task runs: the DAG file is parsed often, and must be parsed fast.
+"""
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow.sdk import get_current_context
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from vectorferry.core.model import CUTOVER
+from vectorferry.orchestration.params import DRY_RUN, PARTITIONS
+from vectorferry.orchestration.task_session import own_evidence, run_session
+from vectorferry.spec.migration import MigrationSpec
+
+if TYPE_CHECKING:
+    from vectorferry.core.model import Partition
+    from vectorferry.engine.plan.preflight import Preflight
+    from vectorferry.engine.session import Session
+    from vectorferry.journal import Plan
+
+LABEL = "partition_label"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The tasks of one migration, as methods; XComs carry partition names and the evidence's hash, nothing else."""
+
+    spec: MigrationSpec
+
+    def preflight(self) -> bool:
+        """Look at both sides from a worker; refuse what cannot work. A dry run ends here."""
+        from vectorferry.engine import pipeline
+
+        with self._session(upgrade=True) as session:
+            found = pipeline.preflight(session)
+        _log_preflight(self.spec, found)
+        return not get_current_context()["params"][DRY_RUN]
+
+    def begin(self) -> None:
+        """Make the target where it is missing, and start to track."""
+        from vectorferry.engine.plan import planning, preflight
+
+        with self._session() as session:
+            planning.begin(session, preflight.preflight(session, sample=False))
+
+    def plan(self) -> list[str]:
+        """Cut the source into partitions, once and for all; returns their names."""
+        from vectorferry.engine.plan import planning, preflight
+
+        with self._session() as session:
+            made = _chosen(planning.plan(session, preflight.preflight(session, sample=False)))
+        names = [partition.name for partition in made.partitions]
+        most = conf.getint("core", "max_map_length", fallback=1024)
+        if len(names) > most:
+            raise AirflowFailException(
+                f"{len(names)} partitions, but Airflow maps over {most} at most: "
+                "raise `partitions.rows` in the spec, or Airflow's [core] max_map_length"
+            )
+        return names
+
+    def export(self, partition: str) -> None:
+        """Write the partition to Parquet in staging, with its exact neighbours."""
+        from vectorferry.engine.transfer.export import export
+
+        with self._session() as session:
+            export(session, *_labelled(session, partition))
+
+    def upsert(self, partition: str) -> None:
+        """Load the partition into the target. Once it is loaded, running this again writes nothing."""
+        from vectorferry.engine.transfer.load import load
+
+        with self._session() as session:
+            done = load(session, *_labelled(session, partition))
+        log.info("loaded %s rows, %s excused", done["rows"], done["excused"])
+
+    def check_counts(self, partition: str) -> None:
+        """Count the partition on both sides, and compare its content, read afresh."""
+        from vectorferry.engine import pipeline
+
+        with self._session() as session:
+            pipeline.check_partition(session, *_labelled(session, partition))
+
+    def settle(self) -> None:
+        """Settle what routers wrote while the partitions were moved."""
+        from vectorferry.engine import pipeline
+
+        if _names():
+            raise AirflowSkipException("a run of some partitions: nothing is settled before all are loaded")
+        with self._session() as session:
+            pipeline.settle(session, session.plan())
+
+    def merge_truth(self) -> None:
+        """Merge the partitions' exact neighbours, wait for the target's index, and ask it every query."""
+        from vectorferry.engine import pipeline
+
+        if _names():
+            raise AirflowSkipException("a run of some partitions: recall needs them all, and is not measured")
+        with self._session() as session:
+            pipeline.merge(session, session.plan())
+
+    def check_recall(self, partition: str) -> None:
+        """Compare what the target's index returned with the exact neighbours, for this partition's records."""
+        from vectorferry.engine import pipeline
+
+        with self._session() as session:
+            pipeline.check_recall(session, *_labelled(session, partition))
+
+    def check_collection(self) -> None:
+        """Check the whole collection: recall by namespace, extra records, filters, latency."""
+        from vectorferry.engine import pipeline
+
+        with self._session() as session:
+            pipeline.check_collection(session, session.plan())
+
+    def recheck(self) -> None:
+        """Compare every record that routers wrote since the plan, settled and read afresh."""
+        from vectorferry.engine import pipeline
+
+        with self._session() as session:
+            pipeline.recheck(session, session.plan())
+
+    def evidence(self) -> str:
+        """Bind all verdicts into evidence; fails with the list of what stands against a cut-over.
+
+        Runs whatever happened before, so that there is one place that says why. Returns the evidence's hash, or nothing
+        where it is not for an approver: then the run ends here.
+        """
+        from vectorferry.engine import pipeline
+
+        if get_current_context()["ti"].xcom_pull(task_ids="plan") is None:
+            raise AirflowFailException("there is no plan: see the logs of preflight, begin and plan")
+        with self._session() as session:
+            made = pipeline.evidence(session, _chosen(session.plan()), approvable=not _names())
+        if not made.approvable:
+            log.warning("a run of some partitions: its evidence %s is kept, and is never put to an approver", made.hash)
+        return made.hash if made.approvable else ""
+
+    def switch(self, cohort: str) -> str:
+        """Move a cohort's authority to the target, if the journal holds a valid approval of this run's evidence; else refuse."""
+        from vectorferry.engine.cutover.switch import cut_over
+
+        with self._session() as session:
+            done = cut_over(session, session.plan(), own_evidence(session, CUTOVER).hash, cohort)
+        log.info("phase %s; approved by %s", done.phase, done.approved_by or "the approver of an earlier try")
+        if self.spec.routers:
+            log.info("writes waited for %.2f s", done.hold_seconds)
+        return str(done.phase)
+
+    def watch(self, cohort: str) -> None:
+        """Watch a cohort after its switch; one that breaks a guardrail is rolled back, and the run ends here."""
+        from vectorferry.engine.cutover.guardrails import watch
+
+        with self._session() as session:
+            watch(session, cohort)
+
+    def verify(self) -> None:
+        """Verify the new authority after the cut-over."""
+        from vectorferry.engine import pipeline
+
+        with self._session() as session:
+            pipeline.verify(session, session.plan())
+
+    def _session(self, *, upgrade: bool = False) -> "AbstractContextManager[Session]":
+        return run_session(self.spec, upgrade=upgrade)
+
+
+def _names() -> Sequence[str]:
+    names: Sequence[str] = get_current_context()["params"][PARTITIONS]
+    return names
+
+
+def _chosen(plan: "Plan") -> "Plan":
+    from vectorferry.engine import pipeline
+
+    names = _names()
+    return pipeline.subset(plan, names) if names else plan
+
+
+def _labelled(session: "Session", name: str) -> "tuple[Plan, Partition]":
+    """The plan and the partition of that name, whose label becomes the name of the mapped task."""
+    plan = session.plan()
+    partition = plan.partition(name)
+    get_current_context()[LABEL] = partition.label  # type: ignore[literal-required]
+    return plan, partition
+
+
+def _log_preflight(spec: MigrationSpec, found: "Preflight") -> None:
+    partitions = -(-found.rows // spec.partitions.rows)
+    log.info("%s rows in %s namespaces, about %s partitions", f"{found.rows:,}", len(found.namespaces), partitions)
+    for what, cost in (("one pass over the source", found.pass_cost), ("the load", found.load_cost)):
+        log.info(
+            "%s: %s requests, %.2f hours at the budgeted rate, %s read units, US$ %.2f",
+            *(what, f"{cost.requests:,}", cost.hours, f"{cost.read_units:,.0f}", cost.dollars),
+        )
+    if found.shortest_hold is not None:
+        hold = spec.switch.hold.total_seconds()
+        log.info("shortest possible hold of writes: %g s; switch.hold allows %g s", found.shortest_hold, hold)
+    for fill in found.capacity:
+        log.info("%s", fill)
+    for name, kind in found.proposed.items():
+        log.info("worth declaring in the spec: fields.%s: %s", name, kind)
+    for warning in found.warnings:
+        log.warning("%s", warning)

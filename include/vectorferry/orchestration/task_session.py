@@ -1,0 +1,52 @@
+"""A migration's session inside a task: who asked for the run, with which form, and under which run id."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from airflow.sdk import get_current_context
+
+from vectorferry.core.errors import NotApproved
+from vectorferry.orchestration.connections import airflow_connection
+from vectorferry.orchestration.params import overridden
+from vectorferry.orchestration.progress import LogReport
+from vectorferry.spec.migration import MigrationSpec
+
+if TYPE_CHECKING:
+    from vectorferry.engine.session import Session
+    from vectorferry.journal import Evidence
+
+NOBODY = "scheduler"
+# A task's log is for people: these write pages into it while they are imported.
+for talkative in ("faiss.loader", "great_expectations"):
+    logging.getLogger(talkative).setLevel(logging.WARNING)
+
+
+@contextmanager
+def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Session"]:
+    """The session of the task that runs now. Its actor is the user who triggered the run."""
+    from vectorferry.engine.session import open_session
+
+    context = get_current_context()
+    run = context["dag_run"]
+    with open_session(
+        overridden(spec, context["params"]),
+        actor=run.triggering_user_name or NOBODY,
+        run_id=run.run_id,
+        connections=airflow_connection,
+        report=LogReport(),
+        upgrade=upgrade,
+    ) as session:
+        yield session
+
+
+def own_evidence(session: "Session", kind: str) -> "Evidence":
+    """The newest evidence of a kind, which must be this run's; raises NotApproved. XComs are not asked: every user can write them."""
+    found = session.journal.evidence.latest(session.migration, kind)
+    if found is None or found.run_id != session.run_id:
+        newest = "there is none" if found is None else f"the newest is of run {found.run_id}"
+        raise NotApproved(
+            f"run {session.run_id} has no evidence in force ({newest}): clear its task `evidence`, or trigger a new run"
+        )
+    return found

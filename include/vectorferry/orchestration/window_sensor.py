@@ -1,0 +1,28 @@
+"""The wait for the hours in which a cut-over may begin."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import BaseSensorOperator, Context
+
+from vectorferry.spec.migration import Window
+
+POLL_SECONDS = 60.0
+
+
+class CutOverWindow(BaseSensorOperator):
+    """Waits until the window is open, and keeps no worker meanwhile."""
+
+    def __init__(self, *, window: Window, **arguments: Any) -> None:
+        super().__init__(mode="reschedule", poke_interval=POLL_SECONDS, **arguments)
+        self.window = window
+
+    def poke(self, context: Context) -> bool:
+        """Whether a cut-over may begin now."""
+        from vectorferry.engine.cutover.change_window import opens_at
+
+        del context
+        opens = opens_at(self.window, datetime.now(UTC))
+        if opens is not None:
+            self.log.info("the window of the cut-over opens at %s", opens)
+        return opens is None

@@ -1,0 +1,106 @@
+"""How far two answers to the same read agree: those of the authority and of the follower."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from vectorferry.core.records import fingerprints
+from vectorferry.journal import ShadowFigures
+
+A = TypeVar("A", contravariant=True)
+
+
+class Comparison(Protocol[A]):
+    """A read of one namespace, and how its answers are compared."""
+
+    @property
+    def kind(self) -> str:
+        """'search' or 'fetch'."""
+        ...
+
+    @property
+    def namespace(self) -> str:
+        """Where it reads."""
+        ...
+
+    def ids(self, here: A, there: A) -> Sequence[str]:
+        """The ids that the two answers speak of."""
+        ...
+
+    def figures(self, here: A, there: A, aside: frozenset[str]) -> ShadowFigures | None:
+        """How far the follower's answer (`there`) agrees, without the ids set aside; None where nothing is left to compare."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Searched(Generic[A]):
+    """A search for the k nearest; `scores` reads ids and scores out of an answer, best first."""
+
+    namespace: str
+    k: int
+    scores: Callable[[A], dict[str, float]]
+    kind: str = "search"
+
+    def ids(self, here: A, there: A) -> Sequence[str]:
+        """All that either side found."""
+        return list(self.scores(here) | self.scores(there))
+
+    def figures(self, here: A, there: A, aside: frozenset[str]) -> ShadowFigures | None:
+        """Overlap@k, order and score drift.
+
+        An id set aside takes a place of the k from the follower: it can show as many fewer of the authority's.
+        """
+        ours, theirs = self.scores(here), self.scores(there)
+        possible = min(len(ours.keys() - aside), self.k - len(theirs.keys() & aside))
+        if possible <= 0:
+            return None
+        common = [id_ for id_ in ours if id_ in theirs and id_ not in aside]
+        scores = np.array([[ours[id_], theirs[id_]] for id_ in common], np.float64).reshape(-1, 2)
+        order, overlap = _in_order(scores), len(common) / possible
+        return ShadowFigures(
+            reads=1,
+            overlap=overlap,
+            least_overlap=overlap,
+            ordered=int(order is not None),
+            in_order=order or 0.0,
+            scored=int(bool(common)),
+            drift=float(np.abs(scores[:, 0] - scores[:, 1]).mean()) if common else 0.0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A fetch by id; answers are batches of what was found."""
+
+    namespace: str
+    asked: tuple[str, ...]
+    kind: str = "fetch"
+
+    def ids(self, here: pa.RecordBatch, there: pa.RecordBatch) -> Sequence[str]:
+        """What was asked for: an id that neither side has is agreed upon, too."""
+        del here, there
+        return list(dict.fromkeys(self.asked))
+
+    def figures(self, here: pa.RecordBatch, there: pa.RecordBatch, aside: frozenset[str]) -> ShadowFigures | None:
+        """The share of ids under which both sides hold the same, or nothing."""
+        left = [id_ for id_ in dict.fromkeys(self.asked) if id_ not in aside]
+        if not left:
+            return None
+        ours, theirs = _prints(here), _prints(there)
+        overlap = sum(ours.get(id_) == theirs.get(id_) for id_ in left) / len(left)
+        return ShadowFigures(reads=1, overlap=overlap, least_overlap=overlap)
+
+
+def _in_order(scores: "np.ndarray[tuple[int, int], np.dtype[np.float64]]") -> float | None:
+    """The share of pairs that both sides rank alike, of scores with shape [n, 2]; ties on either side do not count, None without pairs."""
+    signs = np.sign(scores[:, None, :] - scores[None, :, :])
+    product = signs[:, :, 0] * signs[:, :, 1]
+    told = np.count_nonzero(product)
+    return float(np.count_nonzero(product > 0) / told) if told else None
+
+
+def _prints(batch: pa.RecordBatch) -> dict[str, int]:
+    return dict(zip(batch.column("id").to_pylist(), fingerprints(batch), strict=True))

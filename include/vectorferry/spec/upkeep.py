@@ -1,0 +1,88 @@
+"""The sections of a spec about what goes on beside the move: reconciliation, backups, capacity."""
+
+from datetime import timedelta
+
+from pydantic import Field, model_validator
+
+from vectorferry.spec.values import Duration, Schedule, Section, Share, Size, Timezone
+
+
+class Ceiling(Section):
+    """The most that one scheduled reconciliation may use; at it the run pauses, and the next one goes on from there."""
+
+    requests: int | None = Field(None, ge=1, description="Requests to both sides together.")
+    read_units: float | None = Field(
+        None, gt=0, description="Read units that the vendors charge, of both sides together."
+    )
+    time: Duration | None = Field(None, description="How long it may read, as in 4h.")
+
+
+class Reconcile(Section):
+    """How both sides are kept equal: what is compared when, and what may be mended without asking."""
+
+    schedule: Schedule = Field(
+        "0 2 * * *", description="When <migration>.reconcile runs, as a cron expression; none: when triggered."
+    )
+    timezone: Timezone = Field("UTC", description="Of the schedule.")
+    period: Duration = Field(
+        timedelta(days=7),
+        description="Within this time every record is compared once: each run compares what was written since the last, "
+        "and its share of the rest.",
+    )
+    ceiling: Ceiling = Field(default_factory=Ceiling)
+    skip_unchanged: bool = Field(
+        True,
+        description="Do not read a namespace again of which both databases say that nothing changed since it was found equal.",
+    )
+    repair: bool = Field(True, description="Mend what differs; false: only report it.")
+    repairs: int = Field(1000, ge=0, description="More records to mend than this within a period need a person.")
+    deletions: int = Field(
+        100, ge=0, description="More records to delete than this within a period, of those to mend, need a person."
+    )
+
+
+class Backup(Section):
+    """Backups, the drill that restores one, and how long staging is kept."""
+
+    keep: int = Field(3, ge=1, description="How many backups of each side are kept.")
+    retention: Duration = Field(
+        timedelta(days=30),
+        description="How long reports, unfinished backups and the staged files of earlier plans are kept.",
+    )
+    drill_schedule: Schedule = Field(
+        "0 4 * * sun", description="When <migration>.restore_drill runs, as a cron expression; none: when triggered."
+    )
+    timezone: Timezone = Field("UTC", description="Of the schedule.")
+    drill_age: Duration = Field(
+        timedelta(days=7), description="A drill older than this does not count when the migration is ended for good."
+    )
+    require_drill: bool = Field(
+        True, description="`finalize` requires a drill of the target that passed; false: it does not."
+    )
+
+
+class Holds(Section):
+    """What a database may hold at most; what is not given is what the database tells of itself, if it does."""
+
+    memory: Size | None = Field(None, description="Of the database's server, as in 16GiB.")
+    disk: Size | None = Field(None, description="For the whole database, as in 100GB.")
+    rows: int | None = Field(None, ge=1, description="Of the collection.")
+
+
+class Capacity(Section):
+    """How full the two databases may get, and what is done about it."""
+
+    source: Holds = Field(default_factory=Holds)
+    target: Holds = Field(default_factory=Holds)
+    warn: Share = Field(0.8, description="Share of a limit above which people are told.")
+    pause: Share = Field(0.95, description="Share of a limit above which a load or settling waits for room.")
+    wait: Duration = Field(
+        timedelta(hours=1), description="How long it waits before it gives up; its task can be cleared."
+    )
+    every: Duration = Field(timedelta(seconds=30), description="How often it looks.")
+
+    @model_validator(mode="after")
+    def _warned_first(self) -> "Capacity":
+        if self.warn > self.pause:
+            raise ValueError("warn is above pause: people would be told only after the load has stopped")
+        return self

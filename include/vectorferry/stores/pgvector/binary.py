@@ -1,0 +1,105 @@
+"""Records to and from PostgreSQL's binary formats, without a Python object per number.
+
+COPY's format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format). A vector is int16 dimension, int16 zero and
+big-endian float32 (pgvector's vector_send). Sparse vectors are ours: n little-endian uint32 indices, then n float32 values.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vectorferry.core.model import Vectors
+from vectorferry.core.records import make_batch, vectors_of
+
+Row = tuple[str, bytes | None, bytes | None, str]
+"""What is read back of a record: id, vector, sparse, metadata."""
+
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_TRAILER = b"\xff\xff"
+_FIELDS = struct.pack(">h", 5)
+_NULL = struct.pack(">i", -1)
+_VECTOR_HEADER = 4
+
+
+def copy_data(batch: pa.RecordBatch) -> bytes:
+    """A batch as one COPY of the columns namespace, id, vector, sparse, metadata."""
+    columns = (
+        _texts(batch, "namespace"),
+        _texts(batch, "id"),
+        _vectors(batch),
+        _sparse(batch),
+        _texts(batch, "metadata"),
+    )
+    rows = [part for row in zip(*columns, strict=True) for part in (_FIELDS, *row)]
+    return b"".join((_COPY_HEADER, *rows, _COPY_TRAILER))
+
+
+def vector_array(vectors: Vectors, oid: int) -> bytes:
+    """Vectors of shape [n, d] as a one-dimensional array of the type with this oid."""
+    return struct.pack(">iiiii", 1, 0, oid, len(vectors), 1) + _framed(vectors).tobytes()
+
+
+def batch_of(namespace: str, rows: Sequence[Row], dimension: int) -> pa.RecordBatch:
+    """A canonical batch of rows that were read in binary format."""
+    ids, vectors, sparse, metadata = zip(*rows, strict=True) if rows else ((), (), (), ())
+    missing = np.array([vector is None for vector in vectors], bool)
+    dense = _dense(vectors, dimension, filled=not missing.any())
+    thin = None if all(item is None for item in sparse) else [_sparse_row(item) for item in sparse]
+    return make_batch(namespace, ids, dense, metadata, thin, missing=missing)
+
+
+def _texts(batch: pa.RecordBatch, column: str) -> list[bytes]:
+    return [struct.pack(">i", len(text)) + text for text in batch.column(column).cast(pa.binary()).to_pylist()]
+
+
+def _framed(vectors: Vectors) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    """Each row as a field: int32 length, then the vector; shape [n, 8 + 4 d]."""
+    rows, dimension = vectors.shape
+    framed = np.empty((rows, 4 + _VECTOR_HEADER + 4 * dimension), np.uint8)
+    framed[:, :8] = np.frombuffer(struct.pack(">ihh", _VECTOR_HEADER + 4 * dimension, dimension, 0), np.uint8)
+    framed[:, 8:] = np.ascontiguousarray(vectors, ">f4").view(np.uint8).reshape(rows, 4 * dimension)
+    return framed
+
+
+def _vectors(batch: pa.RecordBatch) -> list[bytes]:
+    vectors = vectors_of(batch)
+    if not vectors.shape[1]:
+        return [_NULL] * len(batch)
+    framed = _framed(vectors)
+    raw, width = framed.tobytes(), framed.shape[1]
+    valid = batch.column("vector").is_valid().to_pylist()
+    return [raw[row * width : (row + 1) * width] if there else _NULL for row, there in enumerate(valid)]
+
+
+def _sparse(batch: pa.RecordBatch) -> list[bytes]:
+    column = batch.column("sparse")
+    if column.null_count == len(column):
+        return [_NULL] * len(column)
+    indices, values = (pc.struct_field(column, name) for name in ("indices", "values"))
+    return [
+        _sparse_field(indices[row].values, values[row].values) if there else _NULL
+        for row, there in enumerate(column.is_valid().to_pylist())
+    ]
+
+
+def _sparse_field(indices: pa.Array, values: pa.Array) -> bytes:
+    raw: bytes = indices.to_numpy().astype("<u4").tobytes() + values.to_numpy().astype("<f4").tobytes()
+    return struct.pack(">i", len(raw)) + raw
+
+
+def _sparse_row(raw: bytes | None) -> dict[str, Any] | None:
+    if raw is None:
+        return None
+    half = len(raw) // 2
+    return {"indices": np.frombuffer(raw[:half], "<u4"), "values": np.frombuffer(raw[half:], "<f4")}
+
+
+def _dense(vectors: Sequence[bytes | None], dimension: int, *, filled: bool) -> Vectors:
+    width = _VECTOR_HEADER + 4 * dimension
+    raw = b"".join(vectors if filled else [vector or bytes(width) for vector in vectors])  # type: ignore[arg-type]
+    framed = np.frombuffer(raw, np.uint8).reshape(len(vectors), width)
+    return np.ascontiguousarray(framed[:, _VECTOR_HEADER:]).view(">f4").astype(np.float32)

@@ -1,0 +1,119 @@
+"""The SQL of the pgvector store, put together from constants; every value is a parameter."""
+
+# ruff: noqa: S608
+
+from collections.abc import Mapping
+from typing import Any
+
+from vectorferry.core.errors import Refused
+from vectorferry.core.model import KeyRange, Metric
+from vectorferry.stores.pgvector.filters import FIELDS_EXPRESSION
+
+CATALOG = "vectorferry_collections"
+MAX_HNSW_DIMENSION = 2000
+OPERATORS: Mapping[Metric, tuple[str, str]] = {
+    Metric.COSINE: ("<=>", "vector_cosine_ops"),
+    Metric.DOT: ("<#>", "vector_ip_ops"),
+    Metric.EUCLIDEAN: ("<->", "vector_l2_ops"),
+}
+
+CREATE_CATALOG = f"""CREATE TABLE IF NOT EXISTS {CATALOG} (
+    name text COLLATE "C" PRIMARY KEY, dimension integer NOT NULL, metric text NOT NULL, fields json NOT NULL, index json NOT NULL
+)"""
+# Vectors of the usual sizes stay in the row (toast_tuple_target): a scan then reads pages in order.
+CREATE_TABLE = f"""CREATE TABLE {{{{table}}}} (
+    namespace text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL, vector vector({{dimension}}), sparse bytea,
+    metadata text NOT NULL, fields jsonb NOT NULL GENERATED ALWAYS AS ({FIELDS_EXPRESSION}) STORED,
+    PRIMARY KEY (namespace, id)
+) WITH (toast_tuple_target = 8160)"""
+CREATE_STAGING = """CREATE TEMPORARY TABLE IF NOT EXISTS vectorferry_staging (
+    namespace text COLLATE "C", id text COLLATE "C", vector vector, sparse bytea, metadata text
+) ON COMMIT DELETE ROWS"""
+# In key order, so that two writers of the same rows wait for each other instead of locking each other out.
+INSERT_STAGED = """INSERT INTO {table} (namespace, id, vector, sparse, metadata)
+SELECT namespace, id, vector, sparse, metadata FROM vectorferry_staging ORDER BY namespace, id
+ON CONFLICT (namespace, id) DO UPDATE
+SET vector = excluded.vector, sparse = excluded.sparse, metadata = excluded.metadata"""
+
+# A change to a record reads it under the lock of its row: whoever writes it meanwhile waits.
+LOCK_METADATA = "SELECT metadata FROM {table} WHERE namespace = %s AND id = %s FOR UPDATE"
+SET_METADATA = "UPDATE {table} SET metadata = %s WHERE namespace = %s AND id = %s"
+SET_VECTOR = "UPDATE {table} SET vector = (%s)[1] WHERE namespace = %s AND id = %s"
+
+# What a namespace's rows are, without looking at what they hold. Each change to a row is a new version of it, with the number of its
+# transaction (xmin) and at another place (ctid); freezing keeps both. Numbers come again after 2^32 transactions, at the same place only
+# by the same chance once more. What could make a number and a place come again otherwise is another table or another file of it
+# (TRUNCATE, a restored dump, CREATE DATABASE … TEMPLATE) or another history (a restored folder, a standby), which another server
+# process reads. Commits that were not waited for (synchronous_commit = off) and that a crash takes back are not covered.
+ROW_VERSIONS = """SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()),
+    (SELECT oid FROM pg_database WHERE datname = current_database()), held.oid, pg_relation_filenode(held.oid), rows, hashes)
+FROM (SELECT to_regclass(quote_ident(%s))::oid AS oid) AS held, (
+    SELECT count(*) AS rows, sum(hashtextextended(id, hashtidextended(ctid, xmin::text::bigint))) AS hashes
+    FROM {table} WHERE namespace = %s
+) AS counted"""
+
+# A database whose disk is full is often made read-only by whoever runs it; a standby always is.
+SIZES = """SELECT pg_database_size(current_database()), pg_total_relation_size(to_regclass(quote_ident(%s))),
+    current_setting('transaction_read_only')::boolean"""
+_PAGE, _PAGE_DATA = 8192, 8160  # PostgreSQL's block size, and what a block has room for
+_ROW, _KEY, _ELEMENT, _LINK = (
+    110,
+    85,
+    100,
+    13,
+)  # measured with pgvector 0.8: bytes a row, key entry, element, connection
+
+
+def row_bytes(dimension: int, payload: float, index: Mapping[str, Any]) -> float:
+    """Bytes on disk of a record with its indexes: a row with its metadata twice, its key, and an element of the HNSW graph.
+
+    Rows and elements do not cross pages, so that a page may be half empty; larger rows are cut up (TOAST). Within 25 % of what was
+    measured for 8 to 3072 dimensions; updates leave old rows behind until they are vacuumed, which comes on top.
+    """
+    metadata = max(payload - 4 * dimension, 0.0)
+    element = 4 * dimension + _ELEMENT + _LINK * index["m"] if index["type"] == "hnsw" else 0.0
+    return _paged(payload + metadata + _ROW) + _KEY + _paged(element)
+
+
+def _paged(size: float) -> float:
+    return size * 1.1 if size > _PAGE_DATA else _PAGE / (_PAGE_DATA // size) if size else 0.0
+
+
+def nearest(metric: Metric, clause: str, *, exact: bool) -> str:
+    """The search for all queries at once; an order that is not the bare operator keeps the planner off the index."""
+    distance = f"vector {OPERATORS[metric][0]} query"
+    if exact and metric is Metric.COSINE:
+        distance = f"COALESCE(NULLIF({distance}, 'NaN'), 1)"  # a zero vector is similar to nothing
+    if exact:
+        distance = f"({distance}) + 0"
+    return (
+        "SELECT place, id, distance FROM unnest(%s) WITH ORDINALITY AS queries (query, place) CROSS JOIN LATERAL"
+        f" (SELECT id, {distance} AS distance FROM {{table}} WHERE {clause}"
+        f" ORDER BY distance{', id' if exact else ''} LIMIT %s) AS nearest ORDER BY place, distance, id"
+    )
+
+
+def index_settings(asked: Mapping[str, Any], dimension: int, store: str) -> dict[str, Any]:
+    """The index's settings with defaults filled in; raises Refused for what is unknown or cannot be."""
+    settings = {"type": "hnsw" if dimension <= MAX_HNSW_DIMENSION else "none", "m": 16, "ef_construction": 64, **asked}
+    unknown = sorted(settings.keys() - {"type", "m", "ef_construction"})
+    if unknown or settings["type"] not in ("hnsw", "none"):
+        what = f"index setting {unknown[0]!r}" if unknown else f"index type {settings['type']!r}"
+        raise Refused(f"{what} is unknown; there are type (hnsw or none), m and ef_construction", store=store)
+    if settings["type"] == "none":
+        return {"type": "none"}
+    if dimension > MAX_HNSW_DIMENSION:
+        raise Refused(f"HNSW takes at most {MAX_HNSW_DIMENSION} dimensions; set the index type to none", store=store)
+    return {"type": "hnsw", "m": int(settings["m"]), "ef_construction": int(settings["ef_construction"])}
+
+
+def bounds(span: KeyRange) -> tuple[list[str], list[str]]:
+    """Clauses and values of a range. What is greater than text followed by U+0000 is what is greater than that text."""
+    clauses, values = [], []
+    if span.start is not None:
+        clauses.append("id > %s" if "\0" in span.start else "id >= %s")
+        values.append(span.start.split("\0")[0])
+    if span.end is not None:
+        clauses.append("id <= %s" if "\0" in span.end else "id < %s")
+        values.append(span.end.split("\0")[0])
+    return clauses, values

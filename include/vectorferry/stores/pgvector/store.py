@@ -1,0 +1,491 @@
+"""PostgreSQL with pgvector as a store: one table a collection, whole records in it, exact or HNSW search.
+
+A table `<collection>` holds namespace, id, vector, sparse and metadata, the last as canonical JSON text, which is the truth, and once
+more as the generated jsonb column `fields`, which filters read. `vectorferry_collections` holds metric, dimension, declared
+fields and index of each.
+"""
+
+# ruff: noqa: S608 (the SQL is put together from constants; every value is a parameter)
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+import pyarrow as pa
+from psycopg import sql
+from psycopg.adapt import Buffer, Dumper
+from psycopg.pq import Format
+
+from vectorferry.core.errors import AlreadyExists, NotFound, PartialWrite, Refused, Unsupported
+from vectorferry.core.filters import Filter
+from vectorferry.core.model import (
+    Capacity,
+    CollectionDefinition,
+    CollectionInfo,
+    FieldType,
+    Footprint,
+    KeyRange,
+    Metric,
+    Neighbours,
+    Rejection,
+    Usage,
+    Vectors,
+    WriteResult,
+)
+from vectorferry.core.records import canonical_json, dimension_of, parse_json, vectors_of
+from vectorferry.spec.connections import Connection
+from vectorferry.stores.base import Capabilities, StoreOptions
+from vectorferry.stores.batching import chunks, cut, refuse_unsendable
+from vectorferry.stores.caller import Caller
+from vectorferry.stores.pgvector.binary import batch_of, copy_data, vector_array
+from vectorferry.stores.pgvector.filters import compile_filter, field_key
+from vectorferry.stores.pgvector.sessions import Session, Sessions
+from vectorferry.stores.pgvector.sql import (
+    CATALOG,
+    CREATE_CATALOG,
+    CREATE_STAGING,
+    CREATE_TABLE,
+    INSERT_STAGED,
+    LOCK_METADATA,
+    OPERATORS,
+    ROW_VERSIONS,
+    SET_METADATA,
+    SET_VECTOR,
+    SIZES,
+    bounds,
+    index_settings,
+    nearest,
+    row_bytes,
+)
+from vectorferry.stores.row_limits import patch_of, unholdable, without
+
+T = TypeVar("T")
+
+EXACT_ROWS = 10_000
+"""Up to so many candidate rows a search compares all of them: as fast as the index, and complete."""
+_LISTED_IDS = 10_000
+_INDEXED_ROWS = 200  # HNSW takes milliseconds a row; a statement must end well within the deadline
+_MAX_NAME_BYTES = 63
+_MAX_EFFORT = 1000
+_NO_NAMESPACE = "-" * 600  # longer than any that is accepted
+_CAPABILITIES = Capabilities(
+    product="pgvector",
+    # Namespace and id share one index entry, which PostgreSQL limits to 2704 bytes.
+    max_id_bytes=2048,
+    max_namespace_bytes=512,
+    max_dimension=16_000,
+)
+_SCORES: Mapping[Metric, Callable[[float], float]] = {
+    Metric.COSINE: lambda distance: 1.0 - distance,
+    Metric.DOT: lambda distance: -distance,
+    Metric.EUCLIDEAN: lambda distance: -distance * distance,
+}
+
+
+class PgvectorStore:
+    """A collection as a table; `open` connects lazily."""
+
+    def __init__(
+        self, sessions: Sessions, collection: str, options: StoreOptions, caller: Caller | None = None
+    ) -> None:
+        self._sessions = sessions
+        self._collection = collection
+        self._options = options
+        self._call = caller or Caller()
+        self._lock = threading.Lock()
+        self._known: CollectionDefinition | None = None
+        self._vectors = _VectorType()
+
+    @classmethod
+    def open(
+        cls, connection: Connection, collection: str, options: StoreOptions, caller: Caller | None = None
+    ) -> "PgvectorStore":
+        """The collection of that name in the connection's database; nothing is created and nothing is sent."""
+        sessions = Sessions(connection, deadline=options.deadline, store=f"pgvector {collection}")
+        return cls(sessions, collection, options, caller)
+
+    @property
+    def name(self) -> str:
+        """Product and collection for messages."""
+        return f"pgvector {self._collection}"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The same for every collection."""
+        return _CAPABILITIES
+
+    @property
+    def usage(self) -> Usage:
+        """Transactions counted by the caller."""
+        return self._call.usage
+
+    def describe(self) -> CollectionInfo:
+        """The collection with exact row counts."""
+        self._known = None
+        definition = self._definition()
+        rows = self._read_all("SELECT namespace, count(*) FROM {table} GROUP BY namespace", [], unbounded=True)
+        return CollectionInfo(
+            self._collection,
+            definition.dimension,
+            definition.metric,
+            dict(rows),
+            sparse=True,
+            fields=definition.fields,
+            index=definition.index,
+        )
+
+    def create(self, definition: CollectionDefinition) -> None:
+        """Create the table, an index for each declared field and, unless `index` says {type: none}, the HNSW index.
+
+        `index` takes type (hnsw or none), m and ef_construction. Beyond 2000 dimensions there is no HNSW index.
+        """
+        self._refuse_definition(definition)
+        index = index_settings({**self._options.index, **definition.index}, definition.dimension, self.name)
+        self._do(lambda session: self._create(session, definition, index), retry=False)
+        self._known = None
+
+    def drop(self) -> None:
+        """Drop the table and its row in the catalog."""
+        self._do(self._drop)
+        self._known = None
+
+    def count(self, namespace: str | None = None) -> int:
+        """Exact number of rows."""
+        if namespace is None:
+            rows = self._read_all("SELECT count(*) FROM {table}", [], unbounded=True)
+        else:
+            rows = self._read_all("SELECT count(*) FROM {table} WHERE namespace = %s", [namespace], unbounded=True)
+        return int(rows[0][0])
+
+    def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
+        """Ids in key order, each page a statement of its own that begins after the last one's end."""
+        for rows in self._pages("id", span, _LISTED_IDS):
+            yield [row[0] for row in rows]
+
+    def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
+        """Ranges of equal size, cut at ids that are there."""
+        total = self.count(namespace)
+        parts = max(1, round(total / rows))
+        places = [total * part // parts for part in range(parts + 1)]
+        edges = [None, *self._ids_at(namespace, places[1:-1]), None]
+        return [
+            KeyRange(namespace, start, end, right - left)
+            for start, end, left, right in zip(edges, edges[1:], places, places[1:], strict=False)
+        ]
+
+    def scan(
+        self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Records in key order, each batch a statement of its own; `ids` are not needed."""
+        del ids
+        dimension = self._definition().dimension
+        for rows in self._pages("id, vector, sparse, metadata", span, batch_rows):
+            yield batch_of(span.namespace, rows, dimension)
+
+    def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
+        """The records found, in the order of `ids`."""
+        query = "SELECT id, vector, sparse, metadata FROM {table} WHERE namespace = %s AND id = ANY (%s)"
+        found: dict[str, Any] = {}
+        for part in chunks(list(dict.fromkeys(ids)), _CAPABILITIES.max_fetch_ids):
+            found.update((row[0], row) for row in self._read_all(query, [namespace, _sendable(part)]))
+        rows = [found[id_] for id_ in dict.fromkeys(ids) if id_ in found]
+        return batch_of(namespace, rows, self._definition().dimension)
+
+    def upsert(self, batch: pa.RecordBatch) -> WriteResult:
+        """Put rows by COPY into a staging table and one INSERT, all of a slice in one transaction or none."""
+        refuse_unsendable(batch)
+        self._refuse_dimension(dimension_of(batch.schema))
+        rejected = _rejections(batch)
+        kept = without(batch, rejected)
+        rows = _INDEXED_ROWS if self._definition().index["type"] == "hnsw" else _CAPABILITIES.max_batch_rows
+        for part in cut(kept, rows, _CAPABILITIES.max_batch_bytes):
+            self._do(partial(self._put, copy_data(part), len(part)))
+        return WriteResult(len(kept), tuple(rejected))
+
+    def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
+        """Change a record under the lock of its row, in one transaction."""
+        patch = patch_of(namespace, id_, vector, metadata)
+        refuse_unsendable(patch)
+        self._refuse_dimension(dimension_of(patch.schema))
+        if rejected := _rejections(patch):
+            raise Refused(rejected[0].reason, store=self.name)
+        self._do(lambda session: self._merge(session, patch))
+
+    def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        """Delete by id, some thousand at a time."""
+        query = self._sql("DELETE FROM {table} WHERE namespace = %s AND id = ANY (%s)")
+        for part in chunks(ids, _LISTED_IDS):
+            self._do(partial(_execute, query, [_plain(namespace), _sendable(part)]))
+
+    def search(
+        self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
+    ) -> Neighbours:
+        """The k nearest: exact where there is no index or few candidates, else by HNSW, which goes on until it has k."""
+        self._refuse_dimension(queries.shape[1])
+        definition = self._definition()
+        found = self._do(lambda session: self._search(session, definition, namespace, queries, (k, where, effort)))
+        score = _SCORES[definition.metric]
+        hits: list[list[tuple[str, float]]] = [[] for _ in range(len(queries))]
+        for place, id_, distance in found:
+            hits[place - 1].append((id_, score(distance)))
+        return Neighbours(
+            tuple(tuple(id_ for id_, _ in line) for line in hits),
+            tuple(tuple(value for _, value in line) for line in hits),
+        )
+
+    def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
+        """Ids that pass the filter, the first in key order."""
+        clause, values = compile_filter(where)
+        query = f"SELECT id FROM {{table}} WHERE namespace = %s AND {clause} ORDER BY id LIMIT %s"
+        return frozenset(row[0] for row in self._read_all(query, [namespace, *values, limit]))
+
+    def pending_index(self) -> int:
+        """Always 0: rows enter the index in the transaction that writes them."""
+        return 0
+
+    def change_token(self, namespace: str) -> str | None:
+        """See ROW_VERSIONS: the server reads the namespace's rows, and sends a line."""
+        return str(self._read_all(ROW_VERSIONS, [self._collection, namespace], unbounded=True)[0][0])
+
+    def capacity(self, *, count: bool = True) -> Capacity:
+        """The size of the whole database on disk, without its logs; PostgreSQL tells no limit, and needs no index in memory."""
+        size, own, read_only = self._read_all(SIZES, [self._collection])[0]
+        rows = (0 if own is None else self.count()) if count else None
+        return Capacity(rows, disk=size, read_only=read_only, note=f"{own or 0:,} bytes of it are this collection")
+
+    def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
+        """See `row_bytes`."""
+        index = index_settings({**self._options.index, **definition.index}, definition.dimension, self.name)
+        return Footprint(None, row_bytes(definition.dimension, payload, index))
+
+    def alias_target(self, alias: str) -> str | None:
+        """Not supported."""
+        del alias
+        raise Unsupported("there are no aliases", store=self.name)
+
+    def point_alias(self, alias: str) -> None:
+        """Not supported."""
+        del alias
+        raise Unsupported("there are no aliases", store=self.name)
+
+    def close(self) -> None:
+        """Close idle sessions."""
+        self._sessions.close()
+
+    # Talking to the database
+
+    def _do(self, work: Callable[[Session], T], *, retry: bool = True) -> T:
+        return self._call(lambda: self._sessions.run(work), retry=retry)
+
+    def _sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
+        # psycopg takes a percent sign in a name for a placeholder, unless it is doubled; so queries always have parameters.
+        return sql.SQL(text).format(table=sql.Identifier(self._collection.replace("%", "%%")), **parts)
+
+    def _read_all(self, text: str, values: Sequence[Any], *, unbounded: bool = False) -> list[Any]:
+        def read(session: Session) -> list[Any]:
+            if unbounded:
+                _lift_timeout(session)
+            return _rows(session, self._sql(text), [_plain(value) for value in values])
+
+        return self._do(read)
+
+    def _definition(self) -> CollectionDefinition:
+        with self._lock:
+            if self._known is None:
+                self._known = self._do(self._read_definition)
+            return self._known
+
+    def _read_definition(self, session: Session) -> CollectionDefinition:
+        query = f"SELECT dimension, metric, fields::text, index::text FROM {CATALOG} WHERE name = %s"
+        there = _rows(session, "SELECT to_regclass(%s) IS NOT NULL", [CATALOG])[0][0]
+        rows = _rows(session, query, [self._collection]) if there else []
+        if not rows:
+            raise NotFound("no such collection", store=self.name)
+        dimension, metric, fields, index = rows[0]
+        types = {name: FieldType(kind) for name, kind in orjson.loads(fields).items()}
+        return CollectionDefinition(dimension, Metric(metric), types, orjson.loads(index))
+
+    def _create(self, session: Session, definition: CollectionDefinition, index: Mapping[str, Any]) -> None:
+        _lift_timeout(session)
+        # Two that create their first collection at once would both make the catalog, and one of them fail.
+        session.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [CATALOG])
+        session.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        session.execute(CREATE_CATALOG)
+        self._add_to_catalog(session, definition, index)
+        session.execute(self._sql(CREATE_TABLE.format(dimension=definition.dimension)), [])
+        for field in definition.fields:
+            query = "CREATE INDEX ON {table} USING gin ((fields -> {key}) jsonb_path_ops)"
+            session.execute(self._sql(query, key=sql.Literal(field_key(field).replace("%", "%%"))), [])
+        if index["type"] == "hnsw":
+            operators = OPERATORS[definition.metric][1]
+            settings = f"m = {index['m']}, ef_construction = {index['ef_construction']}"
+            session.execute(
+                self._sql(f"CREATE INDEX ON {{table}} USING hnsw (vector {operators}) WITH ({settings})"), []
+            )
+
+    def _add_to_catalog(self, session: Session, definition: CollectionDefinition, index: Mapping[str, Any]) -> None:
+        query = f"INSERT INTO {CATALOG} VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+        texts = [orjson.dumps(dict(part)).decode() for part in (definition.fields, index)]
+        added = session.execute(query, [self._collection, definition.dimension, definition.metric.value, *texts])
+        if not added.rowcount:
+            raise AlreadyExists("the collection exists", store=self.name)
+
+    def _drop(self, session: Session) -> None:
+        _lift_timeout(session)
+        session.execute(self._sql("DROP TABLE IF EXISTS {table}"), [])
+        if _rows(session, "SELECT to_regclass(%s) IS NOT NULL", [CATALOG])[0][0]:
+            session.execute(f"DELETE FROM {CATALOG} WHERE name = %s", [self._collection])
+
+    def _put(self, data: bytes, rows: int, session: Session) -> None:
+        session.execute(CREATE_STAGING)
+        with session.cursor().copy("COPY vectorferry_staging FROM STDIN (FORMAT binary)") as copy:
+            copy.write(data)
+        written = session.execute(self._sql(INSERT_STAGED), []).rowcount
+        if written != rows:
+            raise PartialWrite(f"{written} of {rows} rows were written", store=self.name)
+
+    def _merge(self, session: Session, patch: pa.RecordBatch) -> None:
+        key = [patch.column(name)[0].as_py() for name in ("namespace", "id")]
+        for (stored,) in _rows(session, self._sql(LOCK_METADATA), key):
+            merged = canonical_json(parse_json(stored) | parse_json(patch.column("metadata")[0].as_py()))
+            session.execute(self._sql(SET_METADATA), [merged, *key])
+            if patch.column("vector").null_count == 0:
+                session.execute(self._sql(SET_VECTOR), [self._vectors.parameter(session, vectors_of(patch)), *key])
+
+    def _pages(self, columns: str, span: KeyRange, size: int) -> Iterator[list[Any]]:
+        """Rows of a range in id order, `size` at a time; the first column is the id."""
+        end, limits = bounds(span)
+        after: list[Any] = []
+        while True:
+            begin = [] if not after else ["id > %s"]
+            clause = " AND ".join(["namespace = %s", *end, *begin])
+            query = f"SELECT {columns} FROM {{table}} WHERE {clause} ORDER BY id LIMIT %s"
+            rows = self._read_all(query, [span.namespace, *limits, *after, size])
+            if rows:
+                yield rows
+            if len(rows) < size:
+                return
+            after = [rows[-1][0]]
+
+    def _ids_at(self, namespace: str, places: Sequence[int]) -> list[str]:
+        query = (
+            "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM {table} WHERE namespace = %s) AS listed"
+            " WHERE place = ANY (%s) ORDER BY id"
+        )
+        return [row[0] for row in self._read_all(query, [namespace, list(places)], unbounded=True)] if places else []
+
+    def _search(
+        self,
+        session: Session,
+        definition: CollectionDefinition,
+        namespace: str,
+        queries: Vectors,
+        wanted: tuple[int, Filter | None, int | None],
+    ) -> list[Any]:
+        """Rows of (query's place from 1, id, distance), best first."""
+        k, where, effort = wanted
+        clause, values = compile_filter(where) if where else ("true", [])
+        clause, values = f"namespace = %s AND vector IS NOT NULL AND {clause}", [_plain(namespace), *values]
+        vectors = self._vectors.parameter(session, queries)
+
+        def run(*, exact: bool) -> list[Any]:
+            return _rows(session, self._sql(nearest(definition.metric, clause, exact=exact)), [vectors, *values, k])
+
+        if definition.index["type"] == "hnsw" and self._are_many(session, clause, values):
+            _tune(session, effort)
+            found = run(exact=False)
+            if len(found) == k * len(queries):
+                return found
+        return run(exact=True)
+
+    def _are_many(self, session: Session, clause: str, values: list[Any]) -> bool:
+        query = f"SELECT count(*) > {EXACT_ROWS} FROM (SELECT 1 FROM {{table}} WHERE {clause} LIMIT {EXACT_ROWS + 1}) AS candidates"
+        return bool(_rows(session, self._sql(query), values)[0][0])
+
+    # Refusals
+
+    def _refuse_definition(self, definition: CollectionDefinition) -> None:
+        if not 0 < definition.dimension <= _CAPABILITIES.max_dimension:
+            raise Refused(f"vectors have 1 to {_CAPABILITIES.max_dimension} dimensions", store=self.name)
+        if self._collection == CATALOG or not 0 < len(self._collection.encode()) <= _MAX_NAME_BYTES:
+            raise Refused(f"a collection's name has 1 to {_MAX_NAME_BYTES} bytes and is not {CATALOG}", store=self.name)
+
+    def _refuse_dimension(self, dimension: int | None) -> None:
+        expected = self._definition().dimension
+        if dimension is not None and dimension != expected:
+            raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
+
+
+def _tune(session: Session, effort: int | None) -> None:
+    session.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+    session.execute("SET LOCAL hnsw.max_scan_tuples = 200000")
+    if effort is not None:
+        session.execute(f"SET LOCAL hnsw.ef_search = {min(max(int(effort), 1), _MAX_EFFORT)}")
+
+
+def _rows(session: Session, query: "str | sql.Composed", values: Sequence[Any]) -> list[Any]:
+    with session.cursor(binary=True) as cursor:
+        return cursor.execute(query, values).fetchall()
+
+
+def _execute(query: sql.Composed, values: Sequence[Any], session: Session) -> None:
+    session.execute(query, values)
+
+
+def _lift_timeout(session: Session) -> None:
+    session.execute("SET LOCAL statement_timeout = 0")
+
+
+class _VectorArray(bytes):
+    """A parameter that is a vector[] in binary form already."""
+
+
+class _VectorType:
+    """Sends vectors in binary form; looks the type's numbers up once, because they differ between databases."""
+
+    def __init__(self) -> None:
+        self._oid = 0
+        self._dumper: type[Dumper] | None = None
+
+    def parameter(self, session: Session, vectors: Vectors) -> _VectorArray:
+        """Vectors of shape [n, d] as a parameter of this session."""
+        session.adapters.register_dumper(_VectorArray, self._dumper or self._look_up(session))
+        return _VectorArray(vector_array(vectors, self._oid))
+
+    def _look_up(self, session: Session) -> type[Dumper]:
+        query = "SELECT oid, typarray FROM pg_type WHERE oid = to_regtype('vector')"
+        self._oid, array_oid = _rows(session, query, [])[0]
+
+        class VectorArrayDumper(Dumper):
+            oid = array_oid
+            format = Format.BINARY
+
+            def dump(self, obj: Any) -> Buffer | None:
+                return bytes(obj)
+
+        self._dumper = VectorArrayDumper
+        return VectorArrayDumper
+
+
+def _plain(value: Any) -> Any:
+    """A parameter without U+0000, which no text here holds: a name that has it becomes one that nothing has."""
+    return _NO_NAMESPACE if isinstance(value, str) and "\0" in value else value
+
+
+def _sendable(ids: Sequence[str]) -> list[str]:
+    return [id_ for id_ in ids if "\0" not in id_]
+
+
+def _rejections(batch: pa.RecordBatch) -> list[Rejection]:
+    names, ids = batch.column("namespace").to_pylist(), batch.column("id").to_pylist()
+    reason = "PostgreSQL's text cannot hold the character U+0000"
+    nul = [
+        Rejection(row, namespace, id_, reason)
+        for row, (namespace, id_) in enumerate(zip(names, ids, strict=True))
+        if "\0" in namespace or "\0" in id_
+    ]
+    known = {rejection.row for rejection in nul}
+    others = [rejection for rejection in unholdable(batch, _CAPABILITIES) if rejection.row not in known]
+    return sorted([*nul, *others], key=lambda rejection: rejection.row)

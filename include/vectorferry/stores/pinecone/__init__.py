@@ -1,0 +1,1 @@
+"""Pinecone as a store, by REST and gRPC."""

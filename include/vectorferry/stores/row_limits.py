@@ -1,0 +1,105 @@
+"""Which rows of a batch a store cannot hold, judged from its capabilities alone."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vectorferry.core.model import MetadataKind, Rejection, Vectors
+from vectorferry.core.records import kind_of, make_batch, parse_json, vectors_of
+from vectorferry.stores.base import Capabilities
+
+_EXACT_INTEGER = 1 << 53
+
+
+def unholdable(batch: pa.RecordBatch, capabilities: Capabilities) -> list[Rejection]:
+    """The first reason for each row that the store cannot hold completely, in row order; empty where all fit."""
+    reasons: dict[int, str] = {}
+    for row, reason in _misfits(batch, capabilities):
+        reasons.setdefault(row, reason)
+    names, ids = batch.column("namespace"), batch.column("id")
+    return [Rejection(row, names[row].as_py(), ids[row].as_py(), reasons[row]) for row in sorted(reasons)]
+
+
+def patch_of(namespace: str, id_: str, vector: Vectors | None, metadata: str) -> pa.RecordBatch:
+    """What an update changes, as a batch of one row: no vector means that the record's own stays."""
+    return make_batch(namespace, [id_], None if vector is None else vector[np.newaxis], [metadata])
+
+
+def unfit(patch: pa.RecordBatch, capabilities: Capabilities) -> str | None:
+    """Why a store cannot hold what an update brings, None where it can. What it comes to with the rest of the record is not judged."""
+    misfits = unholdable(patch, replace(capabilities, vectorless=True))
+    return misfits[0].reason if misfits else None
+
+
+def unmergeable(patch: pa.RecordBatch, capabilities: Capabilities) -> str | None:
+    """Why a store cannot carry out an update in a single request, None where it can."""
+    if capabilities.merges_metadata or patch.column("metadata")[0].as_py() == "{}":
+        return None
+    return "metadata cannot be merged in the database: write the whole record"
+
+
+def without(batch: pa.RecordBatch, rejected: list[Rejection]) -> pa.RecordBatch:
+    """The batch less the rejected rows."""
+    if not rejected:
+        return batch
+    rows = {rejection.row for rejection in rejected}
+    return batch.take(pa.array([row for row in range(len(batch)) if row not in rows], pa.int64()))
+
+
+def _misfits(batch: pa.RecordBatch, capabilities: Capabilities) -> Iterator[tuple[int, str]]:
+    yield from _texts(batch, "id", capabilities.max_id_bytes, ascii_only=capabilities.ascii_ids)
+    yield from _texts(
+        batch, "namespace", capabilities.max_namespace_bytes, ascii_only=capabilities.ascii_namespaces, empty=True
+    )
+    yield from _texts(batch, "metadata", capabilities.max_metadata_bytes)
+    yield from _vectors(batch, capabilities)
+    if not capabilities.sparse:
+        yield from ((row, "sparse vectors are not supported") for row in _valid(batch.column("sparse")))
+    yield from _metadata(batch, capabilities)
+
+
+def _texts(
+    batch: pa.RecordBatch, column: str, limit: int | None, *, ascii_only: bool = False, empty: bool = False
+) -> Iterator[tuple[int, str]]:
+    for row, text in enumerate(batch.column(column).to_pylist()):
+        if limit is not None and len(text.encode()) > limit:
+            yield row, f"the {column} is longer than {limit} bytes"
+        if ascii_only and not text.isascii():
+            yield row, f"the {column} is not ASCII"
+        if not text and not empty:
+            yield row, f"the {column} is empty"
+
+
+def _vectors(batch: pa.RecordBatch, capabilities: Capabilities) -> Iterator[tuple[int, str]]:
+    valid = batch.column("vector").is_valid().to_numpy(zero_copy_only=False)
+    if not capabilities.vectorless:
+        yield from ((int(row), "records without a dense vector are not supported") for row in (~valid).nonzero()[0])
+    if not capabilities.zero_vectors:
+        zero = valid & ~vectors_of(batch).any(axis=1)
+        yield from ((int(row), "vectors of zeros only are not supported") for row in zero.nonzero()[0])
+
+
+def _metadata(batch: pa.RecordBatch, capabilities: Capabilities) -> Iterator[tuple[int, str]]:
+    if capabilities.metadata_kinds == frozenset(MetadataKind) and capabilities.integers_beyond_53_bits:
+        return
+    for row, text in enumerate(batch.column("metadata").to_pylist()):
+        for key, value in parse_json(text).items():
+            if kind_of(value) not in capabilities.metadata_kinds:
+                yield row, f"metadata {key!r}: {kind_of(value)} values are not supported"
+            if not capabilities.integers_beyond_53_bits and _beyond_53_bits(value):
+                yield row, f"metadata {key!r}: an integer beyond 53 bits would be rounded"
+
+
+def _beyond_53_bits(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_beyond_53_bits(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_beyond_53_bits(item) for item in value)
+    return isinstance(value, int) and abs(value) >= _EXACT_INTEGER
+
+
+def _valid(column: pa.Array) -> list[int]:
+    return [int(row) for row in column.is_valid().to_numpy(zero_copy_only=False).nonzero()[0]]

@@ -1,0 +1,149 @@
+"""Collections that were made elsewhere: every property is metadata, the UUID is the id, a tenant is a namespace."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from vectorferry.core.errors import RecordError
+from vectorferry.core.model import MetadataKind
+from vectorferry.core.records import canonical_json, kind_of, parse_json
+from vectorferry.stores.weaviate.filters import Fields, ForeignFields
+from vectorferry.stores.weaviate.objects import Row
+from vectorferry.stores.weaviate.proto import base_pb2, batch_pb2, search_get_pb2
+from vectorferry.stores.weaviate.schema import Layout
+
+_SCALARS = frozenset({"text", "date", "uuid", "blob", "number", "int", "boolean"})
+
+
+class ForeignCodec:
+    """Reads any property, writes what it can write back unchanged; null and a missing property are the same to Weaviate."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        types = {name: kind for name, kind in layout.foreign_types.items() if name in layout.exact}
+        integers = frozenset(name for name, kind in layout.properties.items() if kind == "int")
+        self.fields: Fields = ForeignFields(types, integers, layout.nulls)
+
+    def tenant(self, namespace: str) -> str | None:
+        """The namespace itself; without tenants there is only the default one."""
+        return namespace if bool(namespace) is self._layout.tenants else None
+
+    def scope(self, namespace: str) -> base_pb2.Filters | None:
+        """The tenant does it."""
+        del namespace
+        return None
+
+    def uuid(self, namespace: str, id_: str) -> str:
+        """The id, which must be a UUID in its usual form, for it is read back as such."""
+        del namespace
+        try:
+            found = str(UUID(id_))
+        except ValueError:
+            found = ""
+        if found != id_:
+            raise RecordError(f"id {id_!r} is not a UUID in lowercase, and this collection keeps no other id")
+        return id_
+
+    def fill(self, target: batch_pb2.BatchObject, namespace: str, id_: str, metadata: str) -> None:
+        """Each metadata key to the property of that name."""
+        del namespace, id_
+        for key, value in parse_json(metadata).items():
+            kind = self._layout.properties.get(key)
+            if kind is None:
+                raise RecordError(f"the collection has no property {key!r}")
+            _set_value(target.properties, key, kind, value)
+
+    def wanted(self, *, ids_only: bool) -> search_get_pb2.PropertiesRequest:
+        """All properties."""
+        return search_get_pb2.PropertiesRequest(return_all_nonref_properties=not ids_only)
+
+    def row(self, result: search_get_pb2.SearchResult, namespace: str) -> Row:
+        """The object's UUID and its properties."""
+        values = result.properties.non_ref_props.fields
+        return namespace, result.metadata.id, canonical_json(plain_properties(values))
+
+
+def plain_properties(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Properties as JSON values, nulls left out."""
+    found = {name: _plain(value) for name, value in values.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    which = value.WhichOneof("kind")
+    if which in (None, "null_value"):
+        return None
+    read = _READERS.get(which)
+    return read(getattr(value, which)) if read else getattr(value, which)
+
+
+def _plain_list(value: Any) -> list[Any]:
+    which = value.WhichOneof("kind")
+    if which is None:
+        return []
+    items = getattr(value, which).values
+    if which == "number_values":
+        return list(np.frombuffer(items, "<f8").tolist())
+    if which == "int_values":
+        return list(np.frombuffer(items, "<i8").tolist())
+    return [plain_properties(item.fields) for item in items] if which == "object_values" else list(items)
+
+
+def _phone(value: Any) -> dict[str, Any]:
+    return {"input": value.input, "defaultCountry": value.default_country}
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "object_value": lambda value: plain_properties(value.fields),
+    "list_value": _plain_list,
+    "geo_value": lambda value: {"latitude": value.latitude, "longitude": value.longitude},
+    "phone_value": _phone,
+}
+
+
+def _set_value(target: batch_pb2.BatchObject.Properties, name: str, kind: str, value: Any) -> None:
+    if kind.endswith("[]"):
+        _set_list(target, name, kind.removesuffix("[]"), value)
+    elif kind not in _SCALARS or isinstance(value, (list, dict)):
+        raise RecordError(f"property {name!r} of the type {kind} cannot be written from {kind_of(value)} metadata")
+    elif isinstance(value, bool):
+        target.non_ref_properties.fields[name].bool_value = value
+    elif isinstance(value, str):
+        target.non_ref_properties.fields[name].string_value = value
+    elif value is not None:
+        target.non_ref_properties.fields[name].number_value = value
+
+
+def _set_list(target: batch_pb2.BatchObject.Properties, name: str, kind: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, list):
+        raise RecordError(f"property {name!r} holds lists, not {kind_of(value)} metadata")
+    if not value:
+        target.empty_list_props.append(name)
+        return
+    try:
+        _LISTS[kind](target, name, value)
+    except (KeyError, TypeError, ValueError):
+        raise RecordError(f"property {name!r} of the type {kind}[] cannot hold this list") from None
+
+
+def _add_texts(target: batch_pb2.BatchObject.Properties, name: str, value: Sequence[Any]) -> None:
+    target.text_array_properties.add(prop_name=name, values=value)
+
+
+_LISTS: Mapping[str, Callable[[Any, str, Sequence[Any]], None]] = {
+    "text": _add_texts,
+    "date": _add_texts,
+    "uuid": _add_texts,
+    "number": lambda target, name, value: target.number_array_properties.add(
+        prop_name=name, values_bytes=np.asarray(value, "<f8").tobytes()
+    ),
+    "int": lambda target, name, value: target.int_array_properties.add(prop_name=name, values=value),
+    "boolean": lambda target, name, value: target.boolean_array_properties.add(prop_name=name, values=value),
+}
+
+FOREIGN_KINDS = frozenset(MetadataKind) - {MetadataKind.NULL}
+"""Kinds of metadata that properties can hold, given that the schema has them."""

@@ -1,0 +1,308 @@
+"""Records as raw Weaviate messages and back: vectors go from the Arrow buffer to the wire and return without a number in between."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+
+from vectorferry.core.errors import RecordError
+from vectorferry.core.model import FieldType
+from vectorferry.core.names import encode_tenant, record_uuid
+from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
+from vectorferry.stores.weaviate.filters import (
+    KEYS,
+    DeclaredFields,
+    Fields,
+    any_text,
+    both,
+    index_terms,
+    on,
+    typed_value,
+)
+from vectorferry.stores.weaviate.proto import base_pb2, batch_pb2, search_get_pb2
+from vectorferry.stores.weaviate.schema import ID, METADATA, NAMESPACE, TENANT, Layout
+
+Row = tuple[str, str, str]
+"""Namespace, id and canonical metadata of a record."""
+
+_SINGLE = base_pb2.Vectors.VECTOR_TYPE_SINGLE_FP32
+_NOTHING = (None, "null_value")
+_PLAIN: Mapping[FieldType, tuple[str, tuple[type, ...]]] = {
+    FieldType.STRING: ("text_value", (str,)),
+    FieldType.NUMBER: ("number_value", (int, float)),
+    FieldType.BOOLEAN: ("bool_value", (bool,)),
+    FieldType.STRINGS: ("list_value", (list,)),
+}
+
+
+class Codec(Protocol):
+    """How one layout's records look in Weaviate."""
+
+    @property
+    def fields(self) -> Fields:
+        """How filters see the metadata."""
+        ...
+
+    def tenant(self, namespace: str) -> str | None:
+        """The tenant of a namespace, empty in a collection without tenants; None where the collection cannot have it."""
+        ...
+
+    def scope(self, namespace: str) -> base_pb2.Filters | None:
+        """The filter that keeps to a namespace, None where the tenant does."""
+        ...
+
+    def uuid(self, namespace: str, id_: str) -> str:
+        """The object's UUID, 36 lowercase characters. Raises RecordError for an id that has none."""
+        ...
+
+    def fill(self, target: batch_pb2.BatchObject, namespace: str, id_: str, metadata: str) -> None:
+        """Set the object's properties. Raises RecordError for what the collection cannot hold."""
+        ...
+
+    def wanted(self, *, ids_only: bool) -> search_get_pb2.PropertiesRequest:
+        """The properties to ask for."""
+        ...
+
+    def row(self, result: search_get_pb2.SearchResult, namespace: str) -> Row:
+        """The record in an answer."""
+        ...
+
+
+class OwnCodec:
+    """The layout that we create. Declared fields are read back from their typed properties, the canonical JSON carries the rest."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._names = [(key, layout.names[key], kind) for key, kind in layout.fields.items()]
+        self._plain = [_PLAIN[kind] for kind in layout.fields.values()]
+        self.fields: Fields = DeclaredFields(layout.fields, layout.names)
+
+    def tenant(self, namespace: str) -> str | None:
+        """The encoded namespace."""
+        return encode_tenant(namespace) if self._layout.tenants else ""
+
+    def scope(self, namespace: str) -> base_pb2.Filters | None:
+        """Only without tenants."""
+        return None if self._layout.tenants else on("EQUAL", TENANT, value_text=encode_tenant(namespace))
+
+    def uuid(self, namespace: str, id_: str) -> str:
+        """A hash of namespace and id."""
+        return str(record_uuid(namespace, id_))
+
+    def fill(self, target: batch_pb2.BatchObject, namespace: str, id_: str, metadata: str) -> None:
+        """Id, namespace, canonical JSON, what filters need, and typed properties for the values of the declared type."""
+        values = target.properties.non_ref_properties.fields
+        values[ID].string_value = id_
+        values[NAMESPACE].string_value = namespace
+        values[METADATA].string_value = metadata
+        if not self._layout.tenants:
+            values[TENANT].string_value = encode_tenant(namespace)
+        parsed = parse_json(metadata)
+        _set_texts(target.properties, KEYS, index_terms(parsed, self._layout.fields))
+        for key, name, kind in self._names:
+            if key in parsed:
+                _set_typed(target.properties, name, kind, typed_value(parsed[key], kind))
+
+    def wanted(self, *, ids_only: bool) -> search_get_pb2.PropertiesRequest:
+        """What makes up the record."""
+        names = [] if ids_only else [METADATA, *(name for _, name, _ in self._names)]
+        return search_get_pb2.PropertiesRequest(non_ref_properties=[ID, NAMESPACE, *names])
+
+    def row(self, result: search_get_pb2.SearchResult, namespace: str) -> Row:
+        """As stored: a namespace or id that was changed behind our back shows, and so does a typed property.
+
+        Where the property and the JSON contradict each other the value is both of them: neither can be trusted.
+        """
+        del namespace
+        values = result.properties.non_ref_props.fields
+        metadata = values[METADATA].text_value if METADATA in values else "{}"
+        return values[NAMESPACE].text_value, values[ID].text_value, self._with_typed(metadata, values)
+
+    def _with_typed(self, metadata: str, values: Mapping[str, Any]) -> str:
+        if not self._names:
+            return metadata
+        parsed = parse_json(metadata)
+        changed = False
+        for (key, name, kind), plain in zip(self._names, self._plain, strict=True):
+            value = values.get(name)
+            if _agrees(value, parsed.get(key), plain):
+                continue
+            found = None if value is None else _read_typed(value, kind)
+            if found != typed_value(parsed.get(key), kind):
+                changed = True
+                parsed[key] = found if key not in parsed else {name: found, METADATA: parsed[key]}
+                if found is None:
+                    del parsed[key]
+        return canonical_json(parsed) if changed else metadata
+
+
+def _set_typed(target: batch_pb2.BatchObject.Properties, name: str, kind: FieldType, value: Any) -> None:
+    if value is None:
+        return
+    if kind is FieldType.STRINGS:
+        _set_texts(target, name, value)
+    elif kind is FieldType.STRING:
+        target.non_ref_properties.fields[name].string_value = value
+    elif kind is FieldType.BOOLEAN:
+        target.non_ref_properties.fields[name].bool_value = value
+    else:
+        target.non_ref_properties.fields[name].number_value = value
+
+
+def _set_texts(target: batch_pb2.BatchObject.Properties, name: str, values: Sequence[str]) -> None:
+    if values:
+        target.text_array_properties.add(prop_name=name, values=values)
+    else:
+        target.empty_list_props.append(name)
+
+
+def _agrees(value: Any, expected: Any, plain: "tuple[str, tuple[type, ...]]") -> bool:
+    """Whether a property holds what the JSON says: nearly always, and quickly told. False tells nothing."""
+    if expected is None or value is None:
+        return expected is None and (value is None or value.WhichOneof("kind") in _NOTHING)
+    attribute, types = plain
+    if type(expected) not in types or not expected:
+        return False
+    if attribute == "list_value":
+        return bool(list(value.list_value.text_values.values) == expected)
+    return bool(getattr(value, attribute) == expected)
+
+
+def _read_typed(value: Any, kind: FieldType) -> Any:
+    which = value.WhichOneof("kind")
+    if which in _NOTHING:
+        return None
+    if which == "list_value":
+        return list(value.list_value.text_values.values) if kind is FieldType.STRINGS else None
+    return getattr(value, which)
+
+
+# --- Batches
+
+
+def objects_of(
+    batch: pa.RecordBatch, layout: Layout, codec: Codec
+) -> tuple[list[batch_pb2.BatchObject], dict[int, str]]:
+    """An object for each row that the collection can hold, and the reason for each other row by its position."""
+    objects: list[batch_pb2.BatchObject] = []
+    refused: dict[int, str] = {}
+    columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "metadata"))
+    for row, (vector, namespace, id_, metadata) in enumerate(zip(_vector_bytes(batch), *columns, strict=True)):
+        try:
+            objects.append(_object(layout, codec, vector, (namespace, id_, metadata)))
+        except RecordError as error:
+            refused[row] = str(error)
+    return objects, refused
+
+
+def _object(layout: Layout, codec: Codec, vector: bytes, row: Row) -> batch_pb2.BatchObject:
+    namespace, id_, metadata = row
+    tenant = codec.tenant(namespace)
+    if tenant is None:
+        raise RecordError(f"the collection has no place for the namespace {namespace!r}")
+    made = batch_pb2.BatchObject(uuid=codec.uuid(namespace, id_), collection=layout.collection, tenant=tenant)
+    codec.fill(made, namespace, id_, metadata)
+    if vector and layout.vector:
+        made.vectors.add(name=layout.vector, vector_bytes=vector, type=_SINGLE)
+    elif vector:
+        made.vector_bytes = vector
+    return made
+
+
+def change_of(patch: pa.RecordBatch, layout: Layout, made: batch_pb2.BatchObject) -> dict[str, Any]:
+    """The body of a PATCH of what `made` was made of. Properties only in a collection that was made elsewhere.
+
+    In our own layout a key of the metadata is in the canonical JSON, in the keys that filters read and perhaps in a property: no
+    request merges the first two.
+    """
+    body: dict[str, Any] = {"class": layout.collection, "id": made.uuid}
+    if made.tenant:
+        body["tenant"] = made.tenant
+    metadata = parse_json(patch.column("metadata")[0].as_py())
+    if metadata:
+        body["properties"] = metadata
+    if patch.column("vector").null_count == 0:
+        vector = vectors_of(patch)[0].tolist()
+        body |= {"vectors": {layout.vector: vector}} if layout.vector else {"vector": vector}
+    return body
+
+
+def _vector_bytes(batch: pa.RecordBatch) -> list[bytes]:
+    vectors = vectors_of(batch)
+    width = vectors.shape[1] * 4
+    raw = np.ascontiguousarray(vectors, "<f4").tobytes()
+    valid = batch.column("vector").is_valid().to_pylist()
+    return [raw[row * width : (row + 1) * width] if there else b"" for row, there in enumerate(valid)]
+
+
+def batch_of(
+    results: Sequence[search_get_pb2.SearchResult], rows: Sequence[Row], layout: Layout, dimension: int | None
+) -> pa.RecordBatch:
+    """The canonical batch of an answer; a vector of another length than `dimension` floats reads as missing."""
+    names, ids, metadata = zip(*rows, strict=True) if rows else ((), (), ())
+    if dimension is None:
+        return make_batch(names, ids, None, metadata)
+    width = dimension * 4
+    raw = [_raw_vector(result.metadata, layout.vector) for result in results]
+    missing = np.array([len(item) != width for item in raw], bool)
+    blank = bytes(width)
+    joined = (
+        b"".join(blank if missing[place] else item for place, item in enumerate(raw))
+        if missing.any()
+        else b"".join(raw)
+    )
+    vectors = np.frombuffer(joined, "<f4").reshape(len(rows), dimension)
+    return make_batch(names, ids, vectors, metadata, missing=missing)
+
+
+def _raw_vector(metadata: search_get_pb2.MetadataResult, name: str) -> bytes:
+    if not name:
+        return bytes(metadata.vector_bytes)
+    return next((bytes(item.vector_bytes) for item in metadata.vectors if item.name == name), b"")
+
+
+def dimension_of_answer(results: Sequence[search_get_pb2.SearchResult], layout: Layout) -> int | None:
+    """Dimension of the first vector in an answer."""
+    lengths = (len(_raw_vector(result.metadata, layout.vector)) for result in results)
+    return next((length // 4 for length in lengths if length), None)
+
+
+# --- Requests
+
+
+def search_request(
+    layout: Layout, codec: Codec, tenant: str, limit: int, *, vectors: bool = True, ids_only: bool = False, **more: Any
+) -> search_get_pb2.SearchRequest:
+    """A request for records; `more` are the message's own fields: after, filters, near_vector."""
+    named = [layout.vector] if vectors and layout.vector else []
+    metadata = search_get_pb2.MetadataRequest(uuid=True, vector=vectors and not layout.vector, vectors=named)
+    return search_get_pb2.SearchRequest(
+        collection=layout.collection,
+        tenant=tenant,
+        limit=limit,
+        properties=codec.wanted(ids_only=ids_only),
+        metadata=metadata,
+        uses_123_api=True,
+        uses_125_api=True,
+        uses_127_api=True,
+        **more,
+    )
+
+
+def by_uuids(uuids: Sequence[str]) -> base_pb2.Filters:
+    """The objects with these UUIDs."""
+    return any_text("_id", uuids)
+
+
+def in_range(first: int, end: int, also: base_pb2.Filters | None) -> base_pb2.Filters | None:
+    """Objects with a UUID in [first, end), two numbers of 128 bits, that pass another filter too."""
+    lower = on("GREATER_THAN_EQUAL", "_id", value_text=str(UUID(int=first))) if first else None
+    upper = on("LESS_THAN", "_id", value_text=str(UUID(int=end))) if end < 1 << 128 else None
+    return both(also, lower, upper)
+
+
+def uuids_of(results: Iterable[search_get_pb2.SearchResult]) -> list[str]:
+    """UUIDs of the objects in an answer, lowercase."""
+    return [str(result.metadata.id) for result in results]

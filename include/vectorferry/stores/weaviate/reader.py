@@ -1,0 +1,309 @@
+"""Reading from a Weaviate collection: pages in the order of UUIDs, records by id, counts and searches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+
+from vectorferry.core.errors import RecordError, Refused, Unavailable
+from vectorferry.core.filters import Filter
+from vectorferry.core.model import KeyRange, Metric, Vectors
+from vectorferry.stores.batching import chunks
+from vectorferry.stores.caller import Caller
+from vectorferry.stores.weaviate.client import AnswerTooLarge, Link, TenantMissing
+from vectorferry.stores.weaviate.filters import both, compile_filter, on
+from vectorferry.stores.weaviate.objects import (
+    Codec,
+    Row,
+    batch_of,
+    by_uuids,
+    dimension_of_answer,
+    in_range,
+    search_request,
+    uuids_of,
+)
+from vectorferry.stores.weaviate.proto import aggregate_pb2, base_pb2, base_search_pb2, search_get_pb2
+from vectorferry.stores.weaviate.schema import NAMESPACE, TENANT, Layout
+
+MAX_RESULTS = 10_000
+"""The most that one answer holds (the server's QUERY_MAXIMUM_RESULTS)."""
+_PAGE = 1000
+_SLICE = 2000
+_ALL = 1 << 128
+_MANY_GROUPS = 1_000_000
+_HEX = frozenset("0123456789abcdef")
+_SHAPE = "00000000-0000-0000-0000-000000000000"
+
+Results = Sequence[search_get_pb2.SearchResult]
+Ask = Callable[..., search_get_pb2.SearchRequest]
+"""Makes a request from a limit and the message's own fields: after, filters."""
+Where = base_pb2.Filters | None
+Answer = tuple[tuple[str, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Objects of one namespace in the order of their UUIDs."""
+
+    results: Results
+    rows: Sequence[Row]
+    layout: Layout
+    dimension: int | None
+
+    @property
+    def ids(self) -> list[str]:
+        """The records' ids."""
+        return [id_ for _, id_, _ in self.rows]
+
+    @property
+    def uuids(self) -> list[str]:
+        """The objects' UUIDs."""
+        return uuids_of(self.results)
+
+    def batch(self) -> pa.RecordBatch:
+        """The canonical batch."""
+        return batch_of(self.results, self.rows, self.layout, self.dimension)
+
+
+class Reader:
+    """Reads one collection. Thread-safe."""
+
+    def __init__(self, link: Link, layout: Layout, codec: Codec, call: Caller, store: str) -> None:
+        self.layout = layout
+        self.codec = codec
+        self._link = link
+        self._call = call
+        self._store = store
+        self._dimension = layout.dimension
+
+    def dimension(self) -> int | None:
+        """Dimension of the vectors: as recorded, or that of some record; None where there is none."""
+        if self._dimension is None:
+            tenants = self._call(lambda: self._link.tenants(self.layout.collection)) if self.layout.tenants else [""]
+            samples = (self._search(search_request(self.layout, self.codec, tenant, 1)) for tenant in tenants)
+            found = (dimension_of_answer(results, self.layout) for results in samples)
+            self._dimension = next((dimension for dimension in found if dimension), None)
+        return self._dimension
+
+    # --- Counting
+
+    def count(self, namespace: str) -> int:
+        """Rows of a namespace."""
+        tenant = self.codec.tenant(namespace)
+        return 0 if tenant is None else self._count(tenant, self.codec.scope(namespace))
+
+    def count_tenant(self, tenant: str) -> int:
+        """Rows of a tenant, or of a collection without tenants."""
+        return self._count(tenant, None)
+
+    def count_by(self, name: str) -> dict[str, int]:
+        """Rows by the value of a property."""
+        grouped = aggregate_pb2.AggregateRequest.GroupBy(collection=self.layout.collection, property=name)
+        request = aggregate_pb2.AggregateRequest(
+            collection=self.layout.collection, objects_count=True, group_by=grouped, limit=_MANY_GROUPS
+        )
+        groups = self._call(lambda: self._link.aggregate(request)).grouped_results.groups
+        return {group.grouped_by.text: group.objects_count for group in groups}
+
+    def _count(self, tenant: str, where: base_pb2.Filters | None) -> int:
+        request = aggregate_pb2.AggregateRequest(
+            collection=self.layout.collection, tenant=tenant, objects_count=True, filters=where
+        )
+        try:
+            return int(self._call(lambda: self._link.aggregate(request)).single_result.objects_count)
+        except TenantMissing:
+            return 0
+
+    def recorded_namespace(self, tenant: str) -> str:
+        """The namespace that a record of an encoded one names."""
+        where = None if self.layout.tenants else on("EQUAL", TENANT, value_text=tenant)
+        name = tenant if self.layout.tenants else ""
+        results = self._search(
+            search_request(self.layout, self.codec, name, 1, vectors=False, ids_only=True, filters=where)
+        )
+        for result in results:
+            return str(result.properties.non_ref_props.fields[NAMESPACE].text_value)
+        return tenant
+
+    # --- Ranges
+
+    def pages(self, span: KeyRange, *, batch_rows: int = _PAGE, ids_only: bool = False) -> Iterator[Page]:
+        """Pages of a key range, each of 1 to `batch_rows` objects."""
+        tenant, scope = self._place(span.namespace, None)
+        if tenant is None:
+            return
+        ask = partial(search_request, self.layout, self.codec, tenant, vectors=not ids_only, ids_only=ids_only)
+        found = self._cursor(ask, span, min(batch_rows, _PAGE)) if scope is None else self._sliced(ask, span, scope)
+        if not ids_only:
+            found = _ahead(found)
+        for results in found:
+            for part in chunks(_inside(results, span), batch_rows):
+                yield self._page(part, span.namespace)
+
+    def _page(self, results: Results, namespace: str) -> Page:
+        rows = [self.codec.row(result, namespace) for result in results]
+        return Page(results, rows, self.layout, self.dimension())
+
+    def _cursor(self, ask: Ask, span: KeyRange, limit: int) -> Iterator[Results]:
+        """Objects after one UUID, in their order; an empty answer is the only end there is."""
+        first = _floor(span.start)
+        if first == 0 and not self.layout.own and (results := self._search(ask(1, filters=in_range(0, 1, None)))):
+            yield results  # the UUID of zeros only, after which a cursor begins; none of ours is that
+        after = str(UUID(int=max(first - 1, 0)))
+        while True:
+            try:
+                results = self._search(ask(limit, after=after))
+            except AnswerTooLarge:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 4)
+                continue
+            if not results:
+                return
+            yield results
+            last = results[-1].metadata.id
+            if last <= after:
+                raise Unavailable(f"the listing went back from {after} to {last}", store=self._store)
+            if span.end is not None and last.encode() >= span.end.encode():
+                return
+            after = last
+
+    def _sliced(self, ask: Ask, span: KeyRange, where: Where) -> Iterator[Results]:
+        """Objects that pass a filter, which a cursor cannot take: slices of the UUIDs, one answer each, sorted here."""
+        first, end = _floor(span.start), _ALL if span.end is None else min(_floor(span.end) + 1, _ALL)
+        parts = max(1, -(-self._count(ask(0).tenant, in_range(first, end, where)) // _SLICE))
+        cuts = [first + (end - first) * part // parts for part in range(parts + 1)]
+        for start, stop in pairwise(cuts):
+            yield from self._slice(ask, start, stop, where)
+
+    def _slice(self, ask: Ask, first: int, end: int, where: Where) -> Iterator[Results]:
+        try:
+            results = self._search(ask(MAX_RESULTS, filters=in_range(first, end, where)))
+        except AnswerTooLarge:
+            if end - first == 1:
+                raise
+        else:
+            if len(results) < MAX_RESULTS:
+                yield sorted(results, key=lambda result: result.metadata.id)
+                return
+        middle = (first + end) // 2
+        yield from self._slice(ask, first, middle, where)
+        yield from self._slice(ask, middle, end, where)
+
+    # --- By id
+
+    def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
+        """Records by id. An object whose own id or namespace is another is not the record asked for."""
+        found = [item for part in chunks(list(dict.fromkeys(ids)), _PAGE) for item in self._fetch(namespace, part)]
+        results, rows = [result for result, _ in found], [row for _, row in found]
+        return batch_of(results, rows, self.layout, self.dimension())
+
+    def _fetch(self, namespace: str, ids: Sequence[str]) -> list[tuple[search_get_pb2.SearchResult, Row]]:
+        tenant = self.codec.tenant(namespace)
+        uuids = {uuid: id_ for uuid, id_ in ((self._uuid(namespace, id_), id_) for id_ in ids) if uuid}
+        if tenant is None or not uuids:
+            return []
+        request = search_request(self.layout, self.codec, tenant, len(uuids), filters=by_uuids(list(uuids)))
+        try:
+            answer = {str(result.metadata.id): result for result in self._search(request)}
+        except AnswerTooLarge:
+            if len(ids) == 1:
+                raise
+            middle = len(ids) // 2
+            return [*self._fetch(namespace, ids[:middle]), *self._fetch(namespace, ids[middle:])]
+        pairs = [(answer[uuid], self.codec.row(answer[uuid], namespace)) for uuid in uuids if uuid in answer]
+        return [(result, row) for result, row in pairs if row[:2] == (namespace, uuids[str(result.metadata.id)])]
+
+    def _uuid(self, namespace: str, id_: str) -> str | None:
+        try:
+            return self.codec.uuid(namespace, id_)
+        except RecordError:
+            return None
+
+    # --- Search
+
+    def searcher(self, namespace: str, queries: Vectors, k: int, where: Filter | None) -> Callable[[int], Answer]:
+        """A function that answers the query of a given number. Raises FilterError, and Refused for another dimension."""
+        tenant, filters = self._place(namespace, where)
+        expected = self.dimension()
+        if expected is not None and queries.shape[1] != expected:
+            raise Refused(f"queries have {queries.shape[1]} dimensions, the collection {expected}", store=self._store)
+        raw = np.ascontiguousarray(queries, "<f4")
+        return lambda number: self._nearest(tenant, raw[number].tobytes(), k, filters)
+
+    def matching(self, namespace: str, where: Filter, limit: int) -> Iterator[str]:
+        """Ids of the records that pass, more than `limit` perhaps."""
+        tenant, filters = self._place(namespace, where)
+        assert filters is not None
+        if tenant is None:
+            return
+        ask = partial(search_request, self.layout, self.codec, tenant, vectors=False, ids_only=True)
+        if limit <= MAX_RESULTS:
+            found: Iterator[Results] = iter([self._search(ask(limit, filters=filters))])
+        else:
+            found = self._sliced(ask, KeyRange(namespace), filters)
+        for results in found:
+            yield from (self.codec.row(result, namespace)[1] for result in results)
+
+    def _place(self, namespace: str, where: Filter | None) -> "tuple[str | None, base_pb2.Filters | None]":
+        compiled = None if where is None else compile_filter(where, self.codec.fields)
+        return self.codec.tenant(namespace), both(self.codec.scope(namespace), compiled)
+
+    def _nearest(self, tenant: str | None, vector: bytes, k: int, where: base_pb2.Filters | None) -> Answer:
+        if tenant is None:
+            return (), ()
+        near = base_search_pb2.NearVector(vector_bytes=vector)
+        if self.layout.vector:
+            near.targets.CopyFrom(base_search_pb2.Targets(target_vectors=[self.layout.vector]))
+        request = search_request(
+            self.layout, self.codec, tenant, k, vectors=False, ids_only=True, near_vector=near, filters=where
+        )
+        request.metadata.distance = True
+        results = self._search(request)
+        ids = tuple(self.codec.row(result, "")[1] for result in results)
+        return ids, tuple(self._score(result.metadata.distance) for result in results)
+
+    def _score(self, distance: float) -> float:
+        return 1.0 - distance if self.layout.metric is Metric.COSINE else -distance
+
+    def _search(self, request: search_get_pb2.SearchRequest) -> Results:
+        try:
+            return list(self._call(lambda: self._link.search(request)).results)
+        except TenantMissing:
+            return []
+
+
+def _ahead(pages: Iterator[Results]) -> Iterator[Results]:
+    """The same pages, the next one being asked for while one is worked on."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="weaviate-scan")
+    try:
+        coming = pool.submit(next, pages, None)
+        while (page := coming.result()) is not None:
+            coming = pool.submit(next, pages, None)
+            yield page
+    finally:
+        # A reader that stops early does not wait for an answer that nobody wants.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _inside(results: Results, span: KeyRange) -> Results:
+    if not results:
+        return results
+    if span.holds(results[0].metadata.id) and span.holds(results[-1].metadata.id):
+        return results
+    return [result for result in results if span.holds(result.metadata.id)]
+
+
+def _floor(bound: str | None) -> int:
+    """The largest UUID, as a number, that is not above any UUID at or after the bound, which need not be one itself."""
+    known = ""
+    for character, shape in zip(bound or "", _SHAPE, strict=False):
+        if character != shape and (shape == "-" or character not in _HEX):
+            break
+        known += character
+    return UUID(known + _SHAPE[len(known) :]).int

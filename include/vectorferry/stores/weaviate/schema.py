@@ -1,0 +1,275 @@
+"""How a collection is laid out in Weaviate: the schema that we create, and what an existing schema says."""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from vectorferry.core.errors import Refused, Unsupported
+from vectorferry.core.model import CollectionDefinition, FieldType, Metric
+from vectorferry.core.names import PREFIX, encode_property
+from vectorferry.stores.base import StoreOptions
+from vectorferry.stores.weaviate.filters import KEYS
+
+ID = "vf_id"
+NAMESPACE = "vf_namespace"
+METADATA = "vf_metadata"
+TENANT = "vf_tenant"
+"""In the layout without tenants: the encoded namespace, which the tokenizer cannot trim; filters go by it."""
+OWN = frozenset({ID, NAMESPACE, METADATA, KEYS, TENANT})
+VECTOR = "default"
+MAX_DIMENSION = 65_535
+DISTANCES = {Metric.COSINE: "cosine", Metric.DOT: "dot", Metric.EUCLIDEAN: "l2-squared"}
+_METRICS = {distance: metric for metric, distance in DISTANCES.items()}
+_DATA_TYPES = {
+    FieldType.STRING: "text",
+    FieldType.NUMBER: "number",
+    FieldType.BOOLEAN: "boolean",
+    FieldType.STRINGS: "text[]",
+}
+_FIELD_TYPES = {name: kind for kind, name in _DATA_TYPES.items()}
+_FOREIGN_TYPES = _FIELD_TYPES | {"int": FieldType.NUMBER}
+_QUANTIZERS: Mapping[str, Mapping[str, Any]] = {
+    "none": {"skipDefaultQuantization": True},
+    "rq": {"rq": {"enabled": True, "bits": 8}},
+    "rq1": {"rq": {"enabled": True, "bits": 1}},
+    "bq": {"bq": {"enabled": True}},
+    "sq": {"sq": {"enabled": True}},
+    "pq": {"pq": {"enabled": True}},
+}
+_HNSW = frozenset(
+    {
+        "ef", "efConstruction", "maxConnections", "dynamicEfMin", "dynamicEfMax", "dynamicEfFactor", "flatSearchCutoff",
+        "filterStrategy", "cleanupIntervalSeconds", "vectorCacheMaxObjects",
+    }
+)  # fmt: skip
+_SETTINGS: Mapping[str, frozenset[str]] = {
+    "hnsw": _HNSW,
+    "flat": frozenset({"vectorCacheMaxObjects"}),
+    "hfresh": frozenset({"maxPostingSizeKB", "replicas", "searchProbe"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the schema of an existing collection says.
+
+    `own`: made by us. `tenants`: namespaces are tenants. `vector`: name of the vector read and written, empty for the unnamed one.
+    `fields` and `names` map declared metadata keys to types and property names (own only); `properties` maps every property to its
+    data type; `exact` are properties whose index answers equality exactly.
+    """
+
+    collection: str
+    own: bool
+    tenants: bool
+    creates_tenants: bool
+    vector: str
+    dimension: int | None
+    metric: Metric
+    fields: Mapping[str, FieldType]
+    names: Mapping[str, str]
+    properties: Mapping[str, str]
+    exact: frozenset[str] = frozenset()
+    nulls: bool = False
+    index: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def foreign_types(self) -> dict[str, FieldType]:
+        """Types of the properties that filters and `CollectionInfo.fields` know, in a collection that is not ours."""
+        return {name: _FOREIGN_TYPES[kind] for name, kind in self.properties.items() if kind in _FOREIGN_TYPES}
+
+
+# --- Creating
+
+
+def class_of(collection: str, definition: CollectionDefinition, options: StoreOptions, *, store: str) -> dict[str, Any]:
+    """The class to create. Raises Refused for a wrong name, dimension or index setting, Unsupported for a metric."""
+    _refuse_name(collection, store)
+    if not 0 < definition.dimension <= MAX_DIMENSION:
+        raise Refused(f"vectors of {definition.dimension} dimensions: Weaviate takes 1 to {MAX_DIMENSION}", store=store)
+    settings = {**options.index, **definition.index}
+    made: dict[str, Any] = {
+        "class": collection,
+        "description": json.dumps({"vectorferry": 1, "dimension": definition.dimension}),
+        "vectorConfig": {VECTOR: _vector_config(definition.metric, settings, store)},
+        "invertedIndexConfig": {"indexNullState": True, "stopwords": {"preset": "none"}},
+        "properties": _properties({**options.fields, **definition.fields}, options.namespaces == "property"),
+    }
+    return made | _partitioning(settings, options, store)
+
+
+def _refuse_name(collection: str, store: str) -> None:
+    fits = collection.isascii() and collection[:1].isupper() and collection.replace("_", "a").isalnum()
+    if not fits or len(collection) > 255:
+        raise Refused(
+            f"{collection!r} is no name of a collection: Weaviate takes [A-Z][_0-9A-Za-z]{{0,254}}", store=store
+        )
+
+
+def _partitioning(settings: Mapping[str, Any], options: StoreOptions, store: str) -> dict[str, Any]:
+    if options.namespaces == "property":
+        return {"shardingConfig": {"desiredCount": int(settings.get("shards", 1))}}
+    if "shards" in settings:
+        raise Refused("index setting 'shards' needs namespaces as a property: each tenant is a shard", store=store)
+    return {"multiTenancyConfig": {"enabled": True, "autoTenantCreation": True, "autoTenantActivation": True}}
+
+
+def _vector_config(metric: Metric, settings: Mapping[str, Any], store: str) -> dict[str, Any]:
+    kind = str(settings.get("type", "hnsw"))
+    if kind not in _SETTINGS:
+        raise Refused(f"index type {kind!r} is unknown; known are {', '.join(_SETTINGS)}", store=store)
+    if kind == "hfresh" and metric is Metric.DOT:
+        raise Unsupported(f"an index of the type hfresh has no metric {metric}", store=store)
+    tuning = {key: value for key, value in settings.items() if key not in ("type", "quantizer", "shards")}
+    for key in sorted(tuning.keys() - _SETTINGS[kind]):
+        raise Refused(f"index setting {key!r} is unknown for {kind}{_nearest(key, _SETTINGS[kind])}", store=store)
+    quantizer = _quantizer(kind, settings, store)
+    config = {"distance": DISTANCES[metric], **quantizer, **tuning}
+    return {"vectorizer": {"none": {}}, "vectorIndexType": kind, "vectorIndexConfig": config}
+
+
+def _nearest(key: str, known: frozenset[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
+
+
+def _quantizer(kind: str, settings: Mapping[str, Any], store: str) -> Mapping[str, Any]:
+    if kind == "hfresh":
+        if "quantizer" in settings:
+            raise Refused("an index of the type hfresh chooses its own quantizer", store=store)
+        return {}
+    name = str(settings.get("quantizer", "none"))
+    if name not in _QUANTIZERS:
+        raise Refused(f"quantizer {name!r} is unknown; known are {', '.join(_QUANTIZERS)}", store=store)
+    return _QUANTIZERS[name]
+
+
+def _properties(fields: Mapping[str, FieldType], by_property: bool) -> list[dict[str, Any]]:
+    keys = [ID, NAMESPACE, *([TENANT] if by_property else [])]
+    return [
+        *(_text(name) for name in keys),
+        {"name": METADATA, "dataType": ["text"], "indexFilterable": False, "indexSearchable": False},
+        _text(KEYS, "text[]"),
+        *(_property(key, kind) for key, kind in fields.items()),
+    ]
+
+
+def _text(name: str, data_type: str = "text") -> dict[str, Any]:
+    return {
+        "name": name,
+        "dataType": [data_type],
+        "tokenization": "field",
+        "indexFilterable": True,
+        "indexSearchable": False,
+    }
+
+
+def _property(key: str, kind: FieldType) -> dict[str, Any]:
+    name = encode_property(key)
+    if kind in (FieldType.STRING, FieldType.STRINGS):
+        made = _text(name, _DATA_TYPES[kind])
+    else:
+        made = {"name": name, "dataType": [_DATA_TYPES[kind]], "indexFilterable": True}
+    if kind is FieldType.NUMBER:
+        made["indexRangeFilters"] = True
+    # A name that had to be encoded, perhaps hashed, does not tell the key.
+    return made | {"description": json.dumps({"field": key})}
+
+
+# --- Reading a schema
+
+
+def layout_of(schema: Mapping[str, Any]) -> Layout:
+    """The layout of an existing collection. Raises Unsupported where its vectors cannot be moved (several named ones)."""
+    properties = {item["name"]: item["dataType"][0] for item in schema.get("properties") or []}
+    own = {ID, NAMESPACE, METADATA, KEYS} <= properties.keys()
+    tenancy = schema.get("multiTenancyConfig") or {}
+    vector, config, kind = _vector_of(schema)
+    declared = [item for item in schema.get("properties") or [] if item["name"] not in OWN] if own else []
+    return Layout(
+        schema["class"],
+        own=own,
+        tenants=bool(tenancy.get("enabled")),
+        creates_tenants=bool(tenancy.get("autoTenantCreation")),
+        vector=vector,
+        dimension=_described(schema).get("dimension"),
+        metric=_metric(schema["class"], config),
+        fields={_key(item): _FIELD_TYPES[item["dataType"][0]] for item in declared if _is_field(item)},
+        names={_key(item): item["name"] for item in declared if _is_field(item)},
+        properties=properties,
+        exact=frozenset(item["name"] for item in schema.get("properties") or [] if _answers_exactly(item)),
+        nulls=bool((schema.get("invertedIndexConfig") or {}).get("indexNullState")),
+        index=_settings_of(kind, config) | _shards_of(schema, own=own),
+    )
+
+
+def _settings_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The index in the words that `class_of` takes; of a type that it does not know, the server's own."""
+    if kind not in _SETTINGS:
+        return {"type": kind, **config}
+    settings = {"type": kind, **{name: config[name] for name in sorted(_SETTINGS[kind]) if name in config}}
+    if kind != "hfresh":
+        settings["quantizer"] = _quantizer_of(config)
+    return settings
+
+
+def _shards_of(schema: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
+    """Only of our layout without tenants: no other is made again with them."""
+    if not own or (schema.get("multiTenancyConfig") or {}).get("enabled"):
+        return {}
+    return {"shards": int((schema.get("shardingConfig") or {}).get("desiredCount", 1))}
+
+
+def _quantizer_of(config: Mapping[str, Any]) -> str:
+    enabled = (name for name in ("rq", "bq", "sq", "pq") if (config.get(name) or {}).get("enabled"))
+    name = next(enabled, "none")
+    return "rq1" if name == "rq" and config["rq"].get("bits") == 1 else name
+
+
+def _described(item: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        found = orjson.loads(item.get("description") or "{}")
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _key(item: Mapping[str, Any]) -> str:
+    return str(_described(item).get("field", item["name"]))
+
+
+def _is_field(item: Mapping[str, Any]) -> bool:
+    return item["dataType"][0] in _FIELD_TYPES and ("field" in _described(item) or not item["name"].startswith(PREFIX))
+
+
+def _answers_exactly(item: Mapping[str, Any]) -> bool:
+    text = item["dataType"][0].startswith("text")
+    return bool(item.get("indexFilterable")) and (not text or item.get("tokenization") == "field")
+
+
+def _vector_of(schema: Mapping[str, Any]) -> tuple[str, dict[str, Any], str]:
+    named = schema.get("vectorConfig") or {}
+    if not named:
+        return "", schema.get("vectorIndexConfig") or {}, str(schema.get("vectorIndexType") or "hnsw")
+    if len(named) > 1:
+        raise Unsupported(f"collection {schema['class']} has several vectors: {', '.join(sorted(named))}")
+    [(name, settings)] = named.items()
+    config = settings.get("vectorIndexConfig") or {}
+    if (config.get("multivector") or {}).get("enabled"):
+        raise Unsupported(f"collection {schema['class']} has several vectors a record (multivector)")
+    return name, config, str(settings.get("vectorIndexType"))
+
+
+def _metric(collection: str, config: Mapping[str, Any]) -> Metric:
+    distance = str(config.get("distance", "cosine"))
+    if distance not in _METRICS:
+        raise Unsupported(f"collection {collection} measures by {distance}, which has no equal elsewhere")
+    return _METRICS[distance]
+
+
+def undeclared(wanted: Mapping[str, FieldType], layout: Layout) -> Sequence[str]:
+    """What the collection lacks of the declared fields, as text for a person; empty where it has all."""
+    return [f"{key!r} as {kind}" for key, kind in wanted.items() if layout.own and layout.fields.get(key) is not kind]

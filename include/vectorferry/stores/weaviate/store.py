@@ -1,0 +1,395 @@
+"""The Weaviate store: one collection, its namespaces as tenants or as a property, moved as raw messages in both directions."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pyarrow as pa
+
+from vectorferry.core.errors import AlreadyExists, NotFound, Refused, Unavailable, Unsupported
+from vectorferry.core.filters import Filter
+from vectorferry.core.model import (
+    Capacity,
+    CollectionDefinition,
+    CollectionInfo,
+    Footprint,
+    KeyOrder,
+    KeyRange,
+    Neighbours,
+    Rejection,
+    Usage,
+    Vectors,
+    WriteResult,
+)
+from vectorferry.core.names import decode_tenant
+from vectorferry.core.records import dimension_of
+from vectorferry.spec.connections import Connection
+from vectorferry.stores.base import Capabilities, StoreOptions
+from vectorferry.stores.batching import chunks, cut, refuse_unsendable
+from vectorferry.stores.caller import Caller
+from vectorferry.stores.row_limits import patch_of, unfit, unholdable, unmergeable, without
+from vectorferry.stores.weaviate.capacity import READ_ONLY, vector_memory
+from vectorferry.stores.weaviate.client import Link, address_of
+from vectorferry.stores.weaviate.foreign_objects import FOREIGN_KINDS, ForeignCodec
+from vectorferry.stores.weaviate.objects import Codec, OwnCodec
+from vectorferry.stores.weaviate.reader import MAX_RESULTS, Reader
+from vectorferry.stores.weaviate.schema import MAX_DIMENSION, TENANT, class_of, layout_of, undeclared
+from vectorferry.stores.weaviate.writer import Writer
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_THREADS = 4
+_GONE_EVERY = 0.02
+
+OWN_LAYOUT = Capabilities(
+    product="weaviate",
+    max_dimension=MAX_DIMENSION,
+    max_top_k=MAX_RESULTS,
+    sparse=False,
+    key_order=KeyOrder.UUID,
+    indexes_later=True,
+    aliases=True,
+    typed_fields=True,
+    filters_any_field=False,
+    resend_after_delete=True,
+    merges_metadata=False,
+    write_concurrency=4,
+)
+FOREIGN_LAYOUT = replace(
+    OWN_LAYOUT,
+    key_order=KeyOrder.ID,
+    metadata_kinds=FOREIGN_KINDS,
+    integers_beyond_53_bits=False,
+    merges_metadata=True,
+)
+
+
+class WeaviateStore:
+    """One collection. What its schema says is read once, at the first call that needs it."""
+
+    def __init__(self, link: Link, collection: str, options: StoreOptions, caller: Caller) -> None:
+        self._link = link
+        self._collection = collection
+        self._options = options
+        self._call = caller
+        self._lock = threading.Lock()
+        self._reader: Reader | None = None
+        self._writer: Writer | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    @classmethod
+    def open(
+        cls, connection: Connection, collection: str, options: StoreOptions, caller: Caller | None = None
+    ) -> "WeaviateStore":
+        """The collection on a connection of the type weaviate, in the Airflow provider's form; nothing is created or sent.
+
+        Host and port are REST's; `extra` may hold http_secure, grpc_host, grpc_port, grpc_secure, token, additional_headers, and
+        metrics_url (as in http://host:2112/metrics, see PROMETHEUS_MONITORING_ENABLED), where `capacity` finds the memory. The password or
+        the token is the API key. Raises ConnectionMissing without a host.
+        """
+        link = Link(address_of(connection), f"weaviate {collection}", options.deadline)
+        return cls(link, collection, options, caller or Caller())
+
+    @property
+    def name(self) -> str:
+        """Product and collection."""
+        return f"weaviate {self._collection}"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of our layout, or of a collection that was made elsewhere; asks the server once."""
+        try:
+            own = self._reading().layout.own
+        except NotFound:
+            own = True
+        return OWN_LAYOUT if own else FOREIGN_LAYOUT
+
+    @property
+    def usage(self) -> Usage:
+        """Requests so far."""
+        return self._call.usage
+
+    # --- The collection
+
+    def describe(self) -> CollectionInfo:
+        """The collection with exact counts; namespaces without rows are left out. Raises Unsupported for several vectors a record."""
+        reader = self._reading()
+        layout = reader.layout
+        return CollectionInfo(
+            self._collection,
+            reader.dimension(),
+            layout.metric,
+            self._namespaces(reader),
+            fields=layout.fields if layout.own else layout.foreign_types,
+            index=layout.index,
+        )
+
+    def create(self, definition: CollectionDefinition) -> None:
+        """Create the collection in our layout. `index` takes type (hnsw, flat, hfresh), quantizer, shards and the index's own settings."""
+        body = class_of(self._collection, definition, self._options, store=self.name)
+        if self._schema() is not None:
+            raise AlreadyExists("the collection exists", store=self.name)
+        try:
+            # Tried once: after a lost answer, a second try could not tell our collection from another's.
+            self._call(lambda: self._link.send("POST", "/schema", body), retry=False)
+        except Refused as error:
+            if "already exists" in str(error):
+                raise AlreadyExists("the name is taken, by a collection or an alias", store=self.name) from error
+            raise
+        self._forget()
+
+    def drop(self) -> None:
+        """Delete the collection and wait until it is gone. Refuses to do so through an alias."""
+        schema = self._schema()
+        if schema is None:
+            return
+        if schema["class"] != self._collection:
+            raise Refused(f"is another name of {schema['class']}: drop that", store=self.name)
+        self._call(lambda: self._link.send("DELETE", f"/schema/{self._collection}"))
+        self._forget()
+        end = time.monotonic() + self._options.deadline
+        while self._schema() is not None:
+            if time.monotonic() > end:
+                raise Unavailable("is still there after it was deleted", store=self.name)
+            time.sleep(_GONE_EVERY)
+
+    def count(self, namespace: str | None = None) -> int:
+        """Exact number of rows, as the server's Aggregate tells."""
+        reader = self._reading()
+        if namespace is not None:
+            return reader.count(namespace)
+        return sum(self._in_parallel(reader.count_tenant, self._tenants(reader)))
+
+    def pending_index(self) -> int:
+        """Vectors in the queues of all shards; not 0 only where the server indexes asynchronously."""
+        return sum(map(_pending, self._shards()))
+
+    def change_token(self, namespace: str) -> str | None:
+        """Always None: objects know when they were updated, by the clock of their node, but nothing tells of deletions."""
+        del namespace
+        return None
+
+    def capacity(self, *, count: bool = True) -> Capacity:
+        """Memory, where the connection names the server's metrics; read-only where a shard is. Nothing tells of the disk."""
+        memory, limit = self._call(self._link.memory)
+        there = self._schema() is not None
+        shards = list(self._shards()) if there else []
+        rows = (self.count() if there else 0) if count else None
+        stopped = sum(shard.get("vectorIndexingStatus") == READ_ONLY for shard in shards)
+        return Capacity(rows, memory, limit, read_only=stopped > 0, note=f"{stopped} of {len(shards)} shards read-only")
+
+    def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
+        """See `vector_memory`; on disk at least the payload, which is what Weaviate's documentation gives no rule for."""
+        return Footprint(vector_memory(definition.dimension, {**self._options.index, **definition.index}), payload)
+
+    def alias_target(self, alias: str) -> str | None:
+        """Collection that an alias points to."""
+        found = self._call(lambda: self._link.get(f"/aliases/{alias}"))
+        return None if found is None else str(found["class"])
+
+    def point_alias(self, alias: str) -> None:
+        """Make an alias point here; the server switches it at once."""
+        target = self._reading().layout.collection
+        if self.alias_target(alias) is None:
+            try:
+                self._call(lambda: self._link.send("POST", "/aliases", {"alias": alias, "class": target}))
+                return
+            except Refused as error:
+                # Somebody else made it meanwhile, or our own first try did.
+                if "alias already exists" not in str(error):
+                    raise
+        self._call(lambda: self._link.send("PUT", f"/aliases/{alias}", {"class": target}))
+
+    # --- Reading
+
+    def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
+        """Ids in the order of their UUIDs."""
+        for rows in self._reading().pages(span, ids_only=True):
+            yield rows.ids
+
+    def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
+        """Equal slices of the UUIDs, which are hashes, with estimated rows; UUIDs that were given elsewhere are listed and counted."""
+        reader = self._reading()
+        if reader.layout.own:
+            return _equal_slices(namespace, reader.count(namespace), rows)
+        keys = [key for page in reader.pages(KeyRange(namespace), ids_only=True) for key in page.uuids]
+        return _counted_slices(namespace, keys, rows)
+
+    def scan(
+        self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Records in the order of their UUIDs; `ids` are not needed."""
+        del ids
+        for rows in self._reading().pages(span, batch_rows=batch_rows):
+            yield rows.batch()
+
+    def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
+        """The records found, in the order of `ids`, each once."""
+        return self._reading().fetch(namespace, ids)
+
+    def search(
+        self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
+    ) -> Neighbours:
+        """The index's nearest. Raises Unsupported for `effort`: ef is a setting of the collection, not of a query."""
+        if effort is not None:
+            raise Unsupported("a query cannot set its own effort: ef is a setting of the collection", store=self.name)
+        if not 0 < k <= MAX_RESULTS:
+            raise Refused(f"k is {k}, it can be 1 to {MAX_RESULTS}", store=self.name)
+        reader = self._reading()
+        search = reader.searcher(namespace, queries, k, where)
+        found = self._in_parallel(search, range(len(queries)))
+        return Neighbours(tuple(ids for ids, _ in found), tuple(scores for _, scores in found))
+
+    def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
+        """Ids of records that pass."""
+        return frozenset(islice(self._reading().matching(namespace, where, limit), limit))
+
+    # --- Writing
+
+    def upsert(self, batch: pa.RecordBatch) -> WriteResult:
+        """Put whole records. The server names each object that it refuses; all others are in."""
+        refuse_unsendable(batch)
+        writer = self._writing()
+        self._refuse_dimension(dimension_of(batch.schema))
+        rejected = unholdable(batch, self.capabilities)
+        refused_rows = {item.row for item in rejected}
+        rows = [row for row in range(len(batch)) if row not in refused_rows]
+        refused: dict[int, str] = {}
+        start = 0
+        kept = without(batch, rejected)
+        for part in cut(kept, OWN_LAYOUT.max_batch_rows, OWN_LAYOUT.max_batch_bytes) if len(kept) else ():
+            refused |= {rows[start + row]: reason for row, reason in writer.put(part).items()}
+            start += len(part)
+        rejected += [_rejection(batch, row, reason) for row, reason in refused.items()]
+        return WriteResult(len(batch) - len(rejected), tuple(sorted(rejected, key=lambda item: item.row)))
+
+    def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
+        """Change an object. Metadata only where its keys are properties, that is in a collection that was made elsewhere."""
+        patch = patch_of(namespace, id_, vector, metadata)
+        refuse_unsendable(patch)
+        writer = self._writing()
+        self._refuse_dimension(dimension_of(patch.schema))
+        if reason := unmergeable(patch, self.capabilities):
+            raise Unsupported(reason, store=self.name)
+        if reason := unfit(patch, self.capabilities):
+            raise Refused(reason, store=self.name)
+        if not writer.update(patch) and self._schema() is None:
+            raise NotFound("no such collection", store=self.name)
+
+    def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        """Delete by id."""
+        writer = self._writing()
+        for part in chunks(ids, OWN_LAYOUT.max_fetch_ids):
+            writer.delete(namespace, part)
+
+    def close(self) -> None:
+        """Close the connections and threads."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._link.close()
+
+    # --- Inside
+
+    def _schema(self) -> Any:
+        return self._call(lambda: self._link.get(f"/schema/{self._collection}"))
+
+    def _shards(self) -> Iterator[Mapping[str, Any]]:
+        """All shards on all nodes, as the server describes them."""
+        layout = self._reading().layout
+        found = self._call(lambda: self._link.get(f"/nodes/{layout.collection}?output=verbose"))
+        if found is None:
+            raise NotFound("no such collection", store=self.name)
+        return (shard for node in found["nodes"] for shard in node.get("shards") or ())
+
+    def _reading(self) -> Reader:
+        reader = self._reader
+        if reader is None:
+            schema = self._schema()
+            if schema is None:
+                raise NotFound("no such collection", store=self.name)
+            layout = layout_of(schema)
+            codec: Codec = OwnCodec(layout) if layout.own else ForeignCodec(layout)
+            reader = self._reader = Reader(self._link, layout, codec, self._call, self.name)
+        return reader
+
+    def _writing(self) -> Writer:
+        reader = self._reading()
+        lacking = undeclared(self._options.fields, reader.layout)
+        if lacking:
+            raise Refused(f"the collection was made without the declared field {', '.join(lacking)}", store=self.name)
+        with self._lock:
+            if self._writer is None:
+                self._writer = Writer(self._link, reader.layout, reader.codec, self._call, self.name)
+            return self._writer
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._reader = self._writer = None
+
+    def _refuse_dimension(self, dimension: int | None) -> None:
+        # The server takes the first vector of each tenant for its dimension, whatever it is.
+        expected = self._reading().layout.dimension
+        if dimension is not None and expected is not None and dimension != expected:
+            raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
+
+    def _tenants(self, reader: Reader) -> Sequence[str]:
+        if not reader.layout.tenants:
+            return [""]
+        return self._call(lambda: self._link.tenants(reader.layout.collection))
+
+    def _namespaces(self, reader: Reader) -> dict[str, int]:
+        if reader.layout.own and not reader.layout.tenants:
+            counted = reader.count_by(TENANT)
+        else:
+            tenants = self._tenants(reader)
+            counted = dict(zip(tenants, self._in_parallel(reader.count_tenant, tenants), strict=True))
+        filled = {tenant: rows for tenant, rows in counted.items() if rows}
+        if not reader.layout.own:
+            return filled
+        return {_namespace_of(tenant, reader): rows for tenant, rows in filled.items()}
+
+    def _in_parallel(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        wanted = list(items)
+        if len(wanted) < 2:
+            return [work(item) for item in wanted]
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="weaviate")
+            pool = self._pool
+        return list(pool.map(work, wanted))
+
+
+def _pending(shard: Mapping[str, Any]) -> int:
+    # A shard goes on indexing for a moment after its queue was emptied. (The schema's own list of shards shows an empty queue all along.)
+    return max(int(shard.get("vectorQueueLength") or 0), int(shard.get("vectorIndexingStatus") == "INDEXING"))
+
+
+def _namespace_of(tenant: str, reader: Reader) -> str:
+    name = decode_tenant(tenant)
+    return reader.recorded_namespace(tenant) if name is None else name
+
+
+def _rejection(batch: pa.RecordBatch, row: int, reason: str) -> Rejection:
+    return Rejection(row, batch.column("namespace")[row].as_py(), batch.column("id")[row].as_py(), reason)
+
+
+def _equal_slices(namespace: str, total: int, rows: int) -> list[KeyRange]:
+    parts = max(1, round(total / rows))
+    cuts = [None, *(str(UUID(int=(part << 128) // parts)) for part in range(1, parts)), None]
+    shares = [total * (part + 1) // parts - total * part // parts for part in range(parts)]
+    return [KeyRange(namespace, cuts[part], cuts[part + 1], shares[part]) for part in range(parts)]
+
+
+def _counted_slices(namespace: str, keys: Sequence[str], rows: int) -> list[KeyRange]:
+    parts = max(1, round(len(keys) / rows))
+    places = [len(keys) * part // parts for part in range(parts + 1)]
+    cuts = [None, *(keys[place] for place in places[1:-1]), None]
+    return [KeyRange(namespace, cuts[part], cuts[part + 1], places[part + 1] - places[part]) for part in range(parts)]

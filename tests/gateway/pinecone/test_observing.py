@@ -1,0 +1,181 @@
+"""What is counted of an application's calls before it is moved, and what is said of it."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from pinecone import Pinecone
+from pinecone.errors import ApiError
+
+from gateway.pinecone.conftest import KEY
+from pipeline.commanding import vectorferry
+from pipeline.worlds import World, postgres_connection, small_spec
+from vectorferry.core.errors import SpecError
+from vectorferry.core.model import CollectionDefinition, FieldType, Metric
+from vectorferry.engine.plan.observed_use import judged
+from vectorferry.gateway.pinecone import observing
+from vectorferry.gateway.pinecone.observed_store import observed_index, observing_gateway
+from vectorferry.gateway.pinecone.observing import OTHERS, Observation
+from vectorferry.gateway.pinecone.server import Serving
+from vectorferry.gateway.pinecone.wire.keys import Keys
+from vectorferry.spec.connections import Connection
+from vectorferry.stores.base import Capabilities
+from vectorferry.stores.memory import MemoryStore
+
+SECRET = "confidential"
+ROW = {"id": "a", "values": [1.0, 2, 3, 4], "metadata": {"kind": SECRET, "n": 1}}
+
+
+@pytest.fixture
+def present() -> str:
+    """The name of a memory connection with a collection `docs`."""
+    name = uuid.uuid4().hex
+    MemoryStore(name, "docs").create(CollectionDefinition(4, Metric.COSINE))
+    return name
+
+
+def seen(file: Path) -> dict[tuple[str, str], int]:
+    return {(use["kind"], use["name"]): use["count"] for use in orjson.loads(file.read_bytes())["uses"]}
+
+
+def use_all(index: Any) -> None:
+    index.upsert(vectors=[ROW], namespace="n")
+    where = {"$or": [{"kind": {"$in": [SECRET, 7]}}, {"n": {"$gt": 0}}, {"gone": {"$exists": False}}]}
+    for _ in range(2):
+        assert index.query(vector=[1.0, 0, 0, 0], top_k=5, namespace="n", filter=where, include_metadata=True).matches
+    index.query(id="a", top_k=5, namespace="n", include_values=True)
+    index.update(id="a", set_metadata={"n": 2}, values=[2.0, 2, 3, 4], namespace="n")
+    assert index.fetch(ids=["a"], namespace="n").vectors["a"].metadata == {"kind": SECRET, "n": 2.0}
+    index.list_paginated(prefix="a", namespace="n")
+    index.describe_index_stats()
+    index.delete(filter={"kind": SECRET}, namespace="n")
+    with pytest.raises(ApiError):
+        index.create_namespace(name="empty")
+
+
+SHAPE = '{"$or":[{"kind":{"$in":[0,""]}},{"n":{"$gt":0}},{"gone":{"$exists":false}}]}'
+COUNTED = {
+    ("operation", "upsert"): 1,
+    ("operation", "query with filter, metadata"): 2,
+    ("operation", "query with id, values"): 1,
+    ("operation", "update with values, metadata"): 1,
+    ("operation", "fetch"): 1,
+    ("operation", "list with prefix"): 1,
+    ("operation", "describe_index_stats or namespaces"): 2,
+    ("operation", "delete with filter"): 1,
+    ("operation", "create_namespace"): 1,
+    ("filter", SHAPE): 2,
+    ("filter", '{"kind":{"$eq":""}}'): 1,
+    ("top_k", "5"): 3,
+    ("namespace", "n"): 8,
+    ("namespace", "empty"): 1,
+}
+
+
+def test_the_drop_in_counts_over_the_present_collection(present: str, tmp_path: Path) -> None:
+    file = tmp_path / "uses.json"
+    with observed_index(present, "docs", file, connections=lambda name: Connection(name, "memory")) as index:
+        use_all(index)
+    assert seen(file) == COUNTED
+    with (
+        observed_index(present, "docs", file, connections=lambda name: Connection(name, "memory")) as index,
+        pytest.raises(ApiError, match="near"),
+    ):
+        index.query(vector=[1.0, 0, 0, 0], top_k=5, namespace="n", filter={"kind": {"$near": SECRET}})
+    assert seen(file) == COUNTED | {
+        ("operation", "query with filter"): 1,
+        ("filter", "(not valid)"): 1,
+        ("top_k", "5"): 4,
+        ("namespace", "n"): 9,
+    }
+
+
+def test_the_gateway_counts_over_the_present_collection(present: str, tmp_path: Path) -> None:
+    file = tmp_path / "uses.json"
+    serving = Serving(keys=Keys.parse([KEY]), port=0, grpc_port=None)
+    with observing_gateway(MemoryStore(present, "docs"), "docs", file, serving) as gateway:
+        with Pinecone(api_key=KEY, host=gateway.url) as client, client.index(name="docs") as index:
+            use_all(index)
+        refused = httpx.delete(f"{gateway.url}/indexes/docs", headers={"Api-Key": KEY}, trust_env=False)
+        assert refused.status_code == 501
+    assert seen(file) == COUNTED
+    assert SECRET not in file.read_text()
+
+
+def test_counts_go_on_and_names_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observing, "_MOST_NAMES", 2)
+    for _ in range(2):
+        observation = Observation(tmp_path / "uses.json")
+        for name in ("a", "b", "c", "d"):
+            observation.note("fetch", name)
+        observation.close()
+    assert seen(tmp_path / "uses.json") == {
+        ("operation", "fetch"): 8,
+        ("namespace", "a"): 2,
+        ("namespace", "b"): 2,
+        ("namespace", OTHERS): 4,
+    }
+    (tmp_path / "other.json").write_text("[]")
+    with pytest.raises(SpecError, match="not a file of observed uses"):
+        Observation(tmp_path / "other.json")
+
+
+def test_what_the_target_cannot_serve_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "uses.json"
+    uses = [
+        *COUNTED,
+        ("operation", "query with sparse"),
+        ("operation", "upsert with sparse"),
+        ("namespace", "ä" * 9),
+        ("top_k", "500"),
+    ]
+    file.write_bytes(orjson.dumps({"uses": [{"kind": k, "name": n, "count": 1} for k, n in uses]}))
+    poor = Capabilities(
+        product="poor",
+        filters_any_field=False,
+        merges_metadata=False,
+        sparse=False,
+        max_top_k=100,
+        filter_operators=frozenset({"$eq", "$or", "$in", "$gt"}),
+        ascii_namespaces=True,
+        max_namespace_bytes=10,
+    )
+    found = {(use.kind, use.name): use.problem for use in judged(file, {"kind": FieldType.STRING}, poor) if use.problem}
+    assert found == {
+        (
+            "filter",
+            SHAPE,
+        ): "can filter by declared fields only: declare 'n' under `fields`; cannot express $exists on 'gone'",
+        ("namespace", "ä" * 9): "the target takes ASCII names only; the target takes names of at most 10 bytes",
+        ("operation", "create_namespace"): "no router serves it",
+        ("operation", "query with sparse"): "no router serves it",
+        ("operation", "update with values, metadata"): "the target cannot merge metadata: write the whole record",
+        ("operation", "upsert with sparse"): "the target holds no sparse vectors",
+        ("top_k", "500"): "the target returns at most 100",
+    }
+
+
+def test_the_command_shows_it(tmp_path: Path) -> None:
+    url = "postgresql://nobody@127.0.0.1:1/none"
+    world = World(tmp_path, {"target": postgres_connection("target", url)}, small_spec(tmp_path))
+    observation = Observation(tmp_path / "uses.json")
+    observation.note("query with filter", "", {"kind": SECRET}, 5)
+    observation.close()
+    command = ("observe", str(tmp_path / "uses.json"), str(world.spec_file))
+    fine = vectorferry(*command, environment=world.environment())
+    assert (fine.code, "4 uses, 0 of them cannot be served" in fine.text) == (0, True), fine.text
+    observation.note("create_namespace", "new")
+    observation.close()
+    refused = vectorferry(*command, "--json", environment=world.environment())
+    assert refused.code == 1
+    assert refused.json()[0] == {
+        "kind": "operation",
+        "name": "create_namespace",
+        "count": 1,
+        "problem": "no router serves it",
+    }
+    missing = vectorferry("observe", str(tmp_path / "none.json"), command[2], environment=world.environment())
+    assert (missing.code, "not a file of observed uses" in missing.text) == (2, True)

@@ -1,0 +1,159 @@
+"""The approver's question: every figure of the evidence on one screen of Markdown."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from journal.helpers import make_evidence
+from vectorferry.core.model import REPAIR, Phase
+from vectorferry.questions.cutover import question
+from vectorferry.questions.layout import NO_BREAK
+from vectorferry.spec.migration import MigrationSpec, Switch, Writers
+from vectorferry.stores.pinecone.store import PINECONE
+
+SPEC = MigrationSpec.model_validate(
+    {
+        "migration": "docs",
+        "source": {"connection": "a", "collection": "x"},
+        "target": {"connection": "b", "collection": "x"},
+        "staging": {"url": "/tmp/s"},
+        "writers": "none",
+        "approval": {"timeout": "36h", "evidence_age": "30m"},
+    }
+)
+FILTERS = {"filters": 9, "compared_on_target": 8, "refused_by_target": 1, "failed": 0}
+SPEED = {"p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0}
+
+
+def verdict(check: str, scope: str = "overall", **figures: Any) -> dict[str, Any]:
+    return {"check": check, "scope": scope, "passed": True, "figures": figures, "total_differences": 0}
+
+
+def rows_of(*verdicts: dict[str, Any], spec: MigrationSpec = SPEC, journal: Any = None) -> dict[str, str]:
+    """The question's table, by the name of its row."""
+    body = {
+        "go": True,
+        "source": "pinecone x",
+        "target": "weaviate X",
+        "namespaces": 2,
+        "partitions": 3,
+        "rows": {"planned": 1_000_000, "excused": 1},
+        "requested_by": "ann",
+        "run": "manual__1",
+        "verdicts": list(verdicts),
+    }
+    session: Any = SimpleNamespace(
+        spec=spec,
+        migration="docs",
+        journal=journal,
+        source=SimpleNamespace(capabilities=PINECONE),
+        staging=SimpleNamespace(locate=lambda path: f"/tmp/s/{path}"),
+    )
+    asked = question(session, make_evidence("a" * 64, body=body))
+    assert asked.subject == "GO: cut over docs to weaviate X?"
+    lines = [line for line in asked.body.splitlines() if line.startswith("| ")][1:]
+    return {name.replace(NO_BREAK, " "): value for name, value in (line.strip("| ").split(" | ") for line in lines)}
+
+
+def test_the_figures_are_those_of_the_evidence() -> None:
+    rows = rows_of(
+        verdict("counts", "p0000", source=6, target=5),
+        verdict("counts", "p0001", source=4, target=4),
+        verdict("extras", extra=2),
+        verdict("content", "p0000", compared=10),
+        verdict("recall", recall=0.99, low=0.98, high=1.0, threshold=0.95),
+        verdict("recall", "namespace:", recall=0.97, low=0.96, high=0.98),
+        verdict("recall", "namespace:shop", recall=1.0, low=0.99, high=1.0),
+        verdict("filters", '{"a":1}'),
+        verdict("filters", **FILTERS),
+        verdict("latency", source=SPEED, target=SPEED),
+        verdict("expectations", expectations=11),
+    )
+    assert rows["Rows"] == "source **10**, target **9**, excused **1**, only in the target **2**"
+    assert rows["Content"] == "10 rows read back from both sides, **0** differ"
+    assert "worst namespace `(default)` **0.9700** [0.9600, 0.9800]; must reach 0.95" in rows["Recall"]
+    assert rows["Filters"].endswith("**0** differ, 1 that the target cannot express")
+    assert rows["Latency"].startswith("source p50 1.0, p95 2.0, p99 3.0 ms; target")
+    assert rows["Expectations"].startswith("11 on the staged rows")
+    assert rows["Evidence"] == f"`{'a' * 64}`"
+
+
+def test_times_and_money_are_spelt_for_people() -> None:
+    rows = rows_of()
+    assert rows["Answer within"] == "36 h; the evidence lapses after 30 min"
+    assert rows["Cost"].endswith("100,000 read units ($1.60)")
+
+
+def test_what_was_not_measured_is_said() -> None:
+    rows = rows_of()
+    assert (rows["Recall"], rows["Latency"]) == ("not measured", "not measured")
+    assert rows["Filters"] == "none compared: no declared fields"
+
+
+def test_with_routers_it_tells_of_the_pause_and_who_writes() -> None:
+    live = SPEC.model_copy(update={"writers": Writers(expected=2), "switch": Switch.model_validate({"hold": "7s"})})
+    members = [SimpleNamespace(lease_left=left) for left in (3.0, 2.0, -1.0)]
+    journal = SimpleNamespace(
+        members=SimpleNamespace(all=lambda _: members),
+        claims=SimpleNamespace(backlog=lambda *_: SimpleNamespace(dirty=1200, open=3)),
+    )
+    found = {"failed": 2, "dropped": 3, "overlap": 0.9912, "least_overlap": 0.7, "in_order": 0.98, "score_drift": 1e-6}
+    searches = {**found, "reads": 1230, "authority": {"p95_ms": 3.1}, "follower": {"p95_ms": 5.25}}
+    shadow = {"share": 0.05, "reads": 1230, "seconds": 720, "routers": 2, "search": searches, "fetch": {"reads": 0}}
+    verdicts = (verdict("touched", touched=4321, compared=4321), verdict("shadow_reads", **shadow))
+    rows = rows_of(*verdicts, spec=live, journal=journal)
+    assert rows["Shadow reads"] == (
+        "**1,230** compared over 12.0 min on 2 routers: search same ids **0.9912** (least 0.70), same order 0.9800, "
+        "score drift 1.0e-06, p95 source 3.1, target 5.2 ms, 2 failed, 3 dropped"
+    )
+    assert rows["Written since the plan"].startswith("4,321 records")
+    assert rows["Routers"] == "**2** with a lease of 2 expected; 3 in all"
+    assert rows["Backlog"].startswith("1,200 records to settle, 3 writes open")
+    assert rows["Write pause"].startswith("at most 7 s: writes wait, reads go on")
+    assert "vectorferry rollback" in rows["Undo"]
+    assert "rereads" not in " ".join(rows.values())
+
+
+def test_a_repair_tells_what_is_deleted_and_which_side_is_right() -> None:
+    figures = {
+        "kinds": {"missing": 4, "extra": 1200, "namespace": 1},
+        "repairs": 1205,
+        "deletions": 1201,
+        "scope": "full",
+    }
+    figures |= {
+        "rows_source": 9000,
+        "rows_target": 10200,
+        "over": ["1201 of them to delete, 100 allowed without asking"],
+    }
+    found = [("missing", "", "a|b`c\n"), ("missing", "n", "x" * 99), ("extra", "n", "e")]
+    drift = verdict("drift") | {"figures": figures | {"file": "/tmp/d.parquet"}}
+    drift |= {"differences": [{"kind": kind, "namespace": name, "id": id_} for kind, name, id_ in found]}
+    control = [
+        SimpleNamespace(cohort=name, phase=phase) for name, phase in (("canary", Phase.TRACK_B), ("all", Phase.TRACK_A))
+    ]
+    session: Any = SimpleNamespace(
+        spec=SPEC,
+        migration="docs",
+        journal=SimpleNamespace(control=SimpleNamespace(all=lambda _: control)),
+        source=SimpleNamespace(name="pinecone x"),
+        target=SimpleNamespace(name="weaviate X"),
+        staging=SimpleNamespace(locate=lambda path: f"/tmp/s/{path}"),
+    )
+    body = {"requested_by": "scheduler", "run": "scheduled__1", "verdicts": [drift]}
+    asked = question(session, make_evidence("a" * 64, body=body, kind=REPAIR, migration="docs"))
+    assert asked.subject == "Mend 1,205 records of docs, deleting 1,201?"
+    assert "which **deletes 1,201** there" in asked.body
+    assert "| Authority | `weaviate X` for canary; what is mended is `pinecone x` |" in asked.body
+    assert "**1,200** will be **deleted**: `n/e`, …" in asked.body
+    assert "`(default)/a\\|b'c\N{REPLACEMENT CHARACTER}`" in asked.body
+    assert all(len(line) < 400 for line in asked.body.splitlines())
+
+
+def test_a_namespace_that_was_not_measured_is_counted() -> None:
+    rows = rows_of(
+        verdict("recall", recall=0.99, low=0.98, high=1.0, threshold=0.95),
+        verdict("recall", "namespace:shop", recall=1.0, low=0.99, high=1.0),
+        verdict("recall", "namespace:rewritten", queries=0, set_aside=12),
+    )
+    assert "worst namespace `shop`" in rows["Recall"]
+    assert rows["Recall"].endswith("must reach 0.95; 1 namespaces not measured")
