@@ -15,9 +15,9 @@ from benchmarks.records import NAMESPACE, Records
 from benchmarks.servers import Servers
 from vectorferry.core.model import COHORT, Phase
 from vectorferry.core.records import parse_json, vectors_of
-from vectorferry.engine.plan.planning import register
+from vectorferry.engine.plan.begin import register
 from vectorferry.engine.session import Session
-from vectorferry.engine.sync.settle import MOST_IDS, settle_some
+from vectorferry.engine.sync.settle import MOST_IDS, settle_batch
 from vectorferry.journal import Write
 from vectorferry.router import Record, Router
 
@@ -200,7 +200,7 @@ def _settled(session: Session, ids: Sequence[str]) -> float:
     session.journal.claims.mark_dirty(session.migration, COHORT, NAMESPACE, ids)
     began = time.perf_counter()
     clean = 0
-    while (done := settle_some(session, COHORT)) is not None:
+    while (done := settle_batch(session, COHORT)) is not None:
         clean += done.clean
     assert clean == len(ids), clean
     return time.perf_counter() - began

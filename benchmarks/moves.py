@@ -11,8 +11,6 @@ from benchmarks.records import FIELDS, NAMESPACE, Records
 from benchmarks.servers import Servers
 from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.engine import pipeline
-from vectorferry.engine.plan import planning
-from vectorferry.engine.plan.preflight import preflight
 from vectorferry.engine.session import Session, open_session
 from vectorferry.engine.transfer import export, listing, load
 from vectorferry.journal import Plan
@@ -115,19 +113,19 @@ def list_ids(session: Session) -> None:
 
 def begin(session: Session) -> None:
     """Preflight and begin."""
-    planning.begin(session, preflight(session, sample=False))
+    pipeline.begin(session)
 
 
 def plan(session: Session) -> Plan:
     """The plan, of one partition."""
-    made = planning.plan(session, preflight(session, sample=False))
+    made = pipeline.plan(session)
     assert len(made.partitions) == 1, made.partitions
     return made
 
 
 def stage(session: Session, made: Plan) -> list[Path]:
     """Export the partition without its exact neighbours; returns the Parquet files."""
-    manifest = export.stage(session, made, made.partitions[0])
+    manifest = export.export(session, made, made.partitions[0])
     staged = session.staged(made)
     return [Path(staged.locate(part["path"])) for part in manifest["parts"]]
 

@@ -11,13 +11,12 @@ import orjson
 from vectorferry.core.model import Partition
 from vectorferry.engine import pipeline
 from vectorferry.engine.session import Session, open_session
-from vectorferry.engine.transfer import export, load
 from vectorferry.journal import Plan
 from vectorferry.spec.loader import parse_spec
 
 TASKS: dict[str, Callable[[Session], object]] = {
-    "export": lambda session: export.export(session, *_partition(session)),
-    "upsert": lambda session: load.load(session, *_partition(session)),
+    "export": lambda session: pipeline.export_partition(session, *_partition(session)),
+    "upsert": lambda session: pipeline.load_partition(session, *_partition(session)),
     "check": lambda session: pipeline.check_partition(session, *_partition(session)),
     "reconcile": pipeline.reconcile,
 }

@@ -19,10 +19,10 @@ from pipeline.worlds import World
 from vectorferry.core.model import COHORT, CollectionDefinition, Metric, Phase
 from vectorferry.core.records import canonical_json, make_batch
 from vectorferry.engine import pipeline
-from vectorferry.engine.cutover.handover import settle_written
-from vectorferry.engine.plan.planning import register
+from vectorferry.engine.plan.begin import register
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import record_answer
+from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.journal import Evidence, Member
 from vectorferry.local.servers.stack import DATABASES, Databases, databases
 from vectorferry.local.servers.supervisor import Service, Supervisor
@@ -77,8 +77,8 @@ class Pair:
                 return
             _, plan = pipeline.prepare(session)
             for partition in plan.partitions:
-                pipeline.export.export(session, plan, partition)
-                pipeline.load.load(session, plan, partition)
+                pipeline.export_partition(session, plan, partition)
+                pipeline.load_partition(session, plan, partition)
             pipeline.settle(session, plan)
             for phase in (Phase.HOLD_A, Phase.HOLD_B, Phase.TRACK_B) if forward else ():
                 _enter(session, phase)
@@ -92,7 +92,7 @@ class Pair:
     def settle(self) -> None:
         """Settle what routers wrote."""
         with self.world.session() as session:
-            settle_written(session)
+            settle_up_to_now(session)
 
     def reports(self) -> list[str]:
         """Where the drift report of each reconciliation is, the oldest first."""

@@ -1,7 +1,7 @@
-"""A migration in this process, already exported and loaded: memory stores, staging in a folder, no journal."""
+"""A migration in this process, already exported and loaded: memory stores, staging in a folder, and of a journal what stayed behind."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vectorferry.core.keys import key_of
 from vectorferry.core.model import CollectionDefinition, KeyOrder, KeyRange, Metric, Partition
 from vectorferry.core.records import canonical_json, digest, fingerprints, make_batch, record_schema
-from vectorferry.engine.diff.merge_join import key_of
 from vectorferry.engine.session import Session
-from vectorferry.journal import Plan
+from vectorferry.journal import ExcusedRow, Plan
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.staging import Staging
 from vectorferry.stores.base import Capabilities
@@ -60,9 +60,21 @@ def changed(batch: pa.RecordBatch, row: int, **values: Any) -> pa.RecordBatch:
     return make_batch(now["namespace"], [now["id"]], vector, [now["metadata"]])
 
 
+class Excused:
+    """All that the checks of writers-none migrations ask of a journal: which records stayed behind."""
+
+    def __init__(self) -> None:
+        self.rows: list[ExcusedRow] = []
+        self.records = self
+
+    def excused(self, migration: str, partition: str | None = None) -> Iterator[ExcusedRow]:
+        del migration
+        return (row for row in self.rows if partition in (None, row.partition))
+
+
 @dataclass(frozen=True)
 class Built:
-    """A session without a journal, and the plan that it follows."""
+    """A session without a real journal, and the plan that it follows."""
 
     session: Session
     plan: Plan
@@ -109,7 +121,7 @@ def build(
         stores[0].upsert(batch)
     session = Session(
         made,
-        None,
+        Excused(),
         stores[0],
         stores[1],
         Staging(str(folder)),
@@ -197,6 +209,8 @@ def _write_excused(
             reasons = pa.array(["the id is too long"] * len(kept))
             wider = pa.RecordBatch.from_arrays([*kept.columns, reasons], schema=schema)
             built.staged.write_table(f"excused/{partition.name}-{number:05}.parquet", schema, [wider])
+            rows_of = [ExcusedRow(*key, "the id is too long", partition.name) for key in _keys(kept)]
+            built.session.journal.rows.extend(rows_of)  # type: ignore[attr-defined]
 
 
 def _digest(batches: Iterable[pa.RecordBatch]) -> str:

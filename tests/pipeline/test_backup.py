@@ -356,7 +356,7 @@ def test_it_reads_a_collection_that_is_written_meanwhile(filled: World, monkeypa
 def test_a_killed_backup_goes_on_after_its_last_part(filled: World) -> None:
     points = (
         before("staging:Staging.write_table", times=3),
-        after("engine.backup:_write_part", times=4),
+        after("engine.backup.create:_write_part", times=4),
         before("staging:Staging.write_json", "manifest.json"),
     )
     filled.spec_dict["partitions"]["part_rows"] = 10

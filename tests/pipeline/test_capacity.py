@@ -17,10 +17,11 @@ from pipeline.commanding import vectorferry
 from pipeline.worlds import World, weaviate_connection
 from stores.samples import new_name, records
 from stores.weaviate.tools import rest
+from vectorferry.core.capacity import Seen
 from vectorferry.core.errors import NoRoom, PreflightFailed, Unauthorized, Unavailable
 from vectorferry.core.model import Capacity, WriteResult
 from vectorferry.engine import pipeline
-from vectorferry.engine.capacity import Seen, measured
+from vectorferry.engine.capacity import measured
 from vectorferry.engine.monitor.alerts import alerts, new_alerts
 from vectorferry.engine.monitor.capacity_alerts import MEASURED, filling
 from vectorferry.engine.session import Progress, Session

@@ -13,7 +13,8 @@ from vectorferry.core.errors import GateError
 from vectorferry.core.model import Phase
 from vectorferry.engine import pipeline
 from vectorferry.engine.cutover import switch
-from vectorferry.engine.plan.planning import register
+from vectorferry.engine.cutover.handover import move_authority
+from vectorferry.engine.plan.begin import register
 from vectorferry.engine.session import Session
 from vectorferry.journal import Counted, Evidence
 
@@ -75,7 +76,7 @@ def test_each_namespace_is_read_and_written_where_its_cohort_is(live: World) -> 
             pipeline.prepare(session)
             for row in session.journal.control.all("small"):
                 session.journal.control.mark_loaded("small", row.cohort)
-            pipeline.switch.move_authority(session, "canary", Phase.TRACK_B, reason="test", hold=5)
+            move_authority(session, "canary", Phase.TRACK_B, reason="test", hold=5)
             session.target.upsert(session.source.fetch("asyncio", ["asyncio.exceptions.CancelledError"]))
             router.upsert("email", [record("one", 0.2)])
             router.upsert("asyncio", [record("two", 0.2)])
@@ -107,7 +108,7 @@ def test_new_evidence_can_be_collected_while_the_canary_has_moved(live: World) -
             for partition in outcome.plan.partitions:
                 pipeline.check_recall(later, outcome.plan, partition)
             pipeline.check_collection(later, outcome.plan)
-            pipeline.recheck(later, outcome.plan)
+            pipeline.check_touched(later, outcome.plan)
             newer = pipeline.evidence(later, outcome.plan)
             approve(later, newer)
             switch.cut_over(later, outcome.plan, newer.hash)

@@ -21,8 +21,8 @@ from vectorferry.core.model import CollectionDefinition, KeyRange, Metric, Verdi
 from vectorferry.engine import pipeline
 from vectorferry.engine.backup import drill as drilling
 from vectorferry.engine.backup.create import backup
-from vectorferry.engine.backup.drill import BEGUN, DRILL, drill, scratch_name
-from vectorferry.engine.backup.format import complete
+from vectorferry.engine.backup.drill import drill, scratch_name
+from vectorferry.engine.backup.format import BEGUN, DRILL, complete
 from vectorferry.engine.backup.restore import Loaded, Rules
 from vectorferry.engine.session import Session
 from vectorferry.questions.cutover import question
@@ -80,18 +80,18 @@ def test_the_end_wants_a_drill_that_passed_and_is_recent(moved: tuple[World, Ses
     [kept] = drills(session)
     assert kept["passed"]
     assert kept["scratch"] == SCRATCH
-    evidence = pipeline.look_final(session)
+    evidence = pipeline.prepare_finalize(session)
     asked = question(session, evidence).body
     assert f"| Restore\N{NO-BREAK SPACE}drill | passed at {datetime.now(UTC):%Y-%m-%d}" in asked
     assert f"backup `{told['backup']}`, **{told['rows']}** rows loaded at" in asked
     world.spec_dict["backup"] = {"drill_age": "0.001s"}
     with world.session() as later:
         with pytest.raises(GateError, match=r"is older than backup\.drill_age"):
-            pipeline.look_final(later)
+            pipeline.prepare_finalize(later)
         assert drill(later).figures["backup"] != told["backup"], "an old backup proves nothing of today"
     world.spec_dict["backup"] = {"drill_age": "0.001s", "require_drill": False}
     with world.session() as later:
-        assert "is older than backup.drill_age" in question(later, pipeline.look_final(later)).body
+        assert "is older than backup.drill_age" in question(later, pipeline.prepare_finalize(later)).body
         assert pipeline.finalize(later, approve)
 
 
@@ -123,9 +123,9 @@ def test_a_drill_of_before_the_cut_over_does_not_count(world: World) -> None:
         pipeline.run(session, approve)
     with world.session() as session:
         with pytest.raises(GateError, match="was of a backup from before the cut-over"):
-            pipeline.look_final(session)
+            pipeline.prepare_finalize(session)
         assert drill(session).figures["backup"] != first["backup"]
-        pipeline.look_final(session)
+        pipeline.prepare_finalize(session)
 
 
 def test_a_planted_difference_fails_it(
@@ -149,17 +149,17 @@ def test_a_planted_difference_fails_it(
     assert tables(database) == before
     assert not drills(session)[-1]["passed"]
     with pytest.raises(GateError, match=r"cannot be finished: the last restore drill, of .* failed: 1 namespaces"):
-        pipeline.look_final(session)
+        pipeline.prepare_finalize(session)
     world.spec_dict["backup"] = {"require_drill": False}
     with world.session() as later:
-        assert "| **failed** at" in question(later, pipeline.look_final(later)).body
+        assert "| **failed** at" in question(later, pipeline.prepare_finalize(later)).body
     [newest] = complete(session.staging, "target")
     (Path(newest.files.url) / newest.manifest.parts[0].path).unlink()
     with pytest.raises(CheckFailed, match="is missing"):
         drill(session)
     assert "is missing" in drills(session)[-1]["reason"]
     assert drill(session, fresh=True).passed
-    pipeline.look_final(session)
+    pipeline.prepare_finalize(session)
 
 
 def test_an_empty_collection_proves_nothing(world: World) -> None:
@@ -186,7 +186,7 @@ def test_what_a_killed_drill_left_is_known_and_dropped(moved: tuple[World, Sessi
     world, session = moved
     before, log = tables(database), world.folder / "killed.log"
     arguments = ("drill", str(world.spec_file))
-    point = after("stores.pgvector:PgvectorStore.upsert")
+    point = after("stores.pgvector.store:PgvectorStore.upsert")
     process = start(vectorferry_process, *arguments, environment=world.environment(), log=log, points=[point])
     process.join(60)
     assert process.exitcode == -9, log.read_text()

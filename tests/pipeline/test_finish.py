@@ -14,8 +14,8 @@ from vectorferry.engine import pipeline
 from vectorferry.engine.backup.drill import drill
 from vectorferry.engine.cutover import switch
 from vectorferry.engine.cutover.finalize import finish, verify_fresh
-from vectorferry.engine.cutover.handover import settle_follow, settle_written
 from vectorferry.engine.session import Session
+from vectorferry.engine.sync.settle_loop import settle_continuously, settle_up_to_now
 from vectorferry.journal import Evidence
 from vectorferry.questions.cutover import question
 
@@ -67,7 +67,7 @@ def end(session: Session, writers: Writers) -> None:
     assert session.journal.audit.trail("small")[-1].action == "released"
     assert list(session.journal.records.touched("small", 0)) == []
     assert pipeline.finalize(session, refuse), "called again it is done"
-    settle_follow(session)
+    settle_continuously(session)
     with pytest.raises(GateError, match="is in DONE: there is nothing to roll back"):
         switch.roll_back(session, "too late")
 
@@ -77,16 +77,16 @@ def test_a_difference_stands_against_the_end(moved: tuple[World, Session, Writer
     with raw_postgres(database, "docs") as raw:
         raw.write(("wave", "planted"), [0.1] * 384, {})
     with pytest.raises(CheckFailed, match=r"equal of overall: .*wave/planted"):
-        pipeline.look_final(session)
+        pipeline.prepare_finalize(session)
     evidence = session.journal.evidence.latest("small", "finalize")
     assert evidence is not None
     with pytest.raises(NotApproved, match="cannot be approved"):
         approve(session, evidence)
     session.journal.claims.mark_dirty("small", "all", "wave", ["planted"])
-    settle_written(session)
+    settle_up_to_now(session)
     assert verify_fresh(session).passed
     writers.stop()
-    settle_written(session)
+    settle_up_to_now(session)
     assert_equal(session)
 
 
@@ -106,14 +106,14 @@ def test_the_end_waits_for_a_router_that_has_not_followed(moved: tuple[World, Se
 
 def test_nothing_is_finished_before_it_is_cut_over(live: World) -> None:
     with live.session() as session:
-        pipeline.planning.register(session.journal, session.spec, "ann")
+        pipeline.register(session.journal, session.spec, "ann")
         with pytest.raises(GateError, match="cannot be finished: all in OFF"):
             verify_fresh(session)
 
 
 def test_a_rollback_needs_an_approval_of_its_own(moved: tuple[World, Session, Writers]) -> None:
     _, session, writers = moved
-    evidence = pipeline.look_back(session)
+    evidence = pipeline.prepare_rollback(session)
     with pytest.raises(NotApproved, match="nobody has answered"):
         pipeline.roll_back(session, evidence.hash)
     asked = question(session, evidence)

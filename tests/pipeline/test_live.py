@@ -11,12 +11,13 @@ from pipeline.writing import Key, Writers, assert_as_written, joined, record, wr
 from vectorferry.core.errors import CheckFailed, GateError, NotApproved
 from vectorferry.core.model import COHORT, Phase
 from vectorferry.engine import pipeline
+from vectorferry.engine.checks.extras import check_extras
 from vectorferry.engine.cutover import switch
-from vectorferry.engine.cutover.handover import settle_written
 from vectorferry.engine.diff.full_compare import compare
-from vectorferry.engine.plan.planning import register
+from vectorferry.engine.plan.begin import register
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import record_answer
+from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.journal import Evidence, Plan
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.stores.pgvector.store import PgvectorStore
@@ -61,7 +62,7 @@ def assert_nothing_lost(session: Session, writers: Writers) -> None:
     """Once settled, both sides are equal, and hold what the writers, who met no error, were told."""
     writers.stop()
     assert writers.errors == []
-    settle_written(session)
+    settle_up_to_now(session)
     assert_equal(session)
     assert_as_written(session, writers)
 
@@ -166,10 +167,10 @@ def prepared(session: Session, written: Callable[[], None]) -> Plan:
     """Planned, exported, then written to, loaded and settled."""
     _, plan = pipeline.prepare(session)
     for partition in plan.partitions:
-        pipeline.export.export(session, plan, partition)
+        pipeline.export_partition(session, plan, partition)
     written()
     for partition in plan.partitions:
-        pipeline.load.load(session, plan, partition)
+        pipeline.load_partition(session, plan, partition)
     pipeline.settle(session, plan)
     return plan
 
@@ -184,13 +185,13 @@ def test_a_difference_in_a_touched_and_in_an_untouched_record_each_fails(one: Wo
     with one.session() as session, joined(one) as router:
         plan = prepared(session, lambda: router.upsert(A[0], [record(A[1], 0.3)]))
         assert_equal(session)
-        found = next(v for v in pipeline.recheck(session, plan) if v.check == "touched")
+        found = next(v for v in pipeline.check_touched(session, plan) if v.check == "touched")
         assert (found.passed, found.figures["touched"]) == (True, 1)
         tamper(database, A)
         for partition in plan.partitions:
             pipeline.check_partition(session, plan, partition)
         with pytest.raises(CheckFailed, match=r"touched of overall: .*asyncio/asyncio\.events\S* vector"):
-            pipeline.recheck(session, plan)
+            pipeline.check_touched(session, plan)
         tamper(database, B)
         with pytest.raises(CheckFailed) as refusal:
             for partition in plan.partitions:
@@ -207,21 +208,21 @@ def test_deleted_and_new_records_are_no_extras_unless_nobody_wrote_them(one: Wor
     with one.session() as session, joined(one) as writer:
         plan = prepared(session, write)
         assert_equal(session)
-        [extras] = pipeline.check_extras(session, plan)
+        [extras] = check_extras(session, plan)
         assert extras.passed, extras.differences
         with raw_postgres(database, "docs_moved") as raw:
             raw.write(("", "planted"), [0.1] * 384, {})
             raw.write(A, [0.1] * 384, {})
-        [extras] = pipeline.check_extras(session, plan)
+        [extras] = check_extras(session, plan)
         assert [(d.kind, d.namespace, d.id) for d in extras.differences] == [("extra", "", "planted")]
         with pytest.raises(CheckFailed, match="run_forever extra"):
-            pipeline.recheck(session, plan)
+            pipeline.check_touched(session, plan)
 
 
 def test_the_switch_looks_at_what_was_written_since_the_evidence(one: World, database: str) -> None:
     def approve_late(session: Session, evidence: Evidence) -> bool:
         router.upsert(B[0], [record(B[1], 0.6)])
-        settle_written(session)
+        settle_up_to_now(session)
         tamper(database, B)
         return approve(session, evidence)
 

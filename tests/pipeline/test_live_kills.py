@@ -21,7 +21,7 @@ from pipeline.applications import Applications, lost, possible
 from pipeline.dying import PATIENCE, Point, after, before, start, vectorferry
 from pipeline.worlds import World, postgres_connection, rows_of, small_spec
 from vectorferry.core.model import COHORT, CollectionDefinition, Metric, Phase
-from vectorferry.engine.plan.planning import register
+from vectorferry.engine.plan.begin import register
 from vectorferry.journal import Journal, open_journal
 from vectorferry.local.servers.stack import JOURNAL_DATABASE, PGVECTOR_DATABASE, databases
 from vectorferry.local.servers.supervisor import Supervisor
@@ -49,17 +49,17 @@ ROLLBACK = ("rollback", "--reason", "on purpose", "--yes")
 ADVANCE = "journal.control:Control.advance"
 ACKNOWLEDGE = "journal.members:Members.acknowledge"
 OPEN = "journal.intents:Intents.open"
-MIRROR = "router.writing:Writer._mirrored"
-UPSERT = "stores.pgvector:PgvectorStore.upsert"
+MIRROR = "router.writer:Writer._mirrored"
+UPSERT = "stores.pgvector.store:PgvectorStore.upsert"
 FORTH: tuple[tuple[Point, Phase], ...] = (
-    (after("stores.pgvector:PgvectorStore.create"), OFF),
+    (after("stores.pgvector.store:PgvectorStore.create"), OFF),
     (after(ADVANCE, "TRACK_A"), TRACK_A),
     (before("journal.plans:Plans.save"), TRACK_A),
     (after("journal.attempts:Attempts.progress"), TRACK_A),
     (after(UPSERT), TRACK_A),
     (before("journal.control:Control.mark_loaded"), TRACK_A),
     (before("journal.claims:Claims.settled"), TRACK_A),
-    (before("journal.records:Records.touched"), TRACK_A),
+    (before("journal.record_states:Records.touched"), TRACK_A),
     (after("journal.approvals:Approvals.record"), TRACK_A),
     (after(ADVANCE, "HOLD_A"), HOLD_A),
     (before(ADVANCE, "HOLD_B"), HOLD_A),
@@ -83,7 +83,11 @@ SETTLER: tuple[Point, ...] = (
 )
 STOPS = tuple(
     replace(point, signal=signal.SIGSTOP)
-    for point in (before("stores.pinecone:PineconeStore.upsert"), after(ADVANCE, "HOLD_A"), after(ADVANCE, "HOLD_B"))
+    for point in (
+        before("stores.pinecone.store:PineconeStore.upsert"),
+        after(ADVANCE, "HOLD_A"),
+        after(ADVANCE, "HOLD_B"),
+    )
 )
 
 

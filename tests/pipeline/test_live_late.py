@@ -15,8 +15,8 @@ from vectorferry.core.errors import PreflightFailed
 from vectorferry.core.model import Phase
 from vectorferry.engine import pipeline
 from vectorferry.engine.cutover import switch
-from vectorferry.engine.cutover.handover import settle_written
-from vectorferry.engine.plan.planning import register
+from vectorferry.engine.plan.begin import register
+from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.gateway.pinecone.api.faults import WRITES, FaultKind, FaultRule
 from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
 from vectorferry.gateway.pinecone.server import Serving
@@ -76,7 +76,7 @@ def test_it_is_cut_over_and_rolled_back_under_writes(late: World, capsys: pytest
         assert back.hold_seconds > DELAY
         writers.stop()
         assert writers.errors == []
-        settle_written(session)
+        settle_up_to_now(session)
         assert_equal(session)
         assert_as_written(session, writers)
     with capsys.disabled():

@@ -178,8 +178,8 @@ def load(world: World) -> None:
     with world.session() as session:
         _, plan = pipeline.prepare(session)
         for partition in plan.partitions:
-            pipeline.export.export(session, plan, partition)
-            pipeline.load.load(session, plan, partition)
+            pipeline.export_partition(session, plan, partition)
+            pipeline.load_partition(session, plan, partition)
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +334,7 @@ def assert_unsigned(session: Session) -> None:
     with pytest.raises(NotApproved, match="subset, a dry run or failed checks"):
         record_answer(session, made.hash, "approve", person="approver", reason="blind", via="airflow")
     with pytest.raises(NotApproved):
-        pipeline.switch.cut_over(session, session.plan(), made.hash)
+        pipeline.cut_over(session, session.plan(), made.hash)
 
 
 @pytest.mark.parametrize("check", ["counts", "recall", "extras", "filters", "latency", "expectations"])

@@ -39,7 +39,7 @@ def loaded(filled: World) -> Iterator[tuple[World, Session]]:
 def _load(session: Session) -> None:
     _, plan = pipeline.prepare(session)
     for partition in plan.partitions:
-        pipeline.export.export(session, plan, partition)
+        pipeline.export_partition(session, plan, partition)
         load(session, plan, partition)
 
 

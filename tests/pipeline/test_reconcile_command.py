@@ -18,7 +18,7 @@ def loaded(filled: World) -> World:
     with filled.session() as session:
         _, plan = pipeline.prepare(session)
         for partition in plan.partitions:
-            pipeline.export.export(session, plan, partition)
+            pipeline.export_partition(session, plan, partition)
             load(session, plan, partition)
     return filled
 

@@ -14,6 +14,7 @@ from vectorferry.core.model import CollectionDefinition, KeyRange, Metric, Phase
 from vectorferry.engine import pipeline
 from vectorferry.engine.cutover import switch
 from vectorferry.engine.cutover.abandon import abandon, leftovers
+from vectorferry.engine.plan.begin import begin
 from vectorferry.engine.plan.preflight import preflight
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import record_answer
@@ -51,8 +52,8 @@ def signed(session: Session) -> tuple[Plan, str]:
     """A loaded migration whose evidence, which says nothing, is approved."""
     _, plan = pipeline.prepare(session)
     for partition in plan.partitions:
-        pipeline.export.export(session, plan, partition)
-        pipeline.load.load(session, plan, partition)
+        pipeline.export_partition(session, plan, partition)
+        pipeline.load_partition(session, plan, partition)
     body = {"requested_by": session.actor}
     made = Evidence("e" * 64, session.migration, plan.id, session.run_id, session.spec.fingerprint, 0, "cutover", body)
     session.journal.evidence.save(replace(made, approvable=True))
@@ -177,7 +178,7 @@ def test_a_target_that_somebody_makes_meanwhile_is_not_ours(filled: World) -> No
         found = preflight(session)
         made_elsewhere(filled, "docs_moved", 3)
         with pytest.raises(AlreadyExists):
-            pipeline.planning.begin(session, found)
+            begin(session, found)
         with pytest.raises(PreflightFailed, match="docs_moved is not empty"):
             pipeline.prepare(session)
         assert leftovers(session).target is None

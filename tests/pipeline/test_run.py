@@ -44,7 +44,7 @@ def test_a_rejection_changes_nothing(filled: World) -> None:
         assert outcome.switched is None
         assert phase_of(session) is Phase.TRACK_A
         with pytest.raises(NotApproved, match="not today"):
-            pipeline.switch.cut_over(session, outcome.plan, outcome.evidence.hash)
+            pipeline.cut_over(session, outcome.plan, outcome.evidence.hash)
 
 
 def test_a_source_that_changed_is_refused_and_the_hold_steps_back(filled: World) -> None:
@@ -65,7 +65,7 @@ def test_loading_again_after_the_cut_over_writes_nothing(filled: World) -> None:
         ids = next(iter(session.target.list_ids(KeyRange("asyncio"))))
         session.target.delete("asyncio", ids[:5])
         for partition in plan.partitions:
-            pipeline.load.load(session, plan, partition)
+            pipeline.load_partition(session, plan, partition)
         assert len(session.target.fetch("asyncio", ids[:5])) == 0
         with pytest.raises(GateError, match="nothing to begin"):
             pipeline.prepare(session)

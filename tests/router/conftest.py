@@ -11,7 +11,7 @@ import pytest
 from pipeline.worlds import World, postgres_connection, small_spec
 from vectorferry.core.model import COHORT, Cohort, CollectionDefinition, Metric, Phase
 from vectorferry.engine.session import Session
-from vectorferry.engine.sync.settle import settle_some
+from vectorferry.engine.sync.settle import settle_batch
 from vectorferry.local.servers.postgres import Postgres
 from vectorferry.router import Router
 
@@ -43,7 +43,7 @@ class Pair:
     def settle(self) -> int:
         """Settle until nothing is left that can be; returns how many ids became clean."""
         clean = 0
-        while (done := settle_some(self.session, COHORT)) is not None:
+        while (done := settle_batch(self.session, COHORT)) is not None:
             clean += done.clean
         return clean
 

@@ -1,6 +1,6 @@
 """Two routers, settlers, a loader and a controller on a real journal and two faulty stores, one step at a time.
 
-The code under test is the real one: `Membership`, `Writer` and `settle_some` run in actors, see `faulty`. After each step `check` looks
+The code under test is the real one: `Membership`, `Writer` and `settle_batch` run in actors, see `faulty`. After each step `check` looks
 at what a reader would see and at what is called clean.
 """
 
@@ -168,7 +168,7 @@ class Stage:
             lease=LEASE,
             deadline=D,
         )
-        actor = Actor("settle", lambda: settle.settle_some(cast("Session", session), COHORT))
+        actor = Actor("settle", lambda: settle.settle_batch(cast("Session", session), COHORT))
         self.actors.append(actor)
         return actor
 

@@ -12,8 +12,9 @@ from router.conftest import DIMENSION, Pair
 from stores.samples import put_all, records
 from vectorferry.core.errors import NoRoom
 from vectorferry.core.model import COHORT, Phase
-from vectorferry.engine.cutover.handover import move_authority, settle_follow, settle_written
+from vectorferry.engine.cutover.handover import move_authority
 from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.sync.settle_loop import settle_continuously, settle_up_to_now
 
 
 class Stopped(BaseException):
@@ -46,7 +47,7 @@ class Following:
     def settling(self) -> Iterator[None]:
         def follow() -> None:
             with suppress(Stopped):
-                settle_follow(self.session)
+                settle_continuously(self.session)
 
         thread = threading.Thread(target=follow)
         thread.start()
@@ -81,9 +82,9 @@ def test_a_settler_that_follows_reports_and_waits(behind: Pair) -> None:
 
 def test_settling_to_an_end_gives_up_saying_how_to_go_on(behind: Pair) -> None:
     with pytest.raises(NoRoom, match=r"raise the limit under capacity\.target, then clear the failed task"):
-        settle_written(Following(behind, target={"rows": 1}, wait="0.1s").session)
+        settle_up_to_now(Following(behind, target={"rows": 1}, wait="0.1s").session)
     assert behind.dirty() == 2
-    settle_written(Following(behind, target={"rows": 2}).session)
+    settle_up_to_now(Following(behind, target={"rows": 2}).session)
     assert behind.ids("target") == {"a", "b"}
 
 
@@ -93,4 +94,4 @@ def test_nothing_waits_for_room_in_a_hold(behind: Pair) -> None:
     assert behind.ids("target") == {"a", "b"}
     behind.session.journal.claims.mark_dirty("small", COHORT, "n", ["a"])
     with pytest.raises(NoRoom, match="source rows"):
-        settle_written(full)
+        settle_up_to_now(full)

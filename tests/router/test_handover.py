@@ -13,7 +13,8 @@ from router.conftest import Pair
 from vectorferry.core.errors import GateError, NotDone
 from vectorferry.core.model import COHORT, Phase
 from vectorferry.core.records import make_batch
-from vectorferry.engine.cutover.handover import move_authority, settle_all, settle_written, step_back
+from vectorferry.engine.cutover.handover import move_authority, step_back
+from vectorferry.engine.sync.settle_loop import settle_until_clean, settle_up_to_now
 from vectorferry.journal import Backlog
 from vectorferry.journal.claims import Claims
 from vectorferry.router import Record
@@ -47,7 +48,7 @@ def test_what_is_left_is_asked_for_once_a_round(tracked: Pair, monkeypatch: pyte
 
     tracked.session.journal.claims.mark_dirty("small", COHORT, "n", ["a"])
     monkeypatch.setattr(Claims, "backlog", counted)
-    settle_written(tracked.session)
+    settle_up_to_now(tracked.session)
     # Of two settlers one had something to do.
     assert len(asked) == 2
 
@@ -63,7 +64,7 @@ def test_ten_switches_under_live_writes_lose_nothing(tracked: Pair, capsys: pyte
             holds.append(move_authority(tracked.session, COHORT, to, reason="test", hold=HOLD).hold_seconds)
     writers.stop()
     assert writers.errors == []
-    settle_all(tracked.session, COHORT, lambda _: None)
+    settle_until_clean(tracked.session, COHORT, lambda _: None)
     equal(tracked)
     present = {name for (_, name), value in writers.expected.items() if value is not None}
     assert tracked.ids("source") == present
@@ -108,12 +109,12 @@ def test_a_large_backlog_is_settled_before_a_hold_begins(tracked: Pair) -> None:
     tracked.session.journal.claims.mark_dirty("small", COHORT, "n", [f"i{n}" for n in range(1001)])
     with pytest.raises(GateError, match="1001 records are still to be settled"):
         move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD)
-    settle_all(tracked.session, COHORT, lambda _: None)
+    settle_until_clean(tracked.session, COHORT, lambda _: None)
     assert move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD).phase is Phase.TRACK_B
 
 
 def test_a_failure_in_the_hold_steps_back(tracked: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vectorferry.engine.cutover.handover.settle_some", failing)
+    monkeypatch.setattr("vectorferry.engine.sync.settle_loop.settle_batch", failing)
     with pytest.raises(GateError, match="on purpose"):
         move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD)
     assert tracked.phase() is Phase.TRACK_A

@@ -9,8 +9,8 @@ from router.conftest import DIMENSION, Pair
 from router.planting import eventually
 from vectorferry.core.errors import GateError, NotDone
 from vectorferry.core.model import COHORT, Phase
-from vectorferry.engine.cutover.handover import settle_written
 from vectorferry.engine.session import Session
+from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.taint import taint
 from vectorferry.router import Record
 from vectorferry.spec.migration import Writers
@@ -71,7 +71,7 @@ def test_taint_has_every_record_settled_anew(tracked: Pair) -> None:
     assert taint(live(tracked), "restored") == 4 + 4
     assert tracked.dirty() == 5
     assert session.journal.audit.trail("small")[-1].action == "taint"
-    settle_written(session)
+    settle_up_to_now(session)
     held = [
         sorted(store.fetch("n", [f"r{n}" for n in range(5)])["id"].to_pylist())
         for store in (session.source, session.target)

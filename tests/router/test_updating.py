@@ -10,7 +10,7 @@ import pytest
 from router.conftest import Pair
 from vectorferry.core.model import COHORT, Phase
 from vectorferry.engine.cutover.handover import move_authority
-from vectorferry.engine.sync.settle import settle_some
+from vectorferry.engine.sync.settle import settle_batch
 from vectorferry.router import AsyncRouter, NotDone, Record
 from vectorferry.stores.base import Capabilities
 from vectorferry.stores.pgvector.store import PgvectorStore
@@ -130,7 +130,7 @@ def test_what_it_comes_to_may_be_refused_by_the_other_side(tracked: Pair, monkey
     router.update("n", "a", set_metadata={"text": "x" * 20})
     eventually(lambda: quiet(tracked))
     monkeypatch.setattr("vectorferry.stores.pgvector.store._CAPABILITIES", small)
-    settled = settle_some(tracked.session, COHORT)
+    settled = settle_batch(tracked.session, COHORT)
     assert settled is not None
     assert [(each.id, each.reason) for each in settled.refused] == [("a", "the metadata is longer than 40 bytes")]
     assert tracked.dirty() == 1

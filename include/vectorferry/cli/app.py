@@ -78,12 +78,12 @@ def register(spec: SpecPath, json: Json = False) -> None:
 
     A changed spec is taken over, and voids approvals given before.
     """
-    from vectorferry.engine.plan.planning import register as make_known
+    from vectorferry.engine import pipeline
     from vectorferry.journal import open_journal
 
     loaded = load_spec(spec)
     with open_journal(connection_from_environment(loaded.journal), upgrade=True) as journal:
-        make_known(journal, loaded, getpass.getuser())
+        pipeline.register(journal, loaded, getpass.getuser())
         phases = {row.cohort: str(row.phase) for row in journal.control.all(loaded.migration)}
     value = {"migration": loaded.migration, "expected_routers": loaded.routers, "phases": phases}
     Console(json=json).result(value, f"{loaded.migration} is registered; it expects {loaded.routers} routers")
@@ -154,11 +154,11 @@ def settle(
 
     Ends once everything written until now is settled. Several may run at a time.
     """
-    from vectorferry.engine.cutover.handover import settle_follow, settle_written
+    from vectorferry.engine import pipeline
 
     console, loaded = Console(json=json), load_spec(spec)
     with command_session(loaded, console, "settle") as session:
-        (settle_follow if follow else settle_written)(session)
+        (pipeline.settle_continuously if follow else pipeline.settle_up_to_now)(session)
         left = [session.journal.claims.backlog(loaded.migration, cohort.name) for cohort in loaded.cohorts]
     value = {"dirty": sum(each.dirty for each in left), "open": sum(each.open for each in left)}
     console.result(value, f"settled; written meanwhile: {value['dirty']} dirty, {value['open']} open")
@@ -176,14 +176,14 @@ def rollback(
 
     Routers kept the source up; their writes wait for a short hold. Only with tracked writers, and until DONE.
     """
-    from vectorferry.engine.cutover.switch import roll_back
+    from vectorferry.engine import pipeline
 
     console, loaded = Console(json=json), load_spec(spec)
     what = f"cohort {cohort} of {loaded.migration}" if cohort else loaded.migration
     if not yes and not typer.confirm(f"Move the authority of {what} back to {loaded.source.collection}?"):
         raise typer.Exit(1)
     with command_session(loaded, console, "rollback") as session:
-        done = roll_back(session, reason, cohort or None)
+        done = pipeline.roll_back_now(session, reason, cohort or None)
     value = {"phase": str(done.phase), "hold_seconds": round(done.hold_seconds, 3), "by": done.approved_by}
     console.result(value, f"rolled back: phase {done.phase}, writes waited for {done.hold_seconds:.2f} s")
 
@@ -198,11 +198,11 @@ def taint(
 
     Evidence and approvals given before no longer hold.
     """
-    from vectorferry.engine.sync.taint import taint as mark
+    from vectorferry.engine import pipeline
 
     console = Console(json=json)
     with command_session(load_spec(spec), console, "taint") as session:
-        marked = mark(session, reason)
+        marked = pipeline.taint(session, reason)
     console.result({"marked": marked}, f"{marked} records are to be settled; `vectorferry settle` does it")
 
 
@@ -233,13 +233,13 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C.")] = False,
 ) -> None:
     """Show where a migration stands: phases, routers and leases, backlog, what is in the way, partitions, evidence, audit trail."""
-    from vectorferry.engine.monitor.status import status as read
+    from vectorferry.engine import pipeline
     from vectorferry.journal import open_journal
 
     loaded, console = load_spec(spec), Console(json=json)
     with open_journal(connection_from_environment(loaded.journal)) as journal:
         while True:
-            console.status(read(journal, loaded), again=watch)
+            console.status(pipeline.status(journal, loaded), again=watch)
             if not watch:
                 return
             time.sleep(WATCH_SECONDS)
@@ -252,7 +252,7 @@ def compare(
     limit: Annotated[int, typer.Option(min=1, help="How many differing ids to list.")] = 20,
 ) -> None:
     """Read both sides in full and compare every record. Exits 0 only when they hold the same records."""
-    from vectorferry.engine.diff.full_compare import compare as read_both
+    from vectorferry.engine import pipeline
     from vectorferry.stores.options import source_options, target_options
     from vectorferry.stores.registry import open_store
 
@@ -264,7 +264,7 @@ def compare(
         connection_from_environment(loaded.target.connection), loaded.target.collection, target_options(loaded)
     )
     try:
-        found = read_both(source, target, loaded.namespaces, report=console.report, limit=limit)
+        found = pipeline.compare(source, target, loaded.namespaces, report=console.report, limit=limit)
     finally:
         source.close()
         target.close()
@@ -290,15 +290,15 @@ def abandon(
 
     Refused from HOLD_A on. The audit trail and backups stay.
     """
-    from vectorferry.engine.cutover import abandon as verb
+    from vectorferry.engine import pipeline
 
     console = Console(json=json)
     with command_session(load_spec(spec), console, "abandon", upgrade=True) as session:
-        found = verb.leftovers(session)
+        found = pipeline.leftovers(session)
         console.leftovers(found)
         if not yes and not typer.confirm("Remove all of it?"):
             raise typer.Exit(1)
-        verb.abandon(session)
+        pipeline.abandon(session)
     console.result({"removed": asdict(found)}, "removed")
 
 
@@ -327,7 +327,7 @@ def observe(
 
     Holds operations, the shapes of filters, namespaces and top_k; no values.
     """
-    from vectorferry.engine.plan.observed_use import judged
+    from vectorferry.engine import pipeline
     from vectorferry.stores.options import target_options
     from vectorferry.stores.registry import open_store
 
@@ -335,7 +335,7 @@ def observe(
     connection = connection_from_environment(loaded.target.connection)
     target = open_store(connection, loaded.target.collection, target_options(loaded))
     try:
-        uses = judged(file, loaded.fields, target.capabilities)
+        uses = pipeline.observed_uses(file, loaded.fields, target.capabilities)
     finally:
         target.close()
     Console(json=json).observed(uses)

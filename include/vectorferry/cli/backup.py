@@ -12,8 +12,7 @@ from vectorferry.spec.connections import connection_from_environment, storage_op
 from vectorferry.spec.loader import load_spec
 
 if TYPE_CHECKING:
-    from vectorferry.engine.backup.format import Backup
-    from vectorferry.engine.backup.restore import Restored
+    from vectorferry.engine.pipeline import Backup, Restored
     from vectorferry.stores.base import VectorStore
 
 backup_app = typer.Typer()
@@ -35,11 +34,11 @@ def backup(spec: SpecPath, side: SideOption = Which.TARGET, json: Json = False) 
 
     It may be written meanwhile. Killed, the backup goes on where it stopped, if it is started again within a day.
     """
-    from vectorferry.engine.backup.create import backup as make
+    from vectorferry.engine import pipeline
 
     console = Console(json=json)
     with command_session(load_spec(spec), console, "backup", upgrade=True) as session:
-        made = make(session, side.value)
+        made = pipeline.backup(session, side.value)
     found = made.manifest
     value = {"backup": made.files.url, "rows": found.rows, "bytes": found.bytes, "namespaces": len(found.namespaces)}
     console.result(value, f"{found.rows} rows of {found.collection.name} in {made.files.url}")
@@ -64,19 +63,17 @@ def restore(
 
     Refused, before anything is written, where the backup is damaged or the collection is not empty.
     """
-    from vectorferry.engine.backup.format import open_backup
-    from vectorferry.engine.backup.restore import Rules
-    from vectorferry.engine.backup.restore import restore as load
+    from vectorferry.engine import pipeline
     from vectorferry.staging import Staging
 
     console = Console(json=json)
     options = storage_options(connection_from_environment(staging)) if staging else {}
-    found = open_backup(Staging(backup, options))
+    found = pipeline.open_backup(Staging(backup, options))
     store = _store(to, found)
     try:
         _require_alias(store, alias)
         settings = _index(index) if index else None
-        done = load(found, store, Rules(excused, resume, settings, report=console.report))
+        done = pipeline.restore(found, store, excused=excused, resume=resume, index=settings, report=console.report)
         if alias:
             store.point_alias(alias)
     finally:
@@ -96,11 +93,11 @@ def drill(
 
     `finalize` wants one of the target that passed and is recent (`backup.drill_age`).
     """
-    from vectorferry.engine.backup.drill import drill as rehearse
+    from vectorferry.engine import pipeline
 
     console = Console(json=json)
     with command_session(load_spec(spec), console, "drill", upgrade=True) as session:
-        found = rehearse(session, side.value, fresh=fresh).figures
+        found = pipeline.drill(session, side.value, fresh=fresh).figures
     told = f"{found['rows']} rows of backup {found['backup']} restored and verified: "
     speed = (
         f"{word} in {found[f'{verb}_seconds']:.1f} s ({found[f'{verb}_rate']:.0f} rows/s)" for verb, word in _VERBS
@@ -175,14 +172,13 @@ def prune(
 
     Never the plan in force, nor the newest backup that a drill has proven.
     """
-    from vectorferry.engine.backup.retention import prunable
-    from vectorferry.engine.backup.retention import prune as remove
+    from vectorferry.engine import pipeline
 
     console = Console(json=json)
     with command_session(load_spec(spec), console, "prune", upgrade=True) as session:
-        found = prunable(session)
+        found = pipeline.prunable(session)
         console.removals(found)
         if found and not yes and not typer.confirm("Remove all of it?"):
             raise typer.Exit(1)
-        removed = remove(session, found)
+        removed = pipeline.prune(session, found)
     console.result({"removed": [each.path for each in removed]}, f"removed {len(removed)}")

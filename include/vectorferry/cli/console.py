@@ -14,16 +14,19 @@ from rich.table import Table
 from vectorferry.cli.progress import Live
 
 if TYPE_CHECKING:
-    from vectorferry.engine.backup.retention import Removal
-    from vectorferry.engine.capacity import Fill
-    from vectorferry.engine.cutover.abandon import Leftovers
-    from vectorferry.engine.diff.full_compare import Comparison
-    from vectorferry.engine.monitor.status import Status
-    from vectorferry.engine.pipeline import Outcome
-    from vectorferry.engine.plan.observed_use import Use
-    from vectorferry.engine.plan.preflight import Cost, Preflight
+    from vectorferry.core.capacity import Fill
+    from vectorferry.engine.pipeline import (
+        Comparison,
+        Cost,
+        Decision,
+        Leftovers,
+        Preflight,
+        Removal,
+        RunOutcome,
+        Status,
+        Use,
+    )
     from vectorferry.engine.session import Progress, Session
-    from vectorferry.engine.signoff.approval import Decision
     from vectorferry.journal import Evidence, Member, Plan
 
 
@@ -89,7 +92,7 @@ class Console:
 
     def ask_approval(self, session: "Session", evidence: "Evidence") -> bool:
         """Put the question on the terminal and keep the answer; where the spec does not allow that, say how to go on."""
-        from vectorferry.engine.signoff.approval import record_answer
+        from vectorferry.engine import pipeline
         from vectorferry.questions.cutover import question
 
         self._live.close()
@@ -107,7 +110,9 @@ class Console:
         except EOFError:
             self._live.note("no answer came and none was kept: run the command again to be asked again")
             return False
-        record_answer(session, evidence.hash, decision, person=getpass.getuser(), reason=reason, via="terminal")
+        pipeline.record_answer(
+            session, evidence.hash, decision, person=getpass.getuser(), reason=reason, via="terminal"
+        )
         return decision == "approve"
 
     def _decision(self) -> "Decision":
@@ -117,7 +122,7 @@ class Console:
             pass
         return words[answer]
 
-    def outcome(self, session: "Session", outcome: "Outcome") -> None:
+    def outcome(self, session: "Session", outcome: "RunOutcome") -> None:
         """Show how a run ended and where its files lie."""
         folder = session.staging.locate(outcome.plan.id)
         value: dict[str, Any] = {"plan": outcome.plan.id, "evidence": outcome.evidence.hash, "files": folder}
@@ -165,9 +170,9 @@ class Console:
 
     def members(self, found: "Sequence[Member]") -> None:
         """Show the routers of a migration."""
-        from vectorferry.engine.monitor.status import member_row
+        from vectorferry.engine import pipeline
 
-        rows = [member_row(member) for member in found]
+        rows = [pipeline.member_row(member) for member in found]
         self._table("Routers", MEMBER_COLUMNS, rows)
         names = ("id", "host", "phase", "draining", "lease_left")
         self.result([dict(zip(names, row, strict=True)) for row in rows], f"{len(found)} routers")

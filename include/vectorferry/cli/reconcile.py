@@ -39,8 +39,6 @@ def reconcile(
     Exits 0 when both sides are equal in the end.
     """
     from vectorferry.engine import pipeline
-    from vectorferry.engine.reconcile.preconditions import keep_equal
-    from vectorferry.engine.reconcile.summary import told
 
     console, loaded = Console(json=json), load_spec(spec)
     if history:
@@ -48,18 +46,18 @@ def reconcile(
         return
     with command_session(loaded, console, "reconcile", upgrade=pair) as session:
         if pair:
-            keep_equal(session)
+            pipeline.keep_equal(session)
         found = pipeline.reconcile(session, full=not share)
         if not report_only:
-            _mend(session, found, console)
+            _repair(session, found, console)
         figures = _figures(session, found)
-    console.result(dict(figures), told(figures))
+    console.result(dict(figures), pipeline.summarize(figures))
     if figures["outcome"] not in ("equal", "repaired"):
         raise typer.Exit(1)
 
 
-def _mend(session: "Session", found: "Evidence", console: Console) -> None:
-    """Mend what was found, if anything was, and if a person who has to be asked agrees."""
+def _repair(session: "Session", found: "Evidence", console: Console) -> None:
+    """Repair what was found, if anything was, and if a person who has to be asked agrees."""
     from vectorferry.engine import pipeline
 
     if found.approvable and (not pipeline.needs_person(found) or console.ask_approval(session, found)):
@@ -68,21 +66,24 @@ def _mend(session: "Session", found: "Evidence", console: Console) -> None:
 
 def _figures(session: "Session", found: "Evidence") -> Mapping[str, Any]:
     """What the reconciliation came to, as the journal has it now."""
-    from vectorferry.engine.reconcile.repair import drift_figures
+    from vectorferry.engine import pipeline
 
-    number = drift_figures(found)["reconciliation"]
+    number = pipeline.drift_figures(found)["reconciliation"]
     return session.journal.reconciliations.get(number).figures or {}
 
 
 def _show_history(loaded: "MigrationSpec", console: Console) -> None:
-    from vectorferry.engine.reconcile.summary import told
+    from vectorferry.engine import pipeline
     from vectorferry.journal import open_journal
 
     with open_journal(connection_from_environment(loaded.journal)) as journal:
         runs = journal.reconciliations.all(loaded.migration)
     console.result(
         {"reconciliations": [_plain(run) for run in runs]},
-        "\n".join(f"{run.began_at:%Y-%m-%d %H:%M} {told(run.figures) if run.figures else 'not ended'}" for run in runs)
+        "\n".join(
+            f"{run.began_at:%Y-%m-%d %H:%M} {pipeline.summarize(run.figures) if run.figures else 'not ended'}"
+            for run in runs
+        )
         or "none yet",
     )
 

@@ -4,11 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:  # a DAG file that is parsed reads specs, and must not wait for numpy
     import numpy as np
     import numpy.typing as npt
+
+Side = Literal["source", "target"]
+SIDES: tuple[Side, ...] = ("source", "target")
 
 DEFAULT_NAMESPACE = ""
 RESERVED_NAMESPACE = "vectorferry-probe"

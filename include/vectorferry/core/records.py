@@ -1,7 +1,7 @@
 """The canonical record: its Arrow schema, canonical metadata JSON, fingerprints and digests."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -257,3 +257,14 @@ def comparable_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
         strict=True,
     )
     return [dict(zip(("namespace", "id", "vector", "sparse", "metadata"), row, strict=True)) for row in columns]
+
+
+def keys_of(batch: pa.RecordBatch) -> Iterator[tuple[str, str]]:
+    """(namespace, id) of each row."""
+    return zip(batch.column("namespace").to_pylist(), batch.column("id").to_pylist(), strict=True)
+
+
+def past(batch: pa.RecordBatch, last: str | None) -> pa.RecordBatch:
+    """The batch without its first record where that is the id `last`: a reading that goes on there scans it once more."""
+    again = last is not None and len(batch) and batch.column("id")[0].as_py() == last
+    return batch.slice(1) if again else batch

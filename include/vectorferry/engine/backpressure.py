@@ -4,9 +4,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from vectorferry.core.capacity import Seen
 from vectorferry.core.errors import NoRoom
-from vectorferry.engine.capacity import Seen, measure
-from vectorferry.engine.session import Session, Side
+from vectorferry.core.model import Side
+from vectorferry.engine.capacity import measure
+from vectorferry.engine.session import Session
 
 _SLICE = 1.0
 

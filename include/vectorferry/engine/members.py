@@ -4,7 +4,7 @@ import time
 
 from vectorferry.core.errors import GateError
 from vectorferry.engine.session import Progress, Session
-from vectorferry.journal import ControlRow, Journal, Member
+from vectorferry.journal import Journal, Member
 
 # What changes here is in other processes: routers that join and acknowledge.
 POLL_SECONDS = 0.2
@@ -16,12 +16,6 @@ def live_members(journal: Journal, migration: str, actor: str) -> tuple[Member, 
     return journal.members.all(migration)
 
 
-def is_in(member: Member, row: ControlRow) -> bool:
-    """Whether all that a member does in a cohort, old and new, is in the phase of its row."""
-    standing = member.cohorts.get(row.cohort)
-    return standing is not None and standing.phase is row.phase and standing.draining is None
-
-
 def await_expected(session: Session) -> None:
     """Wait until the expected routers have joined and follow every cohort; raises GateError naming who is missing."""
     expected, limit = session.spec.routers, session.spec.switch.wait_for_routers.total_seconds()
@@ -29,7 +23,7 @@ def await_expected(session: Session) -> None:
     while True:
         members = live_members(session.journal, session.migration, session.actor)
         rows = session.journal.control.all(session.migration)
-        far = [member for member in members if not all(is_in(member, row) for row in rows)]
+        far = [member for member in members if not all(member.follows(row) for row in rows)]
         ready = sum(member not in far and member.lease_left > 0 for member in members)
         if not far and ready >= expected:
             return

@@ -1,116 +1,177 @@
-"""The steps of a migration in their order: the same functions under the DAG's tasks, the command line and the tests.
+"""Pipeline: every verb of the engine, the same under the DAG's tasks, the command line and the tests.
 
-    preflight -> begin -> plan -> each partition: export, load, check_partition -> settle
-      -> merge (truth and answers) -> each partition: check_recall -> check_collection -> recheck -> evidence
-      -> approval -> switch -> verify
+    preflight -> begin (TRACK_A) -> plan -> each partition: export_partition, load_partition, check_partition -> settle
+      -> merge (truth and answers) -> each partition: check_recall -> check_collection -> check_touched -> evidence
+      -> approval -> cut_over, cohort by cohort -> verify
 
-At any time once it is loaded: reconcile -> approval, where it is too much to mend without -> repair.
-After the cut-over: look_back -> approval -> roll_back, or look_final -> approval -> finish.
-`settle` and `recheck` are there for what routers write meanwhile, and only where the spec expects writers.
+At any time once it is loaded: reconcile -> approval, where it is too much to repair without -> repair.
+After the cut-over: prepare_rollback -> approval -> roll_back, or prepare_finalize -> approval -> finish.
+`settle` and `check_touched` are there for what routers write meanwhile, and only where the spec expects writers.
 Every step is idempotent and goes on where a killed one stopped. A failed check is recorded before it raises CheckFailed.
+
+A verb imports what it uses when it is called: who asks for a status must not wait for the libraries that measure recall.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
+from vectorferry.core.capacity import Seen
 from vectorferry.core.errors import CheckFailed, GateError, VectorferryError
-from vectorferry.core.model import FINALIZE, REPAIR, ROLLBACK, Partition, Phase, Verdict
-from vectorferry.engine.backup.drill import look_at_drill
-from vectorferry.engine.checks.content import check_counts
-from vectorferry.engine.checks.extras import check_extras
-from vectorferry.engine.checks.filter_parity import check_filters
-from vectorferry.engine.checks.ground_truth import merge_truth
-from vectorferry.engine.checks.latency import check_latency
-from vectorferry.engine.checks.recall import ask_target, recall_by_namespace, recall_of_partition
-from vectorferry.engine.checks.shadow_reads import check_shadow_reads
-from vectorferry.engine.cutover import post_cutover, switch
-from vectorferry.engine.cutover.finalize import finish, is_done, require_cut_over, verify_fresh
-from vectorferry.engine.cutover.guardrails import watch
-from vectorferry.engine.plan import planning
-from vectorferry.engine.plan.preflight import Preflight
-from vectorferry.engine.plan.preflight import preflight as look
-from vectorferry.engine.reconcile import preconditions
-from vectorferry.engine.reconcile.reconcile import reconcile as compare_both
-from vectorferry.engine.reconcile.repair import drift_figures
-from vectorferry.engine.reconcile.repair import repair as mend
-from vectorferry.engine.session import Progress, Session
-from vectorferry.engine.signoff.approval import require_approval
-from vectorferry.engine.signoff.evidence import collect
-from vectorferry.engine.signoff.gate import describe, failures, record, require_passed
-from vectorferry.engine.sync.touched_check import recheck as compare_again
-from vectorferry.engine.sync.touched_check import settle_loaded
-from vectorferry.engine.transfer import export, load
-from vectorferry.journal import Evidence, Plan
+from vectorferry.core.model import COHORT, FINALIZE, REPAIR, ROLLBACK, FieldType, Partition, Phase, Side, Verdict
+
+if TYPE_CHECKING:
+    from vectorferry.engine.backup.format import Backup as Backup
+    from vectorferry.engine.backup.restore import Restored as Restored
+    from vectorferry.engine.backup.retention import Removal as Removal
+    from vectorferry.engine.cutover.abandon import Leftovers as Leftovers
+    from vectorferry.engine.cutover.switch import Switched as Switched
+    from vectorferry.engine.diff.full_compare import Comparison as Comparison
+    from vectorferry.engine.monitor.alerts import Alert as Alert
+    from vectorferry.engine.monitor.status import MemberRow as MemberRow
+    from vectorferry.engine.monitor.status import Status as Status
+    from vectorferry.engine.plan.cost import Cost as Cost
+    from vectorferry.engine.plan.observed_use import Use as Use
+    from vectorferry.engine.plan.preflight import Preflight as Preflight
+    from vectorferry.engine.session import Report, Session
+    from vectorferry.engine.signoff.approval import Decision as Decision
+    from vectorferry.journal import Approval, Evidence, Journal, Member, Plan
+    from vectorferry.spec.migration import MigrationSpec, Namespaces, Window
+    from vectorferry.staging import Staging
+    from vectorferry.stores.base import Capabilities, VectorStore
+
+# --- The move
 
 
-def preflight(session: Session) -> Preflight:
+def register(journal: "Journal", spec: "MigrationSpec", actor: str) -> None:
+    """Make the migration and its spec known, in OFF, so that routers can join. Idempotent."""
+    from vectorferry.engine.plan.begin import register
+
+    register(journal, spec, actor)
+
+
+def preflight(session: "Session") -> "Preflight":
     """Look at both sides and refuse what cannot work; writes nothing."""
-    return look(session)
+    from vectorferry.engine.plan.preflight import preflight
+
+    return preflight(session)
 
 
-def prepare(session: Session) -> tuple[Preflight, Plan]:
-    """Preflight, begin (the target is made, TRACK_A) and plan."""
-    found = look(session)
-    planning.begin(session, found)
-    return found, planning.plan(session, found)
+def begin(session: "Session") -> None:
+    """Make the target where it is missing, enter TRACK_A, and wait for every expected router."""
+    from vectorferry.engine.plan.begin import begin
+    from vectorferry.engine.plan.preflight import preflight
+
+    begin(session, preflight(session, sample=False))
 
 
-def check_partition(session: Session, plan: Plan, partition: Partition) -> Sequence[Verdict]:
+def plan(session: "Session") -> "Plan":
+    """Cut the source into partitions, once and for all; the plan in force where there is one."""
+    from vectorferry.engine.plan.planning import plan
+    from vectorferry.engine.plan.preflight import preflight
+
+    return plan(session, preflight(session, sample=False))
+
+
+def prepare(session: "Session") -> "tuple[Preflight, Plan]":
+    """Preflight, begin and plan, with one look at both sides."""
+    from vectorferry.engine.plan.begin import begin
+    from vectorferry.engine.plan.planning import plan
+
+    found = preflight(session)
+    begin(session, found)
+    return found, plan(session, found)
+
+
+def export_partition(session: "Session", plan: "Plan", partition: Partition) -> None:
+    """Write one partition to Parquet in staging, then its exact neighbours, made from these files."""
+    from vectorferry.engine.checks.ground_truth import partition_truth
+    from vectorferry.engine.transfer.export import export
+
+    export(session, plan, partition)
+    partition_truth(session, plan, partition)
+
+
+def load_partition(session: "Session", plan: "Plan", partition: Partition) -> Mapping[str, int]:
+    """Load one partition into the target; returns how many `rows` it holds now, and how many were `excused`."""
+    from vectorferry.engine.transfer.load import load
+
+    return load(session, plan, partition)
+
+
+def check_partition(session: "Session", plan: "Plan", partition: Partition) -> Sequence[Verdict]:
     """Counts and content of one partition."""
-    verdicts = record(session, plan, check_counts(session, plan, partition))
-    require_passed(verdicts)
-    return verdicts
+    from vectorferry.engine.checks.content import check_counts
+
+    return _recorded(session, plan, check_counts(session, plan, partition))
 
 
-def move_partition(session: Session, plan: Plan, partition: Partition) -> None:
+def move_partition(session: "Session", plan: "Plan", partition: Partition) -> None:
     """Export, load and check one partition."""
-    export.export(session, plan, partition)
-    load.load(session, plan, partition)
+    export_partition(session, plan, partition)
+    load_partition(session, plan, partition)
     check_partition(session, plan, partition)
 
 
-def merge(session: Session, plan: Plan) -> None:
+def settle(session: "Session", plan: "Plan") -> None:
+    """Settle what routers wrote while the partitions were moved."""
+    from vectorferry.engine.sync.touched_check import settle_after_load
+
+    settle_after_load(session, plan)
+
+
+def merge(session: "Session", plan: "Plan") -> None:
     """Merge the partitions' exact neighbours, wait for the target's index, and ask it every query."""
+    from vectorferry.engine.checks.ground_truth import merge_truth
+    from vectorferry.engine.checks.recall import ask_target
+
     merge_truth(session, plan)
     ask_target(session, plan)
 
 
-def check_recall(session: Session, plan: Plan, partition: Partition) -> Sequence[Verdict]:
+def check_recall(session: "Session", plan: "Plan", partition: Partition) -> Sequence[Verdict]:
     """Recall of one partition's records."""
-    verdicts = record(session, plan, [recall_of_partition(session, plan, partition)])
-    require_passed(verdicts)
-    return verdicts
+    from vectorferry.engine.checks.recall import recall_of_partition
+
+    return _recorded(session, plan, [recall_of_partition(session, plan, partition)])
 
 
-def check_collection(session: Session, plan: Plan) -> Sequence[Verdict]:
+def check_collection(session: "Session", plan: "Plan") -> Sequence[Verdict]:
     """Recall by namespace, extra records, filters and latency; all are measured before the first failure is raised."""
+    from vectorferry.engine.checks.extras import check_extras
+    from vectorferry.engine.checks.filter_parity import check_filters
+    from vectorferry.engine.checks.latency import check_latency
+    from vectorferry.engine.checks.recall import recall_by_namespace
+    from vectorferry.engine.signoff.gate import record, require_passed
+
     checks = (recall_by_namespace, check_extras, check_filters, check_latency)
     verdicts = [v for check in checks for v in record(session, plan, check(session, plan))]
     require_passed(verdicts)
     return verdicts
 
 
-def settle(session: Session, plan: Plan) -> None:
-    """Settle what routers wrote while the partitions were moved."""
-    settle_loaded(session, plan)
+def check_touched(session: "Session", plan: "Plan") -> Sequence[Verdict]:
+    """Shadow reads, then every record that routers wrote since the plan, settled and compared, read afresh."""
+    from vectorferry.engine.checks.shadow_reads import check_shadow_reads
+    from vectorferry.engine.signoff.gate import record, require_passed
+    from vectorferry.engine.sync.touched_check import check_touched
 
-
-def recheck(session: Session, plan: Plan) -> Sequence[Verdict]:
-    """What routers repeated on the target, then every record that they wrote since the plan, settled and compared, read afresh."""
-    verdicts = [v for check in (check_shadow_reads, compare_again) for v in record(session, plan, check(session, plan))]
+    verdicts = [v for check in (check_shadow_reads, check_touched) for v in record(session, plan, check(session, plan))]
     require_passed(verdicts)
     return verdicts
 
 
-def evidence(session: Session, plan: Plan, *, approvable: bool = True) -> Evidence:
+def evidence(session: "Session", plan: "Plan", *, approvable: bool = True) -> "Evidence":
     """Bind all verdicts of this run into evidence that can be signed. Raises CheckFailed, naming at most ten failures.
 
     `approvable=False` marks the evidence of a subset or dry run: it is kept, and can never be signed.
     """
-    from vectorferry.engine.checks.expectations import (
-        check_expectations,  # pandas, a second that no other task should pay
-    )
+    from vectorferry.engine.checks.expectations import check_expectations
+    from vectorferry.engine.signoff.evidence import collect
+    from vectorferry.engine.signoff.gate import failures, record
 
     record(session, plan, check_expectations(session, plan))
     against = list(failures(plan, session.journal.evidence.verdicts(plan.id, session.run_id)))
@@ -121,9 +182,49 @@ def evidence(session: Session, plan: Plan, *, approvable: bool = True) -> Eviden
     return made
 
 
-def verify(session: Session, plan: Plan) -> Verdict:
+def record_answer(
+    session: "Session",
+    evidence_hash: str,
+    decision: "Decision",
+    *,
+    person: str,
+    reason: str,
+    via: Literal["airflow", "terminal"],
+    asked_at: datetime | None = None,
+) -> "Approval":
+    """Write a person's answer to the journal. Raises NotApproved where this person may not give it; nothing is written then."""
+    from vectorferry.engine.signoff.approval import record_answer
+
+    return record_answer(session, evidence_hash, decision, person=person, reason=reason, via=via, asked_at=asked_at)
+
+
+def cut_over(session: "Session", plan: "Plan", evidence_hash: str, cohort: str = COHORT) -> "Switched":
+    """Move a cohort's authority to the target, if the journal holds a valid approval of this evidence; else refuse."""
+    from vectorferry.engine.cutover.switch import cut_over
+
+    return cut_over(session, plan, evidence_hash, cohort)
+
+
+def watch_cohort(session: "Session", cohort: str) -> None:
+    """Watch a cohort after its switch; one that breaks a guardrail is rolled back, and GateError says why."""
+    from vectorferry.engine.cutover.guardrails import watch
+
+    watch(session, cohort)
+
+
+def opens_at(window: "Window", now: datetime) -> datetime | None:
+    """When the window for cut-overs opens next, None where it is open now; `now` has a time zone."""
+    from vectorferry.engine.cutover.change_window import opens_at
+
+    return opens_at(window, now)
+
+
+def verify(session: "Session", plan: "Plan") -> Verdict:
     """Verify the new authority after the cut-over."""
-    verdict = post_cutover.verify_after(session, plan)
+    from vectorferry.engine.cutover.post_cutover import verify_after
+    from vectorferry.engine.signoff.gate import record, require_passed
+
+    verdict = verify_after(session, plan)
     record(session, plan, [verdict])
     session.journal.audit.write(session.migration, session.actor, "verified", {"passed": verdict.passed})
     require_passed([verdict])
@@ -131,25 +232,27 @@ def verify(session: Session, plan: Plan) -> Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """How a run in one process ended; `switched` is None where it was not approved."""
 
-    plan: Plan
-    evidence: Evidence
-    switched: switch.Switched | None
+    plan: "Plan"
+    evidence: "Evidence"
+    switched: "Switched | None"
 
 
-Approve = Callable[[Session, Evidence], bool]
+Approve = Callable[["Session", "Evidence"], bool]
 """Asks for the approval and writes the answer to the journal; returns whether it was given."""
 
 
-def run(session: Session, approve: Approve) -> Outcome:
+def run(session: "Session", approve: Approve) -> RunOutcome:
     """The whole migration in one process. A failed partition does not stop the others; its failure is raised at the end.
 
     A switch that was cut short is ended first, on the evidence that was signed for it.
     """
+    from vectorferry.engine.cutover.switch import unfinished
+
     signed = session.journal.evidence.latest(session.migration)
-    if signed is not None and switch.unfinished(session, signed.hash):
+    if signed is not None and unfinished(session, signed.hash):
         return _switched(session, session.plan(), signed)
     _, plan = prepare(session)
     _each(session, plan, move_partition)
@@ -159,114 +262,31 @@ def run(session: Session, approve: Approve) -> Outcome:
     _each(session, plan, check_recall)
     check_collection(session, plan)
     if session.spec.routers:
-        recheck(session, plan)
+        check_touched(session, plan)
     made = evidence(session, plan)
     if not approve(session, made):
-        return Outcome(plan, made, None)
+        return RunOutcome(plan, made, None)
     return _switched(session, plan, made)
 
 
-def _switched(session: Session, plan: Plan, signed: Evidence) -> Outcome:
+def _switched(session: "Session", plan: "Plan", signed: "Evidence") -> RunOutcome:
     done = list(_cohort_by_cohort(session, plan, signed))
     verify(session, plan)
     longest = max(each.hold_seconds for each in done)
-    return Outcome(plan, signed, replace(done[-1], hold_seconds=longest))
+    return RunOutcome(plan, signed, replace(done[-1], hold_seconds=longest))
 
 
-def _cohort_by_cohort(session: Session, plan: Plan, signed: Evidence) -> Iterator[switch.Switched]:
+def _cohort_by_cohort(session: "Session", plan: "Plan", signed: "Evidence") -> "Iterator[Switched]":
     *canaries, last = session.spec.cohorts
     for cohort in canaries:
-        yield switch.cut_over(session, plan, signed.hash, cohort.name)
-        watch(session, cohort.name)
-    yield switch.cut_over(session, plan, signed.hash, last.name)
+        yield cut_over(session, plan, signed.hash, cohort.name)
+        watch_cohort(session, cohort.name)
+    yield cut_over(session, plan, signed.hash, last.name)
 
 
-# --- After the cut-over
-
-
-def look_back(session: Session) -> Evidence:
-    """What a rollback would do now, as evidence that can be signed. Raises GateError where there is nothing to roll back."""
-    plan = _plan_of(session)
-    record(session, plan, [switch.look_back(session)])
-    return collect(session, plan, (), approvable=True, kind=ROLLBACK)
-
-
-def roll_back(session: Session, evidence_hash: str) -> switch.Switched:
-    """Roll back as it was approved. Safe to call again after any crash."""
-    if not switch.is_away(session):
-        return switch.Switched(Phase.TRACK_A, 0.0, 0, "")
-    approval = require_approval(session, evidence_hash)
-    return switch.roll_back(session, f"{approval.reason} (approved by {approval.actor}, {evidence_hash[:12]})")
-
-
-def look_final(session: Session) -> Evidence:
-    """Compare both sides in full, as evidence that can be signed for DONE.
-
-    Raises CheckFailed where they differ, GateError where the restore drill that the spec requires is missing.
-    """
-    plan = _plan_of(session)
-    require_cut_over(session)
-    if drilled := look_at_drill(session):
-        record(session, plan, [drilled])
-    verdicts = record(session, plan, [verify_fresh(session)])
-    against = [describe(verdict) for verdict in verdicts if not verdict.passed]
-    made = collect(session, plan, against, approvable=not against, kind=FINALIZE)
-    require_passed(verdicts)
-    return made
-
-
-def finalize(session: Session, approve: Approve) -> bool:
-    """The end in one process: a fresh comparison, the approval, DONE; whether it was approved. Goes on where it was killed."""
-    signed = session.journal.evidence.latest(session.migration, FINALIZE)
-    if signed is not None and is_done(session):
-        finish(session, signed.hash)
-        return True
-    made = look_final(session)
-    if not approve(session, made):
-        return False
-    finish(session, made.hash)
-    return True
-
-
-# --- At any time
-
-
-def reconcile(session: Session, *, full: bool = True) -> Evidence:
-    """What differs between both sides now, in full or of the share that is due, as evidence for its repair. Mends nothing.
-
-    Raises GateError, with nothing changed, where the two cannot be compared or are no copies of each other.
-    """
-    plan = preconditions.plan_of(session)
-    verdicts = record(session, plan, [compare_both(session, full=full)])
-    against = [describe(verdict) for verdict in verdicts if not verdict.passed]
-    return collect(session, plan, against, approvable=bool(verdicts[0].figures["repairs"]), kind=REPAIR)
-
-
-def needs_person(found: Evidence) -> bool:
-    """Whether what was found is more than the spec lets be mended without asking."""
-    return bool(drift_figures(found)["over"])
-
-
-def repair(session: Session, evidence_hash: str) -> Verdict:
-    """Mend what a reconciliation found, and compare it once more; raises CheckFailed where it still differs. Safe to call again."""
-    found = session.journal.evidence.get(evidence_hash)
-    if found is None or found.migration != session.migration or found.kind != REPAIR:
-        raise GateError(f"the journal holds no reconciliation of {session.migration} under {evidence_hash[:12]}")
-    verdicts = record(session, preconditions.plan_of(session), [mend(session, found)])
-    require_passed(verdicts)
-    return verdicts[0]
-
-
-def _plan_of(session: Session) -> Plan:
-    """The plan that was cut over, whatever the spec says by now."""
-    found = session.journal.plans.current(session.migration)
-    if found is None:
-        raise GateError(f"migration {session.migration} has no plan: nothing of it was cut over")
-    return found
-
-
-def _each(session: Session, plan: Plan, work: Callable[[Session, Plan, Partition], object]) -> None:
+def _each(session: "Session", plan: "Plan", work: "Callable[[Session, Plan, Partition], object]") -> None:
     """Work on all partitions, several at a time, depth first; raises once all have ended."""
+    from vectorferry.engine.session import Progress
 
     def one(partition: Partition) -> VectorferryError | None:
         try:
@@ -286,7 +306,7 @@ def _each(session: Session, plan: Plan, work: Callable[[Session, Plan, Partition
         raise kind(f"{len(errors)} partitions failed:\n" + "\n".join(str(e) for e in errors[:10]))
 
 
-def subset(plan: Plan, names: Sequence[str]) -> Plan:
+def subset(plan: "Plan", names: Sequence[str]) -> "Plan":
     """The plan with only the named partitions, for a subset run. Raises CheckFailed for a name that is not in the plan."""
     unknown = set(names) - {p.name for p in plan.partitions}
     if unknown:
@@ -294,3 +314,296 @@ def subset(plan: Plan, names: Sequence[str]) -> Plan:
             f"no partition {', '.join(sorted(unknown))} in plan {plan.id}; it has p0000 to {plan.partitions[-1].name}"
         )
     return replace(plan, partitions=tuple(p for p in plan.partitions if p.name in names))
+
+
+def _recorded(session: "Session", plan: "Plan", verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
+    """Keep the verdicts in the journal, then raise CheckFailed for one that failed."""
+    from vectorferry.engine.signoff.gate import record, require_passed
+
+    kept = record(session, plan, verdicts)
+    require_passed(kept)
+    return kept
+
+
+# --- After the cut-over
+
+
+def prepare_rollback(session: "Session") -> "Evidence":
+    """What a rollback would do now, as evidence that can be signed. Raises GateError where there is nothing to roll back."""
+    from vectorferry.engine.cutover.switch import look_back
+    from vectorferry.engine.session import plan_of
+    from vectorferry.engine.signoff.evidence import collect
+    from vectorferry.engine.signoff.gate import record
+
+    plan = plan_of(session)
+    record(session, plan, [look_back(session)])
+    return collect(session, plan, (), approvable=True, kind=ROLLBACK)
+
+
+def roll_back(session: "Session", evidence_hash: str) -> "Switched":
+    """Roll back as it was approved. Safe to call again after any crash."""
+    from vectorferry.engine.cutover.switch import Switched, is_away
+    from vectorferry.engine.signoff.approval import require_approval
+
+    if not is_away(session):
+        return Switched(Phase.TRACK_A, 0.0, 0, "")
+    approval = require_approval(session, evidence_hash)
+    return roll_back_now(session, f"{approval.reason} (approved by {approval.actor}, {evidence_hash[:12]})")
+
+
+def roll_back_now(session: "Session", reason: str, cohort: str | None = None) -> "Switched":
+    """Roll back on an operator's word: one cohort, or all that were cut over, the last first."""
+    from vectorferry.engine.cutover.switch import roll_back
+
+    return roll_back(session, reason, cohort)
+
+
+def prepare_finalize(session: "Session") -> "Evidence":
+    """Compare both sides in full, as evidence that can be signed for DONE.
+
+    Raises CheckFailed where they differ, GateError where the restore drill that the spec requires is missing.
+    """
+    from vectorferry.engine.backup.drill import look_at_drill
+    from vectorferry.engine.cutover.finalize import require_cut_over, verify_fresh
+    from vectorferry.engine.session import plan_of
+    from vectorferry.engine.signoff.evidence import collect
+    from vectorferry.engine.signoff.gate import describe, record, require_passed
+
+    plan = plan_of(session)
+    require_cut_over(session)
+    if drilled := look_at_drill(session):
+        record(session, plan, [drilled])
+    verdicts = record(session, plan, [verify_fresh(session)])
+    against = [describe(verdict) for verdict in verdicts if not verdict.passed]
+    made = collect(session, plan, against, approvable=not against, kind=FINALIZE)
+    require_passed(verdicts)
+    return made
+
+
+def finish(session: "Session", evidence_hash: str) -> None:
+    """Enter DONE as it was approved, and wait until nothing can write to the source any more. Safe to call again."""
+    from vectorferry.engine.cutover.finalize import finish
+
+    finish(session, evidence_hash)
+
+
+def finalize(session: "Session", approve: Approve) -> bool:
+    """The end in one process: a fresh comparison, the approval, DONE; whether it was approved. Goes on where it was killed."""
+    from vectorferry.engine.cutover.finalize import is_done
+
+    signed = session.journal.evidence.latest(session.migration, FINALIZE)
+    if signed is not None and is_done(session):
+        finish(session, signed.hash)
+        return True
+    made = prepare_finalize(session)
+    if not approve(session, made):
+        return False
+    finish(session, made.hash)
+    return True
+
+
+def is_cut_over(session: "Session") -> bool:
+    """Whether the target has the authority in every cohort."""
+    from vectorferry.engine.cutover.finalize import is_cut_over
+
+    return is_cut_over(session)
+
+
+# --- At any time
+
+
+def settle_up_to_now(session: "Session") -> None:
+    """Settle everything that routers have written until now."""
+    from vectorferry.engine.sync.settle_loop import settle_up_to_now
+
+    settle_up_to_now(session)
+
+
+def settle_continuously(session: "Session") -> None:
+    """Settle whatever routers write, until DONE."""
+    from vectorferry.engine.sync.settle_loop import settle_continuously
+
+    settle_continuously(session)
+
+
+def taint(session: "Session", reason: str) -> int:
+    """Have every record of both sides settled anew; returns how many ids were marked. Voids evidence and approvals."""
+    from vectorferry.engine.sync.taint import taint
+
+    return taint(session, reason)
+
+
+def compare(
+    source: "VectorStore", target: "VectorStore", chosen: "Namespaces", *, report: "Report", limit: int
+) -> "Comparison":
+    """Read both sides in full and compare every record; keeps the first `limit` differences. Needs no journal."""
+    from vectorferry.engine.diff.full_compare import compare
+
+    return compare(source, target, chosen, report=report, limit=limit)
+
+
+def leftovers(session: "Session") -> "Leftovers":
+    """What an unfinished migration left, and `abandon` would remove. Raises GateError from HOLD_A on."""
+    from vectorferry.engine.cutover.abandon import leftovers
+
+    return leftovers(session)
+
+
+def abandon(session: "Session") -> "Leftovers":
+    """Remove what `leftovers` lists. The audit trail and backups stay."""
+    from vectorferry.engine.cutover.abandon import abandon
+
+    return abandon(session)
+
+
+def not_reconcilable(session: "Session") -> str:
+    """Why both sides cannot be compared now; empty where they can."""
+    from vectorferry.engine.reconcile.preconditions import not_yet
+
+    return not_yet(session)
+
+
+def keep_equal(session: "Session") -> None:
+    """Declare two filled collections a pair, to be kept equal from now on."""
+    from vectorferry.engine.reconcile.preconditions import keep_equal
+
+    keep_equal(session)
+
+
+def reconcile(session: "Session", *, full: bool = True) -> "Evidence":
+    """What differs between both sides now, in full or of the share that is due, as evidence for its repair. Repairs nothing.
+
+    Raises GateError, with nothing changed, where the two cannot be compared or are no copies of each other.
+    """
+    from vectorferry.engine.reconcile.reconcile import reconcile
+    from vectorferry.engine.session import plan_of
+    from vectorferry.engine.signoff.evidence import collect
+    from vectorferry.engine.signoff.gate import describe, record
+
+    plan = plan_of(session)
+    verdicts = record(session, plan, [reconcile(session, full=full)])
+    against = [describe(verdict) for verdict in verdicts if not verdict.passed]
+    return collect(session, plan, against, approvable=bool(verdicts[0].figures["repairs"]), kind=REPAIR)
+
+
+def needs_person(found: "Evidence") -> bool:
+    """Whether what was found is more than the spec lets be repaired without asking."""
+    return bool(drift_figures(found)["over"])
+
+
+def drift_figures(found: "Evidence") -> Mapping[str, Any]:
+    """The figures of the reconciliation whose evidence this is."""
+    from vectorferry.engine.reconcile.repair import drift_figures
+
+    return drift_figures(found)
+
+
+def summarize(figures: Mapping[str, Any]) -> str:
+    """One reconciliation in a few lines, from the figures that the journal keeps of it."""
+    from vectorferry.engine.reconcile.summary import summarize
+
+    return summarize(figures)
+
+
+def repair(session: "Session", evidence_hash: str) -> Verdict:
+    """Repair what a reconciliation found, and compare it once more; raises CheckFailed where it still differs. Safe to call again."""
+    from vectorferry.engine.reconcile.repair import repair
+    from vectorferry.engine.session import plan_of
+
+    found = session.journal.evidence.get(evidence_hash)
+    if found is None or found.migration != session.migration or found.kind != REPAIR:
+        raise GateError(f"the journal holds no reconciliation of {session.migration} under {evidence_hash[:12]}")
+    return _recorded(session, plan_of(session), [repair(session, found)])[0]
+
+
+# --- Backups
+
+
+def backup(session: "Session", side: Side = "target") -> "Backup":
+    """Back a side up to staging, going on where a killed try stopped."""
+    from vectorferry.engine.backup.create import backup
+
+    return backup(session, side)
+
+
+def open_backup(files: "Staging") -> "Backup":
+    """A complete backup in this folder. Raises StagingError where there is none, StagingCorrupt for one that is damaged."""
+    from vectorferry.engine.backup.format import open_backup
+
+    return open_backup(files)
+
+
+def restore(
+    backup: "Backup",
+    store: "VectorStore",
+    *,
+    excused: int = 0,
+    resume: bool = False,
+    index: Mapping[str, Any] | None = None,
+    report: "Report",
+) -> "Restored":
+    """Load a backup into a collection that does not exist yet, or is empty, and read every record back."""
+    from vectorferry.engine.backup.restore import Rules, restore
+
+    return restore(backup, store, Rules(excused, resume, index, report=report))
+
+
+def drill(session: "Session", side: Side = "target", *, fresh: bool = False) -> Verdict:
+    """Restore the newest backup of a side into a scratch collection, verify it in full, and drop it again."""
+    from vectorferry.engine.backup.drill import drill
+
+    return drill(session, side, fresh=fresh)
+
+
+def prunable(session: "Session") -> "tuple[Removal, ...]":
+    """What retention does not keep."""
+    from vectorferry.engine.backup.retention import prunable
+
+    return prunable(session)
+
+
+def prune(session: "Session", chosen: "Sequence[Removal]") -> "tuple[Removal, ...]":
+    """Remove those of them that may still be removed; returns what was."""
+    from vectorferry.engine.backup.retention import prune
+
+    return prune(session, chosen)
+
+
+# --- Where it stands
+
+
+def status(journal: "Journal", spec: "MigrationSpec") -> "Status":
+    """The state of a migration, from the journal alone."""
+    from vectorferry.engine.monitor.status import status
+
+    return status(journal, spec)
+
+
+def member_row(member: "Member") -> "MemberRow":
+    """A router as people are shown it."""
+    from vectorferry.engine.monitor.status import member_row
+
+    return member_row(member)
+
+
+def measured(session: "Session") -> tuple[Seen, ...]:
+    """How full both databases are, as far as they can be measured."""
+    from vectorferry.engine.capacity import measured
+
+    return measured(session)
+
+
+def new_alerts(
+    journal: "Journal", spec: "MigrationSpec", actor: str, measured: Sequence[Seen] = ()
+) -> "tuple[Alert, ...]":
+    """What people should know and were not told of yet, or not for a day; it counts as told from now on."""
+    from vectorferry.engine.monitor.alerts import new_alerts
+
+    return new_alerts(journal, spec, actor, measured)
+
+
+def observed_uses(file: Path, fields: Mapping[str, FieldType], able: "Capabilities") -> "list[Use]":
+    """What applications were seen to ask, with what of it the target cannot serve."""
+    from vectorferry.engine.plan.observed_use import judged
+
+    return judged(file, fields, able)

@@ -5,11 +5,10 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 
-from vectorferry.core.errors import RetryableError, Unauthorized
-from vectorferry.core.model import Usage
-from vectorferry.journal import Journal, JournalPacer, Plan, open_journal
+from vectorferry.core.errors import GateError, RetryableError, Unauthorized
+from vectorferry.core.model import Side, Usage
+from vectorferry.journal import ControlRow, Journal, JournalPacer, Plan, open_journal
 from vectorferry.spec.connections import Connections, connection_from_environment, storage_options
 from vectorferry.spec.migration import Budget, MigrationSpec, Source, Target
 from vectorferry.staging import Staging
@@ -31,8 +30,6 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
-Side = Literal["source", "target"]
-SIDES: tuple[Side, ...] = ("source", "target")
 
 
 def silent(progress: Progress) -> None:
@@ -83,6 +80,10 @@ class Session:
     def plan(self) -> Plan:
         """The plan in force; raises PlanMismatch where it belongs to another spec, or where there is none."""
         return self.journal.plans.require(self.migration, self.spec.plan_fingerprint)
+
+    def control(self, cohort: str) -> ControlRow:
+        """The control row of a cohort as it is now: its phase, epoch, and the deadline of a hold."""
+        return self.journal.control.get(self.migration, cohort)
 
     def staged(self, plan: Plan) -> Staging:
         """The folder of a plan."""
@@ -167,3 +168,14 @@ def _open_side(
     if rate is not None:
         caller.pace(JournalPacer(journal, side.connection, rate))
     return store, caller
+
+
+def plan_of(session: Session) -> Plan:
+    """The plan in force, whatever the spec says by now. Raises GateError where nothing was loaded or declared a pair."""
+    found = session.journal.plans.current(session.migration)
+    if found is None:
+        raise GateError(
+            f"the journal knows nothing of migration {session.migration}: migrate first, or declare two filled collections a pair "
+            "with `vectorferry reconcile SPEC --pair`"
+        )
+    return found

@@ -38,6 +38,11 @@ class Member:
     deadline: float
     cohorts: Mapping[str, Standing]
 
+    def follows(self, row: ControlRow) -> bool:
+        """Whether all that it does in a cohort, old and new, is in the phase of the cohort's row."""
+        standing = self.cohorts.get(row.cohort)
+        return standing is not None and standing.phase is row.phase and standing.draining is None
+
 
 class Members:
     """The members of all migrations; an evicted one is no member any more.

@@ -121,3 +121,6 @@ def _reconciliation(row: sa.Row[Any]) -> Reconciliation:
     values = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name)
     outcome = None if values["outcome"] is None else Outcome(values["outcome"])
     return Reconciliation(**{**values, "scope": Scope(values["scope"]), "outcome": outcome})
+
+
+REPAIRED = "repaired"

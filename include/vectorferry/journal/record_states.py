@@ -54,11 +54,13 @@ class Records:
                 changed = {name: new.excluded[name] for name in ("partition", "excused", "reason")}
                 connection.execute(new.on_conflict_do_update(index_elements=record_state.primary_key, set_=changed))
 
-    def excused(self, migration: str) -> Iterator[ExcusedRow]:
-        """The excused records by namespace and id, read page by page."""
+    def excused(self, migration: str, partition: str | None = None) -> Iterator[ExcusedRow]:
+        """The excused records, of one partition where it is named, by namespace and id, read page by page."""
         c = record_state.c
         query = sa.select(c.namespace, c.id, sa.func.coalesce(c.reason, ""), sa.func.coalesce(c.partition, ""))
-        return (ExcusedRow._make(row) for row in self._by_key(query.where(c.migration == migration, c.excused)))
+        query = query.where(c.migration == migration, c.excused)
+        rows = self._by_key(query if partition is None else query.where(c.partition == partition))
+        return (ExcusedRow._make(row) for row in rows)
 
     def watermark(self) -> int:
         """The newest generation handed out, 0 before the first."""

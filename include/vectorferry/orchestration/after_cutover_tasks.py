@@ -13,7 +13,7 @@ from vectorferry.orchestration.task_session import own_evidence, run_session
 from vectorferry.spec.migration import MigrationSpec
 
 if TYPE_CHECKING:
-    from vectorferry.engine.capacity import Seen
+    from vectorferry.core.capacity import Seen
 
 ROLLBACK_DOC = """# Roll back
 
@@ -50,7 +50,7 @@ class Afterwards:
         from vectorferry.engine import pipeline
 
         with run_session(self.spec) as session:
-            pipeline.look_back(session)
+            pipeline.prepare_rollback(session)
 
     def roll_back(self) -> str:
         """Give the authority back to the source, if the journal holds a valid approval of this run's evidence; else refuse."""
@@ -66,14 +66,14 @@ class Afterwards:
         from vectorferry.engine import pipeline
 
         with run_session(self.spec) as session:
-            pipeline.look_final(session)
+            pipeline.prepare_finalize(session)
 
     def finish(self) -> None:
         """Enter DONE, if the journal holds a valid approval of this run's evidence, and wait until the source is released."""
-        from vectorferry.engine.cutover.finalize import finish
+        from vectorferry.engine import pipeline
 
         with run_session(self.spec) as session:
-            finish(session, own_evidence(session, FINALIZE).hash)
+            pipeline.finish(session, own_evidence(session, FINALIZE).hash)
             log.info("DONE: nothing writes to %s any more", session.source.name)
 
     def watch(self) -> None:
@@ -82,11 +82,12 @@ class Afterwards:
 
     def _measured(self) -> "tuple[Seen, ...]":
         """How full both databases are; that nobody knows is word for people too, and hides nothing else."""
-        from vectorferry.engine.capacity import Seen, measured
-        from vectorferry.engine.session import SIDES
+        from vectorferry.core.capacity import Seen
+        from vectorferry.core.model import SIDES
+        from vectorferry.engine import pipeline
 
         try:
             with run_session(self.spec) as session:
-                return measured(session)
+                return pipeline.measured(session)
         except ConnectionMissing as error:
             return tuple(Seen(side, "", problem=str(error)) for side in SIDES)

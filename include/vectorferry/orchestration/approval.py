@@ -134,7 +134,7 @@ def _note_question(session: "Session", evidence: "Evidence") -> None:
 
 
 def _keep(session: "Session", kind: str, event: Mapping[str, Any], asked_at: Any) -> "Approval":
-    from vectorferry.engine.signoff.approval import record_answer
+    from vectorferry.engine import pipeline
 
     answer = event["params_input"] or {}
     person = (event["responded_by_user"] or {}).get("name", "")
@@ -144,7 +144,7 @@ def _keep(session: "Session", kind: str, event: Mapping[str, Any], asked_at: Any
             f"{person} answered to evidence {str(answer.get(EVIDENCE))[:12]}, but {evidence.hash[:12]} is in force: "
             "trigger a new run; what is loaded stays loaded"
         )
-    return record_answer(
+    return pipeline.record_answer(
         session,
         evidence.hash,
         DECISIONS[event["chosen_options"][0]],

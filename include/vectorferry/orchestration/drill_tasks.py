@@ -36,21 +36,20 @@ class Drilling:
 
     def backup(self) -> None:
         """Back the target up, going on where a killed try stopped; skipped while the target is not the authority."""
-        from vectorferry.engine.backup.create import backup
-        from vectorferry.engine.cutover.finalize import is_cut_over
+        from vectorferry.engine import pipeline
 
         with run_session(self.spec) as session:
-            if not is_cut_over(session):
+            if not pipeline.is_cut_over(session):
                 raise AirflowSkipException("the target has not the authority: there is nothing of it to keep yet")
-            made = backup(session)
+            made = pipeline.backup(session)
         log.info("%s rows, %s bytes in %s", made.manifest.rows, made.manifest.bytes, made.files.url)
 
     def drill(self) -> None:
         """Restore the newest backup into a scratch collection, and verify it; fails where it is not what was backed up."""
-        from vectorferry.engine.backup.drill import drill
+        from vectorferry.engine import pipeline
 
         with run_session(self.spec) as session:
-            found = drill(session).figures
+            found = pipeline.drill(session).figures
         speed = (found["load_rate"], found["verify_rate"])
         log.info(
             "%s rows of backup %s restored: loaded at %.0f rows/s, verified at %.0f",
@@ -61,8 +60,8 @@ class Drilling:
 
     def prune(self) -> None:
         """Remove what retention no longer keeps."""
-        from vectorferry.engine.backup.retention import prunable, prune
+        from vectorferry.engine import pipeline
 
         with run_session(self.spec) as session:
-            for removal in prune(session, prunable(session)):
+            for removal in pipeline.prune(session, pipeline.prunable(session)):
                 log.info("removed %s: %s", removal.path, removal.why)

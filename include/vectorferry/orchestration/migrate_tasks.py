@@ -20,7 +20,7 @@ from vectorferry.spec.migration import MigrationSpec
 
 if TYPE_CHECKING:
     from vectorferry.core.model import Partition
-    from vectorferry.engine.plan.preflight import Preflight
+    from vectorferry.engine.pipeline import Preflight
     from vectorferry.engine.session import Session
     from vectorferry.journal import Plan
 
@@ -46,17 +46,17 @@ class Steps:
 
     def begin(self) -> None:
         """Make the target where it is missing, and start to track."""
-        from vectorferry.engine.plan import planning, preflight
+        from vectorferry.engine import pipeline
 
         with self._session() as session:
-            planning.begin(session, preflight.preflight(session, sample=False))
+            pipeline.begin(session)
 
     def plan(self) -> list[str]:
         """Cut the source into partitions, once and for all; returns their names."""
-        from vectorferry.engine.plan import planning, preflight
+        from vectorferry.engine import pipeline
 
         with self._session() as session:
-            made = _chosen(planning.plan(session, preflight.preflight(session, sample=False)))
+            made = _chosen(pipeline.plan(session))
         names = [partition.name for partition in made.partitions]
         most = conf.getint("core", "max_map_length", fallback=1024)
         if len(names) > most:
@@ -68,17 +68,17 @@ class Steps:
 
     def export(self, partition: str) -> None:
         """Write the partition to Parquet in staging, with its exact neighbours."""
-        from vectorferry.engine.transfer.export import export
+        from vectorferry.engine import pipeline
 
         with self._session() as session:
-            export(session, *_labelled(session, partition))
+            pipeline.export_partition(session, *_labelled(session, partition))
 
     def upsert(self, partition: str) -> None:
         """Load the partition into the target. Once it is loaded, running this again writes nothing."""
-        from vectorferry.engine.transfer.load import load
+        from vectorferry.engine import pipeline
 
         with self._session() as session:
-            done = load(session, *_labelled(session, partition))
+            done = pipeline.load_partition(session, *_labelled(session, partition))
         log.info("loaded %s rows, %s excused", done["rows"], done["excused"])
 
     def check_counts(self, partition: str) -> None:
@@ -125,7 +125,7 @@ class Steps:
         from vectorferry.engine import pipeline
 
         with self._session() as session:
-            pipeline.recheck(session, session.plan())
+            pipeline.check_touched(session, session.plan())
 
     def evidence(self) -> str:
         """Bind all verdicts into evidence; fails with the list of what stands against a cut-over.
@@ -145,10 +145,10 @@ class Steps:
 
     def switch(self, cohort: str) -> str:
         """Move a cohort's authority to the target, if the journal holds a valid approval of this run's evidence; else refuse."""
-        from vectorferry.engine.cutover.switch import cut_over
+        from vectorferry.engine import pipeline
 
         with self._session() as session:
-            done = cut_over(session, session.plan(), own_evidence(session, CUTOVER).hash, cohort)
+            done = pipeline.cut_over(session, session.plan(), own_evidence(session, CUTOVER).hash, cohort)
         log.info("phase %s; approved by %s", done.phase, done.approved_by or "the approver of an earlier try")
         if self.spec.routers:
             log.info("writes waited for %.2f s", done.hold_seconds)
@@ -156,10 +156,10 @@ class Steps:
 
     def watch(self, cohort: str) -> None:
         """Watch a cohort after its switch; one that breaks a guardrail is rolled back, and the run ends here."""
-        from vectorferry.engine.cutover.guardrails import watch
+        from vectorferry.engine import pipeline
 
         with self._session() as session:
-            watch(session, cohort)
+            pipeline.watch_cohort(session, cohort)
 
     def verify(self) -> None:
         """Verify the new authority after the cut-over."""

@@ -10,7 +10,7 @@ from vectorferry.orchestration.connections import airflow_connection
 from vectorferry.spec.migration import MigrationSpec, Notify
 
 if TYPE_CHECKING:
-    from vectorferry.engine.capacity import Seen
+    from vectorferry.core.capacity import Seen
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,11 @@ def tell(notifiers: Sequence[Notify.Notifier], context: Any, text: str) -> None:
 
 def tell_new(spec: MigrationSpec, context: Any, measured: "Sequence[Seen]" = ()) -> None:
     """Tell people every alert that they were not told of yet, with what was measured of the databases, if anything was."""
-    from vectorferry.engine.monitor.alerts import new_alerts
+    from vectorferry.engine import pipeline
     from vectorferry.journal import open_journal
 
     with open_journal(airflow_connection(spec.journal)) as journal:
-        found = new_alerts(journal, spec, "watch", measured)
+        found = pipeline.new_alerts(journal, spec, "watch", measured)
     for alert in found:
         log.warning("%s", alert.text)
         tell(spec.notify.on_alert, context, alert.text)

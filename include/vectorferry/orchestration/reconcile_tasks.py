@@ -73,10 +73,9 @@ class Upkeep:
     def look(self) -> str:
         """Compare both sides; returns which task comes next. Refuses two collections that are no copies of each other."""
         from vectorferry.engine import pipeline
-        from vectorferry.engine.reconcile.preconditions import not_yet
 
         with run_session(self.spec, upgrade=True) as session:
-            if why := not_yet(session):
+            if why := pipeline.not_reconcilable(session):
                 raise AirflowSkipException(f"there is nothing to compare: {why}")
             found = pipeline.reconcile(session, full=get_current_context()["params"][FULL])
             _log(session)
@@ -102,11 +101,11 @@ class Upkeep:
 
 def _log(session: "Session") -> Mapping[str, Any]:
     """What this run's reconciliation came to, as the journal has it now."""
-    from vectorferry.engine.reconcile.summary import told
+    from vectorferry.engine import pipeline
 
     run = next(each for each in session.journal.reconciliations.all(session.migration) if each.run_id == session.run_id)
     assert run.figures is not None, "it has come to its end"
-    for line in told(run.figures).splitlines():
+    for line in pipeline.summarize(run.figures).splitlines():
         log.info("%s", line)
     return run.figures
 

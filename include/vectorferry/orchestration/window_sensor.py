@@ -19,10 +19,10 @@ class CutOverWindow(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool:
         """Whether a cut-over may begin now."""
-        from vectorferry.engine.cutover.change_window import opens_at
+        from vectorferry.engine import pipeline
 
         del context
-        opens = opens_at(self.window, datetime.now(UTC))
+        opens = pipeline.opens_at(self.window, datetime.now(UTC))
         if opens is not None:
             self.log.info("the window of the cut-over opens at %s", opens)
         return opens is None

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vectorferry.core.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
-from vectorferry.engine.plan.preflight import pass_cost
+from vectorferry.engine.plan.cost import pass_cost
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.evidence import recall_of_namespaces, verdicts_of, worst_recall
 from vectorferry.journal import Evidence

@@ -11,8 +11,7 @@ from engine.building import Built, build, changed, records
 from vectorferry.core.errors import CheckFailed, StagingCorrupt
 from vectorferry.core.model import DifferenceKind, KeyOrder, Verdict
 from vectorferry.core.records import parse_json
-from vectorferry.engine.checks.content import check_counts
-from vectorferry.engine.transfer.staged import SINCE_EXPORT
+from vectorferry.engine.checks.content import SINCE_EXPORT, check_counts
 from vectorferry.stores.memory import MEMORY
 
 BIG, SMALL = records("big", 230, seed=1), records("", 30, seed=2)

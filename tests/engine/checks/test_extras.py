@@ -8,8 +8,8 @@ import pytest
 
 from engine.building import Built, build, changed, records
 from vectorferry.core.model import RESERVED_NAMESPACE, KeyOrder, Verdict
+from vectorferry.engine.checks.content import SINCE_EXPORT
 from vectorferry.engine.checks.extras import check_extras
-from vectorferry.engine.transfer.staged import SINCE_EXPORT
 from vectorferry.stores.memory import MEMORY
 
 BIG, SMALL = records("big", 230, seed=1), records("", 30, seed=2)

@@ -12,7 +12,7 @@ import pytest
 from engine.building import Built, build, changed, records, vectors
 from vectorferry.core.errors import PreflightFailed
 from vectorferry.core.records import make_batch
-from vectorferry.engine.checks.filter_parity import inexpressible
+from vectorferry.engine.checks.filter_support import inexpressible
 from vectorferry.engine.checks.query_set import Queries, prepare_queries, read_queries
 from vectorferry.stores.memory import MEMORY
 

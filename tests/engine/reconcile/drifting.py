@@ -25,7 +25,7 @@ from vectorferry.engine.reconcile.repair import drift_figures
 from vectorferry.engine.reconcile.run_state import folder_of
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import record_answer
-from vectorferry.engine.sync import settle, touched_check
+from vectorferry.engine.sync import settle, settle_loop, touched_check
 from vectorferry.journal import Evidence, Journal
 from vectorferry.spec.loader import parse_spec
 from vectorferry.staging import Staging
@@ -107,7 +107,7 @@ CLOCK = Clock()
 
 def on_clock(patch: pytest.MonkeyPatch) -> None:
     """Have the code under test live by it."""
-    for module in (touched_check, settle, handover, caller):
+    for module in (touched_check, settle, settle_loop, handover, caller):
         patch.setattr(module, "time", CLOCK)
 
 

@@ -18,10 +18,11 @@ from engine.reconcile.drifting import COHORTS, IDS, KIND, NAMESPACES, Key, Kille
 from vectorferry.core.errors import GateError, JournalUnavailable, LeaseLost, NotApproved, Unavailable
 from vectorferry.core.model import Phase
 from vectorferry.engine import pipeline
-from vectorferry.engine.cutover.handover import move_authority, settle_written
+from vectorferry.engine.cutover.handover import move_authority
 from vectorferry.engine.reconcile import drift, fingerprint_spill, partial_pass, suspects
 from vectorferry.engine.reconcile.drift import Drift, digest_of
 from vectorferry.engine.reconcile.repair import drift_figures
+from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.journal import Evidence, Journal
 
 names, ids = st.sampled_from(NAMESPACES), st.sampled_from(IDS)
@@ -176,7 +177,7 @@ class Drifting(RuleBasedStateMachine, Sides):
     @rule(share=st.sampled_from([0.3, 0.45]), requests=st.none() | st.integers(8, 30))
     def a_period_of_shares(self, share: float, requests: int | None) -> None:
         self.heal()
-        settle_written(self.session())
+        settle_up_to_now(self.session())
         self.settle_down()
         expected, seen = self.expected(), set[Key]()
         for _ in range(8 if requests is None else 40):
@@ -200,7 +201,7 @@ class Drifting(RuleBasedStateMachine, Sides):
             if found.approvable:
                 assert pipeline.repair(self.session(), found.hash).passed
         assert drift_figures(found)["outcome"] == "equal"
-        settle_written(self.session())
+        settle_up_to_now(self.session())
         authority, follower = self.held()
         left = {key for key in authority.keys() | follower.keys() if authority.get(key) != follower.get(key)}
         assert left <= self.excused

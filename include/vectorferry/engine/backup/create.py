@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from vectorferry.core.errors import GateError, StagingCorrupt
-from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, KeyRange
+from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, KeyRange, Side
 from vectorferry.core.records import record_schema
 from vectorferry.engine.backup.format import (
     MANIFEST,
@@ -23,7 +23,7 @@ from vectorferry.engine.backup.format import (
     together,
     total,
 )
-from vectorferry.engine.session import Progress, Session, Side
+from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.transfer.part_reader import PartReader, Place, write_behind
 from vectorferry.spec.migration import Source, Target
 from vectorferry.staging import Staging

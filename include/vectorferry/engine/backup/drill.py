@@ -9,20 +9,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vectorferry.core.errors import AlreadyExists, GateError, NoRoom, NotFound, StagingCorrupt, TerminalError
-from vectorferry.core.model import Partition, Verdict
+from vectorferry.core.model import Partition, Side, Verdict
 from vectorferry.engine.backpressure import Room
 from vectorferry.engine.backup.create import backup, side_of
-from vectorferry.engine.backup.format import Backup, complete
+from vectorferry.engine.backup.format import BEGUN, DRILL, TAKEN, Backup, complete
 from vectorferry.engine.backup.restore import Loaded, Rules, load
 from vectorferry.engine.backup.verify import verify
 from vectorferry.engine.lease import Work, wait_landed, working
-from vectorferry.engine.reconcile.preconditions import plan_of
-from vectorferry.engine.session import Session, Side, open_beside
+from vectorferry.engine.session import Session, open_beside, plan_of
 from vectorferry.engine.signoff.gate import require_passed
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller, permitted_by
 
-DRILL, BEGUN, TAKEN = "restore_drill", "drill_begun", "drill_taken"
 STEP = "drill"
 _NAME_BYTES = 45  # what the product with the shortest names takes
 

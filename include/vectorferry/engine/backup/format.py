@@ -8,9 +8,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from vectorferry.core.errors import StagingCorrupt
-from vectorferry.core.model import CollectionDefinition, FieldType, KeyOrder, Metric
+from vectorferry.core.model import CollectionDefinition, FieldType, KeyOrder, Metric, Side
 from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints
-from vectorferry.engine.session import Side
 from vectorferry.staging import Staging
 
 FOLDER = "backups"
@@ -252,3 +251,6 @@ def complete(staging: Staging, side: Side | None = None) -> Iterator[Backup]:
         files = folder_of(staging, name)
         if files.exists(MANIFEST) and side in (None, (found := open_backup(files)).manifest.side):
             yield found
+
+
+DRILL, BEGUN, TAKEN = "restore_drill", "drill_begun", "drill_taken"

@@ -9,10 +9,9 @@ import pyarrow as pa
 
 from vectorferry.core.errors import CheckFailed, GateError, NotFound
 from vectorferry.core.model import CollectionInfo, Rejection, Verdict
-from vectorferry.core.records import fingerprints
+from vectorferry.core.records import fingerprints, keys_of
 from vectorferry.engine.backup.format import Backup
 from vectorferry.engine.backup.verify import Key, compare_part, verify
-from vectorferry.engine.diff.row_diff import keys_of
 from vectorferry.engine.parallel import Window, fly
 from vectorferry.engine.session import Progress, Report, silent
 from vectorferry.engine.signoff.gate import require_passed

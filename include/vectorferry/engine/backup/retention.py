@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from vectorferry.core.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
-from vectorferry.engine.backup.drill import DRILL
-from vectorferry.engine.backup.format import FOLDER, MANIFEST, complete, folder_of, names
+from vectorferry.engine.backup.format import DRILL, FOLDER, MANIFEST, complete, folder_of, names
 from vectorferry.engine.session import Session
 from vectorferry.journal import Plan
 from vectorferry.staging import report_folder

@@ -9,22 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectorferry.core.model import Difference, DifferenceKind, KeyRange, Partition, Verdict
-from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints
+from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints, keys_of
 from vectorferry.engine.diff.merge_join import Joined, join
-from vectorferry.engine.diff.row_diff import Findings, aligned, keys_of, row_differences
+from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
+from vectorferry.engine.diff.sampling import Sample
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.sync.touched import Touched
-from vectorferry.engine.transfer.staged import (
-    SINCE_EXPORT,
-    Sample,
-    excused_ids,
-    listed_ids,
-    manifest_of,
-    staged_batches,
-)
+from vectorferry.engine.transfer.loaded import excused_ids
+from vectorferry.engine.transfer.staged import listed_ids, manifest_of, staged_batches
 from vectorferry.journal import Plan
 from vectorferry.stores.batching import by_namespace
 
+SINCE_EXPORT = "source since the export"
 _BATCH_ROWS = 1_000
 _EXCUSED_SHOWN = 20
 
@@ -103,7 +99,7 @@ class _Check:
         self._session, self._plan, self._partition = session, plan, partition
         self._staged = session.staged(plan)
         self._manifest = manifest_of(self._staged, partition)
-        self._excused = excused_ids(self._staged, partition)
+        self._excused = excused_ids(session, partition)
         self._sample = Sample.of(session.spec.checks.content_sample, int(self._manifest["rows"]))
         self._tolerance = session.target.capabilities.vector_tolerance
         self._touched = Touched(session, plan)

@@ -14,11 +14,12 @@ import pandas as pd
 from vectorferry.core.model import Difference, DifferenceKind, Verdict
 from vectorferry.core.records import parse_json
 from vectorferry.engine.session import Progress, Session
-from vectorferry.engine.transfer.export import manifest_path, part_batches
+from vectorferry.engine.transfer.staged import manifest_of, staged_batches
 from vectorferry.journal import Plan
 from vectorferry.staging import report_folder
 
 METADATA = "metadata."
+_BATCH_ROWS = 1_000
 # The pages would fetch their logo from the vendor at every view, naming an id made for this run.
 _REMOTE_LOGO = re.compile(rb"https://great-expectations-web-assets\.[^\"')]*")
 
@@ -59,7 +60,7 @@ def check_expectations(session: Session, plan: Plan) -> tuple[Verdict, ...]:
 
 
 def _partitions(session: Session, plan: Plan) -> Suite:
-    manifests = [session.staged(plan).read_json(manifest_path(p)) for p in plan.partitions]
+    manifests = [manifest_of(session.staged(plan), p) for p in plan.partitions]
     rows = [
         {
             "partition": m["partition"],
@@ -137,9 +138,7 @@ def _columns(kwargs: Mapping[str, Any]) -> list[str]:
 
 def _rows(session: Session, plan: Plan, partition: Any, keys: Sequence[str]) -> Iterator[list[Any]]:
     staged = session.staged(plan)
-    for batch in part_batches(
-        staged, staged.read_json(manifest_path(partition))["parts"], ["namespace", "id", "metadata"]
-    ):
+    for batch in staged_batches(staged, partition, _BATCH_ROWS, ["namespace", "id", "metadata"]):
         columns = zip(*(batch.column(n).to_pylist() for n in ("namespace", "id", "metadata")), strict=True)
         for namespace, id_, text in columns:
             metadata = parse_json(text)

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vectorferry.core.keys import key_of
 from vectorferry.core.model import RESERVED_NAMESPACE, DifferenceKind, KeyRange, Verdict
+from vectorferry.engine.checks.content import SINCE_EXPORT
 from vectorferry.engine.diff.key_set import KeySet, hashes
-from vectorferry.engine.diff.merge_join import key_of
 from vectorferry.engine.diff.row_diff import Findings
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.sync.touched import Touched
+from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import (
-    SINCE_EXPORT,
-    all_excused,
     manifest_of,
     planned_namespaces,
     staged_batches,
@@ -56,7 +56,7 @@ class _Check:
         self._session, self._plan = session, plan
         self._planned = planned_namespaces(plan)
         self._spans = _partial(plan)
-        self._excused = all_excused(session.staged(plan), plan)
+        self._excused = excused_ids(session)
         self._findings = Findings()
         self._touched = Touched(session, plan)
         self._counts: dict[str, Counter[str]] = {}

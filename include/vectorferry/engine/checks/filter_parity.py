@@ -9,52 +9,22 @@ from typing import Any
 import orjson
 
 from vectorferry.core.errors import FilterError
-from vectorferry.core.filters import Filter, Group, matches, parse_filter
-from vectorferry.core.model import Difference, DifferenceKind, FieldType, Verdict
+from vectorferry.core.filters import Filter, matches, parse_filter
+from vectorferry.core.model import Difference, DifferenceKind, Verdict
 from vectorferry.core.records import parse_json, short_hash
 from vectorferry.engine.checks.filter_cases import FieldValues, made_filters, spelt
-from vectorferry.engine.checks.query_set import read_queries, recorded_filters
+from vectorferry.engine.checks.query_set import read_queries
 from vectorferry.engine.diff.row_diff import Findings
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.sync.touched import Touched
-from vectorferry.engine.transfer.staged import all_excused, manifest_of, staged_batches
+from vectorferry.engine.transfer.loaded import excused_ids
+from vectorferry.engine.transfer.staged import manifest_of, staged_batches
 from vectorferry.journal import Plan
-from vectorferry.spec.migration import MigrationSpec
-from vectorferry.stores.base import Capabilities, VectorStore
 
-_RANGES = ("$gt", "$gte", "$lt", "$lte")
 _NAMESPACES = 4
 _SAMPLED_ROWS = 10_000  # of each partition
 _BATCH_ROWS = 2_000
 _SCOPE_LENGTH = 80
-
-
-def inexpressible(spec: MigrationSpec, target: VectorStore) -> list[str]:
-    """The recorded filters of the spec and of its query file that the target cannot express, naming operator and field."""
-    texts = [spelt(parse_filter(raw)) for raw in spec.checks.filters.recorded]
-    if spec.checks.recall.queries:
-        texts += [text for _, text in recorded_filters(spec.checks.recall.queries)]
-    able, name = target.capabilities, target.name
-    return [
-        f"filter {text}: {name} {problem}"
-        for text in dict.fromkeys(texts)
-        for problem in dict.fromkeys(filter_problems(parse_filter(orjson.loads(text)), spec.fields, able))
-    ]
-
-
-def filter_problems(where: Filter, fields: Mapping[str, FieldType], able: Capabilities) -> Iterator[str]:
-    """What of a filter a target with these declared fields cannot express, naming operator and field."""
-    if isinstance(where, Group):
-        if where.operator not in able.filter_operators:
-            yield f"cannot express {where.operator}"
-        for child in where.children:
-            yield from filter_problems(child, fields, able)
-    elif where.operator not in able.filter_operators:
-        yield f"cannot express {where.operator} on {where.field!r}"
-    elif not able.filters_any_field and where.field not in fields:
-        yield f"can filter by declared fields only: declare {where.field!r} under `fields`"
-    elif not able.filters_any_field and where.operator in _RANGES and fields[where.field] is not FieldType.NUMBER:
-        yield f"cannot express {where.operator} on {where.field!r}, which is declared as {fields[where.field]}"
 
 
 @dataclass(frozen=True)
@@ -92,7 +62,7 @@ class _Check:
         self._session, self._plan = session, plan
         self._staged = session.staged(plan)
         self._limit = session.spec.checks.filters.limit
-        self._excused = all_excused(self._staged, plan)
+        self._excused = excused_ids(session)
         self._touched = Touched(session, plan)
         self._rows = self._rows_by_namespace()
 

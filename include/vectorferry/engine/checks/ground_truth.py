@@ -15,7 +15,8 @@ from vectorferry.core.records import parse_json, vectors_of
 from vectorferry.engine.checks.exact_search import Nearest
 from vectorferry.engine.checks.query_set import Queries, read_queries
 from vectorferry.engine.session import Progress, Session
-from vectorferry.engine.transfer.staged import all_excused, excused_tables, manifest_of, staged_batches
+from vectorferry.engine.transfer.loaded import excused_ids
+from vectorferry.engine.transfer.staged import excused_tables, manifest_of, staged_batches
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging
 from vectorferry.stores.batching import by_namespace
@@ -170,7 +171,7 @@ def merge_truth(session: Session, plan: Plan) -> None:
     for partition in plan.partitions:
         searchable.update(staged.read_json(f"truth/{partition.name}.json")["searchable"])
         searchable.subtract(_dense_excused(staged, partition))
-    excused = all_excused(staged, plan)
+    excused = excused_ids(session)
     table = pa.concat_tables([_partition_rows(staged, partition) for partition in plan.partitions])
     staged.write_table(MERGED, _MERGED_SCHEMA, [_merged(_without(table, excused), k)])
     staged.write_json(SEARCHABLE, dict(searchable))

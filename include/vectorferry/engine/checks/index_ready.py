@@ -4,7 +4,8 @@ import time
 
 from vectorferry.core.errors import CheckFailed
 from vectorferry.engine.session import Progress, Session
-from vectorferry.engine.transfer.staged import all_excused, manifest_of
+from vectorferry.engine.transfer.loaded import excused_ids
+from vectorferry.engine.transfer.staged import manifest_of
 from vectorferry.journal import Plan
 
 _POLL = 1.0
@@ -38,7 +39,7 @@ def _written_since(session: Session, watermark: int | None) -> int:
 def _expected_rows(session: Session, plan: Plan) -> int:
     staged = session.staged(plan)
     rows = sum(int(manifest_of(staged, partition)["rows"]) for partition in plan.partitions)
-    return rows - len(all_excused(staged, plan))
+    return rows - len(excused_ids(session))
 
 
 def _wait_for_rows(session: Session, expected: int, until: float) -> int:

@@ -9,10 +9,10 @@ import numpy as np
 import orjson
 
 from vectorferry.core.filters import parse_filter
+from vectorferry.core.keys import order_hash
 from vectorferry.core.model import Verdict
 from vectorferry.engine.checks.query_set import Queries, read_queries
 from vectorferry.engine.session import Progress, Session, budgeted_rate
-from vectorferry.engine.transfer.staged import order_hash
 from vectorferry.journal import Plan
 from vectorferry.spec.migration import Budget
 from vectorferry.stores.base import VectorStore

@@ -7,7 +7,7 @@ from vectorferry.core.model import Phase
 from vectorferry.engine.backup.format import FOLDER, names
 from vectorferry.engine.lease import wait_landed
 from vectorferry.engine.members import live_members
-from vectorferry.engine.plan.preflight import last_mark, made_by_us, target_place
+from vectorferry.engine.plan.target_ownership import last_mark, made_by_us, target_place
 from vectorferry.engine.session import Session
 
 _REVERSIBLE = (Phase.OFF, Phase.TRACK_A)

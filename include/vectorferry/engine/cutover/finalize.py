@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import Phase, Verdict
-from vectorferry.engine.cutover.handover import settle_written
 from vectorferry.engine.diff.full_compare import Comparison, compare
-from vectorferry.engine.members import is_in, live_members
+from vectorferry.engine.members import live_members
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.signoff.approval import require_approval
+from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.touched import WATERMARK
 from vectorferry.engine.sync.touched_check import compare_touched
-from vectorferry.engine.transfer.load import excused_ids
+from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.journal import TouchedRow
 
 CHECK = "equal"
@@ -52,7 +52,7 @@ def verify_fresh(session: Session) -> Verdict:
     require_cut_over(session)
     if not session.spec.routers:
         return _verified(session)
-    settle_written(session)
+    settle_up_to_now(session)
     watermark = session.journal.records.watermark()
     excused = excused_ids(session)
     found = _compared(session, excused)
@@ -125,7 +125,7 @@ def _await_release(session: Session) -> None:
 def _waited_for(session: Session) -> Iterator[str]:
     rows = session.journal.control.all(session.migration)
     for member in live_members(session.journal, session.migration, session.actor):
-        if not all(is_in(member, row) for row in rows):
+        if not all(member.follows(row) for row in rows):
             yield f"router {member.id} on {member.host} has not followed"
     writes = session.journal.records.open_intents(session.migration)
     if writes:

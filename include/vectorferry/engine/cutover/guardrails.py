@@ -21,7 +21,7 @@ def watch(session: Session, cohort: str) -> None:
     Raises GateError naming the guardrail: where one is broken the cohort has been rolled back; where there was too little traffic to
     judge by, it stays where it is, and calling this again watches on.
     """
-    row = session.journal.control.get(session.migration, cohort)
+    row = session.control(cohort)
     if row.phase is not Phase.TRACK_B:
         raise GateError(f"cohort {cohort} of {session.migration} is in {row.phase}: there is nothing to watch")
     if _was_watched(session, cohort, row.epoch):

@@ -1,34 +1,22 @@
 """Moving the authority from one side to the other, through a short hold, or stepping back: the same both ways. Rules 1 and 7."""
 
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 from vectorferry.core.errors import (
     GateError,
     JournalError,
-    JournalUnavailable,
-    LeaseLost,
     NotSettled,
-    PartialWrite,
     PhaseConflict,
-    RetryableError,
     StoreError,
 )
 from vectorferry.core.model import Phase
-from vectorferry.engine.backpressure import Room
-from vectorferry.engine.members import is_in, live_members
-from vectorferry.engine.session import SIDES, Progress, Session, Side
-from vectorferry.engine.sync.settle import REFUSED_AGAIN_SECONDS, settle_some
+from vectorferry.engine.members import live_members
+from vectorferry.engine.session import Session
+from vectorferry.engine.sync.settle import settle_batch
+from vectorferry.engine.sync.settle_loop import POLL_SECONDS, settle_until_clean
 from vectorferry.journal import Backlog, ControlRow, Member
 
-# What changes here is in other processes: routers that acknowledge, requests that end.
-POLL_SECONDS = 0.02
-IDLE_SECONDS = 0.5
-AGAIN_SECONDS = 5.0
-SETTLERS = 2
 _WAYS = {
     Phase.TRACK_B: (Phase.TRACK_A, Phase.HOLD_A, Phase.HOLD_B),
     Phase.TRACK_A: (Phase.TRACK_B, Phase.HOLD_B, Phase.HOLD_A),
@@ -50,7 +38,7 @@ def move_authority(session: Session, cohort: str, to: Phase, *, reason: str, hol
     journal; writes then go on where they went before.
     """
     start, first, second = _WAYS[to]
-    row = _row(session, cohort)
+    row = session.control(cohort)
     if row.phase is to:
         return Moved(to, 0.0)
     if row.phase not in (start, first, second) or (row.phase is not start and row.came_from is not start):
@@ -76,145 +64,6 @@ def move_authority(session: Session, cohort: str, to: Phase, *, reason: str, hol
     return Moved(row.phase, time.monotonic() - began)
 
 
-def settle_all(session: Session, cohort: str, until: Callable[[Backlog], None], *, upto: int | None = None) -> None:
-    """Settle a cohort until nothing is dirty and nothing open, of writes up to the generation `upto` where it is given.
-
-    `until` is told in between what is left, and raises where there is no more time.
-    """
-
-    most = 0
-
-    def left() -> Backlog:
-        nonlocal most
-        found = session.journal.claims.backlog(session.migration, cohort, upto=upto)
-        most = max(most, found.dirty)
-        session.report(Progress("settle", cohort, most - found.dirty, most, f"{found.open} writes open"))
-        return found
-
-    def some() -> bool:
-        try:
-            return settle_some(session, cohort) is not None
-        except LeaseLost:
-            # It took too long, as after a pause: what it held is claimed again once nothing of it can land.
-            return True
-
-    def work() -> None:
-        while some():
-            backlog = left()
-            if not backlog.dirty:
-                return
-            until(backlog)
-
-    with ThreadPoolExecutor(SETTLERS, thread_name_prefix="settle") as pool:
-        while True:
-            for running in [pool.submit(work) for _ in range(SETTLERS)]:
-                running.result()
-            backlog = left()
-            if not backlog.dirty and not backlog.open:
-                return
-            until(backlog)
-            time.sleep(POLL_SECONDS)
-
-
-def settle_written(session: Session) -> None:
-    """Settle everything that was written until now; what is written meanwhile may stay dirty.
-
-    Raises GateError, saying what is left, once nothing more has become clean for as long as a lost request or router is waited for.
-    """
-    upto = session.journal.records.watermark()
-    for cohort in session.spec.cohorts:
-        _settle_written(session, cohort.name, upto)
-
-
-def _settle_written(session: Session, cohort: str, upto: int) -> None:
-    if not _row(session, cohort).loaded:
-        raise GateError(f"cohort {cohort} of {session.migration} is not loaded yet: nothing is settled before it is")
-    patience, room = Patience(session), _room(session, cohort)
-
-    def await_room() -> None:
-        # In a hold writes wait: it is better stepped back from than prolonged.
-        if not _row(session, cohort).phase.holds and room.wait(lambda: None, partial(_tell, session, cohort)):
-            patience.begin_again()
-
-    def until(left: Backlog) -> None:
-        await_room()
-        session.journal.members.evict_lapsed(session.migration, session.actor)
-        if patience.lost(left.dirty + left.open):
-            raise GateError(
-                f"settling comes to no end: {left.dirty} records stay dirty, {left.open} writes open; see `vectorferry members`"
-            )
-
-    await_room()
-    settle_all(session, cohort, until, upto=upto)
-
-
-def settle_follow(session: Session) -> None:
-    """Settle whatever routers write, until the migration is DONE.
-
-    A database that is away, keeps only a part, or is too full is waited for; any other error is raised.
-    """
-    rooms = {side: Room(session, side) for side in SIDES}
-    while True:
-        try:
-            if {row.phase for row in session.journal.control.all(session.migration)} == {Phase.DONE}:
-                return
-            session.journal.members.evict_lapsed(session.migration, session.actor)
-            done = [_follow(session, cohort.name, rooms) for cohort in session.spec.cohorts]
-        except (RetryableError, PartialWrite, JournalUnavailable, LeaseLost) as error:
-            session.report(Progress("settle", session.migration, 0, None, f"waits: {error}"))
-            time.sleep(AGAIN_SECONDS)
-            continue
-        if not any(done):
-            time.sleep(IDLE_SECONDS)
-
-
-def _follow(session: Session, cohort: str, rooms: Mapping[Side, Room]) -> bool:
-    """Settle some, where there is room; whether there was anything."""
-    phase = _row(session, cohort).phase
-    if not phase.holds and (why := rooms[_follower(phase)].full()):
-        _tell(session, cohort, f"waits for room: {why}")
-        return False
-    done = settle_some(session, cohort)
-    if done is not None:
-        session.report(Progress("settle", cohort, done.clean, None, f"{done.moved} written meanwhile"))
-    return done is not None
-
-
-def _room(session: Session, cohort: str) -> Room:
-    return Room(session, _follower(_row(session, cohort).phase))
-
-
-def _follower(phase: Phase) -> Side:
-    return "target" if phase.source_rules else "source"
-
-
-def _tell(session: Session, cohort: str, why: str) -> None:
-    session.report(Progress("settle", cohort, 0, None, why))
-
-
-class Patience:
-    """Time for as long as ever less is left to do: a claim or a router that died, and a record that is refused, take theirs."""
-
-    def __init__(self, session: Session) -> None:
-        self._seconds = session.lease + 2 * session.deadline + REFUSED_AGAIN_SECONDS
-        self._least: int | None = None
-        self._since = time.monotonic()
-
-    def begin_again(self) -> None:
-        """Forget the time that passed: something else was waited for."""
-        self._since = time.monotonic()
-
-    def lost(self, left: int) -> bool:
-        """Whether nothing has moved for too long; `left` is how much there is to do now."""
-        if self._least is None or left < self._least:
-            self._least, self._since = left, time.monotonic()
-        return time.monotonic() - self._since > self._seconds
-
-
-def _row(session: Session, cohort: str) -> ControlRow:
-    return session.journal.control.get(session.migration, cohort)
-
-
 def _step(session: Session, row: ControlRow, to: Phase, reason: str, hold: float | None = None) -> ControlRow:
     return session.journal.control.advance(row, to, actor=session.actor, reason=reason, hold_seconds=hold)
 
@@ -236,7 +85,7 @@ def _require_ready(session: Session, cohort: str, hold: float) -> None:
 
 
 def _await_routers(session: Session, row: ControlRow) -> None:
-    while waiting := [member for member in _members(session) if not is_in(member, row)]:
+    while waiting := [member for member in _members(session) if not member.follows(row)]:
         names = ", ".join(f"{member.id} on {member.host}" for member in waiting)
         _require_time(session, row, f"not every router has followed: {names}")
         time.sleep(POLL_SECONDS)
@@ -247,7 +96,7 @@ def _members(session: Session) -> tuple[Member, ...]:
 
 
 def _drain(session: Session, row: ControlRow) -> None:
-    settle_all(session, row.cohort, lambda left: _require_time(session, row, _backlog_text(left)))
+    settle_until_clean(session, row.cohort, lambda left: _require_time(session, row, _backlog_text(left)))
 
 
 def _backlog_text(backlog: Backlog) -> str:
@@ -255,7 +104,7 @@ def _backlog_text(backlog: Backlog) -> str:
 
 
 def _require_time(session: Session, row: ControlRow, why: str) -> None:
-    now = _row(session, row.cohort)
+    now = session.control(row.cohort)
     if now.epoch != row.epoch:
         raise GateError(
             f"the hold was ended by somebody else: cohort {row.cohort} of {session.migration} is in {now.phase}"
@@ -274,10 +123,10 @@ def step_back(session: Session, cohort: str, start: Phase, reason: str) -> None:
     A router may still be on its way from the phase before: it follows, or is evicted. And others may step back, too.
     """
     _, first, second = next(way for way in _WAYS.values() if way[0] is start)
-    while (row := _row(session, cohort)).phase in (first, second) and row.came_from is start:
+    while (row := session.control(cohort)).phase in (first, second) and row.came_from is start:
         if row.phase is second:
             # What a check, or a write that was never sent, marked meanwhile would keep the authority here.
-            while settle_some(session, cohort) is not None:
+            while settle_batch(session, cohort) is not None:
                 pass
         try:
             _step(session, row, first if row.phase is second else start, reason)

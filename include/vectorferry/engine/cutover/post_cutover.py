@@ -6,13 +6,13 @@ from typing import Any
 
 from vectorferry.core.model import Difference, DifferenceKind, Partition, Verdict
 from vectorferry.core.records import comparable_rows, differences_of
-from vectorferry.engine.cutover.handover import settle_written
 from vectorferry.engine.diff.row_diff import vectors_within
 from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.touched import Touched, watermark_of
 from vectorferry.engine.sync.touched_check import compare_touched
-from vectorferry.engine.transfer.export import manifest_path, part_batches
-from vectorferry.engine.transfer.load import excused_ids
+from vectorferry.engine.transfer.loaded import excused_ids
+from vectorferry.engine.transfer.staged import manifest_of, staged_batches
 from vectorferry.journal import Plan
 
 SAMPLE = 100
@@ -35,14 +35,14 @@ def verify_after(session: Session, plan: Plan) -> Verdict:
 def _touched(session: Session, plan: Plan) -> Sequence[Difference]:
     since, records = watermark_of(plan), session.journal.records
     assert since is not None, "the plan was made for routers"
-    settle_written(session)
+    settle_up_to_now(session)
     return compare_touched(session, records.touched_sample(session.migration, since, SAMPLE), since).differences
 
 
 def _counts(session: Session, plan: Plan) -> list[Difference]:
     expected = Counter[str]()
     for partition in plan.partitions:
-        expected.update(session.staged(plan).read_json(manifest_path(partition))["namespaces"])
+        expected.update(manifest_of(session.staged(plan), partition)["namespaces"])
     expected.subtract(namespace for namespace, _ in excused_ids(session))
     if not session.target.capabilities.exact_count:
         return []
@@ -71,12 +71,11 @@ def _alias(session: Session) -> list[Difference]:
 
 
 def _sample(session: Session, plan: Plan, partition: Partition) -> list[Difference]:
-    parts = session.staged(plan).read_json(manifest_path(partition))["parts"]
-    batch = next(iter(part_batches(session.staged(plan), parts)), None)
+    batch = next(staged_batches(session.staged(plan), partition, SAMPLE), None)
     if batch is None:
         return []
     excused = excused_ids(session)
-    wanted = [row for row in comparable_rows(batch.slice(0, SAMPLE)) if (row["namespace"], row["id"]) not in excused]
+    wanted = [row for row in comparable_rows(batch) if (row["namespace"], row["id"]) not in excused]
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for namespace in {row["namespace"] for row in wanted}:
         ids = [row["id"] for row in wanted if row["namespace"] == namespace]

@@ -6,8 +6,7 @@ from vectorferry.core.errors import SourceChanged
 from vectorferry.core.model import RESERVED_NAMESPACE, KeyRange, Partition
 from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints
 from vectorferry.engine.session import Progress, Session
-from vectorferry.engine.transfer.export import manifest_path
-from vectorferry.engine.transfer.listing import listed_pages, range_pages
+from vectorferry.engine.transfer.staged import listed_ids, listed_pages, manifest_of
 from vectorferry.journal import Plan
 
 
@@ -57,10 +56,10 @@ def _aligned(left: Iterator[str], right: Iterator[str]) -> Iterator[tuple[str | 
 
 
 def _same_rows(session: Session, plan: Plan, partition: Partition) -> int:
-    manifest = session.staged(plan).read_json(manifest_path(partition))
+    manifest = manifest_of(session.staged(plan), partition)
     rows, total = 0, 0
     for span in partition.ranges:
-        for batch in session.source.scan(span, ids=range_pages(session, plan, span)):
+        for batch in session.source.scan(span, ids=listed_ids(session.staged(plan), plan, span)):
             rows += len(batch)
             total = (total + digest(fingerprints(batch))) % DIGEST_MODULUS
     if (rows, f"{total:032x}") != (manifest["rows"], manifest["digest"]):

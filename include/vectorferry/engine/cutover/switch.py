@@ -9,13 +9,14 @@ from vectorferry.core.errors import CheckFailed, GateError, NotApproved, Staging
 from vectorferry.core.model import COHORT, RESERVED_NAMESPACE, Phase, Verdict
 from vectorferry.core.records import make_batch
 from vectorferry.engine.cutover.change_window import require_open
-from vectorferry.engine.cutover.handover import move_authority, settle_written, step_back
+from vectorferry.engine.cutover.handover import move_authority, step_back
 from vectorferry.engine.cutover.source_unchanged import require_unchanged
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import require_approval
 from vectorferry.engine.signoff.gate import describe
+from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.touched_check import compare_touched
-from vectorferry.engine.transfer.load import require_loaded
+from vectorferry.engine.transfer.loaded import require_loaded
 from vectorferry.journal import Approval, ControlRow, Plan
 from vectorferry.stores.base import VectorStore
 
@@ -44,7 +45,7 @@ def cut_over(session: Session, plan: Plan, evidence_hash: str, cohort: str = COH
     SourceChanged or another error that says no; then the phase is TRACK_A again and nothing has changed. After a
     RetryableError of the target in HOLD_B the phase stays, and the call can be made again.
     """
-    row = session.journal.control.get(session.migration, cohort)
+    row = session.control(cohort)
     if row.phase in (Phase.OFF, Phase.DONE):
         raise GateError(f"cohort {cohort} of {session.migration} is in {row.phase}: there is nothing to switch")
     if session.spec.routers:
@@ -121,7 +122,7 @@ def _require_current(session: Session, plan: Plan, evidence_hash: str) -> None:
             f"evidence {evidence_hash[:12]} has lapsed: {touched} records were written since, more than {MOST_TOUCHED:.0%} of "
             f"{plan.details['rows']}; run the checks again"
         )
-    settle_written(session)
+    settle_up_to_now(session)
     sample = session.journal.records.touched_sample(session.migration, evidence.watermark, TOUCHED_SAMPLE)
     found = compare_touched(session, sample, evidence.watermark)
     if not found.passed:
@@ -192,7 +193,7 @@ def _roll_back(session: Session, row: ControlRow, reason: str) -> float:
         step_back(session, row.cohort, Phase.TRACK_A, why)
         return 0.0
     if row.phase is Phase.TRACK_B:
-        settle_written(session)
+        settle_up_to_now(session)
     return move_authority(session, row.cohort, Phase.TRACK_A, reason=why, hold=_hold_seconds(session)).hold_seconds
 
 

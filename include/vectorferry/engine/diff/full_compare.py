@@ -8,9 +8,10 @@ from typing import Protocol
 import pyarrow as pa
 
 from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, KeyRange
+from vectorferry.core.records import keys_of
 from vectorferry.engine.diff.key_set import KeySet, hashes
 from vectorferry.engine.diff.merge_join import join
-from vectorferry.engine.diff.row_diff import Findings, aligned, keys_of, row_differences
+from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
 from vectorferry.engine.session import Progress, Report, silent
 from vectorferry.spec.migration import Namespaces
 from vectorferry.stores.base import Capabilities

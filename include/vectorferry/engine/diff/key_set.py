@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from vectorferry.engine.transfer.staged import framed
+from vectorferry.core.keys import framed
 
 _Hashes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]

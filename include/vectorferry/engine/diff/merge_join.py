@@ -7,13 +7,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from vectorferry.core.errors import CheckFailed
+from vectorferry.core.keys import key_of
 from vectorferry.core.model import KeyOrder
-from vectorferry.core.names import record_uuid
-
-
-def key_of(order: KeyOrder, namespace: str, id_: str) -> str:
-    """The key by which a record is ordered; Python compares text by code point, which is UTF-8's bitwise order."""
-    return id_ if order is KeyOrder.ID else str(record_uuid(namespace, id_))
 
 
 @dataclass(frozen=True, slots=True)

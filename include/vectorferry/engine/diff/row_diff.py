@@ -1,6 +1,6 @@
 """Two aligned batches compared: vectorised where rows are equal, field by field where they are not."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -79,17 +79,6 @@ def aligned(wanted: pa.RecordBatch, found: pa.RecordBatch) -> tuple[pa.RecordBat
     order = [places[asked[row]] for row in kept]
     missing = [id_ for id_ in asked if id_ not in places]
     return wanted.take(pa.array(kept, pa.int64())), found.take(pa.array(order, pa.int64())), missing
-
-
-def keys_of(batch: pa.RecordBatch) -> Iterator[tuple[str, str]]:
-    """(namespace, id) of each row."""
-    return zip(batch.column("namespace").to_pylist(), batch.column("id").to_pylist(), strict=True)
-
-
-def past(batch: pa.RecordBatch, last: str | None) -> pa.RecordBatch:
-    """The batch without its first record where that is the id `last`: a reading that goes on there scans it once more."""
-    again = last is not None and len(batch) and batch.column("id")[0].as_py() == last
-    return batch.slice(1) if again else batch
 
 
 class Findings:

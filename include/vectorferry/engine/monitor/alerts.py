@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from vectorferry.core.capacity import Seen
 from vectorferry.core.model import CUTOVER, Phase
-from vectorferry.engine.capacity import Seen
 from vectorferry.engine.monitor.capacity_alerts import filling, keep
 from vectorferry.engine.monitor.drift_alerts import drift_alerts
 from vectorferry.journal import ControlRow, Journal

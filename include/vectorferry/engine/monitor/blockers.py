@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from vectorferry.core.errors import NotApproved
 from vectorferry.core.model import Phase
 from vectorferry.engine.cutover.change_window import opens_at
-from vectorferry.engine.members import is_in
 from vectorferry.journal import ControlRow, Journal, Member
 from vectorferry.spec.migration import MigrationSpec
 
@@ -23,7 +22,7 @@ def in_the_way(journal: Journal, spec: MigrationSpec) -> tuple[str, ...]:
 
 def _of_cohort(journal: Journal, spec: MigrationSpec, row: ControlRow, members: tuple[Member, ...]) -> Iterator[str]:
     for member in members:
-        if not is_in(member, row):
+        if not member.follows(row):
             yield f"{row.cohort}: router {member.id} on {member.host} is not in {row.phase} with all that it has under way"
     if row.phase is Phase.OFF or not spec.routers:
         return

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from vectorferry.engine.capacity import Fill, Seen
+from vectorferry.core.capacity import Fill, Seen
 from vectorferry.journal import AuditRow, Journal
 from vectorferry.spec.migration import MigrationSpec
 

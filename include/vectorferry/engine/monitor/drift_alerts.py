@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from vectorferry.engine.reconcile.repair import REPAIRED
 from vectorferry.engine.reconcile.summary import kinds_of
 from vectorferry.journal import ControlRow, Journal, Outcome, Reconciliation
+from vectorferry.journal.reconciliations import REPAIRED
 from vectorferry.spec.migration import MigrationSpec
 
 # What was found is told of the runs of this time; an older one is history.

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from vectorferry.core.capacity import Fill, Seen
 from vectorferry.core.errors import TerminalError
-from vectorferry.core.model import CollectionDefinition, CollectionInfo, Footprint
-from vectorferry.engine.capacity import Fill, Seen, measure
-from vectorferry.engine.session import Session, Side, reaching
+from vectorferry.core.model import CollectionDefinition, CollectionInfo, Footprint, Side
+from vectorferry.engine.capacity import measure
+from vectorferry.engine.session import Session, reaching
 
 
 @dataclass(frozen=True, slots=True)

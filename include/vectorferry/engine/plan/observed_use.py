@@ -10,7 +10,7 @@ import orjson
 from vectorferry.core.errors import FilterError, SpecError, SpecProblem
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import FieldType
-from vectorferry.engine.checks.filter_parity import filter_problems
+from vectorferry.engine.checks.filter_support import filter_problems
 from vectorferry.stores.base import Capabilities
 
 _NEVER = "no router serves it"

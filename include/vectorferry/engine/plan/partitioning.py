@@ -3,8 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
+from vectorferry.core.keys import key_of
 from vectorferry.core.model import KeyOrder, KeyRange, Partition
-from vectorferry.engine.diff.merge_join import key_of
 
 
 def pack(ranges: Iterable[KeyRange], rows: int, *, cohort: str = "all", first: int = 0) -> tuple[Partition, ...]:

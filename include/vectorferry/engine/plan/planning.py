@@ -3,78 +3,17 @@
 import time
 from collections.abc import Iterable, Sequence
 
-from vectorferry.core.errors import AlreadyExists, GateError
-from vectorferry.core.model import RESERVED_NAMESPACE, CollectionDefinition, KeyRange, Partition, Phase
+from vectorferry.core.model import RESERVED_NAMESPACE, KeyRange, Partition
 from vectorferry.engine.checks.query_set import prepare_queries
-from vectorferry.engine.members import await_expected
 from vectorferry.engine.plan.partitioning import pack, split_listing
-from vectorferry.engine.plan.preflight import (
-    CREATED,
-    FILLED,
-    TAKEN,
-    Preflight,
-    filled_by_us,
-    made_by_us,
-    target_place,
-)
+from vectorferry.engine.plan.preflight import Preflight
 from vectorferry.engine.session import Progress, Session
 from vectorferry.engine.sync.touched import WATERMARK
-from vectorferry.engine.transfer.listing import begin_listing, list_namespace, listed_pages
-from vectorferry.journal import ControlRow, Journal, Plan
+from vectorferry.engine.transfer.listing import begin_listing, list_namespace
+from vectorferry.engine.transfer.staged import listed_pages
+from vectorferry.journal import Plan
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.staging import Staging
-
-
-def register(journal: Journal, spec: MigrationSpec, actor: str) -> None:
-    """Make the migration and its spec known, in OFF, so that routers can join. Idempotent."""
-    content = spec.model_dump(mode="json", exclude_defaults=True)
-    journal.control.register(spec.migration, spec.fingerprint, spec.cohorts, actor, spec=content)
-
-
-def begin(session: Session, found: Preflight) -> None:
-    """Make the target where it is missing, enter TRACK_A, and wait for every expected router.
-
-    Idempotent; refused once the authority has moved. Raises GateError naming who is missing.
-    """
-    register(session.journal, session.spec, session.actor)
-    rows = session.journal.control.all(session.migration)
-    _require_source_rules(session.migration, rows)
-    if not found.target_exists:
-        _create_target(session, found)
-    elif not filled_by_us(session):
-        session.journal.audit.write(session.migration, session.actor, FILLED, target_place(session))
-    reason = f"begin: {session.spec.routers} routers" if session.spec.routers else "begin: writers none"
-    for row in (row for row in rows if row.phase is Phase.OFF):
-        session.journal.control.advance(row, Phase.TRACK_A, actor=session.actor, reason=reason)
-    if session.spec.routers:
-        await_expected(session)
-
-
-def _require_source_rules(migration: str, rows: Sequence[ControlRow]) -> None:
-    """Something is left to cut over, and nothing is between its two stores: some cohorts may have been cut over before."""
-    phases = {row.phase for row in rows}
-    if not phases & {Phase.OFF, Phase.TRACK_A} or not phases <= {Phase.OFF, Phase.TRACK_A, Phase.TRACK_B}:
-        raise GateError(
-            f"migration {migration} is in {', '.join(sorted(phases))}: there is nothing to begin; see `vectorferry status`"
-        )
-
-
-def _create_target(session: Session, found: Preflight) -> None:
-    if found.source.dimension is None:
-        raise GateError(f"{session.source.name} has no dense vectors; sparse-only collections are not supported yet")
-    definition = CollectionDefinition(
-        found.source.dimension, found.source.metric, session.spec.fields, session.spec.target.index
-    )
-    ours = made_by_us(session)
-    if not ours:
-        # The audit row comes first: after a crash in between, the half-made target is known as ours.
-        session.journal.audit.write(session.migration, session.actor, CREATED, target_place(session))
-    try:
-        session.target.create(definition)
-    except AlreadyExists:
-        if not ours:  # somebody made it since preflight looked: it is not ours to fill, let alone to drop
-            session.journal.audit.write(session.migration, session.actor, TAKEN, target_place(session))
-            raise
 
 
 def plan(session: Session, found: Preflight) -> Plan:

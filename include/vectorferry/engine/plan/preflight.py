@@ -5,31 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vectorferry.core.capacity import Fill
 from vectorferry.core.errors import NotFound, PreflightFailed, RetryableError, StoreError, Unauthorized
 from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, FieldType, KeyRange
-from vectorferry.engine.capacity import Fill
-from vectorferry.engine.checks.filter_parity import inexpressible
+from vectorferry.engine.checks.filter_support import inexpressible
 from vectorferry.engine.plan.capacity_forecast import outlook
+from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
 from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
-from vectorferry.engine.session import Progress, Session, budgeted_rate, reaching
+from vectorferry.engine.plan.target_ownership import filled_by_us
+from vectorferry.engine.session import Progress, Session, reaching
 from vectorferry.engine.transfer.metadata_profile import Profile, proposed_fields
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import payload_bytes, refuse_unsendable
 from vectorferry.stores.row_limits import unholdable
 
 SAMPLE = 200
-CREATED, FILLED, TAKEN, ABANDONED = "create_target", "fill_target", "target_taken", "abandon"
-_MARKS = (CREATED, FILLED, TAKEN, ABANDONED)
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Cost of one full pass over the source and of the load: requests, hours at the budgeted rate, read units, US dollars."""
-
-    requests: int
-    hours: float
-    read_units: float
-    dollars: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,29 +144,6 @@ def _switch_problems(session: Session) -> Iterator[str]:
         yield reason
 
 
-def made_by_us(session: Session) -> bool:
-    """Whether this migration made the target that the spec names, and it was not abandoned since."""
-    return last_mark(session) == (CREATED, target_place(session))
-
-
-def filled_by_us(session: Session) -> bool:
-    """Whether this migration made the target that the spec names, or began to fill it."""
-    mark = last_mark(session)
-    return mark is not None and mark[1] == target_place(session) and mark[0] in (CREATED, FILLED)
-
-
-def target_place(session: Session) -> dict[str, str]:
-    """The target as the audit names it: what one spec made is not another's to drop."""
-    return {"target": session.target.name, "connection": session.spec.target.connection}
-
-
-def last_mark(session: Session) -> tuple[str, Mapping[str, Any]] | None:
-    """What became of this migration's target last, and which it was; None where it has none, or it was abandoned."""
-    trail = session.journal.audit.trail(session.migration)
-    marks = [(row.action, row.detail) for row in trail if row.action in _MARKS]
-    return marks[-1] if marks and marks[-1][0] not in (TAKEN, ABANDONED) else None
-
-
 def _to_come(session: Session, namespaces: Mapping[str, int], target: CollectionInfo | None) -> int:
     """Rows that the target lacks, as far as it was filled by us."""
     there = target.rows if target is not None and filled_by_us(session) else 0
@@ -216,28 +183,6 @@ def _unheld(session: Session, rejections: Sequence[Any]) -> Iterator[str]:
     for rejection in rejections[:5]:
         place = f"{rejection.namespace or '(default)'}/{rejection.id}"
         yield f"{session.target.name} cannot hold {place}: {rejection.reason}; set `limits.unheld: excuse` to leave such rows behind"
-
-
-def pass_cost(session: Session, rows: int) -> Cost:
-    """Cost of reading every row of the source once."""
-    able = session.source.capabilities
-    listing = 0 if able.lists_ranges else -(-rows // 100)
-    requests = listing + -(-rows // able.max_fetch_ids)
-    units = rows * able.read_units_per_row
-    return _cost(
-        requests, budgeted_rate(session.spec.budgets.source, able.reads_per_second), units, able.read_unit_price
-    )
-
-
-def load_cost(session: Session, rows: int) -> Cost:
-    """Cost of writing every row to the target once."""
-    able = session.target.capabilities
-    requests = -(-rows // able.max_batch_rows)
-    return _cost(requests, budgeted_rate(session.spec.budgets.target, able.writes_per_second), 0.0, 0.0)
-
-
-def _cost(requests: int, rate: float | None, units: float, price: float) -> Cost:
-    return Cost(requests, requests / rate / 3600 if rate else 0.0, units, units / 1e6 * price)
 
 
 def _warnings(session: Session, figures: Mapping[str, Any]) -> Iterator[str]:

@@ -10,12 +10,11 @@ import pyarrow.compute as pc
 import xxhash
 
 from vectorferry.core.errors import GateError
-from vectorferry.core.model import KeyRange
-from vectorferry.core.records import fingerprint_bytes
-from vectorferry.engine.diff.merge_join import key_of
-from vectorferry.engine.diff.row_diff import past
+from vectorferry.core.keys import key_of
+from vectorferry.core.model import KeyRange, Side
+from vectorferry.core.records import fingerprint_bytes, past
 from vectorferry.engine.reconcile.run_state import Reading
-from vectorferry.engine.session import Progress, Side
+from vectorferry.engine.session import Progress
 from vectorferry.stores.base import VectorStore
 
 PART_ROWS = 50_000

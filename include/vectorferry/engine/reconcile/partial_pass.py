@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from vectorferry.core.model import SIDES, Side
 from vectorferry.engine.diff.row_diff import aligned, row_differences
 from vectorferry.engine.reconcile.drift import Drift, read_drift
 from vectorferry.engine.reconcile.fingerprint_spill import scan_after
 from vectorferry.engine.reconcile.preconditions import Pair
 from vectorferry.engine.reconcile.run_state import Reading, folder_of
 from vectorferry.engine.reconcile.suspects import keep_suspects, table_of
-from vectorferry.engine.session import SIDES, Progress, Side
+from vectorferry.engine.session import Progress
 from vectorferry.engine.sync.touched_check import differing, pages
 from vectorferry.journal import ENDED, Outcome, Scope
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, Phase
-from vectorferry.engine.plan.planning import register
-from vectorferry.engine.plan.preflight import target_place
+from vectorferry.engine.plan.begin import register
+from vectorferry.engine.plan.target_ownership import target_place
 from vectorferry.engine.session import Session
-from vectorferry.engine.transfer.load import excused_ids, missing_loads, require_loaded
+from vectorferry.engine.transfer.loaded import excused_ids, missing_loads, require_loaded
 from vectorferry.journal import ControlRow, Plan
 from vectorferry.spec.migration import MigrationSpec
 
@@ -155,14 +155,3 @@ def _empty_plan(session: Session, source: CollectionInfo) -> Plan:
         partitions=(),
         details={PAIR: True, "namespaces": [], "rows": 0, "metric": str(source.metric), "dimension": source.dimension},
     )
-
-
-def plan_of(session: Session) -> Plan:
-    """The plan in force, whatever the spec says by now. Raises GateError where nothing was loaded or declared a pair."""
-    found = session.journal.plans.current(session.migration)
-    if found is None:
-        raise GateError(
-            f"the journal knows nothing of migration {session.migration}: migrate first, or declare two filled collections a pair "
-            "with `vectorferry reconcile SPEC --pair`"
-        )
-    return found

@@ -11,14 +11,14 @@ from vectorferry.core.model import Verdict
 from vectorferry.engine.reconcile.drift import FILE, Drift, Found, confirm, digest_of, write_drift
 from vectorferry.engine.reconcile.full_pass import read_all, rows_read, second_records
 from vectorferry.engine.reconcile.partial_pass import read_share
-from vectorferry.engine.reconcile.preconditions import Pair, look_at_pair, not_yet, plan_of, require_copies
+from vectorferry.engine.reconcile.preconditions import Pair, look_at_pair, not_yet, require_copies
 from vectorferry.engine.reconcile.repair_quota import mended_unasked
 from vectorferry.engine.reconcile.run_state import Reading
 from vectorferry.engine.reconcile.summary import kinds_of
 from vectorferry.engine.reconcile.suspects import Key, count_suspects
 from vectorferry.engine.reconcile.unchanged_namespaces import not_read, tokens_of, unchanged, vouch
-from vectorferry.engine.session import Session
-from vectorferry.engine.transfer.load import excused_ids
+from vectorferry.engine.session import Session, plan_of
+from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.journal import ENDED, Outcome, Plan, Scope
 
 CHECK = "drift"

@@ -6,20 +6,20 @@ from typing import Any
 
 from vectorferry.core.errors import CheckFailed, GateError
 from vectorferry.core.model import Verdict
-from vectorferry.engine.cutover.handover import settle_written
 from vectorferry.engine.diff.row_diff import Findings
 from vectorferry.engine.reconcile.drift import Drift, digest_of, read_drift
-from vectorferry.engine.reconcile.preconditions import Pair, look_at_pair, plan_of
+from vectorferry.engine.reconcile.preconditions import Pair, look_at_pair
 from vectorferry.engine.reconcile.reconcile import CHECK
 from vectorferry.engine.reconcile.repair_quota import note_mended
 from vectorferry.engine.reconcile.run_state import folder_of
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Progress, Session, plan_of
 from vectorferry.engine.signoff.approval import require_approval
+from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.touched_check import look_again
-from vectorferry.engine.transfer.load import excused_ids
+from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.journal import Evidence, Outcome
+from vectorferry.journal.reconciliations import REPAIRED
 
-REPAIRED = "repaired"
 _PAGE = 1_000
 Keys = Mapping[str, Sequence[str]]
 """Ids by namespace."""
@@ -113,7 +113,7 @@ def _settle(session: Session, pair: Pair, keys: Keys) -> None:
         session.journal.claims.mark_dirty(session.migration, cohort, namespace, ids, epoch=epoch)
         marked += len(ids)
         session.report(Progress("repair", namespace or "(default)", marked, total))
-    settle_written(session)
+    settle_up_to_now(session)
 
 
 def _repaired(session: Session, figures: Mapping[str, Any], findings: Findings, records: int) -> Verdict:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
-from vectorferry.core.model import Usage
-from vectorferry.engine.session import SIDES, Session, Side
+from vectorferry.core.model import SIDES, Side, Usage
+from vectorferry.engine.session import Session
 from vectorferry.journal import Reconciliation
 from vectorferry.staging import Staging
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def told(figures: Mapping[str, Any]) -> str:
+def summarize(figures: Mapping[str, Any]) -> str:
     """One reconciliation in a few lines, from the figures that the journal keeps of it."""
     return "\n".join(_lines(figures))
 

@@ -11,7 +11,7 @@ import orjson
 from vectorferry.core.model import CUTOVER
 from vectorferry.engine.session import Session
 from vectorferry.engine.sync.touched import WATERMARK
-from vectorferry.engine.transfer.export import manifest_path
+from vectorferry.engine.transfer.staged import manifest_of, manifest_path
 from vectorferry.journal import Evidence, Plan
 from vectorferry.staging import report_folder
 
@@ -60,9 +60,7 @@ def evidence_path(run_id: str) -> str:
 def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any]:
     verdicts = session.journal.evidence.verdicts(plan.id, session.run_id)
     excused = [row._asdict() for row in session.journal.records.excused(session.migration)]
-    staged = sum(
-        session.staged(plan).read_json(manifest_path(p))["rows"] for p in plan.partitions if _exported(session, plan, p)
-    )
+    staged = sum(manifest_of(session.staged(plan), p)["rows"] for p in plan.partitions if _exported(session, plan, p))
     body = {
         "migration": session.migration,
         "spec": session.spec.fingerprint,

@@ -36,7 +36,7 @@ class _Sides:
     forward: bool
 
 
-def settle_some(session: Session, cohort: str, *, most: int = MOST_IDS) -> Settled | None:
+def settle_batch(session: Session, cohort: str, *, most: int = MOST_IDS) -> Settled | None:
     """Settle up to `most` dirty ids on which nobody works; None where there are none now.
 
     Raises a store's error, leaving its ids dirty: they are not touched again before nothing that was sent can land.

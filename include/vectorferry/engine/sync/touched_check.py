@@ -6,11 +6,12 @@ from itertools import groupby, islice
 
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import Difference, DifferenceKind, Phase, Verdict
-from vectorferry.engine.cutover.handover import Patience, settle_written
-from vectorferry.engine.diff.row_diff import Findings, aligned, keys_of, row_differences
+from vectorferry.core.records import keys_of
+from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
 from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.sync.settle_loop import Patience, settle_up_to_now
 from vectorferry.engine.sync.touched import WATERMARK, watermark_of
-from vectorferry.engine.transfer.load import require_loaded
+from vectorferry.engine.transfer.loaded import require_loaded
 from vectorferry.journal import Plan, State, TouchedRow
 
 CHECK = "touched"
@@ -20,7 +21,7 @@ Suspects = Mapping[str, Sequence[str]]
 """Ids that were not equal, by namespace."""
 
 
-def settle_loaded(session: Session, plan: Plan) -> None:
+def settle_after_load(session: Session, plan: Plan) -> None:
     """Once every partition is loaded, settle what routers wrote meanwhile; while a cohort is in TRACK_A, and none in a hold.
 
     Raises GateError where something is not loaded, or where settling comes to no end.
@@ -31,10 +32,10 @@ def settle_loaded(session: Session, plan: Plan) -> None:
             f"migration {session.migration} is in {', '.join(sorted(phases))}: this step belongs to TRACK_A, nothing was done"
         )
     require_loaded(session, plan)
-    settle_written(session)
+    settle_up_to_now(session)
 
 
-def recheck(session: Session, plan: Plan) -> tuple[Verdict, ...]:
+def check_touched(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     """The verdict 'touched': every record that routers wrote since the plan is equal on both sides.
 
     A mismatch counts only if nothing wrote the record while it was read, and is looked at again after settling until there is none left.
@@ -42,7 +43,7 @@ def recheck(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     since = watermark_of(plan)
     assert since is not None, "only where writers are expected"
     watermark = session.journal.records.watermark()
-    settle_written(session)
+    settle_up_to_now(session)
     return (compare_touched(session, session.journal.records.touched(session.migration, since), watermark),)
 
 
@@ -87,7 +88,7 @@ def look_again(session: Session, suspects: Suspects, findings: Findings) -> int:
     """
     rounds, patience = 0, Patience(session)
     while suspects:
-        settle_written(session)
+        settle_up_to_now(session)
         states = session.journal.records.states
         before = {name: states(session.migration, name, ids) for name, ids in suspects.items()}
         # A side may show what was written this much later: what stands still from here on is read as it is.

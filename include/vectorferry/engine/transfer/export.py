@@ -7,35 +7,24 @@ from typing import Any
 
 import pyarrow as pa
 
-from vectorferry.core.errors import StagingCorrupt
 from vectorferry.core.model import KeyRange, Partition
 from vectorferry.core.records import digest, fingerprints, record_schema
-from vectorferry.engine.checks.ground_truth import partition_truth
 from vectorferry.engine.lease import Work, working
 from vectorferry.engine.session import Progress, Session
-from vectorferry.engine.transfer.listing import range_pages
 from vectorferry.engine.transfer.metadata_profile import Profile
 from vectorferry.engine.transfer.part_reader import BATCH_ROWS, PartReader, Place, write_behind
+from vectorferry.engine.transfer.staged import listed_ids, manifest_of, manifest_path, part_batches
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging
 
 STEP = "export"
 
 
-def manifest_path(partition: Partition) -> str:
-    """Where a partition's manifest lies."""
-    return f"parts/{partition.name}/manifest.json"
-
-
 def export(session: Session, plan: Plan, partition: Partition) -> Mapping[str, Any]:
-    """Export a partition, going on after the last committed part; does nothing where it is complete. Returns the manifest."""
-    manifest = stage(session, plan, partition)
-    partition_truth(session, plan, partition)
-    return manifest
+    """Export a partition to Parquet parts, going on after the last committed one; does nothing where it is complete.
 
-
-def stage(session: Session, plan: Plan, partition: Partition) -> Mapping[str, Any]:
-    """The export without its exact neighbours: Parquet parts and their manifest, which is returned."""
+    Returns the manifest.
+    """
     staged = session.staged(plan)
     if session.journal.attempts.completed(plan.id, partition.name, STEP) is None:
         with working(session, plan, partition, STEP) as work:
@@ -46,8 +35,7 @@ def stage(session: Session, plan: Plan, partition: Partition) -> Mapping[str, An
         session.journal.attempts.complete(
             plan.id, partition.name, STEP, manifest["rows"], 0, {"digest": manifest["digest"]}
         )
-    found: Mapping[str, Any] = staged.read_json(manifest_path(partition))
-    return found
+    return manifest_of(staged, partition)
 
 
 @dataclass
@@ -103,7 +91,7 @@ def _write_parts(session: Session, plan: Plan, partition: Partition, work: Work)
 
 def _reading(session: Session, plan: Plan) -> PartReader:
     def pages(span: KeyRange) -> Iterator[list[str]] | None:
-        return range_pages(session, plan, span)
+        return listed_ids(session.staged(plan), plan, span)
 
     dimension, rows = plan.details["dimension"], session.spec.partitions.part_rows
     return PartReader(session.source, plan.key_order, dimension, rows, pages)
@@ -146,7 +134,9 @@ def _manifest(session: Session, plan: Plan, partition: Partition, contents: _Con
     ]
     for part in parts:
         if part["path"] not in contents.paths:  # an earlier attempt's
-            contents.see(part["path"], part_batches(session.staged(plan), [part], ["namespace", "metadata"]))
+            contents.see(
+                part["path"], part_batches(session.staged(plan), [part], BATCH_ROWS, ["namespace", "metadata"])
+            )
     return {
         "partition": partition.name,
         "rows": sum(p["rows"] for p in parts),
@@ -156,16 +146,3 @@ def _manifest(session: Session, plan: Plan, partition: Partition, contents: _Con
         "namespaces": dict(sorted(contents.namespaces.items())),
         "profile": contents.profile.figures(),
     }
-
-
-def part_batches(
-    staged: Staging, parts: list[dict[str, Any]], columns: list[str] | None = None
-) -> Iterator[pa.RecordBatch]:
-    """Batches of staged parts, in order; raises StagingCorrupt where a part has other rows than its manifest says."""
-    for part in parts:
-        rows = 0
-        for batch in staged.read_batches(part["path"], BATCH_ROWS, columns):
-            rows += len(batch)
-            yield batch
-        if rows != part["rows"]:
-            raise StagingCorrupt(f"{staged.locate(part['path'])} has {rows} rows, its manifest says {part['rows']}")

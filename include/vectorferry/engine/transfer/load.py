@@ -13,13 +13,14 @@ from vectorferry.engine.backpressure import Room
 from vectorferry.engine.lease import Work, wait_landed, working
 from vectorferry.engine.parallel import Window, fly
 from vectorferry.engine.session import Progress, Session
-from vectorferry.engine.transfer.export import manifest_path, part_batches
+from vectorferry.engine.transfer.loaded import LOAD
+from vectorferry.engine.transfer.part_reader import BATCH_ROWS
+from vectorferry.engine.transfer.staged import manifest_of, staged_batches
 from vectorferry.journal import Plan
 from vectorferry.stores.batching import by_namespace, cut
 from vectorferry.stores.caller import permitted_by
 from vectorferry.stores.row_limits import unholdable, without
 
-STEP = "load"
 _MOST_IN_FLIGHT = 64  # the most that a spec allows
 
 
@@ -46,12 +47,12 @@ def load(session: Session, plan: Plan, partition: Partition) -> Mapping[str, int
 
     Returns {"rows": acknowledged, "excused": n}. Raises CheckFailed where more rows stay behind than the spec allows.
     """
-    done = session.journal.attempts.completed(plan.id, partition.name, STEP)
+    done = session.journal.attempts.completed(plan.id, partition.name, LOAD)
     if done is None:
         _refuse_phase(session, partition)
         if session.spec.routers:
             session.journal.control.begin_load(session.migration, partition.cohort)
-        with working(session, plan, partition, STEP) as work:
+        with working(session, plan, partition, LOAD) as work:
             try:
                 _send(session, plan, partition, work)
             finally:
@@ -60,30 +61,14 @@ def load(session: Session, plan: Plan, partition: Partition) -> Mapping[str, int
         # Rule 5: a request that lands after the partition counts as loaded would overwrite what settle puts later.
         wait_landed(session, partition.name, lambda: _lands_in(session, plan, partition))
         _complete(session, plan, partition)
-        done = session.journal.attempts.completed(plan.id, partition.name, STEP)
+        done = session.journal.attempts.completed(plan.id, partition.name, LOAD)
         assert done is not None, "complete() committed"
     return {"rows": done.rows, "excused": done.excused}
 
 
-def missing_loads(session: Session, plan: Plan) -> list[str]:
-    """Partitions that are not loaded."""
-    return [p.name for p in plan.partitions if session.journal.attempts.completed(plan.id, p.name, STEP) is None]
-
-
-def require_loaded(session: Session, plan: Plan) -> None:
-    """Raise GateError where a partition is not loaded; note in the journal that all are."""
-    missing = missing_loads(session, plan)
-    if missing:
-        raise GateError(
-            f"{len(missing)} partitions are not loaded ({', '.join(missing[:10])}): clear their tasks first"
-        )
-    for cohort in session.spec.cohorts:
-        session.journal.control.mark_loaded(session.migration, cohort.name)
-
-
 def _refuse_phase(session: Session, partition: Partition) -> None:
     # After the cut-over the staged rows are old news: writing them would overwrite newer ones.
-    phase = session.journal.control.get(session.migration, partition.cohort).phase
+    phase = session.control(partition.cohort).phase
     if phase is not Phase.TRACK_A:
         raise GateError(
             f"migration {session.migration} is in {phase}: rows are loaded in TRACK_A only, nothing was written"
@@ -91,14 +76,14 @@ def _refuse_phase(session: Session, partition: Partition) -> None:
 
 
 def _send(session: Session, plan: Plan, partition: Partition, work: Work) -> None:
-    noted = session.journal.attempts.done_batches(plan.id, partition.name, STEP)
+    noted = session.journal.attempts.done_batches(plan.id, partition.name, LOAD)
     rows = sum(p.rows for p in noted.values())
     most = session.spec.budgets.target.in_flight or session.target.capabilities.write_concurrency
 
     room = Room(session, "target")
 
     def tell(why: str) -> None:
-        session.report(Progress(STEP, partition.name, rows, partition.rows, why))
+        session.report(Progress(LOAD, partition.name, rows, partition.rows, why))
 
     def send(batch: Batch) -> Loaded:
         began = time.monotonic()
@@ -117,7 +102,7 @@ def _send(session: Session, plan: Plan, partition: Partition, work: Work) -> Non
         _set_aside(session, plan, partition, result)
         work.note(result.batch.number, result.acknowledged, len(result.excused))
         rows += result.acknowledged
-        session.report(Progress(STEP, partition.name, rows, partition.rows))
+        session.report(Progress(LOAD, partition.name, rows, partition.rows))
 
     unnoted = (batch for batch in batches(session, plan, partition) if batch.number not in noted)
     # Batches are sent in order: what an attempt that died had in flight are the first that it did not note.
@@ -129,9 +114,8 @@ def batches(session: Session, plan: Plan, partition: Partition) -> Iterator[Batc
     """The partition's batches: the same rows under the same numbers at every attempt."""
     # The limits are the plan's, not today's: another cut would give the numbers to other rows.
     limits = plan.details["batch_rows"], plan.details["batch_bytes"]
-    staged = session.staged(plan)
-    parts = staged.read_json(manifest_path(partition))["parts"]
-    slices = (piece for batch in part_batches(staged, parts) for piece in cut(batch, *limits))
+    staged = staged_batches(session.staged(plan), partition, BATCH_ROWS)
+    slices = (piece for batch in staged for piece in cut(batch, *limits))
     return (Batch(number, rows) for number, rows in enumerate(slices))
 
 
@@ -185,20 +169,15 @@ def _unanswered(session: Session) -> float | None:
 
 
 def _lands_in(session: Session, plan: Plan, partition: Partition) -> float:
-    return session.journal.attempts.settled_at(plan.id, partition.name, STEP, session.deadline)
+    return session.journal.attempts.settled_at(plan.id, partition.name, LOAD, session.deadline)
 
 
 def _complete(session: Session, plan: Plan, partition: Partition) -> None:
-    noted = session.journal.attempts.done_batches(plan.id, partition.name, STEP)
+    noted = session.journal.attempts.done_batches(plan.id, partition.name, LOAD)
     rows, excused = sum(p.rows for p in noted.values()), sum(p.excused for p in noted.values())
-    staged = session.staged(plan).read_json(manifest_path(partition))["rows"]
+    staged = manifest_of(session.staged(plan), partition)["rows"]
     if rows + excused != staged:
         raise CheckFailed(
             f"{partition.name}: {staged} rows staged, but {rows} upserted + {excused} excused; clear this task"
         )
-    session.journal.attempts.complete(plan.id, partition.name, STEP, rows, excused, {})
-
-
-def excused_ids(session: Session) -> frozenset[tuple[str, str]]:
-    """(namespace, id) of all rows that stayed behind."""
-    return frozenset((row.namespace, row.id) for row in session.journal.records.excused(session.migration))
+    session.journal.attempts.complete(plan.id, partition.name, LOAD, rows, excused, {})

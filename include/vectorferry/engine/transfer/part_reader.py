@@ -8,10 +8,9 @@ from typing import TypeVar
 import pyarrow as pa
 
 from vectorferry.core.errors import RecordError
+from vectorferry.core.keys import key_of
 from vectorferry.core.model import KeyOrder, KeyRange
-from vectorferry.core.records import dimension_of
-from vectorferry.engine.diff.merge_join import key_of
-from vectorferry.engine.diff.row_diff import keys_of, past
+from vectorferry.core.records import dimension_of, keys_of, past
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import refuse_unsendable
 

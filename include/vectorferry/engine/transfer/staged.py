@@ -1,40 +1,46 @@
-"""What the checks look at: listed ids, staged rows, rows that stayed behind, and which rows a sample holds."""
+"""The one reader of staged files: listed ids, manifests, records, and the rows that stayed behind."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import xxhash
 
 from vectorferry.core.errors import StagingCorrupt
+from vectorferry.core.keys import key_of
 from vectorferry.core.model import KeyOrder, KeyRange, Partition
-from vectorferry.engine.diff.merge_join import key_of
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging, rows_between
 
-SINCE_EXPORT = "source since the export"
-_PAGE = 1_000
-_LEAST_SAMPLED = 100
-_HASHES = 1 << 64
+LISTING = "listing"
+PAGE = 1_000
+
+
+def listed_pages(staged: Staging, namespaces: Sequence[str], namespace: str) -> Iterator[list[str]]:
+    """Ids of a whole namespace, in pages, in order; `namespaces` in the order in which they were listed."""
+    for path in _listing_files(staged, namespaces, namespace):
+        for batch in staged.read_batches(path, PAGE, ["id"]):
+            yield batch.column("id").to_pylist()
 
 
 def listed_ids(staged: Staging, plan: Plan, span: KeyRange) -> Iterator[list[str]] | None:
-    """Ids that the plan listed in a key range, in key order, in pages of at most 1,000; None where it listed none."""
+    """Ids that the plan listed in a key range, in key order, in pages of at most 1,000: what `scan` takes.
+
+    None where the plan listed none, because the source reads ranges by itself.
+    """
     return _listed(staged, plan, span) if plan.listing else None
 
 
 def _listed(staged: Staging, plan: Plan, span: KeyRange) -> Iterator[list[str]]:
-    for path in _listing_files(staged, plan, span.namespace):
+    for path in _listing_files(staged, plan.details["namespaces"], span.namespace):
         ids = _within(staged.read_table(path, ["id"]), plan, span)
-        for page in ids.to_batches(max_chunksize=_PAGE):
+        for page in ids.to_batches(max_chunksize=PAGE):
             if len(page):
                 yield page.column("id").to_pylist()
 
 
-def _listing_files(staged: Staging, plan: Plan, namespace: str) -> list[str]:
-    prefix = f"listing/{list(plan.details['namespaces']).index(namespace):05}-"
-    return [path for path in staged.list("listing") if path.startswith(prefix)]
+def _listing_files(staged: Staging, namespaces: Sequence[str], namespace: str) -> list[str]:
+    prefix = f"{LISTING}/{list(namespaces).index(namespace):05}-"
+    return [path for path in staged.list(LISTING) if path.startswith(prefix)]
 
 
 def _within(ids: pa.Table, plan: Plan, span: KeyRange) -> pa.Table:
@@ -49,9 +55,14 @@ def planned_namespaces(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for partition in plan.partitions for name in partition.namespaces))
 
 
+def manifest_path(partition: Partition) -> str:
+    """Where a partition's manifest lies."""
+    return f"parts/{partition.name}/manifest.json"
+
+
 def manifest_of(staged: Staging, partition: Partition) -> Mapping[str, Any]:
     """A partition's manifest; raises StagingCorrupt where it is missing."""
-    found: Mapping[str, Any] = staged.read_json(f"parts/{partition.name}/manifest.json")
+    found: Mapping[str, Any] = staged.read_json(manifest_path(partition))
     return found
 
 
@@ -62,13 +73,20 @@ def staged_batches(
 
     Raises StagingCorrupt where a part is missing or has not as many rows as the manifest says.
     """
-    for part in manifest_of(staged, partition)["parts"]:
+    return part_batches(staged, manifest_of(staged, partition)["parts"], rows, columns)
+
+
+def part_batches(
+    staged: Staging, parts: Iterable[Mapping[str, Any]], rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Records of these parts of a manifest; raises as `staged_batches` does."""
+    for part in parts:
         found = 0
         for batch in staged.read_batches(part["path"], rows, columns):
             found += len(batch)
             yield batch
         if found != part["rows"]:
-            raise StagingCorrupt(f"{staged.locate(part['path'])} has {found} rows, the manifest says {part['rows']}")
+            raise StagingCorrupt(f"{staged.locate(part['path'])} has {found} rows, its manifest says {part['rows']}")
 
 
 def excused_tables(staged: Staging, partition: Partition, columns: Sequence[str]) -> list[pa.Table]:
@@ -77,52 +95,6 @@ def excused_tables(staged: Staging, partition: Partition, columns: Sequence[str]
     return [staged.read_table(path, columns) for path in files]
 
 
-def excused_ids(staged: Staging, partition: Partition) -> frozenset[tuple[str, str]]:
-    """(namespace, id) of the partition's rows that stayed behind."""
-    return frozenset(
-        pair
-        for table in excused_tables(staged, partition, ["namespace", "id"])
-        for pair in zip(table.column("namespace").to_pylist(), table.column("id").to_pylist(), strict=True)
-    )
-
-
-def all_excused(staged: Staging, plan: Plan) -> frozenset[tuple[str, str]]:
-    """(namespace, id) of all rows of the plan that stayed behind."""
-    return frozenset().union(*(excused_ids(staged, partition) for partition in plan.partitions))
-
-
 def _belongs(path: str, partition: Partition) -> bool:
     name = path.removeprefix("excused/").removesuffix(".parquet")
     return name == partition.name or name.startswith(f"{partition.name}-")
-
-
-def framed(namespace: str, id_: str) -> bytes:
-    """A record's key as bytes, length-delimited, so that ('ab', 'c') and ('a', 'bc') differ."""
-    name = namespace.encode()
-    return b"%d:%b%b" % (len(name), name, id_.encode())
-
-
-def order_hash(namespace: str, id_: str) -> int:
-    """A number in [0, 2^64) by which samples are drawn: the same rows on every machine and in every run."""
-    return int(xxhash.xxh3_64_intdigest(framed(namespace, id_)))
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A deterministic share of the records, judged by their keys alone."""
-
-    share: float
-
-    @classmethod
-    def of(cls, share: float, rows: int) -> "Sample":
-        """The stated share, raised so that about 100 of `rows` rows are looked at: a small partition is never left out."""
-        return cls(max(share, min(1.0, _LEAST_SAMPLED / rows)) if rows else 1.0)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every record is in the sample."""
-        return self.share >= 1.0
-
-    def holds(self, namespace: str, id_: str) -> bool:
-        """Whether the record is in the sample."""
-        return self.complete or order_hash(namespace, id_) < self.share * _HASHES

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from vectorferry.engine.plan.planning import register
+from vectorferry.engine import pipeline
 from vectorferry.journal import open_journal
 from vectorferry.local.demo.application import View, read_view
 from vectorferry.local.demo.spec import Demo
@@ -32,7 +32,7 @@ class LiveDemo:
         """Make the migration known, and start the application and a settler."""
         spec = load_spec(self._demo.spec_file)
         with open_journal(connection_from_environment(spec.journal), upgrade=True) as journal:
-            register(journal, spec, "operator")
+            pipeline.register(journal, spec, "operator")
         supervisor.start(self._services())
 
     def _services(self) -> list[Service]:

@@ -3,8 +3,9 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from vectorferry.engine.monitor.status import Status, status
+from vectorferry.engine import pipeline
 from vectorferry.journal import Journal, open_journal
 from vectorferry.local.demo.live import LiveDemo
 from vectorferry.local.demo.spec import Demo
@@ -14,6 +15,9 @@ from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.spec.connections import connection_from_environment
 from vectorferry.spec.loader import load_spec
 from vectorferry.spec.migration import MigrationSpec
+
+if TYPE_CHECKING:
+    from vectorferry.engine.pipeline import Status
 
 POLL = 1.0
 ENDED = ("success", "failed")
@@ -92,9 +96,9 @@ def _journal(spec: MigrationSpec) -> Journal:
     return open_journal(connection_from_environment(spec.journal), upgrade=True)
 
 
-def _read(spec: MigrationSpec) -> Status:
+def _read(spec: MigrationSpec) -> "Status":
     with _journal(spec) as journal:
-        return status(journal, spec)
+        return pipeline.status(journal, spec)
 
 
 def _show_progress(watch: _Watch) -> None:

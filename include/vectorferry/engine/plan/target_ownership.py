@@ -1,0 +1,34 @@
+"""Ownership of the target: whether this migration made it, filled it, or gave it up, by the audit trail."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vectorferry.engine.session import Session
+
+CREATED, FILLED, TAKEN, ABANDONED = "create_target", "fill_target", "target_taken", "abandon"
+
+
+_MARKS = (CREATED, FILLED, TAKEN, ABANDONED)
+
+
+def made_by_us(session: Session) -> bool:
+    """Whether this migration made the target that the spec names, and it was not abandoned since."""
+    return last_mark(session) == (CREATED, target_place(session))
+
+
+def filled_by_us(session: Session) -> bool:
+    """Whether this migration made the target that the spec names, or began to fill it."""
+    mark = last_mark(session)
+    return mark is not None and mark[1] == target_place(session) and mark[0] in (CREATED, FILLED)
+
+
+def target_place(session: Session) -> dict[str, str]:
+    """The target as the audit names it: what one spec made is not another's to drop."""
+    return {"target": session.target.name, "connection": session.spec.target.connection}
+
+
+def last_mark(session: Session) -> tuple[str, Mapping[str, Any]] | None:
+    """What became of this migration's target last, and which it was; None where it has none, or it was abandoned."""
+    trail = session.journal.audit.trail(session.migration)
+    marks = [(row.action, row.detail) for row in trail if row.action in _MARKS]
+    return marks[-1] if marks and marks[-1][0] not in (TAKEN, ABANDONED) else None
