@@ -23,7 +23,7 @@ WRITE_BUFFER = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StagedPart:
     """One committed Parquet file: path under the staging folder, rows, bytes."""
 
     path: str
@@ -98,7 +98,7 @@ class Staging:
                 f"{self.locate(path)} is missing or damaged; clear the export of this partition"
             ) from error
 
-    def write_table(self, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Part:
+    def write_table(self, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> StagedPart:
         """Commit a Parquet file of these batches; vectors are stored plain (byte-stream-split), everything in zstd."""
         rows = 0
         encoding = _encoding(schema)
@@ -110,7 +110,7 @@ class Staging:
             for batch in batches:
                 writer.write_batch(batch, row_group_size=ROW_GROUP)
                 rows += len(batch)
-        return Part(path, rows, int(self._fs.size(self._full(path))))
+        return StagedPart(path, rows, int(self._fs.size(self._full(path))))
 
     def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """A committed Parquet file, whole; raises StagingCorrupt."""

@@ -132,7 +132,7 @@ def _enter(session: Session, phase: Phase) -> None:
     """Take one step, and wait until every router has followed."""
     control, members = session.journal.control, session.journal.members
     row = control.get(session.migration, COHORT)
-    control.advance(row, phase, actor="drift", reason="drift", hold_seconds=60 if phase.holds else None)
+    control.advance(row, phase, actor="drift", reason="drift", hold_seconds=60 if phase.blocks_writes else None)
     while any(_lags(member, phase) for member in members.all(session.migration)):
         time.sleep(0.01)
 

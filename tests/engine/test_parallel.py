@@ -4,12 +4,12 @@ import threading
 
 import pytest
 
-from vectorferry.engine.parallel import Window, fly
+from vectorferry.engine.parallel import AdaptiveWindow, send_all
 
 
 def test_every_item_lands_once() -> None:
     landed: list[int] = []
-    fly(range(1, 101), lambda n: n * 2, landed.append, Window(8), lambda: 0)
+    send_all(range(1, 101), lambda n: n * 2, landed.append, AdaptiveWindow(8), lambda: 0)
     assert sorted(landed) == [n * 2 for n in range(1, 101)]
 
 
@@ -26,7 +26,7 @@ def test_no_more_are_in_flight_than_the_window_allows() -> None:
             flying[0] -= 1
         return n
 
-    fly(range(1, 31), send, lambda _: None, Window(3), lambda: 0)
+    send_all(range(1, 31), send, lambda _: None, AdaptiveWindow(3), lambda: 0)
     assert most[0] == 3
 
 
@@ -46,14 +46,14 @@ def test_an_error_lands_what_was_in_flight_and_sends_nothing_more() -> None:
         return n
 
     with pytest.raises(ValueError, match="refused"):
-        fly(range(1, 100), send, landed.append, Window(2), lambda: 0)
+        send_all(range(1, 100), send, landed.append, AdaptiveWindow(2), lambda: 0)
     assert set(sent) >= {1, 2}
     assert sorted(landed) == [n for n in sorted(sent) if n != 1]
     assert len(sent) < 99
 
 
 def test_window_halves_on_a_complaint_and_grows_back() -> None:
-    window = Window(8)
+    window = AdaptiveWindow(8)
     window.learn(1)
     assert window.size == 4
     for _ in range(100):

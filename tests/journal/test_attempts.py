@@ -8,7 +8,7 @@ import pytest
 
 from journal.helpers import MIGRATION, Database, make_plan
 from vectorferry.core.errors import LeaseLost, PlanMismatch
-from vectorferry.journal import Attempt, Journal, Plan, Progress, StepDone
+from vectorferry.journal import Attempt, BatchProgress, Journal, Plan, StepDone
 
 P, LOAD = "p0", "load"
 
@@ -76,8 +76,8 @@ def test_progress_is_idempotent(journal: Journal, plan: Plan) -> None:
         journal.attempts.progress(held, 0, 7)
     journal.attempts.progress(begin(journal, plan, owner="w2"), 0, 8)
     assert journal.attempts.done_batches(plan.id, P, LOAD) == {
-        0: Progress(0, 8, 0, None),
-        1: Progress(1, 10, 2, {"digest": "ab", "x": 1.5}),
+        0: BatchProgress(0, 8, 0, None),
+        1: BatchProgress(1, 10, 2, {"digest": "ab", "x": 1.5}),
     }
     assert journal.attempts.done_batches(plan.id, "p1", LOAD) == {}
 

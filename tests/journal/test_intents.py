@@ -247,7 +247,7 @@ def test_a_write_that_was_taken_excuses_no_longer(tracked: Journal, behind: Data
     tracked.intents.close(WRITE, [intent])
     assert is_excused(tracked)
     intent = one(tracked)
-    tracked.intents.lift(WRITE, [intent])
+    tracked.intents.clear_excused(WRITE, [intent])
     assert not is_excused(tracked)
     assert not one(tracked).excused
 

@@ -23,7 +23,7 @@ os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-"))
 from vectorferry.core.model import CollectionDefinition, Metric, Phase
 from vectorferry.journal import Journal, open_journal
 from vectorferry.local.servers.airflow import Airflow, airflow
-from vectorferry.local.servers.airflow_api import AirflowApi, Question, TaskState
+from vectorferry.local.servers.airflow_api import AirflowApi, PendingQuestion, TaskState
 from vectorferry.local.servers.postgres import Postgres
 from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.spec.connections import Connection
@@ -107,10 +107,10 @@ class Story:
     def path(self, rest: str = "") -> str:
         return f"/dags/{self.dag_id}/dagRuns/{self.run_id}{rest}"
 
-    def question(self) -> Question:
+    def question(self) -> PendingQuestion:
         return self.operator.wait_for_question(self.dag_id, self.run_id, timeout=PATIENCE)
 
-    def answer(self, option: str, *, user: str = "approver", **params: Any) -> Question:
+    def answer(self, option: str, *, user: str = "approver", **params: Any) -> PendingQuestion:
         asked = self.question()
         self.stage.api(user).answer(asked, option, {"reason": "looked at it", **params})
         return asked

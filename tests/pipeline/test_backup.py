@@ -306,7 +306,7 @@ def test_what_differs_after_the_load_is_found(filled: World, kind: str) -> None:
         loaded = load(made, store)
         record = next(store.scan(KeyRange("wave"))).slice(0, 1)
         plant(store, record, kind)
-        verdict = verify(made, store, loaded.prints)
+        verdict = verify(made, store, loaded.fingerprints)
         assert not verdict.passed
         assert {str(each.kind) for each in verdict.differences} == PLANTED[kind]
         assert verdict.total_differences == len(PLANTED[kind])

@@ -23,8 +23,8 @@ from vectorferry.core.model import Capacity, WriteResult
 from vectorferry.engine import pipeline
 from vectorferry.engine.capacity import measured
 from vectorferry.engine.monitor.alerts import alerts, new_alerts
-from vectorferry.engine.monitor.capacity_alerts import MEASURED, filling
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.monitor.capacity_alerts import MEASURED, capacity_alerts
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.export import export
 from vectorferry.engine.transfer.load import load
 from vectorferry.journal import Plan
@@ -69,7 +69,7 @@ class Watched:
         self.notes: list[str] = []
         self._changed = threading.Condition()
 
-    def _note(self, progress: Progress) -> None:
+    def _note(self, progress: StepProgress) -> None:
         with self._changed:
             self.notes += [progress.note] if progress.note.startswith("waits for room") else []
             self._changed.notify_all()
@@ -252,7 +252,7 @@ def test_growth_is_told_from_a_measurement_before(filled: World) -> None:
         assert len(kept) == 1
         later = kept[0].at + timedelta(hours=12)
         source = replace(seen[0], fills=tuple(replace(fill, used=(fill.used or 0) + 50) for fill in seen[0].fills))
-        [(_, text)] = filling(journal, spec, source, later)
+        [(_, text)] = capacity_alerts(journal, spec, source, later)
         assert "growing by 100 rows a day" in text
 
 

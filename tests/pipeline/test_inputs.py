@@ -22,7 +22,7 @@ from vectorferry.core.errors import JournalUnavailable, NotFound
 from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
 from vectorferry.core.records import make_batch
 from vectorferry.engine import pipeline
-from vectorferry.engine.session import Progress
+from vectorferry.engine.session import StepProgress
 from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
 from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.gateway.pinecone.wire.keys import Keys
@@ -224,7 +224,7 @@ def test_a_journal_that_dies_during_the_load(signing: World, tmp_path: Path) -> 
     signing.fill(rows_of("asyncio", "wave", most=60))
     signing.spec_dict["partitions"] = {"rows": 100, "batch_rows": 10, "parallel": 1}
 
-    def report(progress: Progress) -> None:
+    def report(progress: StepProgress) -> None:
         if progress.step == "load" and progress.done == 20:
             pid = int((tmp_path / "server" / "data" / "postmaster.pid").read_text().split()[0])
             os.kill(pid, signal.SIGQUIT)  # what PostgreSQL calls an immediate shutdown: the next start recovers

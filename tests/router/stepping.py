@@ -27,7 +27,7 @@ from vectorferry.router import membership as membership_module
 from vectorferry.router import writer
 from vectorferry.router.changes import Change, Delete, Put, Update
 from vectorferry.router.membership import Membership
-from vectorferry.router.operation_counts import Traffic
+from vectorferry.router.operation_counts import OperationCounter
 from vectorferry.router.writer import Writer
 from vectorferry.stores import caller
 from vectorferry.stores.caller import ONCE, Caller, RetryPolicy
@@ -145,7 +145,7 @@ class Stage:
         """One turn of a router's lease keeper, to its first request of the journal that changes something."""
         process = self.processes[router]
         if process.turn is None or process.turn.at is None:
-            process.turn = self._begun(process, Actor(f"turn of {router}", process.membership._turn))
+            process.turn = self._begun(process, Actor(f"turn of {router}", process.membership._heartbeat))
         return process.turn
 
     def follow(self, *routers: int) -> None:
@@ -200,7 +200,7 @@ class Stage:
         """One step along the chain; raises PhaseConflict."""
         row = self.journal.control.get(MIGRATION, COHORT)
         to = CHAIN[CHAIN.index(row.phase) + way]
-        hold = D * 10 if to.holds and not row.phase.holds else None
+        hold = D * 10 if to.blocks_writes and not row.phase.blocks_writes else None
         self.journal.control.advance(row, to, actor="ann", reason="test", hold_seconds=hold)
 
     def step_back(self) -> None:
@@ -268,7 +268,7 @@ class Stage:
             except NotDone:
                 continue
             for key in KEYS:
-                value = self.value("A" if phase.source_rules else "B", key)
+                value = self.value("A" if phase.source_is_authority else "B", key)
                 if not self._is_fresh(key, value):
                     raise Wrong(f"router {number} in {phase} reads {value} of {key}: {self.story(key)}")
 
@@ -367,7 +367,7 @@ class Stage:
         journal = cast("Journal", FaultyJournal(self.journal))
         membership = Steered(journal, MIGRATION, membership_module.new_name(), lease=LEASE, deadline=D)
         source, target = (self._store(side, Caller(policy=ONCE)) for side in "AB")
-        writer = Writer(journal, MIGRATION, membership, source, target, D, Traffic(journal, MIGRATION))
+        writer = Writer(journal, MIGRATION, membership, source, target, D, OperationCounter(journal, MIGRATION))
         process = Process(membership, writer)
         writer._mirrors.shutdown()
         writer._closers.shutdown()

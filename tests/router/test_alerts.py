@@ -5,7 +5,7 @@ from datetime import timedelta
 from router.conftest import Pair
 from vectorferry.core.model import COHORT, Phase
 from vectorferry.engine.monitor.alerts import alerts, new_alerts
-from vectorferry.engine.monitor.blockers import in_the_way
+from vectorferry.engine.monitor.blockers import blockers
 from vectorferry.journal import Outcome, Scope
 from vectorferry.spec.migration import MigrationSpec, Writers
 
@@ -21,7 +21,7 @@ def texts(pair: Pair, spec: MigrationSpec) -> list[str]:
 
 def test_all_quiet(tracked: Pair) -> None:
     assert texts(tracked, live(tracked)) == []
-    assert in_the_way(tracked.session.journal, live(tracked)) == ("cut-over: there is no evidence yet",)
+    assert blockers(tracked.session.journal, live(tracked)) == ("cut-over: there is no evidence yet",)
 
 
 def test_a_silent_router_is_told_once_a_day(tracked: Pair) -> None:
@@ -48,7 +48,7 @@ def test_a_backlog(tracked: Pair) -> None:
     assert texts(tracked, spec) == [
         "2 records of cohort all wait to be settled: is `vectorferry settle --follow` running?"
     ]
-    assert "all: 2 records are to be settled, a hold begins with at most 1" in in_the_way(tracked.session.journal, spec)
+    assert "all: 2 records are to be settled, a hold begins with at most 1" in blockers(tracked.session.journal, spec)
 
 
 def test_the_end_of_the_rollback_window(tracked: Pair) -> None:
@@ -58,7 +58,7 @@ def test_the_end_of_the_rollback_window(tracked: Pair) -> None:
     soon, over = (live(tracked, rollback_window=timedelta(hours=hours)) for hours in (20, 0))
     assert texts(tracked, soon)[0].startswith("the rollback window of cohort all ends in 20 h: trigger small.finalize")
     assert texts(tracked, over)[0].startswith("the rollback window of cohort all is over")
-    assert in_the_way(tracked.session.journal, soon) == ()
+    assert blockers(tracked.session.journal, soon) == ()
 
 
 def test_what_a_reconciliation_found_and_that_none_came_to_an_end(tracked: Pair) -> None:
@@ -93,5 +93,5 @@ def test_a_router_that_has_not_followed_is_in_the_way(tracked: Pair) -> None:
     journal = tracked.session.journal
     journal.members.join("small", "asleep", host="far", pid=1, version="0", lease=60, deadline=1)
     tracked.step(Phase.HOLD_A)
-    found = in_the_way(journal, live(tracked))
+    found = blockers(journal, live(tracked))
     assert "all: router asleep on far is not in HOLD_A with all that it has under way" in found

@@ -13,7 +13,7 @@ from stores.samples import put_all, records
 from vectorferry.core.errors import NoRoom
 from vectorferry.core.model import COHORT, Phase
 from vectorferry.engine.cutover.handover import move_authority
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.settle_loop import settle_continuously, settle_up_to_now
 
 
@@ -32,7 +32,7 @@ class Following:
         limits = type(pair.session.spec.capacity).model_validate({"every": "0s", "pause": 1, "warn": 1} | rules)
         self.session = replace(self.session, spec=pair.session.spec.model_copy(update={"capacity": limits}))
 
-    def _note(self, progress: Progress) -> None:
+    def _note(self, progress: StepProgress) -> None:
         if self.stopped:
             raise Stopped
         with self._changed:

@@ -20,7 +20,7 @@ from vectorferry.engine.checks.shadow_reads import check_shadow_reads
 from vectorferry.journal import Latencies, Plan, ShadowFigures, ShadowReads, added_up
 from vectorferry.router import Match, Record, Router, shadow_reads
 from vectorferry.router.answer_comparison import Fetched, Searched
-from vectorferry.spec.migration import Shadow
+from vectorferry.spec.migration import ShadowRules
 from vectorferry.stores.pgvector.store import PgvectorStore
 
 QUERY = [1.0, 0.0, 0.0, 0.0]
@@ -240,7 +240,7 @@ def test_a_journal_that_takes_no_shadow_reads_ends_them_and_nothing_else(
 
 
 def verdict_of(pair: Pair, **settings: Any) -> Verdict:
-    spec = pair.session.spec.model_copy(update={"shadow": Shadow.model_validate(settings)})
+    spec = pair.session.spec.model_copy(update={"shadow": ShadowRules.model_validate(settings)})
     plan = cast("Plan", SimpleNamespace(created_at=LONG_AGO))
     [verdict] = check_shadow_reads(replace(pair.session, spec=spec), plan)
     return verdict

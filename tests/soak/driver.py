@@ -19,7 +19,7 @@ from vectorferry.core.errors import VectorferryError
 from vectorferry.core.model import COHORT, Phase
 from vectorferry.engine import pipeline
 from vectorferry.engine.cutover import switch
-from vectorferry.engine.session import Progress, Session, open_session
+from vectorferry.engine.session import Session, StepProgress, open_session
 from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.journal import ControlRow, Evidence, open_journal
 from vectorferry.spec.connections import connection_from_environment
@@ -50,7 +50,7 @@ def _turn(settings: Settings, book: Logbook, stop: threading.Event) -> None:
     spec = parse_spec(settings.spec_file.read_text(encoding="utf-8"), "spec.yaml")
     run = f"run-{os.getpid()}-{time.monotonic_ns()}"
 
-    def report(progress: Progress) -> None:
+    def report(progress: StepProgress) -> None:
         book.note(what="progress", step=progress.step, scope=progress.scope, done=progress.done, more=progress.note)
 
     with open_session(spec, actor="driver", run_id=run, report=report) as session:

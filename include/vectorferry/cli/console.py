@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Status,
         Use,
     )
-    from vectorferry.engine.session import Progress, Session
+    from vectorferry.engine.session import Session, StepProgress
     from vectorferry.journal import Evidence, Member, Plan
 
 
@@ -39,7 +39,7 @@ class Console:
         self._err = Rich(file=sys.stderr, highlight=False)
         self._live = Live(self._err)
 
-    def report(self, progress: "Progress") -> None:
+    def report(self, progress: "StepProgress") -> None:
         """Show progress."""
         self._live.show(progress)
 

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 if TYPE_CHECKING:
-    from vectorferry.engine.session import Progress
+    from vectorferry.engine.session import StepProgress
 
 EVERY = 2.0
 
@@ -20,13 +20,13 @@ class Live:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
-        self._steps: dict[str, dict[str, Progress]] = {}
+        self._steps: dict[str, dict[str, StepProgress]] = {}
         self._began: dict[str, float] = {}
         self._shown: dict[str, float] = {}
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
 
-    def show(self, progress: "Progress") -> None:
+    def show(self, progress: "StepProgress") -> None:
         """Take one report in."""
         with self._lock:
             now = time.monotonic()
@@ -52,7 +52,7 @@ class Live:
                 self._bars.stop()
             self._bars, self._tasks = None, {}
 
-    def _note(self, progress: "Progress", now: float) -> None:
+    def _note(self, progress: "StepProgress", now: float) -> None:
         """Print a note, of what says the same again and again now and then only."""
         what = f"{progress.step} {progress.scope}"
         if now - self._shown.get(what, -EVERY) >= EVERY:

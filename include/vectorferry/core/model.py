@@ -97,12 +97,12 @@ class Phase(StrEnum):
     DONE = "DONE"
 
     @property
-    def source_rules(self) -> bool:
+    def source_is_authority(self) -> bool:
         """Whether the source is the authority; else the target is."""
         return self in (Phase.OFF, Phase.TRACK_A, Phase.HOLD_A)
 
     @property
-    def holds(self) -> bool:
+    def blocks_writes(self) -> bool:
         """Whether writes wait."""
         return self in (Phase.HOLD_A, Phase.HOLD_B)
 
@@ -134,7 +134,7 @@ class KeyRange:
     end: str | None = None
     rows: int | None = None
 
-    def holds(self, key: str) -> bool:
+    def contains(self, key: str) -> bool:
         """Whether a key of this namespace lies in the range, compared by its UTF-8 bytes."""
         raw = key.encode()
         return (self.start is None or self.start.encode() <= raw) and (self.end is None or raw < self.end.encode())

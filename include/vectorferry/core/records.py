@@ -147,7 +147,7 @@ def kind_of(value: Any) -> MetadataKind:
 
 def fingerprints(batch: pa.RecordBatch) -> list[int]:
     """Fingerprint of each row: xxh3-128 over length-delimited namespace, id, float32 bytes, sparse and metadata."""
-    return [int.from_bytes(print_) for print_ in fingerprint_bytes(batch)]
+    return [int.from_bytes(value) for value in fingerprint_bytes(batch)]
 
 
 def fingerprint_bytes(batch: pa.RecordBatch) -> list[bytes]:
@@ -187,9 +187,9 @@ def _sparse_row_bytes(row: Mapping[str, Any] | None) -> bytes:
     return np.asarray(row["indices"], "<u4")[order].tobytes() + np.asarray(row["values"], "<f4")[order].tobytes()
 
 
-def digest(prints: Iterable[int]) -> int:
+def digest(values: Iterable[int]) -> int:
     """Order-free digest of rows: the sum of their fingerprints modulo 2^128, so parts add up."""
-    return sum(prints) % DIGEST_MODULUS
+    return sum(values) % DIGEST_MODULUS
 
 
 def short_hash(value: Any) -> str:

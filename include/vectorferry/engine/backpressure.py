@@ -13,7 +13,7 @@ from vectorferry.engine.session import Session
 _SLICE = 1.0
 
 
-class Room:
+class CapacityGate:
     """Whether a side takes more, measured at most every `capacity.every`. Thread-safe: while one thread waits, all do."""
 
     def __init__(self, session: Session, side: Side) -> None:
@@ -26,12 +26,12 @@ class Room:
         self._why = ""
         self._lost: NoRoom | None = None
 
-    def full(self) -> str:
+    def blocked_by(self) -> str:
         """Why it takes no more, empty where it does. Raises its StoreError."""
         with self._lock:
             return self._full()
 
-    def was_full(self, since: float) -> bool:
+    def blocked_since(self, since: float) -> bool:
         """Whether it took no more at some time after `since` (time.monotonic), or does not now, measured anew."""
         with self._lock:
             self._next = 0.0

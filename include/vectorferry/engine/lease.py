@@ -8,11 +8,11 @@ from typing import Any
 
 from vectorferry.core.errors import JournalError, JournalUnavailable, LeaseLost
 from vectorferry.core.model import Partition
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.journal import Attempt, Plan
 
 
-class Work:
+class HeldPartition:
     """One attempt at one step of one partition; `check` before each send, `note` after each acknowledged batch.
 
     `held_until` is on this process's monotonic clock, counted from before a renewal was sent: the journal counts from when it
@@ -71,11 +71,11 @@ class Work:
 
 
 @contextmanager
-def working(session: Session, plan: Plan, partition: Partition, step: str) -> Iterator[Work]:
+def hold_partition(session: Session, plan: Plan, partition: Partition, step: str) -> Iterator[HeldPartition]:
     """Work on a partition: an earlier attempt that still lives is superseded and can record nothing from now on."""
     asked = time.monotonic()
     attempt = session.journal.attempts.begin(plan.id, partition.name, step, session.owner, session.lease)
-    work = Work(session, attempt, asked + session.lease)
+    work = HeldPartition(session, attempt, asked + session.lease)
     try:
         yield work
     finally:
@@ -85,5 +85,5 @@ def working(session: Session, plan: Plan, partition: Partition, step: str) -> It
 def wait_landed(session: Session, scope: str, left: Callable[[], float]) -> None:
     """Wait until no request of any attempt can land any more; `left` tells by the journal's clock how many seconds that is from now."""
     while (seconds := left()) > 0:
-        session.report(Progress("wait", scope, 0, None, f"{seconds:.0f} s until no earlier request can land"))
+        session.report(StepProgress("wait", scope, 0, None, f"{seconds:.0f} s until no earlier request can land"))
         time.sleep(min(seconds, 5.0))

@@ -3,7 +3,7 @@
 import time
 
 from vectorferry.core.errors import GateError
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.journal import Journal, Member
 
 # What changes here is in other processes: routers that join and acknowledge.
@@ -30,7 +30,7 @@ def await_expected(session: Session) -> None:
         if time.monotonic() >= end:
             raise GateError(_missing(session, ready, far, limit))
         session.report(
-            Progress("routers", session.migration, ready, expected, f"{len(far)} have not followed" if far else "")
+            StepProgress("routers", session.migration, ready, expected, f"{len(far)} have not followed" if far else "")
         )
         time.sleep(POLL_SECONDS)
 

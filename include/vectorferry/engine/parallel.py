@@ -8,7 +8,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Window:
+class AdaptiveWindow:
     """How many may be in flight: one more after a whole window without a complaint, half after one (AIMD)."""
 
     def __init__(self, most: int) -> None:
@@ -26,28 +26,32 @@ class Window:
             self.size, self._clean = min(self._most, self.size + 1), 0
 
 
-def fly(
-    items: Iterable[T], send: Callable[[T], R], land: Callable[[R], None], window: Window, complaints: Callable[[], int]
+def send_all(
+    items: Iterable[T],
+    send: Callable[[T], R],
+    on_result: Callable[[R], None],
+    window: AdaptiveWindow,
+    complaints: Callable[[], int],
 ) -> None:
-    """Send items in parallel; `land` gets each result on this thread, in the order in which they come.
+    """Send items in parallel; `on_result` gets each result on this thread, in the order in which they come.
 
     The first error stops new sends, waits for what is in flight (landing what succeeds), and is raised.
     """
     known = complaints()
     failed: BaseException | None = None
     with ThreadPoolExecutor(max_workers=window.size, thread_name_prefix="flight") as pool:
-        flying: set[Future[R]] = set()
+        running: set[Future[R]] = set()
         waiting = iter(items)
         while True:
-            while failed is None and len(flying) < window.size and (item := next(waiting, None)) is not None:
-                flying.add(pool.submit(send, item))
-            if not flying:
+            while failed is None and len(running) < window.size and (item := next(waiting, None)) is not None:
+                running.add(pool.submit(send, item))
+            if not running:
                 break
-            done, flying = wait(flying, return_when=FIRST_COMPLETED)
+            done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 error = future.exception()
                 if error is None:
-                    land(future.result())
+                    on_result(future.result())
                 failed = failed or error
             seen = complaints()
             window.learn(seen - known)

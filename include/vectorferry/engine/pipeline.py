@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.session import Report, Session
     from vectorferry.engine.signoff.approval import Decision as Decision
     from vectorferry.journal import Approval, Evidence, Journal, Member, Plan
-    from vectorferry.spec.migration import MigrationSpec, Namespaces, Window
+    from vectorferry.spec.migration import ChangeWindow, MigrationSpec, Namespaces
     from vectorferry.staging import Staging
     from vectorferry.stores.base import Capabilities, VectorStore
 
@@ -212,7 +212,7 @@ def watch_cohort(session: "Session", cohort: str) -> None:
     watch(session, cohort)
 
 
-def opens_at(window: "Window", now: datetime) -> datetime | None:
+def opens_at(window: "ChangeWindow", now: datetime) -> datetime | None:
     """When the window for cut-overs opens next, None where it is open now; `now` has a time zone."""
     from vectorferry.engine.cutover.change_window import opens_at
 
@@ -286,13 +286,13 @@ def _cohort_by_cohort(session: "Session", plan: "Plan", signed: "Evidence") -> "
 
 def _each(session: "Session", plan: "Plan", work: "Callable[[Session, Plan, Partition], object]") -> None:
     """Work on all partitions, several at a time, depth first; raises once all have ended."""
-    from vectorferry.engine.session import Progress
+    from vectorferry.engine.session import StepProgress
 
     def one(partition: Partition) -> VectorferryError | None:
         try:
             work(session, plan, partition)
         except VectorferryError as error:
-            session.report(Progress("failed", partition.name, 0, None, str(error)))
+            session.report(StepProgress("failed", partition.name, 0, None, str(error)))
             return error
         return None
 
@@ -330,13 +330,13 @@ def _recorded(session: "Session", plan: "Plan", verdicts: Sequence[Verdict]) -> 
 
 def prepare_rollback(session: "Session") -> "Evidence":
     """What a rollback would do now, as evidence that can be signed. Raises GateError where there is nothing to roll back."""
-    from vectorferry.engine.cutover.switch import look_back
+    from vectorferry.engine.cutover.switch import inspect_rollback
     from vectorferry.engine.session import plan_of
     from vectorferry.engine.signoff.evidence import collect
     from vectorferry.engine.signoff.gate import record
 
     plan = plan_of(session)
-    record(session, plan, [look_back(session)])
+    record(session, plan, [inspect_rollback(session)])
     return collect(session, plan, (), approvable=True, kind=ROLLBACK)
 
 
@@ -363,7 +363,7 @@ def prepare_finalize(session: "Session") -> "Evidence":
 
     Raises CheckFailed where they differ, GateError where the restore drill that the spec requires is missing.
     """
-    from vectorferry.engine.backup.drill import look_at_drill
+    from vectorferry.engine.backup.drill import last_drill
     from vectorferry.engine.cutover.finalize import require_cut_over, verify_fresh
     from vectorferry.engine.session import plan_of
     from vectorferry.engine.signoff.evidence import collect
@@ -371,7 +371,7 @@ def prepare_finalize(session: "Session") -> "Evidence":
 
     plan = plan_of(session)
     require_cut_over(session)
-    if drilled := look_at_drill(session):
+    if drilled := last_drill(session):
         record(session, plan, [drilled])
     verdicts = record(session, plan, [verify_fresh(session)])
     against = [describe(verdict) for verdict in verdicts if not verdict.passed]
@@ -458,9 +458,9 @@ def abandon(session: "Session") -> "Leftovers":
 
 def not_reconcilable(session: "Session") -> str:
     """Why both sides cannot be compared now; empty where they can."""
-    from vectorferry.engine.reconcile.preconditions import not_yet
+    from vectorferry.engine.reconcile.preconditions import not_reconcilable
 
-    return not_yet(session)
+    return not_reconcilable(session)
 
 
 def keep_equal(session: "Session") -> None:

@@ -19,7 +19,7 @@ from vectorferry.stores.registry import open_store
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class StepProgress:
     """One step of progress for people: what is worked on, rows done and rows in all (None where it is not known)."""
 
     step: str
@@ -29,10 +29,10 @@ class Progress:
     note: str = ""
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[StepProgress], None]
 
 
-def silent(progress: Progress) -> None:
+def silent(progress: StepProgress) -> None:
     """Show no progress."""
     del progress
 

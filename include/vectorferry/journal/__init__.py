@@ -1,7 +1,7 @@
 """The control plane on PostgreSQL: phases, plans, progress, evidence, approvals and the audit trail of migrations."""
 
 from vectorferry.journal.approvals import Approval
-from vectorferry.journal.attempts import Attempt, Progress, StepDone, StepState
+from vectorferry.journal.attempts import Attempt, BatchProgress, StepDone, StepState
 from vectorferry.journal.audit import AuditRow
 from vectorferry.journal.claims import Backlog, Claim, Claimed
 from vectorferry.journal.control import ControlRow
@@ -22,6 +22,7 @@ __all__ = [
     "Attempt",
     "AuditRow",
     "Backlog",
+    "BatchProgress",
     "Claim",
     "Claimed",
     "ControlRow",
@@ -35,7 +36,6 @@ __all__ = [
     "Member",
     "Outcome",
     "Plan",
-    "Progress",
     "Reconciliation",
     "Scope",
     "ShadowFigures",

@@ -33,7 +33,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BatchProgress:
     """One batch that was acknowledged."""
 
     batch: int
@@ -122,12 +122,12 @@ class Attempts:
             if connection.execute(kept.returning(progress.c.batch)).first() is None:
                 raise LeaseLost(_why_lost(connection, held))
 
-    def done_batches(self, plan_id: str, partition: str, step: str) -> dict[int, Progress]:
+    def done_batches(self, plan_id: str, partition: str, step: str) -> dict[int, BatchProgress]:
         """The batches acknowledged so far, by number, whoever sent them."""
         query = sa.select(progress).where(*_at(progress, plan_id, partition, step)).order_by(progress.c.batch)
         with self._database.statement() as connection:
             rows = connection.execute(query)
-            return {row.batch: Progress(row.batch, row.rows, row.excused, row.detail) for row in rows}
+            return {row.batch: BatchProgress(row.batch, row.rows, row.excused, row.detail) for row in rows}
 
     def finish(
         self, held: Attempt, *, unanswered_seconds_ago: float | None, settle_after: float, detail: Detail | None = None

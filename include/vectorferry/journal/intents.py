@@ -61,7 +61,7 @@ class Intents:
             for row in rows
         }
 
-    def lift(self, write: Write, intents: Sequence[Intent]) -> None:
+    def clear_excused(self, write: Write, intents: Sequence[Intent]) -> None:
         """End the excuse of ids that the authority has taken as they were written, before the caller hears of it.
 
         Later would be too late: a settler that finds a deleted id excused leaves the old record where it is.

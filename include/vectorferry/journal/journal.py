@@ -16,10 +16,10 @@ from vectorferry.journal.evidence import EvidenceStore
 from vectorferry.journal.forget import forget
 from vectorferry.journal.intents import Intents
 from vectorferry.journal.members import Members
-from vectorferry.journal.operation_counts import Traffic
+from vectorferry.journal.operation_counts import OperationCounts
 from vectorferry.journal.plans import Plans
 from vectorferry.journal.reconciliations import Reconciliations
-from vectorferry.journal.record_states import Records
+from vectorferry.journal.record_states import RecordStates
 from vectorferry.journal.shadow_reads import Shadows
 from vectorferry.journal.tables import journal_meta
 from vectorferry.spec.connections import Connection
@@ -36,13 +36,13 @@ class Journal:
         self.attempts = Attempts(database)
         self.evidence = EvidenceStore(database)
         self.approvals = Approvals(database)
-        self.records = Records(database)
+        self.records = RecordStates(database)
         self.members = Members(database)
         self.intents = Intents(database)
         self.claims = Claims(database)
         self.shadows = Shadows(database)
         self.audit = Audit(database)
-        self.traffic = Traffic(database)
+        self.traffic = OperationCounts(database)
         self.reconciliations = Reconciliations(database)
 
     def forget(self, migration: str, *, actor: str = "journal") -> None:

@@ -21,7 +21,7 @@ class Counted:
     failed: int
 
 
-class Traffic:
+class OperationCounts:
     """The operations of all migrations. Rows are added and never changed, as a router's role allows."""
 
     def __init__(self, database: Database) -> None:

@@ -38,7 +38,7 @@ class State(NamedTuple):
     unsettled: bool
 
 
-class Records:
+class RecordStates:
     """The record states of all migrations."""
 
     def __init__(self, database: Database) -> None:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vectorferry.engine.session import Progress
+    from vectorferry.engine.session import StepProgress
 
 EVERY = 10.0
 MEASURED = 5.0
@@ -22,7 +22,7 @@ class LogReport:
         self._began: dict[tuple[str, str], tuple[float, int]] = {}
         self._written: dict[str, float] = {}
 
-    def __call__(self, progress: "Progress") -> None:
+    def __call__(self, progress: "StepProgress") -> None:
         """Take one report in."""
         now = time.monotonic()
         with self._lock:
@@ -32,12 +32,12 @@ class LogReport:
             self._written[progress.step] = now
         log.info("%s", line(progress, now - began, first))
 
-    def _is_due(self, progress: "Progress", now: float) -> bool:
+    def _is_due(self, progress: "StepProgress", now: float) -> bool:
         is_last = progress.total is not None and progress.done >= progress.total
         return bool(progress.note) or is_last or now - self._written.get(progress.step, -EVERY) >= EVERY
 
 
-def line(progress: "Progress", elapsed: float, first: int = 0) -> str:
+def line(progress: "StepProgress", elapsed: float, first: int = 0) -> str:
     """One report as text; `elapsed` is in seconds since `first` rows were done."""
     if progress.note:
         return f"{progress.step} {progress.scope}: {progress.note}"
@@ -45,7 +45,7 @@ def line(progress: "Progress", elapsed: float, first: int = 0) -> str:
     return f"{progress.step} {progress.scope}: {progress.done:,}{of}{_pace(progress, elapsed, first)}"
 
 
-def _pace(progress: "Progress", elapsed: float, first: int) -> str:
+def _pace(progress: "StepProgress", elapsed: float, first: int) -> str:
     rate = (progress.done - first) / elapsed if elapsed >= MEASURED else 0.0
     if rate <= 0:
         return ""

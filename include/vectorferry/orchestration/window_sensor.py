@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.sdk import BaseSensorOperator, Context
 
-from vectorferry.spec.migration import Window
+from vectorferry.spec.migration import ChangeWindow
 
 POLL_SECONDS = 60.0
 
@@ -13,7 +13,7 @@ POLL_SECONDS = 60.0
 class CutOverWindow(BaseSensorOperator):
     """Waits until the window is open, and keeps no worker meanwhile."""
 
-    def __init__(self, *, window: Window, **arguments: Any) -> None:
+    def __init__(self, *, window: ChangeWindow, **arguments: Any) -> None:
         super().__init__(mode="reschedule", poke_interval=POLL_SECONDS, **arguments)
         self.window = window
 

@@ -55,7 +55,7 @@ def _rows(session: Session, evidence: Evidence, figures: Mapping[str, Any]) -> I
 def _authorities(session: Session) -> Iterator[tuple[str, str]]:
     rows = session.journal.control.all(session.migration)
     for rules, right, wrong in ((True, session.source, session.target), (False, session.target, session.source)):
-        cohorts = [row.cohort for row in rows if row.phase.source_rules is rules]
+        cohorts = [row.cohort for row in rows if row.phase.source_is_authority is rules]
         if cohorts:
             of = f" for {', '.join(cohorts)}" if len(cohorts) < len(rows) else ""
             yield "Authority", f"`{right.name}`{of}; what is mended is `{wrong.name}`"

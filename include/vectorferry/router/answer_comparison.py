@@ -13,7 +13,7 @@ from vectorferry.journal import ShadowFigures
 A = TypeVar("A", contravariant=True)
 
 
-class Comparison(Protocol[A]):
+class AnswerComparison(Protocol[A]):
     """A read of one namespace, and how its answers are compared."""
 
     @property
@@ -89,7 +89,7 @@ class Fetched:
         left = [id_ for id_ in dict.fromkeys(self.asked) if id_ not in aside]
         if not left:
             return None
-        ours, theirs = _prints(here), _prints(there)
+        ours, theirs = _fingerprints(here), _fingerprints(there)
         overlap = sum(ours.get(id_) == theirs.get(id_) for id_ in left) / len(left)
         return ShadowFigures(reads=1, overlap=overlap, least_overlap=overlap)
 
@@ -102,5 +102,5 @@ def _in_order(scores: "np.ndarray[tuple[int, int], np.dtype[np.float64]]") -> fl
     return float(np.count_nonzero(product > 0) / told) if told else None
 
 
-def _prints(batch: pa.RecordBatch) -> dict[str, int]:
+def _fingerprints(batch: pa.RecordBatch) -> dict[str, int]:
     return dict(zip(batch.column("id").to_pylist(), fingerprints(batch), strict=True))

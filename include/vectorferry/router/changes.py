@@ -14,9 +14,9 @@ from vectorferry.stores.row_limits import unfit, unholdable, unmergeable
 
 
 class Change(Protocol):
-    """A change to some ids of a namespace. `whole`: what it comes to does not depend on what was there, so it may be mirrored."""
+    """A change to some ids of a namespace. `is_full_write`: what it comes to does not depend on what was there, so it may be mirrored."""
 
-    whole: ClassVar[bool]
+    is_full_write: ClassVar[bool]
     kind: ClassVar[str]
 
     @property
@@ -45,7 +45,7 @@ class Put:
     namespace: str
     ids: Sequence[str]
     batch: pa.RecordBatch
-    whole: ClassVar[bool] = True
+    is_full_write: ClassVar[bool] = True
     kind: ClassVar[str] = "put"
 
     def apply(self, store: VectorStore) -> None:
@@ -70,7 +70,7 @@ class Delete:
 
     namespace: str
     ids: Sequence[str]
-    whole: ClassVar[bool] = True
+    is_full_write: ClassVar[bool] = True
     kind: ClassVar[str] = "delete"
 
     def apply(self, store: VectorStore) -> None:
@@ -92,7 +92,7 @@ class Update:
     namespace: str
     ids: Sequence[str]
     patch: pa.RecordBatch
-    whole: ClassVar[bool] = False
+    is_full_write: ClassVar[bool] = False
     kind: ClassVar[str] = "update"
 
     def apply(self, store: VectorStore) -> None:

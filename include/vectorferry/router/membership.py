@@ -19,7 +19,7 @@ from vectorferry import __version__
 from vectorferry.core.errors import JournalError, JournalUnavailable, LeaseLost, NotDone
 from vectorferry.core.model import Phase, cohort_of
 from vectorferry.journal import ControlRow, Journal
-from vectorferry.router.telemetry import distrusted, followed, leased
+from vectorferry.router.telemetry import fenced_off, followed, leased
 
 POLL_SECONDS = 0.5
 # From its intent on a tracked write has this long to send all that it sends, to the follower too; its intent ends by itself D later.
@@ -60,7 +60,7 @@ class Membership:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._closing = False
-        self._distrusted = ""
+        self._fenced_off = ""
         self._rows: dict[str, ControlRow] = {}
         self._moving: set[str] = set()
         self._unsure: set[str] = set()
@@ -87,7 +87,7 @@ class Membership:
     @property
     def live(self) -> bool:
         """Whether operations may begin: the lease holds, and the journal is the one that it was."""
-        return not self._distrusted and not self._closing and time.monotonic() < self._until
+        return not self._fenced_off and not self._closing and time.monotonic() < self._until
 
     def reading(self, namespace: str) -> Ticket:
         """The right to one read of a namespace; ask `check` again before its answer is given away. Raises NotDone without a lease.
@@ -127,26 +127,26 @@ class Membership:
         finally:
             self._exit(key, landed)
 
-    def holds(self, ticket: Ticket) -> bool:
+    def has_lease(self, ticket: Ticket) -> bool:
         """Whether this router may still send and answer for the operation."""
         with self._changed:
             return (
-                not self._distrusted and ticket.name == self._name and time.monotonic() < min(self._until, ticket.until)
+                not self._fenced_off and ticket.name == self._name and time.monotonic() < min(self._until, ticket.until)
             )
 
     def check(self, ticket: Ticket) -> None:
         """Raise LeaseLost where this router may no longer send or answer for the operation."""
-        if not self.holds(ticket):
+        if not self.has_lease(ticket):
             raise LeaseLost(f"router {ticket.name} has lost its lease, or took too long: it may not go on")
 
-    def distrust(self, what: str) -> None:
+    def fence_off(self, what: str) -> None:
         """Begin, send and answer nothing more: the journal is not the one that this router has written to, or an older state of it.
 
         It may have forgotten what the follower lacks, and which side has the authority. Only a person can know.
         """
-        distrusted(self._migration, self._name)
+        fenced_off(self._migration, self._name)
         with self._changed:
-            self._distrusted = (
+            self._fenced_off = (
                 f"{what}: the journal of {self._migration} was restored from an older state, or is another one. Nothing is read or "
                 "written before an operator has looked (docs/protocol.md), and this router was made anew"
             )
@@ -177,7 +177,7 @@ class Membership:
                 if self._closing:
                     raise NotDone("the router is closed", retryable=False)
                 row = self._live_row(namespace)
-                if row.cohort not in self._moving and not row.phase.holds:
+                if row.cohort not in self._moving and not row.phase.blocks_writes:
                     break
                 # The hold's time is the journal's: somebody steps back when it is over, this router too.
                 left = self._until - time.monotonic() if row.hold_left is None else row.hold_left + POLL_SECONDS
@@ -190,8 +190,8 @@ class Membership:
         return cohort_of(self._rows.values(), namespace)
 
     def _require_lease(self) -> None:
-        if self._distrusted:
-            raise NotDone(self._distrusted, retryable=False)
+        if self._fenced_off:
+            raise NotDone(self._fenced_off, retryable=False)
         if time.monotonic() >= self._until:
             raise NotDone(f"router {self._name} has lost its lease: the journal cannot be reached", retryable=True)
 
@@ -246,11 +246,11 @@ class Membership:
         while not self._stopped.is_set():
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
-            self._turn()
+            self._heartbeat()
 
-    def _turn(self) -> None:
+    def _heartbeat(self) -> None:
         """Renew the lease when it is time, or join again, and follow the phases."""
-        if self._distrusted:
+        if self._fenced_off:
             return
         asked = time.monotonic()
         if 0.0 < self._until <= asked:
@@ -293,7 +293,7 @@ class Membership:
                 # The cohorts were changed, so this router is no member any more: it will hear that its lease is lost.
                 continue
             if row.epoch < self._rows[row.cohort].epoch:
-                self.distrust(f"cohort {row.cohort} went from epoch {self._rows[row.cohort].epoch} to {row.epoch}")
+                self.fence_off(f"cohort {row.cohort} went from epoch {self._rows[row.cohort].epoch} to {row.epoch}")
                 return
             if row.hold_left is not None and row.hold_left < 0:
                 self._journal.control.step_back(row, f"router {self._name}")
@@ -312,7 +312,7 @@ class Membership:
                 # New operations wait for a moment, so that a phase without any need not be acknowledged twice. They wait on where
                 # the journal's answer is lost: it may have stopped to expect operations in the old phase.
                 self._moving.add(row.cohort)
-                if row.phase.source_rules != here.phase.source_rules:
+                if row.phase.source_is_authority != here.phase.source_is_authority:
                     # From the acknowledgement on, and until it is known, nobody waits for reads of either side.
                     self._unsure.add(row.cohort)
                 draining = self._busy_elsewhere(row)

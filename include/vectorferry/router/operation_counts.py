@@ -16,7 +16,7 @@ _Place = tuple[str, str, Phase]
 """Member, cohort and phase."""
 
 
-class Traffic:
+class OperationCounter:
     """Counts the operations of one router. Thread-safe. What cannot be told is kept, and told later."""
 
     def __init__(self, journal: Journal, migration: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from vectorferry.core.errors import NotDone, Unknown
 from vectorferry.core.filters import Filter, to_json
-from vectorferry.gateway.pinecone.api.backend import Backing, Change, Found
+from vectorferry.gateway.pinecone.api.backend import Backing, Found, RecordPatch
 from vectorferry.gateway.pinecone.api.data import IndexData
 from vectorferry.gateway.pinecone.api.faults import Effects
 from vectorferry.gateway.pinecone.api.problems import missing, unserved
@@ -80,13 +80,13 @@ class RouterBackend:
         self._begin_write()
         self._router.put(batch)
 
-    def update(self, namespace: str, id_: str, change: Change, effects: Effects) -> None:
+    def update(self, namespace: str, id_: str, change: RecordPatch, effects: Effects) -> None:
         """Change a record."""
         del effects
         self._begin_write()
         self._change(namespace, id_, change)
 
-    def update_where(self, namespace: str, where: Filter, change: Change, effects: Effects) -> None:
+    def update_where(self, namespace: str, where: Filter, change: RecordPatch, effects: Effects) -> None:
         """Change what passes the filter now, record by record."""
         del effects
         self._begin_write()
@@ -122,7 +122,7 @@ class RouterBackend:
         with self._lock:
             self._writes += 1
 
-    def _change(self, namespace: str, id_: str, change: Change) -> None:
+    def _change(self, namespace: str, id_: str, change: RecordPatch) -> None:
         if change.sparse is not None:
             raise unserved("an update of sparse values")
         vector = None if change.vector is None else change.vector[0]

@@ -16,11 +16,11 @@ from vectorferry.core.errors import JournalError, LeaseLost, NotDone, RetryableE
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import CollectionInfo, Phase, cohort_of
 from vectorferry.journal import Journal, open_journal
-from vectorferry.router.answer_comparison import Comparison, Fetched, Searched
+from vectorferry.router.answer_comparison import AnswerComparison, Fetched, Searched
 from vectorferry.router.changes import Change, Delete, Put
 from vectorferry.router.membership import Membership, Ticket, new_name
-from vectorferry.router.operation_counts import Traffic
-from vectorferry.router.shadow_reads import Read, Shadow
+from vectorferry.router.operation_counts import OperationCounter
+from vectorferry.router.shadow_reads import Read, ShadowReader
 from vectorferry.router.telemetry import operation
 from vectorferry.router.values import Match, Record, near, put_of, records_of, scores_of, update_of
 from vectorferry.router.writer import Writer
@@ -50,8 +50,8 @@ class _Open:
     target: VectorStore
     membership: Membership
     writer: Writer
-    traffic: Traffic
-    shadow: Shadow
+    traffic: OperationCounter
+    shadow: ShadowReader
 
 
 class Router:
@@ -194,17 +194,17 @@ class Router:
         opened = self._opened()
         tickets = opened.membership.reading_all()
         cohorts = [ticket.row for ticket in tickets]
-        sides = {ticket.phase.source_rules: ticket for ticket in tickets}
+        sides = {ticket.phase.source_is_authority: ticket for ticket in tickets}
         found = {rules: self._answer(ticket, lambda store: store.describe()) for rules, ticket in sides.items()}
         rows = {
             name: count
             for rules, info in found.items()
             for name, count in info.namespaces.items()
-            if cohort_of(cohorts, name).phase.source_rules is rules
+            if cohort_of(cohorts, name).phase.source_is_authority is rules
         }
-        return replace(found[tickets[-1].phase.source_rules], namespaces=rows)
+        return replace(found[tickets[-1].phase.source_is_authority], namespaces=rows)
 
-    def ask(self, namespace: str, read: Callable[[VectorStore], T], comparison: Comparison[T] | None = None) -> T:
+    def ask(self, namespace: str, read: Callable[[VectorStore], T], comparison: AnswerComparison[T] | None = None) -> T:
         """What the side that has a namespace's records answers; `read` only reads, and asks everything of the store that it is given.
 
         With a comparison, a share of the reads is repeated on the other side.
@@ -264,7 +264,9 @@ class Router:
         if change.ids:
             self._opened().writer.write(change)
 
-    def _reading(self, namespace: str, read: Callable[[VectorStore], T], comparison: Comparison[T] | None = None) -> T:
+    def _reading(
+        self, namespace: str, read: Callable[[VectorStore], T], comparison: AnswerComparison[T] | None = None
+    ) -> T:
         """What the authority of a namespace answers; a share of what can be compared is asked of the follower too, later."""
         opened, began = self._opened(), time.monotonic()
         with operation(self._migration, "read" if comparison is None else comparison.kind) as made:
@@ -281,7 +283,7 @@ class Router:
         with opened.traffic.counting(ticket):
             try:
                 with permitted_by(lambda: opened.membership.check(ticket)):
-                    found = read(opened.source if ticket.phase.source_rules else opened.target)
+                    found = read(opened.source if ticket.phase.source_is_authority else opened.target)
                 opened.membership.check(ticket)
             except LeaseLost as error:
                 raise NotDone(f"not read: {error}", retryable=True) from error
@@ -311,10 +313,10 @@ class Router:
             membership = Membership(journal, self._migration, name, lease=self._lease, deadline=deadline)
             del self._names[os.getpid()]
             cleanup.pop_all()
-        traffic = Traffic(journal, self._migration)
+        traffic = OperationCounter(journal, self._migration)
         traffic.start()
         writer = Writer(journal, self._migration, membership, source, target, deadline, traffic)
-        shadow = Shadow(journal, self._migration, membership, (source, target), spec.shadow.share)
+        shadow = ShadowReader(journal, self._migration, membership, (source, target), spec.shadow.share)
         return _Open(os.getpid(), journal, source, target, membership, writer, traffic, shadow)
 
     def _spec(self, journal: Journal) -> MigrationSpec:

@@ -15,7 +15,7 @@ from typing import Any
 from vectorferry.core.errors import JournalError, JournalUnavailable, LeaseLost, NotDone, VectorferryError
 from vectorferry.core.model import Phase
 from vectorferry.journal import Journal, Latencies, ShadowFigures
-from vectorferry.router.answer_comparison import Comparison
+from vectorferry.router.answer_comparison import AnswerComparison
 from vectorferry.router.membership import Membership, Ticket
 from vectorferry.router.telemetry import LOG, shadowed
 from vectorferry.stores.base import VectorStore
@@ -34,7 +34,7 @@ class Read:
     """One read that the authority has answered: `again` repeats it on a store, `began` is when (time.monotonic), `seconds` its time."""
 
     ticket: Ticket
-    comparison: Comparison[Any]
+    comparison: AnswerComparison[Any]
     again: Callable[[VectorStore], Any]
     answer: Any
     began: float
@@ -51,7 +51,7 @@ _Place = tuple[str, str, Phase, str]
 """Member, cohort, phase and kind of reads."""
 
 
-class Shadow:
+class ShadowReader:
     """Shadows the reads of one router. Thread-safe. `share` is the share of reads, 0 for none."""
 
     def __init__(
@@ -116,7 +116,7 @@ class Shadow:
     def _shadow(self, read: Read) -> None:
         if not self._is_current(read):
             return
-        follower = self._target if read.ticket.phase.source_rules else self._source
+        follower = self._target if read.ticket.phase.source_is_authority else self._source
         began = time.monotonic()
         try:
             with permitted_by(lambda: self._membership.check(read.ticket)):

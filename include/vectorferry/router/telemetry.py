@@ -99,7 +99,7 @@ def followed(migration: str, router: str, cohort: str, phase: Phase) -> None:
     LOG.info("cohort %s is in %s", cohort, phase.value, extra=told)
 
 
-def distrusted(migration: str, router: str) -> None:
+def fenced_off(migration: str, router: str) -> None:
     """Tell that this router does nothing more before an operator has looked at its journal."""
     LOG.error("the journal was restored, or is another one", extra={"migration": migration, "router": router})
 

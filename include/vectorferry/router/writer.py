@@ -21,7 +21,7 @@ from vectorferry.core.model import Phase
 from vectorferry.journal import Intent, Journal, Write
 from vectorferry.router.changes import Change
 from vectorferry.router.membership import WRITE_SECONDS, Membership, Ticket
-from vectorferry.router.operation_counts import Traffic
+from vectorferry.router.operation_counts import OperationCounter
 from vectorferry.router.telemetry import journal_call, mirrored, operation
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.caller import permitted_by
@@ -44,7 +44,7 @@ class Writer:
         source: VectorStore,
         target: VectorStore,
         deadline: float,
-        traffic: Traffic,
+        traffic: OperationCounter,
     ) -> None:
         self._journal = journal
         self._migration = migration
@@ -81,7 +81,7 @@ class Writer:
         self._closers.shutdown()
 
     def _sides(self, phase: Phase) -> tuple[VectorStore, VectorStore]:
-        return (self._source, self._target) if phase.source_rules else (self._target, self._source)
+        return (self._source, self._target) if phase.source_is_authority else (self._target, self._source)
 
     def _tracked(self, ticket: Ticket, change: Change) -> None:
         authority, follower = self._sides(ticket.phase)
@@ -91,14 +91,14 @@ class Writer:
         try:
             _refuse_excused(change, intents)
             self._send(ticket, change, authority)
-            self._lift(write, intents)
+            self._clear_excused(write, intents)
         except NotDone:
             self._later(ticket, lambda: self._journal.intents.close(write, intents))
             raise
         except BaseException:
             self._later(ticket, lambda: self._journal.intents.leave_open(intents, self._deadline))
             raise
-        if change.whole and self._waiting.acquire(blocking=False):
+        if change.is_full_write and self._waiting.acquire(blocking=False):
             self._mirrors.submit(self._mirror, ticket, write, intents, change, follower)
         else:
             # The follower is slow, or would make something else of it: a settler will do it.
@@ -123,17 +123,17 @@ class Writer:
         drawn = [intent.generation for intent in opened.values()]
         if min(drawn) <= newest:
             # What was drawn before this call is lower than what is drawn by it, whatever other threads do.
-            self._membership.distrust(f"generation {min(drawn)} was drawn after {newest}")
+            self._membership.fence_off(f"generation {min(drawn)} was drawn after {newest}")
             raise NotDone("the journal was restored from an older state, or is another one", retryable=False)
         self._newest = max(newest, *drawn)
         return opened
 
-    def _lift(self, write: Write, intents: Sequence[Intent]) -> None:
+    def _clear_excused(self, write: Write, intents: Sequence[Intent]) -> None:
         excused = [intent for intent in intents if intent.excused]
         if not excused:
             return
         try:
-            self._journal.intents.lift(write, excused)
+            self._journal.intents.clear_excused(write, excused)
         except JournalError as error:
             raise Unknown(f"written, but the journal could not be told: {error}", within=self._deadline) from error
 
@@ -174,7 +174,7 @@ class Writer:
                 return job()
             except JournalUnavailable:
                 time.sleep(RECORD_AGAIN_SECONDS)
-                if not self._membership.holds(ticket):
+                if not self._membership.has_lease(ticket):
                     # Without its lease, the journal closes this router's intents.
                     return None
 
@@ -212,7 +212,7 @@ class Writer:
 def _refuse_excused(change: Change, intents: Sequence[Intent]) -> None:
     """What a partial update makes of such a record may not fit the other side, or is made of what that side has in its place."""
     excused = [intent.id for intent in intents if intent.excused]
-    if excused and not change.whole:
+    if excused and not change.is_full_write:
         raise NotDone(
             f"{excused[0]!r} is excused, one of the two sides cannot hold it: it can be written whole, or deleted, not updated",
             retryable=False,

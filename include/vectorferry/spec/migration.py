@@ -8,7 +8,7 @@ import orjson
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from vectorferry.core.model import COHORT, Cohort, FieldType, Metric, cohort_of, matches
-from vectorferry.spec.upkeep import Backup, Capacity, Reconcile
+from vectorferry.spec.upkeep import BackupRules, CapacityRules, Reconcile
 from vectorferry.spec.values import Duration, FilterObject, Name, Section, Share, Timezone
 
 
@@ -164,7 +164,7 @@ class Checks(Section):
     )
 
 
-class Approval(Section):
+class ApprovalRules(Section):
     """Who signs the cut-over."""
 
     approvers: list[str] = Field(
@@ -182,7 +182,7 @@ class Approval(Section):
     )
 
     @model_validator(mode="after")
-    def _one_person_at_a_terminal(self) -> "Approval":
+    def _one_person_at_a_terminal(self) -> "ApprovalRules":
         if self.terminal and self.four_eyes:
             raise ValueError("terminal: true needs four_eyes: false, because whoever runs the command also answers")
         return self
@@ -209,7 +209,7 @@ def _time_of_day(value: Any) -> Any:
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 
 
-class Window(Section):
+class ChangeWindow(Section):
     """When a cut-over may begin. A rollback may at any time."""
 
     days: list[Weekday] = Field(default_factory=WORKDAYS.copy, min_length=1)
@@ -244,7 +244,9 @@ class Switch(Section):
         description="Cut over one after the other, in this order; every other namespace, also one that appears later, follows as the last.",
     )
     guardrails: Guardrails = Field(default_factory=Guardrails)
-    window: Window | None = Field(None, description="When a cut-over may begin; none: at any time once it is approved.")
+    window: ChangeWindow | None = Field(
+        None, description="When a cut-over may begin; none: at any time once it is approved."
+    )
     hold: Duration = Field(
         timedelta(seconds=10), description="Longest write pause: once it is over, writes go on where they went before."
     )
@@ -269,7 +271,7 @@ class Switch(Section):
         return cohorts
 
 
-class Shadow(Section):
+class ShadowRules(Section):
     """Reads that routers repeat on the other side, off their callers' path; without routers nothing of this applies."""
 
     share: Share = Field(
@@ -304,7 +306,7 @@ class Notify(Section):
     watch_every: Duration = Field(timedelta(minutes=5), description="How often <migration>.watch looks.")
 
 
-class Staging(Section):
+class StagingPlace(Section):
     """Where Parquet and reports go."""
 
     url: str = Field(description="Folder or any fsspec URL, as in file:///data/staging or s3://bucket/staging.")
@@ -327,7 +329,7 @@ class MigrationSpec(Section):
     source: Source
     target: Target
     journal: str = Field("vectorferry_journal", description="Connection of the control database (PostgreSQL).")
-    staging: Staging
+    staging: StagingPlace
     writers: Annotated[Writers | Literal["none"], BeforeValidator(_writers)] = Field(
         description="none: nobody writes the source from plan to cut-over, and the switch proves it by rereading; "
         "{expected: N}: applications go on writing, through at least N routers."
@@ -340,13 +342,13 @@ class MigrationSpec(Section):
     budgets: Budgets = Field(default_factory=Budgets)
     limits: Limits = Field(default_factory=Limits)
     checks: Checks = Field(default_factory=Checks)
-    approval: Approval = Field(default_factory=Approval)
+    approval: ApprovalRules = Field(default_factory=ApprovalRules)
     switch: Switch = Field(default_factory=Switch)
-    shadow: Shadow = Field(default_factory=Shadow)
+    shadow: ShadowRules = Field(default_factory=ShadowRules)
     notify: Notify = Field(default_factory=Notify)
     reconcile: Reconcile = Field(default_factory=Reconcile)
-    backup: Backup = Field(default_factory=Backup)
-    capacity: Capacity = Field(default_factory=Capacity)
+    backup: BackupRules = Field(default_factory=BackupRules)
+    capacity: CapacityRules = Field(default_factory=CapacityRules)
 
     @model_validator(mode="after")
     def _two_places(self) -> "MigrationSpec":

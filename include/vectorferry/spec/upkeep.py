@@ -41,7 +41,7 @@ class Reconcile(Section):
     )
 
 
-class Backup(Section):
+class BackupRules(Section):
     """Backups, the drill that restores one, and how long staging is kept."""
 
     keep: int = Field(3, ge=1, description="How many backups of each side are kept.")
@@ -69,7 +69,7 @@ class Holds(Section):
     rows: int | None = Field(None, ge=1, description="Of the collection.")
 
 
-class Capacity(Section):
+class CapacityRules(Section):
     """How full the two databases may get, and what is done about it."""
 
     source: Holds = Field(default_factory=Holds)
@@ -82,7 +82,7 @@ class Capacity(Section):
     every: Duration = Field(timedelta(seconds=30), description="How often it looks.")
 
     @model_validator(mode="after")
-    def _warned_first(self) -> "Capacity":
+    def _warned_first(self) -> "CapacityRules":
         if self.warn > self.pause:
             raise ValueError("warn is above pause: people would be told only after the load has stopped")
         return self

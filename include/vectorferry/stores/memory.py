@@ -266,7 +266,7 @@ class MemoryStore:
         """(key, id) of the range's rows in key order; Python orders text by code point, which is UTF-8's bitwise order."""
         with self._database.lock:
             ids = list(self._existing().namespaces.get(span.namespace, {}))
-        return sorted((key, id_) for id_ in ids if span.holds(key := self._key(span.namespace, id_)))
+        return sorted((key, id_) for id_ in ids if span.contains(key := self._key(span.namespace, id_)))
 
     def _key(self, namespace: str, id_: str) -> str:
         return id_ if self._capabilities.key_order is KeyOrder.ID else str(record_uuid(namespace, id_))

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vectorferry.engine.cutover.change_window import opens_at
-from vectorferry.spec.migration import Window
+from vectorferry.spec.migration import ChangeWindow
 
 BERLIN = ZoneInfo("Europe/Berlin")
-OFFICE = Window.model_validate(
+OFFICE = ChangeWindow.model_validate(
     {"days": ["mon", "fri"], "begin": "09:00", "until": "16:00", "timezone": "Europe/Berlin"}
 )
-NIGHT = Window.model_validate({"days": ["fri"], "begin": "22:00", "until": "02:00"})
+NIGHT = ChangeWindow.model_validate({"days": ["fri"], "begin": "22:00", "until": "02:00"})
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ NIGHT = Window.model_validate({"days": ["fri"], "begin": "22:00", "until": "02:0
         (NIGHT, datetime(2026, 11, 28, 2, 0, tzinfo=UTC), datetime(2026, 12, 4, 22, 0, tzinfo=UTC)),
     ],
 )
-def test_when_it_opens(window: Window, now: datetime, opens: datetime | None) -> None:
+def test_when_it_opens(window: ChangeWindow, now: datetime, opens: datetime | None) -> None:
     assert opens_at(window, now) == opens
 
 
@@ -44,10 +44,10 @@ def test_it_is_open_when_it_opens_and_not_a_moment_before(now: datetime) -> None
 
 
 def test_times_are_read_as_people_write_them_in_yaml() -> None:
-    window = Window.model_validate(yaml.safe_load("{begin: 09:30, until: 16:00}"))
+    window = ChangeWindow.model_validate(yaml.safe_load("{begin: 09:30, until: 16:00}"))
     assert (window.begin, window.until) == (time(9, 30), time(16))
 
 
 def test_an_unknown_time_zone_is_refused() -> None:
     with pytest.raises(ValidationError, match="'Mars' is no time zone"):
-        Window(timezone="Mars")
+        ChangeWindow(timezone="Mars")

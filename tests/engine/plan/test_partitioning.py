@@ -21,7 +21,7 @@ def test_split_listing_covers_every_id_once(listed: list[str], rows: int, page: 
     assert spans[-1].end is None
     assert all(left.end == right.start for left, right in itertools.pairwise(spans))
     for span in spans:
-        assert span.rows == sum(span.holds(id_) for id_ in listed)
+        assert span.rows == sum(span.contains(id_) for id_ in listed)
     assert sum(span.rows or 0 for span in spans) == len(listed)
 
 
@@ -52,5 +52,5 @@ def test_index_finds_the_partition_whose_range_holds_the_key(
         for id_ in listed:
             found = index.find(namespace, id_)
             assert found is not None
-            assert any(r.namespace == namespace and r.holds(id_) for r in found.ranges)
+            assert any(r.namespace == namespace and r.contains(id_) for r in found.ranges)
     assert PartitionIndex(partitions, order).find("no such namespace", "x") is None

@@ -262,9 +262,9 @@ class Sides:
         with self.journal.database.statement() as connection:
             return connection.execute(sa.text(text), values)
 
-    def source_rules(self, namespace: str) -> bool:
+    def source_is_authority(self, namespace: str) -> bool:
         cohort = COHORTS[0] if namespace.startswith("c") else COHORTS[1]
-        return self.journal.control.get("m", cohort).phase.source_rules
+        return self.journal.control.get("m", cohort).phase.source_is_authority
 
     def dirty(self) -> set[Key]:
         return {
@@ -276,7 +276,7 @@ class Sides:
         a, b = self.content("source"), self.content("target")
         authority, follower = dict[Key, Value](), dict[Key, Value]()
         for key in a.keys() | b.keys():
-            first, second = (a, b) if self.source_rules(key[0]) else (b, a)
+            first, second = (a, b) if self.source_is_authority(key[0]) else (b, a)
             authority |= {key: first[key]} if key in first else {}
             follower |= {key: second[key]} if key in second else {}
         return authority, follower

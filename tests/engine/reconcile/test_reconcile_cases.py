@@ -105,14 +105,14 @@ def test_what_moves_during_the_repair_marks_nothing(two: Sides, monkeypatch: pyt
     good = two.content("source")
     two.write("target", (A, "a"), two.value())
     found = compared(two)
-    look = preconditions.look_at_pair
+    look = preconditions.inspect_pair
 
     def then_switched(session: object, plan: object) -> preconditions.Pair:
         pair = look(two.session(), two.session().plan())
         move_authority(two.session(), COHORTS[1], Phase.TRACK_B, reason="test", hold=60.0)
         return pair
 
-    monkeypatch.setattr("vectorferry.engine.reconcile.repair.look_at_pair", then_switched)
+    monkeypatch.setattr("vectorferry.engine.reconcile.repair.inspect_pair", then_switched)
     with pytest.raises(PhaseConflict, match="compare again"):
         pipeline.repair(two.session(), found.hash)
     assert two.content("source") == good

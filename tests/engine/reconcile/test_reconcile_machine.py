@@ -46,7 +46,7 @@ class Drifting(RuleBasedStateMachine, Sides):
         if key in self.excused:
             return
         self.journal.claims.mark_dirty("m", COHORTS[0] if name.startswith("c") else COHORTS[1], name, [id_])
-        first, second = ("source", "target") if self.source_rules(name) else ("target", "source")
+        first, second = ("source", "target") if self.source_is_authority(name) else ("target", "source")
         self.write(first, key, value)
         if mirrored:
             self.write(second, key, value)
@@ -140,7 +140,9 @@ class Drifting(RuleBasedStateMachine, Sides):
         missing = [each for each in named if each.kind is KIND.MISSING]
         extra = [each for each in named if each.kind is KIND.EXTRA]
         for one, other in itertools.product(missing, extra):
-            same = one.id == other.id and self.source_rules(one.namespace) is self.source_rules(other.namespace)
+            same = one.id == other.id and self.source_is_authority(one.namespace) is self.source_is_authority(
+                other.namespace
+            )
             assert not same or authority[one.namespace, one.id] != follower[other.namespace, other.id]
 
     @precondition(lambda self: self.found)

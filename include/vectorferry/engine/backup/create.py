@@ -14,16 +14,16 @@ from vectorferry.core.records import record_schema
 from vectorferry.engine.backup.format import (
     MANIFEST,
     Backup,
+    BackupPart,
     Collection,
     Manifest,
-    Part,
     folder_of,
     names,
     tallied,
     together,
     total,
 )
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.part_reader import PartReader, Place, write_behind
 from vectorferry.spec.migration import Source, Target
 from vectorferry.staging import Staging
@@ -64,7 +64,7 @@ def backup(session: Session, side: Side = "target") -> Backup:
 class _Written:
     """A committed part; `after` is where the one before it ended, None for the first."""
 
-    part: Part
+    part: BackupPart
     after: Place | None
     end: Place
 
@@ -77,7 +77,7 @@ class _Written:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "_Written":
         after = Place(*value["after"]) if value["after"] else None
-        return cls(Part.from_json(value), after, Place(*value["end"]))
+        return cls(BackupPart.from_json(value), after, Place(*value["end"]))
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _write(session: Session, begun: _Begun) -> Iterator[_Written]:
     for number, each in enumerate(write_behind(pieces, write), first):
         begun.files.write_json(f"{NOTES}/{number:06}.json", each.to_json())
         done += total(each.part.namespaces).rows
-        session.report(Progress("backup", store.name, done, begun.rows))
+        session.report(StepProgress("backup", store.name, done, begun.rows))
         yield each
 
 
@@ -204,10 +204,10 @@ def _pieces(parts: Iterator[tuple[Place, list[pa.RecordBatch]]], first: int, aft
 def _write_part(begun: _Begun, path: str, piece: _Piece) -> _Written:
     namespaces = together(map(tallied, piece.batches))
     written = begun.files.write_table(path, record_schema(begun.collection.dimension), piece.batches)
-    return _Written(Part(path, written.bytes, namespaces), piece.after, piece.end)
+    return _Written(BackupPart(path, written.bytes, namespaces), piece.after, piece.end)
 
 
-def _require_parts(files: Staging, parts: Sequence[Part]) -> None:
+def _require_parts(files: Staging, parts: Sequence[BackupPart]) -> None:
     # Somebody may have tidied up since the first part of a long backup.
     missing = {part.path for part in parts} - set(files.list("parts"))
     if missing:

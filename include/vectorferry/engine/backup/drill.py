@@ -10,12 +10,12 @@ from typing import Any
 
 from vectorferry.core.errors import AlreadyExists, GateError, NoRoom, NotFound, StagingCorrupt, TerminalError
 from vectorferry.core.model import Partition, Side, Verdict
-from vectorferry.engine.backpressure import Room
+from vectorferry.engine.backpressure import CapacityGate
 from vectorferry.engine.backup.create import backup, side_of
 from vectorferry.engine.backup.format import BEGUN, DRILL, TAKEN, Backup, complete
 from vectorferry.engine.backup.restore import Loaded, Rules, load
 from vectorferry.engine.backup.verify import verify
-from vectorferry.engine.lease import Work, wait_landed, working
+from vectorferry.engine.lease import HeldPartition, hold_partition, wait_landed
 from vectorferry.engine.session import Session, open_beside, plan_of
 from vectorferry.engine.signoff.gate import require_passed
 from vectorferry.stores.base import StoreOptions, VectorStore
@@ -35,7 +35,7 @@ def drill(session: Session, side: Side = "target", *, fresh: bool = False) -> Ve
     plan, name = plan_of(session), f"drill-{side}"
     saved = backup(session, side) if fresh else _newest(session, side) or backup(session, side)
     wait_landed(session, name, lambda: session.journal.attempts.settled_at(plan.id, name, STEP, session.deadline))
-    with working(session, plan, Partition(name, 0, ()), STEP) as work:
+    with hold_partition(session, plan, Partition(name, 0, ()), STEP) as work:
         verdict = _drilled(session, side, saved, work)
     require_passed([verdict])
     return verdict
@@ -84,7 +84,7 @@ def _scratch(session: Session, side: Side, saved: Backup) -> Iterator[_Scratch]:
         yield _Scratch(store, caller, {"scratch": name, "connection": place.connection})
 
 
-def _drilled(session: Session, side: Side, saved: Backup, work: Work) -> Verdict:
+def _drilled(session: Session, side: Side, saved: Backup, work: HeldPartition) -> Verdict:
     """One drill, from an empty place to an empty place; its outcome is audited once nothing of it is left."""
     with _scratch(session, side, saved) as scratch:
         try:
@@ -131,7 +131,7 @@ def _make(session: Session, scratch: _Scratch, saved: Backup) -> None:
         raise
 
 
-def _rehearse(session: Session, side: Side, saved: Backup, scratch: _Scratch, work: Work) -> Verdict:
+def _rehearse(session: Session, side: Side, saved: Backup, scratch: _Scratch, work: HeldPartition) -> Verdict:
     """Load, verify, drop."""
     try:
         return _timed(session, side, saved, scratch.store, work)
@@ -141,7 +141,7 @@ def _rehearse(session: Session, side: Side, saved: Backup, scratch: _Scratch, wo
             scratch.store.drop()
 
 
-def _timed(session: Session, side: Side, saved: Backup, store: VectorStore, work: Work) -> Verdict:
+def _timed(session: Session, side: Side, saved: Backup, store: VectorStore, work: HeldPartition) -> Verdict:
     manifest = saved.manifest
     figures: dict[str, Any] = {
         "side": side,
@@ -152,7 +152,7 @@ def _timed(session: Session, side: Side, saved: Backup, store: VectorStore, work
     }
     try:
         loaded = load(saved, store, Rules(check=work.check, room=_room_on(session, side), report=session.report))
-        found = verify(saved, store, loaded.prints, session.report)
+        found = verify(saved, store, loaded.fingerprints, session.report)
     except (GateError, StagingCorrupt, TerminalError) as error:
         return Verdict(DRILL, side, False, figures, reason=str(error))
     reason = found.reason or ("" if manifest.rows else "the backup holds no record, so nothing was proved")
@@ -163,10 +163,10 @@ def _timed(session: Session, side: Side, saved: Backup, store: VectorStore, work
 
 def _room_on(session: Session, side: Side) -> Callable[[], None]:
     """Raises NoRoom once the database is too full: a rehearsal must not fill it, and waiting would keep it full."""
-    room = Room(session, side)
+    room = CapacityGate(session, side)
 
     def require() -> None:
-        if why := room.full():
+        if why := room.blocked_by():
             raise NoRoom(f"there is no room for a second copy of the collection: {why}")
 
     return require
@@ -194,7 +194,7 @@ def _why(verdict: Verdict) -> str:
 # --- What the end of a migration wants of it
 
 
-def look_at_drill(session: Session) -> Verdict | None:
+def last_drill(session: Session) -> Verdict | None:
     """The last drill of the target, None where there was none.
 
     Raises GateError where the spec requires one (`backup.require_drill`), and it is missing, failed or too old.

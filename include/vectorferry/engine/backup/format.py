@@ -19,64 +19,64 @@ BATCH_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class RowsAndDigest:
     """Some records: how many, and the sum of their fingerprints modulo 2^128."""
 
     rows: int = 0
     digest: int = 0
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(self.rows + other.rows, (self.digest + other.digest) % DIGEST_MODULUS)
+    def __add__(self, other: "RowsAndDigest") -> "RowsAndDigest":
+        return RowsAndDigest(self.rows + other.rows, (self.digest + other.digest) % DIGEST_MODULUS)
 
-    def __sub__(self, other: "Tally") -> "Tally":
-        return Tally(self.rows - other.rows, (self.digest - other.digest) % DIGEST_MODULUS)
+    def __sub__(self, other: "RowsAndDigest") -> "RowsAndDigest":
+        return RowsAndDigest(self.rows - other.rows, (self.digest - other.digest) % DIGEST_MODULUS)
 
     def to_json(self) -> dict[str, Any]:
         """As a manifest has it."""
         return {"rows": self.rows, "digest": f"{self.digest:032x}"}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Tally":
+    def from_json(cls, value: Mapping[str, Any]) -> "RowsAndDigest":
         """From a manifest."""
         return cls(int(value["rows"]), int(value["digest"], 16))
 
 
-Tallies = Mapping[str, Tally]
+Tallies = Mapping[str, RowsAndDigest]
 """By namespace."""
 
 
-def tallied(batch: pa.RecordBatch) -> dict[str, Tally]:
+def tallied(batch: pa.RecordBatch) -> dict[str, RowsAndDigest]:
     """The records of a batch by namespace."""
-    prints: dict[str, list[int]] = {}
-    for namespace, print_ in zip(batch.column("namespace").to_pylist(), fingerprints(batch), strict=True):
-        prints.setdefault(namespace, []).append(print_)
-    return {namespace: Tally(len(each), digest(each)) for namespace, each in prints.items()}
+    by_namespace: dict[str, list[int]] = {}
+    for namespace, value in zip(batch.column("namespace").to_pylist(), fingerprints(batch), strict=True):
+        by_namespace.setdefault(namespace, []).append(value)
+    return {namespace: RowsAndDigest(len(each), digest(each)) for namespace, each in by_namespace.items()}
 
 
-def together(each: Iterable[Tallies]) -> dict[str, Tally]:
+def together(each: Iterable[Tallies]) -> dict[str, RowsAndDigest]:
     """All of them by namespace, in the order of the namespaces."""
-    found: dict[str, Tally] = {}
+    found: dict[str, RowsAndDigest] = {}
     for tallies in each:
         for namespace, tally in tallies.items():
-            found[namespace] = found.get(namespace, Tally()) + tally
+            found[namespace] = found.get(namespace, RowsAndDigest()) + tally
     return dict(sorted(found.items()))
 
 
-def total(tallies: Tallies) -> Tally:
+def total(tallies: Tallies) -> RowsAndDigest:
     """Of all namespaces."""
-    return sum(tallies.values(), Tally())
+    return sum(tallies.values(), RowsAndDigest())
 
 
 def _to_json(tallies: Tallies) -> dict[str, Any]:
     return {namespace: tally.to_json() for namespace, tally in tallies.items()}
 
 
-def _from_json(value: Mapping[str, Any]) -> dict[str, Tally]:
-    return {namespace: Tally.from_json(tally) for namespace, tally in value.items()}
+def _from_json(value: Mapping[str, Any]) -> dict[str, RowsAndDigest]:
+    return {namespace: RowsAndDigest.from_json(tally) for namespace, tally in value.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BackupPart:
     """One Parquet file: its path in the backup's folder, its bytes, and its records by namespace."""
 
     path: str
@@ -89,10 +89,10 @@ class Part:
         return {"path": self.path, "bytes": self.bytes, **whole, "namespaces": _to_json(self.namespaces)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Part":
+    def from_json(cls, value: Mapping[str, Any]) -> "BackupPart":
         """From a manifest; raises ValueError where its figures do not add up."""
         made = cls(value["path"], int(value["bytes"]), _from_json(value["namespaces"]))
-        if total(made.namespaces) != Tally.from_json(value):
+        if total(made.namespaces) != RowsAndDigest.from_json(value):
             raise ValueError(f"the figures of {made.path} do not add up")
         return made
 
@@ -142,10 +142,10 @@ class Manifest:
     collection: Collection
     began: datetime
     ended: datetime
-    parts: tuple[Part, ...]
+    parts: tuple[BackupPart, ...]
 
     @property
-    def namespaces(self) -> dict[str, Tally]:
+    def namespaces(self) -> dict[str, RowsAndDigest]:
         """Rows and digest of every namespace."""
         return together(part.namespaces for part in self.parts)
 
@@ -180,11 +180,11 @@ class Manifest:
         if value["format"] != FORMAT:
             raise ValueError(f"its format is {value['format']!r}, this release reads {FORMAT}")
         began, ended = (datetime.fromisoformat(value[name]) for name in ("began", "ended"))
-        parts = tuple(map(Part.from_json, value["parts"]))
+        parts = tuple(map(BackupPart.from_json, value["parts"]))
         collection = Collection.from_json(value["collection"])
         made = cls(value["id"], value["migration"], value["side"], collection, began, ended, parts)
         told = _from_json(value["namespaces"])
-        if (made.namespaces, total(made.namespaces)) != (told, Tally.from_json(value)):
+        if (made.namespaces, total(made.namespaces)) != (told, RowsAndDigest.from_json(value)):
             raise ValueError("the figures of its parts do not add up to its own")
         return made
 
@@ -208,7 +208,7 @@ class Backup:
     def check(self, see: Callable[[pa.RecordBatch], None]) -> None:
         """Read every record once, showing each batch; raises StagingCorrupt for a part that is not as it was written."""
         for part in self.manifest.parts:
-            found: dict[str, Tally] = {}
+            found: dict[str, RowsAndDigest] = {}
             for batch in self.files.read_batches(part.path, BATCH_ROWS):
                 found = together((found, tallied(batch)))
                 see(batch)

@@ -12,8 +12,8 @@ from vectorferry.core.model import CollectionInfo, Rejection, Verdict
 from vectorferry.core.records import fingerprints, keys_of
 from vectorferry.engine.backup.format import Backup
 from vectorferry.engine.backup.verify import Key, compare_part, verify
-from vectorferry.engine.parallel import Window, fly
-from vectorferry.engine.session import Progress, Report, silent
+from vectorferry.engine.parallel import AdaptiveWindow, send_all
+from vectorferry.engine.session import Report, StepProgress, silent
 from vectorferry.engine.signoff.gate import require_passed
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import by_namespace, cut
@@ -50,7 +50,7 @@ class Loaded:
     rows: int
     seconds: float
     excused: tuple[Rejection, ...] = ()
-    prints: Mapping[Key, int] = field(default_factory=dict)
+    fingerprints: Mapping[Key, int] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -74,7 +74,7 @@ def restore(backup: Backup, store: VectorStore, rules: Rules = PLAIN) -> Restore
     collection that is not empty or not alike, CheckFailed for records that cannot be held, and where the restored collection differs.
     """
     loaded = load(backup, store, rules)
-    verdict = verify(backup, store, loaded.prints, rules.report)
+    verdict = verify(backup, store, loaded.fingerprints, rules.report)
     require_passed([verdict])
     return Restored(loaded, verdict, tuple(_notes(backup, store, rules)))
 
@@ -99,7 +99,7 @@ def _examine(backup: Backup, store: VectorStore, rules: Rules) -> None:
         seen += len(batch)
         found = unholdable(batch, able)
         misfits.extend(found[: max(0, rules.excused + _SHOWN - len(misfits))])
-        rules.report(Progress("check backup", backup.manifest.id, seen, backup.manifest.rows))
+        rules.report(StepProgress("check backup", backup.manifest.id, seen, backup.manifest.rows))
 
     backup.check(see)
     if len(misfits) > rules.excused:
@@ -146,7 +146,7 @@ def _refuse_foreign(backup: Backup, store: VectorStore, rules: Rules) -> None:
 def _send(backup: Backup, store: VectorStore, rules: Rules) -> Loaded:
     able, began = store.capabilities, time.monotonic()
     left: list[Rejection] = []
-    prints: dict[Key, int] = {}
+    left_fingerprints: dict[Key, int] = {}
     rows = 0
 
     def send(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int, tuple[Rejection, ...]]:
@@ -158,14 +158,14 @@ def _send(backup: Backup, store: VectorStore, rules: Rules) -> Loaded:
         nonlocal rows
         batch, acknowledged, rejected = result
         left.extend(rejected)
-        prints.update(_prints(batch, rejected))
+        left_fingerprints.update(_fingerprints_of(batch, rejected))
         if len(left) > rules.excused:
             raise CheckFailed(_too_many(store, left, rules))
         rows += acknowledged
-        rules.report(Progress("restore", store.name, rows, backup.manifest.rows))
+        rules.report(StepProgress("restore", store.name, rows, backup.manifest.rows))
 
-    fly(_pieces(backup, store), send, land, Window(able.write_concurrency), lambda: store.usage.throttled)
-    return Loaded(rows, time.monotonic() - began, tuple(left), prints)
+    send_all(_pieces(backup, store), send, land, AdaptiveWindow(able.write_concurrency), lambda: store.usage.throttled)
+    return Loaded(rows, time.monotonic() - began, tuple(left), left_fingerprints)
 
 
 def _pieces(backup: Backup, store: VectorStore) -> Iterator[pa.RecordBatch]:
@@ -186,11 +186,11 @@ def _put(store: VectorStore, batch: pa.RecordBatch, *, again: bool) -> tuple[int
     return result.acknowledged, (*misfits, *result.rejected)
 
 
-def _prints(batch: pa.RecordBatch, rejected: Sequence[Rejection]) -> dict[Key, int]:
+def _fingerprints_of(batch: pa.RecordBatch, rejected: Sequence[Rejection]) -> dict[Key, int]:
     if not rejected:
         return {}
     keys = {(each.namespace, each.id) for each in rejected}
-    return {key: print_ for key, print_ in zip(keys_of(batch), fingerprints(batch), strict=True) if key in keys}
+    return {key: value for key, value in zip(keys_of(batch), fingerprints(batch), strict=True) if key in keys}
 
 
 def _notes(backup: Backup, store: VectorStore, rules: Rules) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectorferry.core.model import CollectionInfo, KeyRange, Verdict
-from vectorferry.engine.backup.format import Backup, Part, Tally, tallied, total
+from vectorferry.engine.backup.format import Backup, BackupPart, RowsAndDigest, tallied, total
 from vectorferry.engine.diff.full_compare import Comparison, compare
 from vectorferry.engine.session import Report, silent
 from vectorferry.spec.migration import Namespaces
@@ -59,11 +59,11 @@ class _AnyKey:
 def _wrong(backup: Backup, read: "TallyingReader", excused: Mapping[Key, int]) -> Iterator[str]:
     """Namespaces that do not hold what the backup says, less what stayed behind."""
     wanted = dict(backup.manifest.namespaces)
-    for (namespace, _), print_ in excused.items():
-        wanted[namespace] -= Tally(1, print_)
+    for (namespace, _), fingerprint in excused.items():
+        wanted[namespace] -= RowsAndDigest(1, fingerprint)
     exact = not read.capabilities.vector_tolerance
     for namespace in sorted(wanted.keys() | read.found.keys()):
-        told, found = wanted.get(namespace, Tally()), read.found.get(namespace, Tally())
+        told, found = wanted.get(namespace, RowsAndDigest()), read.found.get(namespace, RowsAndDigest())
         if told.rows != found.rows or (exact and told.digest != found.digest):
             yield namespace
 
@@ -99,7 +99,7 @@ class BackupReader:
             if span.namespace in part.namespaces:
                 yield from self._rows(part, span.namespace).to_batches(max_chunksize=batch_rows)
 
-    def _rows(self, part: Part, namespace: str) -> pa.Table:
+    def _rows(self, part: BackupPart, namespace: str) -> pa.Table:
         # One part is kept: it may hold many small namespaces, which are read one after the other.
         if self._at is None or self._at[0] != part.path:
             self._at = part.path, self._backup.files.read_table(part.path)
@@ -114,7 +114,7 @@ class TallyingReader:
 
     def __init__(self, store: VectorStore) -> None:
         self._store = store
-        self.found: dict[str, Tally] = {}
+        self.found: dict[str, RowsAndDigest] = {}
         self.name = store.name
         self.capabilities = store.capabilities
 
@@ -136,5 +136,5 @@ class TallyingReader:
 
     def _seen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         for namespace, tally in tallied(batch).items():
-            self.found[namespace] = self.found.get(namespace, Tally()) + tally
+            self.found[namespace] = self.found.get(namespace, RowsAndDigest()) + tally
         return batch

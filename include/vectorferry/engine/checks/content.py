@@ -13,7 +13,7 @@ from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints, keys_
 from vectorferry.engine.diff.merge_join import Joined, join
 from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
 from vectorferry.engine.diff.sampling import Sample
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import Touched
 from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import listed_ids, manifest_of, staged_batches
@@ -26,15 +26,15 @@ _EXCUSED_SHOWN = 20
 
 
 @dataclass(slots=True)
-class Tally:
-    """Rows of one namespace in one partition. `looked_at` of the staged ones were compared; `source` is None where it was not counted.
+class NamespaceTally:
+    """Rows of one namespace in one partition. `compared` of the staged ones were compared; `source` is None where it was not counted.
 
     `set_aside` of those looked at were touched since the plan; of them nothing is counted on either side.
     """
 
     source: int | None = 0
     staged: int = 0
-    looked_at: int = 0
+    compared: int = 0
     target: int = 0
     excused: int = 0
     set_aside: int = 0
@@ -42,21 +42,21 @@ class Tally:
     @property
     def balanced(self) -> bool:
         """The balance equation: the source has what was staged, and what was looked at is in the target or excused."""
-        kept = self.looked_at - self.set_aside
+        kept = self.compared - self.set_aside
         return self.source in (None, self.staged - self.set_aside) and kept == self.target + self.excused
 
     def figures(self) -> dict[str, Any]:
         """The counts as JSON."""
         counts = {"source": self.source, "staged": self.staged, "target": self.target, "excused": self.excused}
         counts |= {"set_aside": self.set_aside} if self.set_aside else {}
-        return counts if self.looked_at == self.staged else counts | {"looked_at": self.looked_at}
+        return counts if self.compared == self.staged else counts | {"looked_at": self.compared}
 
 
-def _total(tallies: Iterable[Tally]) -> Tally:
+def _total(tallies: Iterable[NamespaceTally]) -> NamespaceTally:
     every = list(tallies)
     source = None if any(t.source is None for t in every) else sum(t.source or 0 for t in every)
-    sums = (sum(getattr(t, name) for t in every) for name in ("staged", "looked_at", "target", "excused", "set_aside"))
-    return Tally(source, *sums)
+    sums = (sum(getattr(t, name) for t in every) for name in ("staged", "compared", "target", "excused", "set_aside"))
+    return NamespaceTally(source, *sums)
 
 
 @dataclass
@@ -75,7 +75,7 @@ class _Digests:
 class _Found:
     """What was found so far: rows missing in the target, rows that differ, rows that moved in the source since the export."""
 
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    tallies: dict[str, NamespaceTally] = field(default_factory=dict)
     missing: Findings = field(default_factory=Findings)
     content: Findings = field(default_factory=Findings)
     moved: int = 0
@@ -121,7 +121,7 @@ class _Check:
         return chain.from_iterable(by_namespace(batch) for batch in batches)
 
     def _compare(self, namespace: str, staged: Iterable[pa.RecordBatch]) -> None:
-        tally = self._found.tallies.setdefault(namespace, Tally())
+        tally = self._found.tallies.setdefault(namespace, NamespaceTally())
         spans = [span for span in self._partition.ranges if span.namespace == namespace]
         source = chain.from_iterable(self._read(span, tally) for span in spans)
         names = (f"{self._session.source.name}, namespace {namespace!r}", f"staged partition {self._partition.name}")
@@ -132,11 +132,11 @@ class _Check:
             if self._sample.complete:
                 tally.source = (tally.source or 0) + len(joined.left) + len(joined.left_only)
             self._moved(joined, aside)
-            self._judge(namespace, joined, answered, tally)
+            self._compare_with_target(namespace, joined, answered, tally)
             done = sum(each.staged for each in self._found.tallies.values())
-            self._session.report(Progress("check", self._partition.name, done, int(self._manifest["rows"])))
+            self._session.report(StepProgress("check", self._partition.name, done, int(self._manifest["rows"])))
 
-    def _read(self, span: KeyRange, tally: Tally) -> Iterator[pa.RecordBatch]:
+    def _read(self, span: KeyRange, tally: NamespaceTally) -> Iterator[pa.RecordBatch]:
         """The source's rows of a range, read afresh: all of them, or those of the sample."""
         pages = listed_ids(self._staged, self._plan, span)
         if self._sample.complete:
@@ -146,19 +146,19 @@ class _Check:
             tally.source = None
         for page in self._session.source.list_ids(span) if pages is None else pages:
             tally.source = None if tally.source is None else tally.source + len(page)
-            chosen = [id_ for id_ in page if self._sample.holds(span.namespace, id_)]
+            chosen = [id_ for id_ in page if self._sample.contains(span.namespace, id_)]
             if chosen:
                 yield self._session.source.fetch(span.namespace, chosen)
 
-    def _staged_rows(self, batches: Iterable[pa.RecordBatch], tally: Tally) -> Iterator[pa.RecordBatch]:
+    def _staged_rows(self, batches: Iterable[pa.RecordBatch], tally: NamespaceTally) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             tally.staged += len(batch)
             kept = batch if self._sample.complete else self._sampled(batch)
-            tally.looked_at += len(kept)
+            tally.compared += len(kept)
             yield kept
 
     def _sampled(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return batch.filter(pa.array([self._sample.holds(*key) for key in keys_of(batch)], pa.bool_()))
+        return batch.filter(pa.array([self._sample.contains(*key) for key in keys_of(batch)], pa.bool_()))
 
     def _ask_target(self, namespace: str, read: Joined) -> pa.RecordBatch:
         """What the target has of a stretch, excused rows left out. Rows that left the source are looked for, to count them."""
@@ -202,7 +202,9 @@ class _Check:
         lone = fingerprints(joined.left_only), fingerprints(joined.right_only)
         self._found.digests.add([*source, *lone[0]], [*staged, *lone[1], *fingerprints(aside)])
 
-    def _judge(self, namespace: str, joined: Joined, found: pa.RecordBatch, tally: Tally) -> None:
+    def _compare_with_target(
+        self, namespace: str, joined: Joined, found: pa.RecordBatch, tally: NamespaceTally
+    ) -> None:
         """Compare the target with the source, both fresh."""
         expected, staged = self._without_excused(joined.left, joined.right, tally)
         gone, _ = self._without_excused(joined.right_only, joined.right_only, tally)
@@ -216,11 +218,11 @@ class _Check:
             findings.note(DifferenceKind.MISSING, ((namespace, id_) for id_ in missing))
         differences = row_differences(there, answered, self._tolerance)
         if differences:
-            own = self._own(differences, staged, answered)
+            own = self._not_explained_by_source_change(differences, staged, answered)
             self._found.content.add(own)
             self._found.differing += len(own)
 
-    def _own(
+    def _not_explained_by_source_change(
         self, differences: Sequence[Difference], staged: pa.RecordBatch, answered: pa.RecordBatch
     ) -> list[Difference]:
         """The target's own differences: not those of rows which it holds as they were staged, for there the source moved."""
@@ -229,7 +231,7 @@ class _Check:
         return [difference for difference in differences if difference.id in wrong]
 
     def _without_excused(
-        self, rows: pa.RecordBatch, others: pa.RecordBatch, tally: Tally
+        self, rows: pa.RecordBatch, others: pa.RecordBatch, tally: NamespaceTally
     ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         if not self._excused:
             return rows, others
@@ -273,7 +275,7 @@ class _Check:
                 reasons.append("the staged files do not have the digest that their manifest states")
         if found.differing or found.missing.total:
             reasons.append("source and target differ")
-        if total.looked_at > total.excused + total.set_aside and not total.target:
+        if total.compared > total.excused + total.set_aside and not total.target:
             reasons.append("no row could be compared")
         return found.content.verdict(
             "content", self._partition.name, passed=not reasons, figures=figures, reason="; ".join(reasons)
@@ -287,9 +289,9 @@ def _since_export(found: Difference) -> Difference:
     )
 
 
-def _unbalanced(total: Tally, wrong: Sequence[str]) -> str:
+def _unbalanced(total: NamespaceTally, wrong: Sequence[str]) -> str:
     source = "not counted" if total.source is None else total.source
-    looked = "" if total.looked_at == total.staged else f" ({total.looked_at} looked at)"
+    looked = "" if total.compared == total.staged else f" ({total.compared} looked at)"
     places = ", ".join(name or "(default)" for name in wrong[:5])
     where = f" in {places}" if wrong else ""
     return f"counts do not balance{where}: source {source}, staged {total.staged}{looked}, target {total.target}, excused {total.excused}"

@@ -13,7 +13,7 @@ import pandas as pd
 
 from vectorferry.core.model import Difference, DifferenceKind, Verdict
 from vectorferry.core.records import parse_json
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.staged import manifest_of, staged_batches
 from vectorferry.journal import Plan
 from vectorferry.staging import report_folder
@@ -143,7 +143,7 @@ def _rows(session: Session, plan: Plan, partition: Any, keys: Sequence[str]) -> 
         for namespace, id_, text in columns:
             metadata = parse_json(text)
             yield [namespace, id_, *(metadata.get(key) for key in keys)]
-    session.report(Progress("expectations", partition.name, partition.index + 1, len(plan.partitions)))
+    session.report(StepProgress("expectations", partition.name, partition.index + 1, len(plan.partitions)))
 
 
 def _validate(suites: Sequence[Suite], scratch: Path, title: str) -> list[tuple[str, str, bool]]:

@@ -12,7 +12,7 @@ from vectorferry.core.model import RESERVED_NAMESPACE, DifferenceKind, KeyRange,
 from vectorferry.engine.checks.content import SINCE_EXPORT
 from vectorferry.engine.diff.key_set import KeySet, hashes
 from vectorferry.engine.diff.row_diff import Findings
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import Touched
 from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import (
@@ -126,13 +126,13 @@ class _Check:
             field = "" if side == "target" else SINCE_EXPORT
             self._findings.note(DifferenceKind.EXTRA, ((name, id_) for id_ in extra), field)
         self._session.report(
-            Progress("extras", name or "(default)", self._counts.get(name, Counter())[side], None, side)
+            StepProgress("extras", name or "(default)", self._counts.get(name, Counter())[side], None, side)
         )
 
     def _ours(self, namespace: str, id_: str) -> bool:
         """Whether an id is this plan's business: in a subset of a plan, the rest of a namespace belongs to other partitions."""
         spans = self._spans.get(namespace)
-        return spans is None or any(span.holds(key_of(self._plan.key_order, namespace, id_)) for span in spans)
+        return spans is None or any(span.contains(key_of(self._plan.key_order, namespace, id_)) for span in spans)
 
     def _name(self, seen: _Marks, field: str) -> int:
         """Name the staged ids that a side did not list; returns how many of them were touched, which are not named."""

@@ -15,7 +15,7 @@ from vectorferry.core.records import parse_json, short_hash
 from vectorferry.engine.checks.filter_cases import FieldValues, made_filters, spelt
 from vectorferry.engine.checks.query_set import read_queries
 from vectorferry.engine.diff.row_diff import Findings
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import Touched
 from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import manifest_of, staged_batches
@@ -78,7 +78,7 @@ class _Check:
         outcomes = []
         for done, case in enumerate(cases):
             outcomes.append(self._run(case, truths[done]))
-            self._session.report(Progress("filters", spelt(case.where), done + 1, len(cases)))
+            self._session.report(StepProgress("filters", spelt(case.where), done + 1, len(cases)))
         each = [_verdict(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)]
         return (*each, _overall(declared, each, outcomes))
 

@@ -14,7 +14,7 @@ from vectorferry.core.model import Metric, Partition, Vectors
 from vectorferry.core.records import parse_json, vectors_of
 from vectorferry.engine.checks.exact_search import Nearest
 from vectorferry.engine.checks.query_set import Queries, read_queries
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import excused_tables, manifest_of, staged_batches
 from vectorferry.journal import Plan
@@ -64,7 +64,7 @@ def partition_truth(session: Session, plan: Plan, partition: Partition) -> None:
     staged.write_table(path, _SCHEMA, rows)
     # The note comes last: truth without it is made again.
     staged.write_json(note, {"key": key, "searchable": dict(search.searchable)})
-    session.report(Progress("truth", partition.name, len(wanted), len(wanted)))
+    session.report(StepProgress("truth", partition.name, len(wanted), len(wanted)))
 
 
 def _path(partition: Partition) -> str:

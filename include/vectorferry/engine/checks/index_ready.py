@@ -3,7 +3,7 @@
 import time
 
 from vectorferry.core.errors import CheckFailed
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import manifest_of
 from vectorferry.journal import Plan
@@ -26,7 +26,7 @@ def wait_for_index(session: Session, plan: Plan) -> tuple[float, int]:
                 f"{session.target.name}: {pending} vectors are not searchable after {waited:.0f} s; recall would say nothing. "
                 "Raise `checks.index_timeout` or look at the target's index"
             )
-        session.report(Progress("wait for index", session.target.name, 0, None, f"{pending} vectors to go"))
+        session.report(StepProgress("wait for index", session.target.name, 0, None, f"{pending} vectors to go"))
         time.sleep(min(_POLL, limit))
     visible = _wait_for_rows(session, _expected_rows(session, plan), began + limit)
     return time.monotonic() - began, visible
@@ -49,7 +49,7 @@ def _wait_for_rows(session: Session, expected: int, until: float) -> int:
         now = time.monotonic()
         if now > until or now - moved > max(_STILL, session.target.capabilities.visibility_delay):
             break
-        session.report(Progress("wait for rows", session.target.name, visible, expected))
+        session.report(StepProgress("wait for rows", session.target.name, visible, expected))
         time.sleep(_POLL)
         before, visible = visible, session.target.count()
         moved = time.monotonic() if visible != before else moved

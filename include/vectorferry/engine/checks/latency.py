@@ -12,7 +12,7 @@ from vectorferry.core.filters import parse_filter
 from vectorferry.core.keys import order_hash
 from vectorferry.core.model import Verdict
 from vectorferry.engine.checks.query_set import Queries, read_queries
-from vectorferry.engine.session import Progress, Session, budgeted_rate
+from vectorferry.engine.session import Session, StepProgress, budgeted_rate
 from vectorferry.journal import Plan
 from vectorferry.spec.migration import Budget
 from vectorferry.stores.base import VectorStore
@@ -58,9 +58,9 @@ def _measure(session: Session, asked: Queries, side: str, queries: int) -> dict[
     for number in numbers[:_WARM_UP]:
         _search(store, asked, number, settings.k, effort)
     paced = store.usage.paced_seconds
-    session.report(Progress("latency", side, 0, queries, f"{rate:g} searches/s"))
+    session.report(StepProgress("latency", side, 0, queries, f"{rate:g} searches/s"))
     seconds = at_rate([_searching(store, asked, number, settings.k, effort) for number in numbers], rate)
-    session.report(Progress("latency", side, queries, queries))
+    session.report(StepProgress("latency", side, queries, queries))
     return {**percentiles(seconds), "queries": queries, "rate": round(rate, 3), **_queued(store, paced)}
 
 

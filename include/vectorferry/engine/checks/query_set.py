@@ -14,7 +14,7 @@ from vectorferry.core.keys import order_hash
 from vectorferry.core.model import KeyRange, Vectors
 from vectorferry.core.records import vector_array, vectors_of
 from vectorferry.engine.checks.query_file import _content, _filters, _table, _vectors
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.staged import listed_ids, planned_namespaces
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging
@@ -126,7 +126,7 @@ def _held_out(session: Session, plan: Plan) -> Iterator[Queries]:
         part = _held_out_of(session, plan, namespace)
         if len(part):
             yield part
-        session.report(Progress("queries", namespace, done + 1, len(namespaces)))
+        session.report(StepProgress("queries", namespace, done + 1, len(namespaces)))
 
 
 def _held_out_of(session: Session, plan: Plan, namespace: str) -> Queries:

@@ -18,7 +18,7 @@ from vectorferry.engine.checks.index_ready import wait_for_index
 from vectorferry.engine.checks.intervals import Counts, Interval, clustered_interval, pooled_design_effect
 from vectorferry.engine.checks.query_set import Queries, read_queries
 from vectorferry.engine.diff.row_diff import MOST_KEPT
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import Touched
 from vectorferry.engine.transfer.staged import planned_namespaces
 from vectorferry.journal import Plan
@@ -58,7 +58,7 @@ def _answers(session: Session, asked: Queries, touched: Touched) -> Iterator[pa.
         for part in chunks(numbers, _BATCH):
             yield _ask(session, asked, namespace, where, part, touched)
             done += len(part)
-            session.report(Progress("search", namespace, done, len(asked)))
+            session.report(StepProgress("search", namespace, done, len(asked)))
 
 
 def _ask(

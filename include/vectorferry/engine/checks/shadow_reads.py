@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vectorferry.core.model import Phase, Verdict
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.journal import Plan, ShadowFigures, ShadowReads, added_up, seconds_of
 
 CHECK = "shadow_reads"
@@ -26,7 +26,7 @@ def check_shadow_reads(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     while missing := _missing(session, found := _found(session, plan)):
         if time.monotonic() >= end:
             break
-        session.report(Progress(CHECK, "overall", added_up(found).reads, wanted.min_reads, missing))
+        session.report(StepProgress(CHECK, "overall", added_up(found).reads, wanted.min_reads, missing))
         time.sleep(POLL_SECONDS)
     return (Verdict(CHECK, "overall", not missing, _figures(session, found), reason=missing),)
 

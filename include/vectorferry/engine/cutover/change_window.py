@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from vectorferry.core.errors import GateError
-from vectorferry.spec.migration import MigrationSpec, Window
+from vectorferry.spec.migration import ChangeWindow, MigrationSpec
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-def opens_at(window: Window, now: datetime) -> datetime | None:
+def opens_at(window: ChangeWindow, now: datetime) -> datetime | None:
     """When the window opens next, None where it is open now; `now` has a time zone."""
     spans = list(_spans(window, now.astimezone(ZoneInfo(window.timezone))))
     if any(begin <= now < end for begin, end in spans):
@@ -28,7 +28,7 @@ def require_open(spec: MigrationSpec) -> None:
         )
 
 
-def _spans(window: Window, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+def _spans(window: ChangeWindow, now: datetime) -> Iterator[tuple[datetime, datetime]]:
     """The windows from yesterday's, which may end today, to next week's. Wall-clock times: days have 23 to 25 hours."""
     for ahead in range(-1, 9):
         day = now.date() + timedelta(days=ahead)

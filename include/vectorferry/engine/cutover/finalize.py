@@ -8,7 +8,7 @@ from vectorferry.core.errors import GateError
 from vectorferry.core.model import Phase, Verdict
 from vectorferry.engine.diff.full_compare import Comparison, compare
 from vectorferry.engine.members import live_members
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.signoff.approval import require_approval
 from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.touched import WATERMARK
@@ -116,7 +116,7 @@ def _await_release(session: Session) -> None:
                 f"migration {session.migration} is DONE, but its source is still in use: {'; '.join(waiting)}. "
                 "Call it again once that is over"
             )
-        session.report(Progress("finish", session.migration, 0, None, "; ".join(waiting)))
+        session.report(StepProgress("finish", session.migration, 0, None, "; ".join(waiting)))
         time.sleep(POLL_SECONDS)
     session.journal.records.end_tracking(session.migration)
     session.journal.audit.write(session.migration, session.actor, RELEASED, {"source": session.source.name})

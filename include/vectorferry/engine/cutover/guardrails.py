@@ -6,7 +6,7 @@ from datetime import datetime
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import Phase
 from vectorferry.engine.cutover.switch import roll_back
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.journal import Counted, ShadowFigures, added_up
 from vectorferry.spec.migration import Guardrails
 
@@ -29,7 +29,7 @@ def watch(session: Session, cohort: str) -> None:
     rules, began = session.spec.switch.guardrails, time.monotonic()
     while (left := rules.watch.total_seconds() - (time.monotonic() - began)) > 0:
         _require(session, cohort, row.changed_at)
-        session.report(Progress("watch", cohort, int(time.monotonic() - began), int(rules.watch.total_seconds())))
+        session.report(StepProgress("watch", cohort, int(time.monotonic() - began), int(rules.watch.total_seconds())))
         time.sleep(min(left, POLL_SECONDS))
     seen = _require(session, cohort, row.changed_at)
     if seen.operations < rules.min_operations:

@@ -114,7 +114,7 @@ def _require_time(session: Session, row: ControlRow, why: str) -> None:
 
 
 def _new_authority_delay(session: Session, to: Phase) -> float:
-    return (session.source if to.source_rules else session.target).capabilities.visibility_delay
+    return (session.source if to.source_is_authority else session.target).capabilities.visibility_delay
 
 
 def step_back(session: Session, cohort: str, start: Phase, reason: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from vectorferry.core.model import Difference, DifferenceKind, Partition, Verdict
 from vectorferry.core.records import comparable_rows, differences_of
 from vectorferry.engine.diff.row_diff import vectors_within
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.touched import Touched, watermark_of
 from vectorferry.engine.sync.touched_check import compare_touched
@@ -27,7 +27,7 @@ def verify_after(session: Session, plan: Plan) -> Verdict:
     differences = [*counts, *_alias(session)]
     for partition in plan.partitions:
         differences += _sample(session, plan, partition)
-        session.report(Progress("verify", partition.name, partition.index + 1, len(plan.partitions)))
+        session.report(StepProgress("verify", partition.name, partition.index + 1, len(plan.partitions)))
     figures: Mapping[str, Any] = {"namespaces": len(plan.details["namespaces"]), "sample_per_partition": SAMPLE}
     return Verdict("verify", "overall", not differences, figures, tuple(differences[:20]), len(differences))
 

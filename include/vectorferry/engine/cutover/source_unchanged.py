@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vectorferry.core.errors import SourceChanged
 from vectorferry.core.model import RESERVED_NAMESPACE, KeyRange, Partition
 from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.staged import listed_ids, listed_pages, manifest_of
 from vectorferry.journal import Plan
 
@@ -19,7 +19,7 @@ def require_unchanged(session: Session, plan: Plan) -> int:
     rows = 0
     for partition in plan.partitions:
         rows += _same_rows(session, plan, partition)
-        session.report(Progress("reread source", partition.name, rows, plan.details["rows"]))
+        session.report(StepProgress("reread source", partition.name, rows, plan.details["rows"]))
     return rows
 
 

@@ -105,7 +105,7 @@ def _approval(session: Session, row: ControlRow, evidence_hash: str) -> Approval
     try:
         return require_approval(session, evidence_hash)
     except GateError as error:
-        if row.phase.holds and row.came_from is Phase.TRACK_A:
+        if row.phase.blocks_writes and row.came_from is Phase.TRACK_A:
             step_back(session, row.cohort, Phase.TRACK_A, f"stepped back: {error}")
         raise
 
@@ -137,7 +137,7 @@ def _reason(approval: Approval, evidence_hash: str) -> str:
     return f"approved by {approval.actor}, evidence {evidence_hash[:12]}"
 
 
-def look_back(session: Session) -> Verdict:
+def inspect_rollback(session: Session) -> Verdict:
     """What a rollback would find now. Raises GateError without routers, where there is nothing to roll back, and where the source
     takes no probe record."""
     rows = _away(session, None)

@@ -12,7 +12,7 @@ from vectorferry.core.records import keys_of
 from vectorferry.engine.diff.key_set import KeySet, hashes
 from vectorferry.engine.diff.merge_join import join
 from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
-from vectorferry.engine.session import Progress, Report, silent
+from vectorferry.engine.session import Report, StepProgress, silent
 from vectorferry.spec.migration import Namespaces
 from vectorferry.stores.base import Capabilities
 
@@ -151,4 +151,4 @@ class _Comparing:
         self._rows_source += source
         self._rows_target += target
         self._by_namespace[namespace] += source
-        self._report(Progress("compare", namespace or "(default)", self._by_namespace[namespace]))
+        self._report(StepProgress("compare", namespace or "(default)", self._by_namespace[namespace]))

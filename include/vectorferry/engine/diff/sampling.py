@@ -26,6 +26,6 @@ class Sample:
         """Whether every record is in the sample."""
         return self.share >= 1.0
 
-    def holds(self, namespace: str, id_: str) -> bool:
+    def contains(self, namespace: str, id_: str) -> bool:
         """Whether the record is in the sample."""
         return self.complete or order_hash(namespace, id_) < self.share * _HASHES

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from vectorferry.core.capacity import Seen
 from vectorferry.core.model import CUTOVER, Phase
-from vectorferry.engine.monitor.capacity_alerts import filling, keep
+from vectorferry.engine.monitor.capacity_alerts import capacity_alerts, keep
 from vectorferry.engine.monitor.drift_alerts import drift_alerts
 from vectorferry.journal import ControlRow, Journal
 from vectorferry.spec.migration import MigrationSpec
@@ -34,7 +34,7 @@ def alerts(journal: Journal, spec: MigrationSpec, measured: Sequence[Seen] = ())
     for row in rows:
         found += [*_backlog(journal, spec, row), *_window(spec, row, now)]
     for seen in measured:
-        found += [Alert(*each) for each in filling(journal, spec, seen, now)]
+        found += [Alert(*each) for each in capacity_alerts(journal, spec, seen, now)]
     found += [Alert(*each) for each in drift_alerts(journal, spec, rows, now)]
     return tuple(found)
 
@@ -63,9 +63,9 @@ def _stepped_back(journal: Journal, spec: MigrationSpec, now: datetime) -> Itera
     began: dict[str | None, Phase] = {}
     for row in (row for row in journal.audit.trail(spec.migration) if row.action == "phase"):
         old, new = Phase(row.detail["from"]), Phase(row.detail["to"])
-        if new.holds and not old.holds:
+        if new.blocks_writes and not old.blocks_writes:
             began[row.cohort] = old
-        if old.holds and began.get(row.cohort) is new and now - row.at < AGAIN:
+        if old.blocks_writes and began.get(row.cohort) is new and now - row.at < AGAIN:
             text = f"a hold of cohort {row.cohort} ended in {new}, where it began: {row.detail['reason']}"
             yield Alert(f"stepped back {row.id}", text)
 

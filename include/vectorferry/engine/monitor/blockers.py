@@ -10,7 +10,7 @@ from vectorferry.journal import ControlRow, Journal, Member
 from vectorferry.spec.migration import MigrationSpec
 
 
-def in_the_way(journal: Journal, spec: MigrationSpec) -> tuple[str, ...]:
+def blockers(journal: Journal, spec: MigrationSpec) -> tuple[str, ...]:
     """One line for each guard that would refuse the next step now; empty where nothing does, or where none is left."""
     rows = [row for row in journal.control.all(spec.migration) if row.phase is not Phase.DONE]
     members = journal.members.all(spec.migration)

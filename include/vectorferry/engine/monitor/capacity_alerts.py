@@ -12,7 +12,7 @@ _KEEP_EVERY = timedelta(days=1)
 _LEAST = timedelta(hours=1)  # growth over less says nothing of a day
 
 
-def filling(journal: Journal, spec: MigrationSpec, seen: Seen, now: datetime) -> Iterator[tuple[str, str]]:
+def capacity_alerts(journal: Journal, spec: MigrationSpec, seen: Seen, now: datetime) -> Iterator[tuple[str, str]]:
     """Keys and texts of what should be known of one side now."""
     if seen.problem:
         yield f"capacity {seen.side}", f"nobody knows how full the {seen.side} is: {seen.problem}"

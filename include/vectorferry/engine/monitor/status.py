@@ -8,7 +8,7 @@ from typing import Any
 
 from vectorferry.core.model import Phase
 from vectorferry.engine.monitor.alerts import alerts
-from vectorferry.engine.monitor.blockers import in_the_way
+from vectorferry.engine.monitor.blockers import blockers
 from vectorferry.journal import Approval, ControlRow, Evidence, Journal, Member, Plan, Reconciliation
 from vectorferry.spec.migration import MigrationSpec
 
@@ -88,7 +88,7 @@ def status(journal: Journal, spec: MigrationSpec, *, audit_rows: int = 10) -> St
         ),
         tuple(map(member_row, journal.members.all(migration))),
         _live_writes(journal, migration),
-        in_the_way(journal, spec),
+        blockers(journal, spec),
         tuple(alert.text for alert in alerts(journal, spec)),
         tuple(map(_reconciled, journal.reconciliations.all(migration, most=5))),
     )
@@ -132,9 +132,9 @@ def _last_hold(journal: Journal, cohort: ControlRow) -> float | None:
     trail = journal.audit.trail(cohort.migration)
     for row in (row for row in trail if row.action == "phase" and row.cohort == cohort.cohort):
         old, new = Phase(row.detail["from"]), Phase(row.detail["to"])
-        if new.holds and not old.holds:
+        if new.blocks_writes and not old.blocks_writes:
             began = row.at
-        elif old.holds and not new.holds and began is not None:
+        elif old.blocks_writes and not new.blocks_writes and began is not None:
             seconds = (row.at - began).total_seconds()
     return seconds
 

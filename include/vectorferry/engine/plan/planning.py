@@ -7,7 +7,7 @@ from vectorferry.core.model import RESERVED_NAMESPACE, KeyRange, Partition
 from vectorferry.engine.checks.query_set import prepare_queries
 from vectorferry.engine.plan.partitioning import pack, split_listing
 from vectorferry.engine.plan.preflight import Preflight
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import WATERMARK
 from vectorferry.engine.transfer.listing import begin_listing, list_namespace
 from vectorferry.engine.transfer.staged import listed_pages
@@ -40,7 +40,7 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     spans: list[KeyRange] = []
     for number, namespace in enumerate(namespaces):
         spans += _ranges(session, staged, namespaces, number) if not able.lists_ranges else _split(session, namespace)
-        session.report(Progress("plan", namespace, number + 1, len(namespaces)))
+        session.report(StepProgress("plan", namespace, number + 1, len(namespaces)))
     partitions = _packed(session.spec, spans)
     listing = "" if able.lists_ranges else "listing"
     details = {"namespaces": namespaces, "rows": sum(p.rows for p in partitions), "metric": str(found.source.metric)}

@@ -13,7 +13,7 @@ from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
 from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
 from vectorferry.engine.plan.target_ownership import filled_by_us
-from vectorferry.engine.session import Progress, Session, reaching
+from vectorferry.engine.session import Session, StepProgress, reaching
 from vectorferry.engine.transfer.metadata_profile import Profile, proposed_fields
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import payload_bytes, refuse_unsendable
@@ -175,7 +175,7 @@ def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
             found.sizes[namespace] = rows, float(payload_bytes(batch).mean())
         if session.spec.limits.unheld == "refuse":
             found.problems += _unheld(session, unholdable(batch, session.target.capabilities))
-        session.report(Progress("preflight", namespace, found.profile.rows))
+        session.report(StepProgress("preflight", namespace, found.profile.rows))
     return found
 
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 from vectorferry.core.model import Difference, DifferenceKind
 from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
 from vectorferry.engine.reconcile.preconditions import Pair
-from vectorferry.engine.reconcile.run_state import Reading
+from vectorferry.engine.reconcile.run_state import ReconciliationRun
 from vectorferry.engine.reconcile.suspects import Key, pages_of_suspects
-from vectorferry.engine.session import Progress, Session
-from vectorferry.engine.sync.touched_check import STILL_WRITTEN, look_again
+from vectorferry.engine.session import Session, StepProgress
+from vectorferry.engine.sync.touched_check import STILL_WRITTEN, compare_until_settled
 from vectorferry.staging import Staging
 
 MOST_NAMED = 100_000
@@ -70,7 +70,7 @@ class Found:
         return sum(each.kind in (DifferenceKind.EXTRA, DifferenceKind.NAMESPACE) for each in self.drift)
 
 
-def confirm(reading: Reading, pair: Pair, excused: frozenset[Key]) -> Found:
+def confirm(reading: ReconciliationRun, pair: Pair, excused: frozenset[Key]) -> Found:
     """Look at all suspects again, settled and read afresh, until each is equal or certainly differs. Excused ones are left out."""
     drift = dict[Key, Drift]()
     looked_at = unsettled = unnamed = 0
@@ -84,13 +84,13 @@ def confirm(reading: Reading, pair: Pair, excused: frozenset[Key]) -> Found:
         drift |= {(each.namespace, each.id): each for each in found}
         looked_at, unsettled = looked_at + here, unsettled + moving
         reading.check()
-        reading.session.report(Progress("look again", "suspects", looked_at, None, f"{len(drift)} differ"))
+        reading.session.report(StepProgress("look again", "suspects", looked_at, None, f"{len(drift)} differ"))
     return Found(tuple(_paired(reading.session, pair, tuple(drift.values()))), looked_at, unsettled, unnamed)
 
 
 def _confirm_page(session: Session, pair: Pair, page: Mapping[str, Sequence[str]]) -> tuple[list[Drift], int]:
     findings = Findings(most=1 << 30)
-    look_again(session, page, findings)
+    compare_until_settled(session, page, findings)
     certain = [each for each in findings.kept if each.field != STILL_WRITTEN]
     return list(_named(pair.of_follower(each) for each in certain)), len(findings.kept) - len(certain)
 
@@ -138,14 +138,14 @@ def _candidates(pair: Pair, drift: Sequence[Drift]) -> Mapping[tuple[str, str], 
     for each in drift:
         if each.kind is DifferenceKind.MISSING:
             for name in elsewhere.get(each.id, ())[:_MOST_PLACES]:
-                if pair.rules(name) == pair.rules(each.namespace):
+                if pair.source_is_authority(name) == pair.source_is_authority(each.namespace):
                     lost[each.namespace, name].append(each)
     return lost
 
 
 def _same_in(session: Session, pair: Pair, right: str, wrong: str, ids: Sequence[str]) -> set[str]:
     """Which ids the follower holds in `wrong` as the authority holds them in `right`."""
-    sides = (session.source, session.target) if pair.rules(right) else (session.target, session.source)
+    sides = (session.source, session.target) if pair.source_is_authority(right) else (session.target, session.source)
     expected, found, _ = aligned(sides[0].fetch(right, ids), sides[1].fetch(wrong, ids))
     if not len(expected):
         return set()

@@ -13,8 +13,8 @@ from vectorferry.core.errors import GateError
 from vectorferry.core.keys import key_of
 from vectorferry.core.model import KeyRange, Side
 from vectorferry.core.records import fingerprint_bytes, past
-from vectorferry.engine.reconcile.run_state import Reading
-from vectorferry.engine.session import Progress
+from vectorferry.engine.reconcile.run_state import ReconciliationRun
+from vectorferry.engine.session import StepProgress
 from vectorferry.stores.base import VectorStore
 
 PART_ROWS = 50_000
@@ -27,7 +27,7 @@ SCHEMA = pa.schema(
         pa.field("bucket", pa.int32()),
         pa.field("namespace", pa.string()),
         pa.field("id", pa.string()),
-        pa.field("print", pa.binary(16)),
+        pa.field("fingerprint", pa.binary(16)),
     ]
 )
 
@@ -48,33 +48,33 @@ def buckets_for(rows: int) -> int:
     return max(1, -(-rows // BUCKET_ROWS))
 
 
-def spill(reading: Reading, side: Side, namespaces: Sequence[str], rows: int) -> bool:
+def spill(reading: ReconciliationRun, side: Side, namespaces: Sequence[str], rows: int) -> bool:
     """Read the rest of a side; False where a ceiling was reached before its end. Goes on after the last committed part."""
     done = spilled(reading, side)
     waiting: list[pa.RecordBatch] = []
     at, part_rows = done.namespace, max(PART_ROWS, rows // MOST_PARTS)
     for at, batch in _batches(reading.session.store(side), namespaces, done):
-        waiting.append(_row_prints(batch, reading.get("buckets")))
+        waiting.append(_row_fingerprints(batch, reading.get("buckets")))
         if sum(map(len, waiting)) >= part_rows:
             done = _commit(reading, side, done, at, waiting)
             waiting = []
             if reading.exhausted():
                 return False
         reading.check()
-        reading.session.report(Progress("reconcile", side, done.rows + sum(map(len, waiting)), rows))
+        reading.session.report(StepProgress("reconcile", side, done.rows + sum(map(len, waiting)), rows))
     if waiting:
         done = _commit(reading, side, done, at, waiting)
     _keep(reading, side, replace(done, ended=True))
     return True
 
 
-def spilled(reading: Reading, side: Side) -> Spilled:
+def spilled(reading: ReconciliationRun, side: Side) -> Spilled:
     """How far a side is."""
     found: Mapping[str, Any] = reading.get(side, {})
     return Spilled(**{**found, "parts": tuple(found.get("parts", ()))})
 
 
-def _keep(reading: Reading, side: Side, done: Spilled) -> None:
+def _keep(reading: ReconciliationRun, side: Side, done: Spilled) -> None:
     reading.keep(**{side: asdict(done)})
 
 
@@ -108,7 +108,7 @@ def _require_keepable(store: VectorStore, batch: pa.RecordBatch) -> None:
             )
 
 
-def _row_prints(batch: pa.RecordBatch, buckets: int) -> pa.RecordBatch:
+def _row_fingerprints(batch: pa.RecordBatch, buckets: int) -> pa.RecordBatch:
     ids = batch.column("id")
     columns = [
         _buckets(ids, buckets),
@@ -125,7 +125,9 @@ def _buckets(ids: pa.Array, buckets: int) -> pa.Array:
     return pa.array([xxhash.xxh3_64_intdigest(id_) % buckets for id_ in ids.cast(pa.binary()).to_pylist()], pa.int32())
 
 
-def _commit(reading: Reading, side: Side, done: Spilled, at: int, batches: Sequence[pa.RecordBatch]) -> Spilled:
+def _commit(
+    reading: ReconciliationRun, side: Side, done: Spilled, at: int, batches: Sequence[pa.RecordBatch]
+) -> Spilled:
     reading.check()
     table = pa.Table.from_batches(batches)
     last = table.column("id")[-1].as_py()
@@ -140,8 +142,8 @@ def _commit(reading: Reading, side: Side, done: Spilled, at: int, batches: Seque
     return grown
 
 
-def bucket_of(reading: Reading, side: Side, number: int) -> pa.Table:
-    """Rows of a side in one bucket: namespace, id and print."""
-    columns = ["namespace", "id", "print"]
+def bucket_of(reading: ReconciliationRun, side: Side, number: int) -> pa.Table:
+    """Rows of a side in one bucket: namespace, id and fingerprint."""
+    columns = ["namespace", "id", "fingerprint"]
     tables = [reading.folder.read_bucket(part, "bucket", number, columns) for part in spilled(reading, side).parts]
     return pa.concat_tables([pa.schema([SCHEMA.field(name) for name in columns]).empty_table(), *tables])

@@ -9,15 +9,15 @@ import pyarrow.compute as pc
 from vectorferry.core.model import Difference, DifferenceKind
 from vectorferry.engine.reconcile.fingerprint_spill import bucket_of, buckets_for, spill, spilled
 from vectorferry.engine.reconcile.preconditions import Pair
-from vectorferry.engine.reconcile.run_state import Reading
+from vectorferry.engine.reconcile.run_state import ReconciliationRun
 from vectorferry.engine.reconcile.suspects import SCHEMA, differing_keys, keep_suspects
-from vectorferry.engine.session import Progress
+from vectorferry.engine.session import StepProgress
 
 MOST_SECOND_RECORDS = 100
 SECOND_RECORD = "a second record of this id"
 
 
-def read_all(reading: Reading, pair: Pair) -> bool:
+def read_all(reading: ReconciliationRun, pair: Pair) -> bool:
     """Find the suspects of all namespaces; False where a ceiling was reached before the end of both sides."""
     if reading.get("namespaces") is None:
         # Kept first: parts are numbered by these namespaces and cut into these buckets, also after a crash.
@@ -32,7 +32,7 @@ def read_all(reading: Reading, pair: Pair) -> bool:
     return True
 
 
-def _join(reading: Reading, number: int) -> None:
+def _join(reading: ReconciliationRun, number: int) -> None:
     left, right = (bucket_of(reading, side, number) for side in ("source", "target"))
     joined = left.join(right, SCHEMA.names, join_type="full outer", right_suffix="_right")
     suspects = differing_keys(joined)
@@ -48,7 +48,7 @@ def _join(reading: Reading, number: int) -> None:
         second_records=doubled[:MOST_SECOND_RECORDS],
         doubtful=sorted(doubtful),
     )
-    reading.session.report(Progress("join", "both sides", number + 1, reading.get("buckets")))
+    reading.session.report(StepProgress("join", "both sides", number + 1, reading.get("buckets")))
 
 
 def _second_records(rows: pa.Table) -> Iterator[tuple[str, str]]:
@@ -60,13 +60,13 @@ def _second_records(rows: pa.Table) -> Iterator[tuple[str, str]]:
     yield from zip(twice.column("namespace").to_pylist(), twice.column("id").to_pylist(), strict=True)
 
 
-def second_records(reading: Reading) -> tuple[Difference, ...]:
+def second_records(reading: ReconciliationRun) -> tuple[Difference, ...]:
     """Records that one side has twice."""
     return tuple(
         Difference(DifferenceKind.RESULT, name, id_, SECOND_RECORD) for name, id_ in reading.get("second_records", [])
     )
 
 
-def rows_read(reading: Reading) -> Mapping[str, int]:
+def rows_read(reading: ReconciliationRun) -> Mapping[str, int]:
     """How many records of each side were read."""
     return {f"rows_{side}": spilled(reading, side).rows for side in ("source", "target")}

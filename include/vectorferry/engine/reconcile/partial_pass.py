@@ -10,9 +10,9 @@ from vectorferry.engine.diff.row_diff import aligned, row_differences
 from vectorferry.engine.reconcile.drift import Drift, read_drift
 from vectorferry.engine.reconcile.fingerprint_spill import scan_after
 from vectorferry.engine.reconcile.preconditions import Pair
-from vectorferry.engine.reconcile.run_state import Reading, folder_of
+from vectorferry.engine.reconcile.run_state import ReconciliationRun, folder_of
 from vectorferry.engine.reconcile.suspects import keep_suspects, table_of
-from vectorferry.engine.session import Progress
+from vectorferry.engine.session import StepProgress
 from vectorferry.engine.sync.touched_check import differing, pages
 from vectorferry.journal import ENDED, Outcome, Scope
 
@@ -21,7 +21,7 @@ Place = tuple[str, str | None]
 """A namespace, and the id after which reading goes on in it."""
 
 
-def read_share(reading: Reading, pair: Pair, share: float) -> bool:
+def read_share(reading: ReconciliationRun, pair: Pair, share: float) -> bool:
     """Find suspects among the touched records and the next `share` of each side; False where a ceiling was reached before."""
     counts = reading.get("counts", {})
     if reading.get("places") is None:
@@ -34,7 +34,7 @@ def read_share(reading: Reading, pair: Pair, share: float) -> bool:
     return all(steps[name]() for name in sorted(steps, key=lambda name: counts.get(name, 0)))
 
 
-def _places_reached(reading: Reading) -> dict[str, Place]:
+def _places_reached(reading: ReconciliationRun) -> dict[str, Place]:
     """Where the last share of each side ended, by side; of a share that came to no end nothing is known to be equal."""
     last = reading.session.journal.reconciliations.latest(
         reading.run.migration, *ENDED, Outcome.PAUSED, scope=Scope.SHARE
@@ -42,7 +42,7 @@ def _places_reached(reading: Reading) -> dict[str, Place]:
     return {} if last is None else last.state.get("places", {})
 
 
-def _take_over_unmended(reading: Reading) -> None:
+def _take_over_unmended(reading: ReconciliationRun) -> None:
     """Have looked at again what was found last and not mended: what this share reads lies elsewhere, and would be equal."""
     if reading.get("taken_over") is not None:
         return
@@ -59,7 +59,7 @@ def _take_over_unmended(reading: Reading) -> None:
     reading.keep(**found_now, taken_over=len(keys), steps=reading.get("steps", 0) + 1)
 
 
-def _touched(reading: Reading) -> bool:
+def _touched(reading: ReconciliationRun) -> bool:
     """Compare what was written since the last reconciliation; goes on after the last page that was kept."""
     session = reading.session
     after = reading.get("touched_after")
@@ -78,7 +78,7 @@ def _touched(reading: Reading) -> bool:
     return True
 
 
-def _walk(reading: Reading, pair: Pair, side: Side, share: float) -> bool:
+def _walk(reading: ReconciliationRun, pair: Pair, side: Side, share: float) -> bool:
     """Look the next records of a side up on the other one, from where the last share ended."""
     if side in reading.get("walked", []):
         return True
@@ -92,7 +92,7 @@ def _walk(reading: Reading, pair: Pair, side: Side, share: float) -> bool:
         places = {**places, side: place}
         seen += len(ids)
         _note(reading, place[0], found, places=places, **{side: len(ids)})
-        reading.session.report(Progress("reconcile", side, seen, wanted))
+        reading.session.report(StepProgress("reconcile", side, seen, wanted))
         if reading.exhausted():
             return False
     reading.keep(walked=[*reading.get("walked", []), side])
@@ -100,7 +100,7 @@ def _walk(reading: Reading, pair: Pair, side: Side, share: float) -> bool:
 
 
 def _pages(
-    reading: Reading, pair: Pair, side: Side, place: Place | None
+    reading: ReconciliationRun, pair: Pair, side: Side, place: Place | None
 ) -> Iterator[tuple[Place, Sequence[str], Sequence[str]]]:
     """Each page of a side: where it ends, its ids, and those of them that the other side has not, or has otherwise.
 
@@ -129,7 +129,7 @@ def _round(namespaces: Sequence[str], place: Place | None) -> Iterator[Place]:
     yield from ((each, None) for each in namespaces if each.encode() <= name.encode())
 
 
-def _note(reading: Reading, namespace: str, suspects: Sequence[str], **done: object) -> None:
+def _note(reading: ReconciliationRun, namespace: str, suspects: Sequence[str], **done: object) -> None:
     """Keep suspects first, then how far it is: a page that is read again replaces what it found before."""
     counts = Counter(reading.get("counts", {}))
     counts.update({name: value for name, value in done.items() if isinstance(value, int)})

@@ -28,9 +28,9 @@ class Pair:
     control: Mapping[str, ControlRow]
     spec: MigrationSpec
 
-    def rules(self, namespace: str) -> bool:
+    def source_is_authority(self, namespace: str) -> bool:
         """Whether the source has the authority over a namespace; else the target has."""
-        return self.control[self.spec.cohort_of(namespace)].phase.source_rules
+        return self.control[self.spec.cohort_of(namespace)].phase.source_is_authority
 
     @property
     def epochs(self) -> Mapping[str, int]:
@@ -39,13 +39,13 @@ class Pair:
 
     def of_follower(self, found: Difference) -> Difference:
         """A difference told from the authority: missing is what the follower lacks, extra what only the follower has."""
-        if self.rules(found.namespace):
+        if self.source_is_authority(found.namespace):
             return found
         kind = _TURNED.get(found.kind, found.kind)
         return replace(found, kind=kind, source=found.target, target=found.source)
 
 
-def not_yet(session: Session) -> str:
+def not_reconcilable(session: Session) -> str:
     """Why both sides cannot be compared now, though nothing is wrong; empty where they can."""
     rows = session.journal.control.all(session.migration)
     wrong = [f"{row.cohort} in {row.phase}" for row in rows if row.phase not in (Phase.TRACK_A, Phase.TRACK_B)]
@@ -60,9 +60,9 @@ def not_yet(session: Session) -> str:
     return ""
 
 
-def look_at_pair(session: Session, plan: Plan) -> Pair:
+def inspect_pair(session: Session, plan: Plan) -> Pair:
     """Both collections, described afresh. Raises GateError where nothing says which side is right, or where they cannot be copies."""
-    if reason := not_yet(session):
+    if reason := not_reconcilable(session):
         raise GateError(reason)
     rows = session.journal.control.all(session.migration)
     if not all(row.loaded for row in rows):
@@ -96,7 +96,7 @@ def _require_alike(session: Session, source: CollectionInfo, target: CollectionI
 def _require_filled(session: Session, pair: Pair) -> None:
     # One side may have the authority over some cohorts, and the other over the rest: each must be there where it is right.
     for rules in (True, False):
-        names = [name for name in pair.namespaces if pair.rules(name) is rules]
+        names = [name for name in pair.namespaces if pair.source_is_authority(name) is rules]
         source, target = (sum(side.namespaces.get(name, 0) for name in names) for side in (pair.source, pair.target))
         held, copied = (source, target) if rules else (target, source)
         if not held and copied > sum(name in names for name, _ in excused_ids(session)):

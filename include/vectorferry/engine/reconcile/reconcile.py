@@ -11,12 +11,12 @@ from vectorferry.core.model import Verdict
 from vectorferry.engine.reconcile.drift import FILE, Drift, Found, confirm, digest_of, write_drift
 from vectorferry.engine.reconcile.full_pass import read_all, rows_read, second_records
 from vectorferry.engine.reconcile.partial_pass import read_share
-from vectorferry.engine.reconcile.preconditions import Pair, look_at_pair, not_yet, require_copies
-from vectorferry.engine.reconcile.repair_quota import mended_unasked
-from vectorferry.engine.reconcile.run_state import Reading
+from vectorferry.engine.reconcile.preconditions import Pair, inspect_pair, not_reconcilable, require_copies
+from vectorferry.engine.reconcile.repair_quota import repairs_without_approval
+from vectorferry.engine.reconcile.run_state import ReconciliationRun
 from vectorferry.engine.reconcile.summary import kinds_of
 from vectorferry.engine.reconcile.suspects import Key, count_suspects
-from vectorferry.engine.reconcile.unchanged_namespaces import not_read, tokens_of, unchanged, vouch
+from vectorferry.engine.reconcile.unchanged_namespaces import keep_unchanged, not_read, tokens_of, unchanged
 from vectorferry.engine.session import Session, plan_of
 from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.journal import ENDED, Outcome, Plan, Scope
@@ -33,7 +33,7 @@ def reconcile(session: Session, *, full: bool) -> Verdict:
     or are no copies of each other; StagingCorrupt where files of it were lost: the next one begins anew.
     """
     plan = plan_of(session)
-    if reason := not_yet(session):
+    if reason := not_reconcilable(session):
         # Nothing is wrong, and what was read before is still good.
         raise GateError(reason)
     share = 1.0 if full else due_share(session)
@@ -41,7 +41,7 @@ def reconcile(session: Session, *, full: bool) -> Verdict:
     within = session.spec.reconcile.period.total_seconds()
     run = session.journal.reconciliations.begin(session.migration, scope, session.run_id, within)
     try:
-        return _compared(Reading(session, run), plan, share)
+        return _compared(ReconciliationRun(session, run), plan, share)
     except (GateError, StagingCorrupt) as error:
         session.journal.reconciliations.end(run, Outcome.REFUSED, {"reason": str(error)})
         raise
@@ -56,9 +56,9 @@ def due_share(session: Session) -> float:
     return max(elapsed, timedelta(0)) / session.spec.reconcile.period
 
 
-def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
+def _compared(reading: ReconciliationRun, plan: Plan, share: float) -> Verdict:
     session, run = reading.session, reading.run
-    pair = look_at_pair(session, plan)
+    pair = inspect_pair(session, plan)
     _begin(reading, pair)
     rest = replace(pair, namespaces=tuple(name for name in pair.namespaces if name not in reading.get("skipped")))
     ended = read_all(reading, rest) if run.scope is Scope.FULL else read_share(reading, rest, share)
@@ -71,7 +71,7 @@ def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
         _require_copies(reading, pair, excused)
         found = confirm(reading, pair, excused)
         if run.scope is Scope.FULL:
-            vouch(reading)
+            keep_unchanged(reading)
     verdict = _verdict(reading, pair, found, paused)
     # Whoever has taken over has a report of its own by now.
     reading.keep()
@@ -83,7 +83,7 @@ def _compared(reading: Reading, plan: Plan, share: float) -> Verdict:
     return verdict
 
 
-def _begin(reading: Reading, pair: Pair) -> None:
+def _begin(reading: ReconciliationRun, pair: Pair) -> None:
     """Keep what a new reconciliation begins from; one that was paused is given its share anew, and what was written meanwhile."""
     session = reading.session
     if reading.get("watermark") is None:
@@ -109,7 +109,7 @@ def _since(session: Session) -> int:
     return 0 if done is None else int(done.state["watermark"])
 
 
-def _require_copies(reading: Reading, pair: Pair, excused: frozenset[Key]) -> None:
+def _require_copies(reading: ReconciliationRun, pair: Pair, excused: frozenset[Key]) -> None:
     """Refuse before anything is looked at again, let alone mended; what was written meanwhile may differ as it likes."""
     counts, journal = _counts(reading), reading.session.journal
     written = journal.records.touched_since(reading.run.migration, reading.get("watermark"))
@@ -119,7 +119,7 @@ def _require_copies(reading: Reading, pair: Pair, excused: frozenset[Key]) -> No
     require_copies(reading.session, counts["compared"] + equal, count_suspects(reading, excused) - known - written)
 
 
-def _counts(reading: Reading) -> Mapping[str, int]:
+def _counts(reading: ReconciliationRun) -> Mapping[str, int]:
     counts = reading.get("counts", {})
     if reading.run.scope is Scope.FULL:
         return {"compared": counts.get("compared", 0), "suspects": counts.get("suspects", 0), **rows_read(reading)}
@@ -128,7 +128,7 @@ def _counts(reading: Reading) -> Mapping[str, int]:
     return {"compared": sum(rows.values()) + touched, "suspects": counts.get("suspects", 0), "touched": touched, **rows}
 
 
-def _verdict(reading: Reading, pair: Pair, found: Found, paused: str) -> Verdict:
+def _verdict(reading: ReconciliationRun, pair: Pair, found: Found, paused: str) -> Verdict:
     twice = second_records(reading)
     against = list(_over(reading.session, found))
     differs = found.drift or twice or found.unnamed
@@ -179,7 +179,7 @@ def _reason(figures: Mapping[str, Any]) -> str:
 
 def _over(session: Session, found: Found) -> Sequence[str]:
     """Which limits of the spec the repairs exceed, with those of the same period: then a person decides."""
-    limits, before = session.spec.reconcile, mended_unasked(session)
+    limits, before = session.spec.reconcile, repairs_without_approval(session)
     told = (
         ("records to mend", len(found.drift), before.records, limits.repairs),
         ("of them to delete", found.deletions, before.deletions, limits.deletions),

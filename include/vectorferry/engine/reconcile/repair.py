@@ -8,14 +8,14 @@ from vectorferry.core.errors import CheckFailed, GateError
 from vectorferry.core.model import Verdict
 from vectorferry.engine.diff.row_diff import Findings
 from vectorferry.engine.reconcile.drift import Drift, digest_of, read_drift
-from vectorferry.engine.reconcile.preconditions import Pair, look_at_pair
+from vectorferry.engine.reconcile.preconditions import Pair, inspect_pair
 from vectorferry.engine.reconcile.reconcile import CHECK
-from vectorferry.engine.reconcile.repair_quota import note_mended
+from vectorferry.engine.reconcile.repair_quota import note_repair
 from vectorferry.engine.reconcile.run_state import folder_of
-from vectorferry.engine.session import Progress, Session, plan_of
+from vectorferry.engine.session import Session, StepProgress, plan_of
 from vectorferry.engine.signoff.approval import require_approval
 from vectorferry.engine.sync.settle_loop import settle_up_to_now
-from vectorferry.engine.sync.touched_check import look_again
+from vectorferry.engine.sync.touched_check import compare_until_settled
 from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.journal import Evidence, Outcome
 from vectorferry.journal.reconciliations import REPAIRED
@@ -47,15 +47,15 @@ def repair(session: Session, evidence: Evidence) -> Verdict:
         raise CheckFailed(
             f"{len(drift)} records drifted, and the spec says `reconcile.repair: false`: see {figures['file']}"
         )
-    pair = look_at_pair(session, plan_of(session))
+    pair = inspect_pair(session, plan_of(session))
     _require_same_authority(pair, figures)
     keys = _keys(drift, excused_ids(session))
     _require_no_more_deletions(session, pair, keys, max(figures["deletions"], session.spec.reconcile.deletions))
     asked = bool(figures["over"])
-    note_mended(session, evidence.hash, len(drift), figures["deletions"], asked=asked)
+    note_repair(session, evidence.hash, len(drift), figures["deletions"], asked=asked)
     _settle(session, pair, keys)
     findings = Findings()
-    look_again(session, keys, findings)
+    compare_until_settled(session, keys, findings)
     return _repaired(session, figures, findings, len(drift))
 
 
@@ -85,7 +85,7 @@ def _require_no_more_deletions(session: Session, pair: Pair, keys: Keys, allowed
     """What the authority lost since it was compared would be deleted with the rest: an emptied authority must not empty its copy."""
     gone = 0
     for namespace, ids in _pages(keys):
-        authority = session.source if pair.rules(namespace) else session.target
+        authority = session.source if pair.source_is_authority(namespace) else session.target
         gone += len(ids) - len(authority.fetch(namespace, ids))
     if gone > allowed:
         raise GateError(
@@ -112,7 +112,7 @@ def _settle(session: Session, pair: Pair, keys: Keys) -> None:
         epoch = pair.epochs[cohort]
         session.journal.claims.mark_dirty(session.migration, cohort, namespace, ids, epoch=epoch)
         marked += len(ids)
-        session.report(Progress("repair", namespace or "(default)", marked, total))
+        session.report(StepProgress("repair", namespace or "(default)", marked, total))
     settle_up_to_now(session)
 
 

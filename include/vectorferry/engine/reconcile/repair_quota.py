@@ -9,24 +9,24 @@ MENDED = "mended"
 
 
 @dataclass(frozen=True, slots=True)
-class Unasked:
+class UnaskedRepairs:
     """Records that were mended without asking, and how many of them were deleted."""
 
     records: int = 0
     deletions: int = 0
 
 
-def note_mended(session: Session, evidence_hash: str, records: int, deletions: int, *, asked: bool) -> None:
+def note_repair(session: Session, evidence_hash: str, records: int, deletions: int, *, asked: bool) -> None:
     """Write to the audit trail what is about to be mended; first of all, so that no crash hides it."""
     detail = {"evidence": evidence_hash, "records": records, "deletions": deletions, "asked": asked}
     session.journal.audit.write(session.migration, session.actor, MENDED, detail)
 
 
-def mended_unasked(session: Session) -> Unasked:
+def repairs_without_approval(session: Session) -> UnaskedRepairs:
     """What was mended without asking within the last `reconcile.period`."""
     since = datetime.now(UTC) - session.spec.reconcile.period
     trail = session.journal.audit.trail(session.migration)
     # A repair that was cut short and called again is one repair.
     rows = {row.detail["evidence"]: row.detail for row in trail if row.action == MENDED and row.at > since}
     unasked = [detail for detail in rows.values() if not detail["asked"]]
-    return Unasked(sum(each["records"] for each in unasked), sum(each["deletions"] for each in unasked))
+    return UnaskedRepairs(sum(each["records"] for each in unasked), sum(each["deletions"] for each in unasked))

@@ -17,7 +17,7 @@ def folder_of(session: Session, reconciliation: int) -> Staging:
     return session.staging.at(f"reconcile/{reconciliation:06}")
 
 
-class Reading:
+class ReconciliationRun:
     """The state of one reconciliation; safe to use from the threads that read both sides."""
 
     def __init__(self, session: Session, run: Reconciliation) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectorferry.core.errors import StagingCorrupt
-from vectorferry.engine.reconcile.run_state import Reading
+from vectorferry.engine.reconcile.run_state import ReconciliationRun
 
 SCHEMA = pa.schema([pa.field("namespace", pa.string()), pa.field("id", pa.string())])
 _FOLDER = "suspects"
@@ -16,7 +16,7 @@ _PAGE = 5_000
 Key = tuple[str, str]
 
 
-def keep_suspects(reading: Reading, number: int, keys: pa.Table) -> dict[str, list[int]]:
+def keep_suspects(reading: ReconciliationRun, number: int, keys: pa.Table) -> dict[str, list[int]]:
     """Keep the suspects of one step, columns namespace and id; returns what has to be kept with the step itself.
 
     Those that a killed or late worker left are looked at, too.
@@ -33,12 +33,12 @@ def table_of(namespaces: Sequence[str], ids: Sequence[str]) -> pa.Table:
     return pa.table([pa.array(list(column), pa.string()) for column in (namespaces, ids)], schema=SCHEMA)
 
 
-def count_suspects(reading: Reading, excused: frozenset[Key]) -> int:
+def count_suspects(reading: ReconciliationRun, excused: frozenset[Key]) -> int:
     """How many suspects there are but the excused ones; one that several steps found counts for each."""
     return sum(key not in excused for key in _keys(reading))
 
 
-def pages_of_suspects(reading: Reading, excused: frozenset[Key]) -> Iterator[dict[str, list[str]]]:
+def pages_of_suspects(reading: ReconciliationRun, excused: frozenset[Key]) -> Iterator[dict[str, list[str]]]:
     """Ids by namespace, at most 5,000 at a time, without the excused ones. Several steps may have found the same record.
 
     Raises StagingCorrupt where what a step found is not there any more.
@@ -48,7 +48,7 @@ def pages_of_suspects(reading: Reading, excused: frozenset[Key]) -> Iterator[dic
         yield {name: [id_ for _, id_ in group] for name, group in groupby(page, key=lambda key: key[0])}
 
 
-def _keys(reading: Reading) -> Iterator[Key]:
+def _keys(reading: ReconciliationRun) -> Iterator[Key]:
     paths = reading.folder.list(_FOLDER)
     numbers = {int(posixpath.basename(path).partition("-")[0]) for path in paths}
     # Staging may be another machine's folder, or emptied since: without what was found, all would look equal.
@@ -60,6 +60,6 @@ def _keys(reading: Reading) -> Iterator[Key]:
 
 
 def differing_keys(joined: pa.Table) -> pa.Table:
-    """Rows of two sides' prints, joined in full by key, that are not on both sides alike."""
-    differ = pc.fill_null(pc.not_equal(joined.column("print"), joined.column("print_right")), True)
+    """Rows of two sides' fingerprints, joined in full by key, that are not on both sides alike."""
+    differ = pc.fill_null(pc.not_equal(joined.column("fingerprint"), joined.column("fingerprint_right")), True)
     return joined.filter(differ)

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vectorferry.engine.reconcile.preconditions import Pair
-from vectorferry.engine.reconcile.run_state import Reading
+from vectorferry.engine.reconcile.run_state import ReconciliationRun
 from vectorferry.engine.session import Session
 from vectorferry.journal import ENDED, Scope
 
-Vouched = Mapping[str, Mapping[str, Any]]
+UnchangedNamespaces = Mapping[str, Mapping[str, Any]]
 """By namespace: the change tokens of both sides, and when it was read and found equal."""
 
 
@@ -26,14 +26,14 @@ def tokens_of(session: Session, pair: Pair) -> dict[str, list[str]]:
     return found
 
 
-def unchanged(session: Session, tokens: Mapping[str, Sequence[str]]) -> Vouched:
+def unchanged(session: Session, tokens: Mapping[str, Sequence[str]]) -> UnchangedNamespaces:
     """The namespaces that the last full pass found equal, and that have not changed since on either side."""
     last = session.journal.reconciliations.latest(session.migration, *ENDED, scope=Scope.FULL)
-    known: Vouched = {} if last is None else last.state.get("vouched", {})
+    known: UnchangedNamespaces = {} if last is None else last.state.get("vouched", {})
     return {name: known[name] for name, both in tokens.items() if name in known and known[name]["tokens"] == list(both)}
 
 
-def vouch(reading: Reading) -> None:
+def keep_unchanged(reading: ReconciliationRun) -> None:
     """After a full pass: keep which namespaces were equal when they were read, under the tokens taken before."""
     equal = set(reading.get("namespaces")) - set(reading.get("doubtful", []))
     at = reading.run.began_at.isoformat(timespec="seconds")
@@ -41,9 +41,9 @@ def vouch(reading: Reading) -> None:
     reading.keep(vouched={**read, **reading.get("skipped")})
 
 
-def not_read(reading: Reading) -> Mapping[str, str]:
+def not_read(reading: ReconciliationRun) -> Mapping[str, str]:
     """Why each namespace that was left out was, for the report."""
-    skipped: Vouched = reading.get("skipped")
+    skipped: UnchangedNamespaces = reading.get("skipped")
     return {
         name: f"both databases say that nothing changed since it was found equal at {each['at']}"
         for name, each in skipped.items()

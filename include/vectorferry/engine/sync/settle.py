@@ -57,7 +57,7 @@ def settle_batch(session: Session, cohort: str, *, most: int = MOST_IDS) -> Sett
 
 
 def _sides(session: Session, phase: Phase) -> _Sides:
-    if phase.source_rules:
+    if phase.source_is_authority:
         return _Sides(session.source, session.target, session.target_caller, forward=True)
     return _Sides(session.target, session.source, session.source_caller, forward=False)
 

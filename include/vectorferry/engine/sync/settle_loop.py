@@ -7,8 +7,8 @@ from functools import partial
 
 from vectorferry.core.errors import GateError, JournalUnavailable, LeaseLost, PartialWrite, RetryableError
 from vectorferry.core.model import SIDES, Phase, Side
-from vectorferry.engine.backpressure import Room
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.backpressure import CapacityGate
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.settle import REFUSED_AGAIN_SECONDS, settle_batch
 from vectorferry.journal import Backlog
 
@@ -33,7 +33,7 @@ def settle_until_clean(
         nonlocal most
         found = session.journal.claims.backlog(session.migration, cohort, upto=upto)
         most = max(most, found.dirty)
-        session.report(Progress("settle", cohort, most - found.dirty, most, f"{found.open} writes open"))
+        session.report(StepProgress("settle", cohort, most - found.dirty, most, f"{found.open} writes open"))
         return found
 
     def some() -> bool:
@@ -78,7 +78,7 @@ def _settle_cohort(session: Session, cohort: str, upto: int) -> None:
 
     def await_room() -> None:
         # In a hold writes wait: it is better stepped back from than prolonged.
-        if not session.control(cohort).phase.holds and room.wait(lambda: None, partial(_tell, session, cohort)):
+        if not session.control(cohort).phase.blocks_writes and room.wait(lambda: None, partial(_tell, session, cohort)):
             patience.begin_again()
 
     def until(left: Backlog) -> None:
@@ -98,7 +98,7 @@ def settle_continuously(session: Session) -> None:
 
     A database that is away, keeps only a part, or is too full is waited for; any other error is raised.
     """
-    rooms = {side: Room(session, side) for side in SIDES}
+    rooms = {side: CapacityGate(session, side) for side in SIDES}
     while True:
         try:
             if {row.phase for row in session.journal.control.all(session.migration)} == {Phase.DONE}:
@@ -106,35 +106,35 @@ def settle_continuously(session: Session) -> None:
             session.journal.members.evict_lapsed(session.migration, session.actor)
             done = [_follow(session, cohort.name, rooms) for cohort in session.spec.cohorts]
         except (RetryableError, PartialWrite, JournalUnavailable, LeaseLost) as error:
-            session.report(Progress("settle", session.migration, 0, None, f"waits: {error}"))
+            session.report(StepProgress("settle", session.migration, 0, None, f"waits: {error}"))
             time.sleep(AGAIN_SECONDS)
             continue
         if not any(done):
             time.sleep(IDLE_SECONDS)
 
 
-def _follow(session: Session, cohort: str, rooms: Mapping[Side, Room]) -> bool:
+def _follow(session: Session, cohort: str, rooms: Mapping[Side, CapacityGate]) -> bool:
     """Settle some, where there is room; whether there was anything."""
     phase = session.control(cohort).phase
-    if not phase.holds and (why := rooms[_follower(phase)].full()):
+    if not phase.blocks_writes and (why := rooms[_follower(phase)].blocked_by()):
         _tell(session, cohort, f"waits for room: {why}")
         return False
     done = settle_batch(session, cohort)
     if done is not None:
-        session.report(Progress("settle", cohort, done.clean, None, f"{done.moved} written meanwhile"))
+        session.report(StepProgress("settle", cohort, done.clean, None, f"{done.moved} written meanwhile"))
     return done is not None
 
 
-def _room(session: Session, cohort: str) -> Room:
-    return Room(session, _follower(session.control(cohort).phase))
+def _room(session: Session, cohort: str) -> CapacityGate:
+    return CapacityGate(session, _follower(session.control(cohort).phase))
 
 
 def _follower(phase: Phase) -> Side:
-    return "target" if phase.source_rules else "source"
+    return "target" if phase.source_is_authority else "source"
 
 
 def _tell(session: Session, cohort: str, why: str) -> None:
-    session.report(Progress("settle", cohort, 0, None, why))
+    session.report(StepProgress("settle", cohort, 0, None, why))
 
 
 class Patience:

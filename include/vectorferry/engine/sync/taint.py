@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import RESERVED_NAMESPACE, KeyRange, Phase
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 
 TAINT = "taint"
 
@@ -15,7 +15,7 @@ def taint(session: Session, reason: str) -> int:
     Settling then copies each, read afresh, from the side that has the authority. Raises GateError where nothing is tracked.
     """
     rows = session.journal.control.all(session.migration)
-    if not session.spec.routers or not any(row.phase.tracks or row.phase.holds for row in rows):
+    if not session.spec.routers or not any(row.phase.tracks or row.phase.blocks_writes for row in rows):
         raise GateError(f"migration {session.migration} tracks no writes now: there is nothing to taint")
     if any(row.phase in (Phase.OFF, Phase.DONE) or not row.loaded for row in rows):
         raise GateError(
@@ -29,7 +29,7 @@ def taint(session: Session, reason: str) -> int:
             cohort = session.spec.cohort_of(namespace)
             session.journal.claims.mark_dirty(session.migration, cohort, namespace, page)
             marked += len(page)
-            session.report(Progress(TAINT, namespace or "(default)", marked))
+            session.report(StepProgress(TAINT, namespace or "(default)", marked))
     return marked
 
 

@@ -8,7 +8,7 @@ from vectorferry.core.errors import GateError
 from vectorferry.core.model import Difference, DifferenceKind, Phase, Verdict
 from vectorferry.core.records import keys_of
 from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.settle_loop import Patience, settle_up_to_now
 from vectorferry.engine.sync.touched import WATERMARK, watermark_of
 from vectorferry.engine.transfer.loaded import require_loaded
@@ -54,9 +54,9 @@ def compare_touched(session: Session, rows: Iterable[TouchedRow], watermark: int
         ids = [row.id for row in page if not row.excused]
         suspects.setdefault(namespace, []).extend(dict.fromkeys(d.id for d in differing(session, namespace, ids)))
         touched, excused = touched + len(page), excused + len(page) - len(ids)
-        session.report(Progress("recheck", namespace or "(default)", touched))
+        session.report(StepProgress("recheck", namespace or "(default)", touched))
     findings, again = Findings(), sum(map(len, suspects.values()))
-    rounds = look_again(session, {name: ids for name, ids in suspects.items() if ids}, findings)
+    rounds = compare_until_settled(session, {name: ids for name, ids in suspects.items() if ids}, findings)
     figures = {"touched": touched, "compared": touched - excused, "looked_at_again": again, "rounds": rounds}
     figures |= {WATERMARK: watermark}
     reason = "records that routers wrote differ between source and target" if findings.total else ""
@@ -81,7 +81,7 @@ def differing(session: Session, namespace: str, ids: Sequence[str]) -> list[Diff
     return [*(Difference(kind, namespace, id_) for kind, id_ in lone), *row_differences(there, found, tolerance)]
 
 
-def look_again(session: Session, suspects: Suspects, findings: Findings) -> int:
+def compare_until_settled(session: Session, suspects: Suspects, findings: Findings) -> int:
     """Settle and compare until no suspect is left that was written meanwhile; returns how often that was.
 
     What was written again and again, for as long as one is patient, is noted as such.

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from vectorferry.core.model import KeyRange, Partition
 from vectorferry.core.records import digest, fingerprints, record_schema
-from vectorferry.engine.lease import Work, working
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.lease import HeldPartition, hold_partition
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.metadata_profile import Profile
 from vectorferry.engine.transfer.part_reader import BATCH_ROWS, PartReader, Place, write_behind
 from vectorferry.engine.transfer.staged import listed_ids, manifest_of, manifest_path, part_batches
@@ -27,7 +27,7 @@ def export(session: Session, plan: Plan, partition: Partition) -> Mapping[str, A
     """
     staged = session.staged(plan)
     if session.journal.attempts.completed(plan.id, partition.name, STEP) is None:
-        with working(session, plan, partition, STEP) as work:
+        with hold_partition(session, plan, partition, STEP) as work:
             contents = _write_parts(session, plan, partition, work)
             manifest = _manifest(session, plan, partition, contents)
             staged.write_json(manifest_path(partition), manifest)
@@ -73,7 +73,7 @@ class _Written:
     detail: Mapping[str, Any]
 
 
-def _write_parts(session: Session, plan: Plan, partition: Partition, work: Work) -> _Contents:
+def _write_parts(session: Session, plan: Plan, partition: Partition, work: HeldPartition) -> _Contents:
     """Write the parts that are not there yet; returns what these are like."""
     contents = _Contents()
     done = session.journal.attempts.done_batches(plan.id, partition.name, STEP)
@@ -98,7 +98,7 @@ def _reading(session: Session, plan: Plan) -> PartReader:
 
 
 def _numbered(
-    partition: Partition, work: Work, read: Iterator[tuple[Place, list[pa.RecordBatch]]], first: int
+    partition: Partition, work: HeldPartition, read: Iterator[tuple[Place, list[pa.RecordBatch]]], first: int
 ) -> Iterator[_Part]:
     for number, (end, batches) in enumerate(read, first):
         work.check()
@@ -106,23 +106,23 @@ def _numbered(
 
 
 def _write(staged: Staging, plan: Plan, contents: _Contents, part: _Part) -> _Written:
-    prints = [print_ for batch in part.batches for print_ in fingerprints(batch)]
+    values = [value for batch in part.batches for value in fingerprints(batch)]
     written = staged.write_table(part.path, record_schema(plan.details["dimension"]), part.batches)
     contents.see(part.path, part.batches)
     detail = {
         "path": part.path,
         "bytes": written.bytes,
-        "digest": f"{digest(prints):032x}",
+        "digest": f"{digest(values):032x}",
         "range": part.end.span,
         "last": part.end.last,
     }
     return _Written(part.number, written.rows, detail)
 
 
-def _note(session: Session, partition: Partition, work: Work, written: _Written, before: int) -> int:
+def _note(session: Session, partition: Partition, work: HeldPartition, written: _Written, before: int) -> int:
     # Noted only once the file is committed: a killed worker writes this part again, and nothing else.
     work.note(written.number, written.rows, detail=written.detail)
-    session.report(Progress(STEP, partition.name, before + written.rows, partition.rows))
+    session.report(StepProgress(STEP, partition.name, before + written.rows, partition.rows))
     return before + written.rows
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from vectorferry.core.model import KeyRange
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.staged import LISTING
 from vectorferry.staging import Staging
 
@@ -33,7 +33,7 @@ def list_namespace(session: Session, staged: Staging, number: int, namespace: st
     for n, ids in enumerate(_parts(session, KeyRange(namespace, last), last), start=len(parts)):
         _write_part(staged, f"{LISTING}/{number:05}-{n:05}.parquet", namespace, ids)
         rows += len(ids)
-        session.report(Progress("list", namespace, rows))
+        session.report(StepProgress("list", namespace, rows))
     staged.write_json(closed, {"namespace": namespace, "rows": rows})
     return rows
 

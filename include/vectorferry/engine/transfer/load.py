@@ -9,10 +9,10 @@ import pyarrow as pa
 from vectorferry.core.errors import CheckFailed, GateError, RetryableError
 from vectorferry.core.model import Partition, Phase, Rejection
 from vectorferry.core.records import record_schema
-from vectorferry.engine.backpressure import Room
-from vectorferry.engine.lease import Work, wait_landed, working
-from vectorferry.engine.parallel import Window, fly
-from vectorferry.engine.session import Progress, Session
+from vectorferry.engine.backpressure import CapacityGate
+from vectorferry.engine.lease import HeldPartition, hold_partition, wait_landed
+from vectorferry.engine.parallel import AdaptiveWindow, send_all
+from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.loaded import LOAD
 from vectorferry.engine.transfer.part_reader import BATCH_ROWS
 from vectorferry.engine.transfer.staged import manifest_of, staged_batches
@@ -52,7 +52,7 @@ def load(session: Session, plan: Plan, partition: Partition) -> Mapping[str, int
         _refuse_phase(session, partition)
         if session.spec.routers:
             session.journal.control.begin_load(session.migration, partition.cohort)
-        with working(session, plan, partition, LOAD) as work:
+        with hold_partition(session, plan, partition, LOAD) as work:
             try:
                 _send(session, plan, partition, work)
             finally:
@@ -75,15 +75,15 @@ def _refuse_phase(session: Session, partition: Partition) -> None:
         )
 
 
-def _send(session: Session, plan: Plan, partition: Partition, work: Work) -> None:
+def _send(session: Session, plan: Plan, partition: Partition, work: HeldPartition) -> None:
     noted = session.journal.attempts.done_batches(plan.id, partition.name, LOAD)
     rows = sum(p.rows for p in noted.values())
     most = session.spec.budgets.target.in_flight or session.target.capabilities.write_concurrency
 
-    room = Room(session, "target")
+    room = CapacityGate(session, "target")
 
     def tell(why: str) -> None:
-        session.report(Progress(LOAD, partition.name, rows, partition.rows, why))
+        session.report(StepProgress(LOAD, partition.name, rows, partition.rows, why))
 
     def send(batch: Batch) -> Loaded:
         began = time.monotonic()
@@ -93,7 +93,7 @@ def _send(session: Session, plan: Plan, partition: Partition, work: Work) -> Non
                 return _upsert(session, batch)
         except RetryableError:
             # A database that becomes read-only fails the writes in flight: they are sent again once it takes them.
-            if not room.was_full(began):
+            if not room.blocked_since(began):
                 raise
         return send(replace(batch, again=True))
 
@@ -102,12 +102,12 @@ def _send(session: Session, plan: Plan, partition: Partition, work: Work) -> Non
         _set_aside(session, plan, partition, result)
         work.note(result.batch.number, result.acknowledged, len(result.excused))
         rows += result.acknowledged
-        session.report(Progress(LOAD, partition.name, rows, partition.rows))
+        session.report(StepProgress(LOAD, partition.name, rows, partition.rows))
 
     unnoted = (batch for batch in batches(session, plan, partition) if batch.number not in noted)
     # Batches are sent in order: what an attempt that died had in flight are the first that it did not note.
     waiting = (replace(batch, again=work.resumes and n < _MOST_IN_FLIGHT) for n, batch in enumerate(unnoted))
-    fly(waiting, send, land, Window(most), lambda: session.target.usage.throttled)
+    send_all(waiting, send, land, AdaptiveWindow(most), lambda: session.target.usage.throttled)
 
 
 def batches(session: Session, plan: Plan, partition: Partition) -> Iterator[Batch]:

@@ -46,7 +46,7 @@ def _listing_files(staged: Staging, namespaces: Sequence[str], namespace: str) -
 def _within(ids: pa.Table, plan: Plan, span: KeyRange) -> pa.Table:
     if plan.key_order is KeyOrder.ID:
         return rows_between(ids, "id", span.start, span.end)
-    keep = [span.holds(key_of(plan.key_order, span.namespace, id_)) for id_ in ids.column("id").to_pylist()]
+    keep = [span.contains(key_of(plan.key_order, span.namespace, id_)) for id_ in ids.column("id").to_pylist()]
     return ids.filter(pa.array(keep, pa.bool_()))
 
 

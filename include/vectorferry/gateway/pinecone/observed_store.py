@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vectorferry.core.records import canonical_json
-from vectorferry.gateway.pinecone.api.backend import Change
+from vectorferry.gateway.pinecone.api.backend import RecordPatch
 from vectorferry.gateway.pinecone.api.problems import unserved
 from vectorferry.gateway.pinecone.api.requests import Shape
 from vectorferry.gateway.pinecone.backends.single import OneIndex
@@ -41,7 +41,7 @@ class PresentStore(StoreBackend):
     def discard(self, namespace: str) -> None:
         """Nothing is kept."""
 
-    def _merge(self, namespace: str, wanted: Callable[[], Sequence[str]], change: Change) -> None:
+    def _merge(self, namespace: str, wanted: Callable[[], Sequence[str]], change: RecordPatch) -> None:
         if change.sparse is not None:
             raise unserved("an update of sparse values")
         vector, metadata = None if change.vector is None else change.vector[0], canonical_json(change.metadata)

@@ -16,7 +16,15 @@ from vectorferry.core.filters import Condition, Filter, Group, Scalar, parse_fil
 from vectorferry.gateway.pinecone.api.backend import Backend
 from vectorferry.gateway.pinecone.api.data import IndexData
 from vectorferry.gateway.pinecone.api.faults import NO_EFFECTS, Effects
-from vectorferry.gateway.pinecone.api.requests import Delete, Matches, Page, Query, Records, Update, Upsert
+from vectorferry.gateway.pinecone.api.requests import (
+    DeleteRequest,
+    IdPage,
+    Matches,
+    QueryRequest,
+    RecordPage,
+    UpdateRequest,
+    Upsert,
+)
 
 SAVE_SECONDS = 5.0
 _MOST_NAMES = 10_000
@@ -90,12 +98,12 @@ class ObservedIndex(IndexData):
         self._seen.note("fetch", namespace)
         return super().fetch(namespace, ids, effects)
 
-    def list_ids(self, namespace: str, prefix: str, limit: int | None, token: str | None) -> Page:
+    def list_ids(self, namespace: str, prefix: str, limit: int | None, token: str | None) -> IdPage:
         """Counted."""
         self._seen.note(_used("list", prefix=bool(prefix)), namespace)
         return super().list_ids(namespace, prefix, limit, token)
 
-    def query(self, request: Query) -> Matches:
+    def query(self, request: QueryRequest) -> Matches:
         """Counted."""
         asked = {"sparse": request.sparse, "id": request.id, "filter": request.where}
         given = {"values": request.include_values, "metadata": request.include_metadata}
@@ -103,19 +111,19 @@ class ObservedIndex(IndexData):
         self._seen.note(_used("query", **uses), request.namespace, request.where, request.top_k)
         return super().query(request)
 
-    def fetch_by_metadata(self, namespace: str, where: Any, limit: int | None, token: str | None) -> Records:
+    def fetch_by_metadata(self, namespace: str, where: Any, limit: int | None, token: str | None) -> RecordPage:
         """Counted."""
         self._seen.note("fetch_by_metadata", namespace, where)
         return super().fetch_by_metadata(namespace, where, limit, token)
 
-    def update(self, request: Update, effects: Effects = NO_EFFECTS) -> tuple[int | None, int | None]:
+    def update(self, request: UpdateRequest, effects: Effects = NO_EFFECTS) -> tuple[int | None, int | None]:
         """Counted."""
         changes = {"sparse": request.sparse, "metadata": request.metadata, "filter": request.where}
         uses = {"values": _some(request.values), **{name: bool(value) for name, value in changes.items()}}
         self._seen.note(_used("update", **uses), request.namespace, request.where)
         return super().update(request, effects)
 
-    def delete(self, request: Delete, effects: Effects = NO_EFFECTS) -> int | None:
+    def delete(self, request: DeleteRequest, effects: Effects = NO_EFFECTS) -> int | None:
         """Counted."""
         operation = _used("delete", all=request.everything, filter=request.where is not None)
         self._seen.note(operation, request.namespace, request.where)

@@ -10,7 +10,7 @@ from vectorferry.journal import Journal, open_journal
 from vectorferry.local.demo.live import LiveDemo
 from vectorferry.local.demo.spec import Demo
 from vectorferry.local.servers.airflow import Airflow
-from vectorferry.local.servers.airflow_api import AirflowApi, AirflowError, Question
+from vectorferry.local.servers.airflow_api import AirflowApi, AirflowError, PendingQuestion
 from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.spec.connections import connection_from_environment
 from vectorferry.spec.loader import load_spec
@@ -65,7 +65,7 @@ def follow(supervisor: Supervisor, airflow: Airflow, demo: Demo, *, auto: bool, 
         return code or int(not well)
 
 
-def _until_asked(watch: _Watch) -> Question | None:
+def _until_asked(watch: _Watch) -> PendingQuestion | None:
     while watch.api.run_state(watch.dag_id, watch.run_id) not in ENDED:
         if found := watch.api.questions(watch.dag_id, watch.run_id):
             return found[0]
@@ -127,7 +127,7 @@ def _rate(watch: _Watch, rows: int) -> str:
     return f" ({watch.rows / elapsed:,.0f} rows/s)" if elapsed > 1 else ""
 
 
-def _show_question(watch: _Watch, airflow: Airflow, question: Question) -> None:
+def _show_question(watch: _Watch, airflow: Airflow, question: PendingQuestion) -> None:
     print(f"\n{'check':14}{'passed':>8}{'of':>6}")
     for name, passed, total in _read(watch.spec).verdicts:
         print(f"{name:14}{passed:>8}{total:>6}{'' if passed == total else '   FAILED'}")
@@ -138,7 +138,7 @@ def _show_question(watch: _Watch, airflow: Airflow, question: Question) -> None:
     print("Ctrl-C stops everything that this command started.", flush=True)
 
 
-def _approve(airflow: Airflow, question: Question) -> None:
+def _approve(airflow: Airflow, question: PendingQuestion) -> None:
     with airflow.api(APPROVER) as api:
         api.answer(question, "Approve", {"reason": "approved by make demo APPROVE=auto"})
     print("approved as approver through Airflow's REST API")

@@ -38,7 +38,7 @@ class TaskState:
 
 
 @dataclass(frozen=True)
-class Question:
+class PendingQuestion:
     """A question to a person that waits for its answer; `body` is Markdown."""
 
     dag_id: str
@@ -148,14 +148,14 @@ class AirflowApi:
         }
         self.call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
-    def questions(self, dag_id: str = "~", run_id: str = "~") -> list[Question]:
+    def questions(self, dag_id: str = "~", run_id: str = "~") -> list[PendingQuestion]:
         """Return the questions that wait for an answer now, of one run or of all."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails"
         details = self.call("GET", path, params={"response_received": False})["hitl_details"]
         # A question whose task was cleared or has failed stays listed.
         return [_question(each) for each in details if each["task_instance"]["state"] == "awaiting_input"]
 
-    def wait_for_question(self, dag_id: str, run_id: str, timeout: float = 300) -> Question:
+    def wait_for_question(self, dag_id: str, run_id: str, timeout: float = 300) -> PendingQuestion:
         """Wait until a run asks; raises AirflowError when it ends without asking."""
         deadline = _Deadline(timeout, f"a question of the run {run_id} of {dag_id}")
         while True:
@@ -166,7 +166,7 @@ class AirflowApi:
                 raise AirflowError(f"the run {run_id} of {dag_id} ended without asking")
             deadline.wait()
 
-    def answer(self, question: Question, option: str, params: Mapping[str, Any] | None = None) -> None:
+    def answer(self, question: PendingQuestion, option: str, params: Mapping[str, Any] | None = None) -> None:
         """Answer a question, as its form does: `params` replace the defaults that it came with.
 
         Waits until the question is three seconds old.
@@ -176,7 +176,7 @@ class AirflowApi:
         body = {"chosen_options": [option], "params_input": {**question.params, **(params or {})}}
         self.call("PATCH", f"{_task_path(question)}/hitlDetails", json=body)
 
-    def question_url(self, question: Question) -> str:
+    def question_url(self, question: PendingQuestion) -> str:
         """Return the address of the page on which a person answers."""
         place = f"{self.url}/dags/{question.dag_id}/runs/{question.run_id}/tasks/{question.task_id}"
         return f"{place}/required_actions?map_index={question.map_index}"
@@ -207,7 +207,7 @@ def _log_line(line: Any) -> str:
     return "\n".join([str(line.get("event", line)), *errors])
 
 
-def _task_path(question: Question) -> str:
+def _task_path(question: PendingQuestion) -> str:
     run = f"/dags/{question.dag_id}/dagRuns/{question.run_id}"
     return f"{run}/taskInstances/{question.task_id}/{question.map_index}"
 
@@ -223,9 +223,9 @@ def _task_state(found: Mapping[str, Any]) -> TaskState:
     )
 
 
-def _question(detail: Mapping[str, Any]) -> Question:
+def _question(detail: Mapping[str, Any]) -> PendingQuestion:
     task = detail["task_instance"]
-    return Question(
+    return PendingQuestion(
         dag_id=task["dag_id"],
         run_id=task["dag_run_id"],
         task_id=task["task_id"],

@@ -90,7 +90,7 @@ class IndexInfo:
     settings: Mapping[str, Any]
 
 
-class Control:
+class ControlPlane:
     """The control plane for one index name. Thread-safe. Methods raise store errors."""
 
     def __init__(self, endpoint: Endpoint, index: str, deadline: float, caller: Caller) -> None:

@@ -29,7 +29,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import PLAIN_METADATA, Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_unsendable
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.pinecone.control import Control, Endpoint, IndexInfo
+from vectorferry.stores.pinecone.control import ControlPlane, Endpoint, IndexInfo
 from vectorferry.stores.pinecone.rows import (
     holdable_ids,
     page_token_before,
@@ -87,7 +87,7 @@ class PineconeStore:
         self._name = collection
         self._options = options
         self._call = caller
-        self._control = Control(Endpoint.of(connection), collection, options.deadline, caller)
+        self._control = ControlPlane(Endpoint.of(connection), collection, options.deadline, caller)
         delay = connection.extra.get("visibility_delay")
         self._capabilities = PINECONE if delay in (None, "") else replace(PINECONE, visibility_delay=float(delay))
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="pinecone-read")
@@ -151,7 +151,7 @@ class PineconeStore:
             if any(left >= right for left, right in zip([last, *ids], ids, strict=False)):
                 raise TerminalError(f"the listing is not in order after id {last!r}", store=self.name)
             last = ids[-1] if ids else last
-            page = [id_ for id_ in ids if span.holds(id_)]
+            page = [id_ for id_ in ids if span.contains(id_)]
             if page:
                 yield page
             if token is None or (span.end is not None and last >= span.end):
@@ -174,7 +174,7 @@ class PineconeStore:
     ) -> Iterator[pa.RecordBatch]:
         """Records by id, several requests in flight, in the order of the ids."""
         pages = self.list_ids(span) if ids is None else ids
-        wanted = (id_ for page in pages for id_ in page if span.holds(id_))
+        wanted = (id_ for page in pages for id_ in page if span.contains(id_))
         return regrouped(self._fetched(span.namespace, wanted, min(batch_rows, _FETCH_IDS)), batch_rows)
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:

@@ -47,7 +47,7 @@ Answer = tuple[tuple[str, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ObjectPage:
     """Objects of one namespace in the order of their UUIDs."""
 
     results: Results
@@ -70,7 +70,7 @@ class Page:
         return batch_of(self.results, self.rows, self.layout, self.dimension)
 
 
-class Reader:
+class ObjectReader:
     """Reads one collection. Thread-safe."""
 
     def __init__(self, link: Link, layout: Layout, codec: Codec, call: Caller, store: str) -> None:
@@ -132,7 +132,7 @@ class Reader:
 
     # --- Ranges
 
-    def pages(self, span: KeyRange, *, batch_rows: int = _PAGE, ids_only: bool = False) -> Iterator[Page]:
+    def pages(self, span: KeyRange, *, batch_rows: int = _PAGE, ids_only: bool = False) -> Iterator[ObjectPage]:
         """Pages of a key range, each of 1 to `batch_rows` objects."""
         tenant, scope = self._place(span.namespace, None)
         if tenant is None:
@@ -145,9 +145,9 @@ class Reader:
             for part in chunks(_inside(results, span), batch_rows):
                 yield self._page(part, span.namespace)
 
-    def _page(self, results: Results, namespace: str) -> Page:
+    def _page(self, results: Results, namespace: str) -> ObjectPage:
         rows = [self.codec.row(result, namespace) for result in results]
-        return Page(results, rows, self.layout, self.dimension())
+        return ObjectPage(results, rows, self.layout, self.dimension())
 
     def _cursor(self, ask: Ask, span: KeyRange, limit: int) -> Iterator[Results]:
         """Objects after one UUID, in their order; an empty answer is the only end there is."""
@@ -294,9 +294,9 @@ def _ahead(pages: Iterator[Results]) -> Iterator[Results]:
 def _inside(results: Results, span: KeyRange) -> Results:
     if not results:
         return results
-    if span.holds(results[0].metadata.id) and span.holds(results[-1].metadata.id):
+    if span.contains(results[0].metadata.id) and span.contains(results[-1].metadata.id):
         return results
-    return [result for result in results if span.holds(result.metadata.id)]
+    return [result for result in results if span.contains(result.metadata.id)]
 
 
 def _floor(bound: str | None) -> int:

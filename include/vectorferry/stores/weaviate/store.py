@@ -37,9 +37,9 @@ from vectorferry.stores.weaviate.capacity import READ_ONLY, vector_memory
 from vectorferry.stores.weaviate.client import Link, address_of
 from vectorferry.stores.weaviate.foreign_objects import FOREIGN_KINDS, ForeignCodec
 from vectorferry.stores.weaviate.objects import Codec, OwnCodec
-from vectorferry.stores.weaviate.reader import MAX_RESULTS, Reader
+from vectorferry.stores.weaviate.reader import MAX_RESULTS, ObjectReader
 from vectorferry.stores.weaviate.schema import MAX_DIMENSION, TENANT, class_of, layout_of, undeclared
-from vectorferry.stores.weaviate.writer import Writer
+from vectorferry.stores.weaviate.writer import ObjectWriter
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -79,8 +79,8 @@ class WeaviateStore:
         self._options = options
         self._call = caller
         self._lock = threading.Lock()
-        self._reader: Reader | None = None
-        self._writer: Writer | None = None
+        self._reader: ObjectReader | None = None
+        self._writer: ObjectWriter | None = None
         self._pool: ThreadPoolExecutor | None = None
 
     @classmethod
@@ -309,7 +309,7 @@ class WeaviateStore:
             raise NotFound("no such collection", store=self.name)
         return (shard for node in found["nodes"] for shard in node.get("shards") or ())
 
-    def _reading(self) -> Reader:
+    def _reading(self) -> ObjectReader:
         reader = self._reader
         if reader is None:
             schema = self._schema()
@@ -317,17 +317,17 @@ class WeaviateStore:
                 raise NotFound("no such collection", store=self.name)
             layout = layout_of(schema)
             codec: Codec = OwnCodec(layout) if layout.own else ForeignCodec(layout)
-            reader = self._reader = Reader(self._link, layout, codec, self._call, self.name)
+            reader = self._reader = ObjectReader(self._link, layout, codec, self._call, self.name)
         return reader
 
-    def _writing(self) -> Writer:
+    def _writing(self) -> ObjectWriter:
         reader = self._reading()
         lacking = undeclared(self._options.fields, reader.layout)
         if lacking:
             raise Refused(f"the collection was made without the declared field {', '.join(lacking)}", store=self.name)
         with self._lock:
             if self._writer is None:
-                self._writer = Writer(self._link, reader.layout, reader.codec, self._call, self.name)
+                self._writer = ObjectWriter(self._link, reader.layout, reader.codec, self._call, self.name)
             return self._writer
 
     def _forget(self) -> None:
@@ -340,12 +340,12 @@ class WeaviateStore:
         if dimension is not None and expected is not None and dimension != expected:
             raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
 
-    def _tenants(self, reader: Reader) -> Sequence[str]:
+    def _tenants(self, reader: ObjectReader) -> Sequence[str]:
         if not reader.layout.tenants:
             return [""]
         return self._call(lambda: self._link.tenants(reader.layout.collection))
 
-    def _namespaces(self, reader: Reader) -> dict[str, int]:
+    def _namespaces(self, reader: ObjectReader) -> dict[str, int]:
         if reader.layout.own and not reader.layout.tenants:
             counted = reader.count_by(TENANT)
         else:
@@ -372,7 +372,7 @@ def _pending(shard: Mapping[str, Any]) -> int:
     return max(int(shard.get("vectorQueueLength") or 0), int(shard.get("vectorIndexingStatus") == "INDEXING"))
 
 
-def _namespace_of(tenant: str, reader: Reader) -> str:
+def _namespace_of(tenant: str, reader: ObjectReader) -> str:
     name = decode_tenant(tenant)
     return reader.recorded_namespace(tenant) if name is None else name
 

@@ -16,7 +16,7 @@ from vectorferry.stores.weaviate.schema import Layout
 Deletion: TypeAlias = batch_delete_pb2.BatchDeleteRequest
 
 
-class Writer:
+class ObjectWriter:
     """Writes and deletes objects. Thread-safe."""
 
     def __init__(self, link: Link, layout: Layout, codec: Codec, call: Caller, store: str) -> None:

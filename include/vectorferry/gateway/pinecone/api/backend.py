@@ -51,7 +51,7 @@ class Backing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RecordPatch:
     """What an update does to a record: a new dense vector (shape [1, d]), a new sparse one, metadata that is merged; None keeps."""
 
     vector: Vectors | None = None
@@ -128,11 +128,11 @@ class Backend(Protocol):
         """Put whole records of one namespace, each id once."""
         ...
 
-    def update(self, namespace: str, id_: str, change: Change, effects: Effects) -> int | None:
+    def update(self, namespace: str, id_: str, change: RecordPatch, effects: Effects) -> int | None:
         """Change a record; nothing happens where there is none."""
         ...
 
-    def update_where(self, namespace: str, where: Filter, change: Change, effects: Effects) -> int | None:
+    def update_where(self, namespace: str, where: Filter, change: RecordPatch, effects: Effects) -> int | None:
         """Change all records that pass a filter."""
         ...
 

@@ -13,18 +13,18 @@ from vectorferry.core.filters import Filter, parse_filter
 from vectorferry.core.model import Metric, Vectors
 from vectorferry.core.records import make_batch, parse_json, vectors_of
 from vectorferry.gateway.pinecone.api import limits
-from vectorferry.gateway.pinecone.api.backend import Backend, Backing, Change, Found
+from vectorferry.gateway.pinecone.api.backend import Backend, Backing, Found, RecordPatch
 from vectorferry.gateway.pinecone.api.faults import NO_EFFECTS, Effects
 from vectorferry.gateway.pinecone.api.listing import Listing, cursor_of, page_of_names
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid, missing, unserved
 from vectorferry.gateway.pinecone.api.requests import (
-    Delete,
+    DeleteRequest,
+    IdPage,
     Matches,
-    Page,
-    Query,
-    Records,
+    QueryRequest,
+    RecordPage,
     Shape,
-    Update,
+    UpdateRequest,
     Upsert,
     stored_namespace,
     wire_namespace,
@@ -71,16 +71,16 @@ class IndexData:
         limits.check_ids(ids, limits.MAX_FETCH_IDS)
         return self._backend.fetch(name, list(dict.fromkeys(ids)), effects)
 
-    def list_ids(self, namespace: str, prefix: str, limit: int | None, token: str | None) -> Page:
+    def list_ids(self, namespace: str, prefix: str, limit: int | None, token: str | None) -> IdPage:
         """A page of ids in bitwise order."""
         name = stored_namespace(limits.check_namespace(namespace))
         cursor = cursor_of(name, limits.check_namespace(prefix), token)
         size = limits.check_limit(limit, limits.MAX_LIST, limits.MAX_LIST)
         position = self._backend.position
         ids, more = self._backend.read(name, lambda store: self._listing.page(store, cursor, size, position))
-        return Page(ids, cursor.token(ids[-1]) if more else None)
+        return IdPage(ids, cursor.token(ids[-1]) if more else None)
 
-    def query(self, request: Query) -> Matches:
+    def query(self, request: QueryRequest) -> Matches:
         """The nearest records, best first unless the vendor's habit of mixing them is imitated."""
         name = stored_namespace(limits.check_namespace(request.namespace))
         top_k = limits.check_top_k(request.top_k, sparse=self.shape.sparse_only)
@@ -94,21 +94,21 @@ class IndexData:
             ids, scores = _mixed(ids), _mixed(scores)
         return Matches(ids, scores, records)
 
-    def fetch_by_metadata(self, namespace: str, where: Any, limit: int | None, token: str | None) -> Records:
+    def fetch_by_metadata(self, namespace: str, where: Any, limit: int | None, token: str | None) -> RecordPage:
         """A page of the records that pass a filter, by id."""
         name = stored_namespace(limits.check_namespace(namespace))
         size = limits.check_limit(limit, limits.MAX_FETCH_BY_METADATA, 100)
         cursor, parsed = cursor_of(name, "", token), _filter(where)
 
-        def page(store: Backing) -> Records:
+        def page(store: Backing) -> RecordPage:
             ids, more = page_of_names(all_matching(store, name, parsed), cursor, size)
             batch = store.fetch(name, ids)
             limits.check_result_size(int(payload_bytes(batch).sum()))
-            return Records(batch, cursor.token(ids[-1]) if more else None)
+            return RecordPage(batch, cursor.token(ids[-1]) if more else None)
 
         return self._backend.read(name, page)
 
-    def update(self, request: Update, effects: Effects = NO_EFFECTS) -> tuple[int | None, int | None]:
+    def update(self, request: UpdateRequest, effects: Effects = NO_EFFECTS) -> tuple[int | None, int | None]:
         """Change what is there; returns how many records passed the filter (None without one), and the log position."""
         self._refuse_documents()
         name = stored_namespace(limits.check_namespace(request.namespace))
@@ -122,12 +122,12 @@ class IndexData:
             return matched, None
         return matched, self._backend.update_where(name, where, change, effects)
 
-    def delete(self, request: Delete, effects: Effects = NO_EFFECTS) -> int | None:
+    def delete(self, request: DeleteRequest, effects: Effects = NO_EFFECTS) -> int | None:
         """Delete records; ids that are not there are no error, a namespace that is not there is one for `everything`."""
         self._refuse_documents()
         name = stored_namespace(limits.check_namespace(request.namespace))
         if sum([bool(request.ids), request.everything, request.where is not None]) != 1:
-            raise invalid("Delete takes exactly one of ids, delete_all and filter")
+            raise invalid("DeleteRequest takes exactly one of ids, delete_all and filter")
         if request.everything:
             return self._backend.delete_all(name, effects)
         if request.where is not None:
@@ -140,14 +140,14 @@ class IndexData:
         found = self._backend.counts()
         return {wire_namespace(name): found[name] for name in sorted(found, key=wire_namespace)}
 
-    def list_namespaces(self, prefix: str, limit: int | None, token: str | None) -> tuple[Page, Mapping[str, int]]:
+    def list_namespaces(self, prefix: str, limit: int | None, token: str | None) -> tuple[IdPage, Mapping[str, int]]:
         """A page of namespaces, with the counts of all."""
         counts = self.counts()
         cursor = cursor_of("", prefix, token)
         size = limits.check_limit(limit, limits.MAX_LIST, limits.MAX_LIST)
         names, more = page_of_names(list(counts), cursor, size)
         total = sum(name.startswith(cursor.prefix) for name in counts)
-        return Page(names, cursor.token(names[-1]) if more else None, total), counts
+        return IdPage(names, cursor.token(names[-1]) if more else None, total), counts
 
     def describe_namespace(self, namespace: str) -> int:
         """Records of a namespace that is there."""
@@ -195,19 +195,19 @@ class IndexData:
             raise invalid(f"Index configuration does not support sparse values: its metric is {self.shape.metric}")
         return sparse
 
-    def _change(self, request: Update) -> Change:
+    def _change(self, request: UpdateRequest) -> RecordPatch:
         if (request.id is None) == (request.where is None):
-            raise invalid("Update takes exactly one of id and filter")
+            raise invalid("UpdateRequest takes exactly one of id and filter")
         patch = parse_json(limits.metadata_text(request.metadata))
         has_values = _given(request.values)
         if request.where is not None and (has_values or request.sparse or not patch):
-            raise invalid("Update by filter takes setMetadata, and nothing else")
+            raise invalid("UpdateRequest by filter takes setMetadata, and nothing else")
         if has_values and self.shape.dimension is None:
             raise invalid("Dense values are not supported by a sparse index")
         vector = limits.dense_matrix([request.values], self.shape.dimension or 0) if has_values else None
-        return Change(vector, self._sparse(request.sparse), patch)
+        return RecordPatch(vector, self._sparse(request.sparse), patch)
 
-    def _answer(self, store: Backing, name: str, request: Query, top_k: int, where: Filter | None) -> Found:
+    def _answer(self, store: Backing, name: str, request: QueryRequest, top_k: int, where: Filter | None) -> Found:
         """Ids and scores, best first, and their records where they were asked for: what is gone by then is left out."""
         dense, sparse = self._query_vectors(store, name, request)
         ids, scores = self._nearest(store, name, dense, sparse, top_k, where)
@@ -219,16 +219,16 @@ class IndexData:
         return kept, [scored[id_] for id_ in kept], records
 
     def _query_vectors(
-        self, store: Backing, namespace: str, request: Query
+        self, store: Backing, namespace: str, request: QueryRequest
     ) -> tuple[Vectors | None, Mapping[str, Any] | None]:
         given = request.vector if _given(request.vector) else None
         if request.id:
             if given is not None or request.sparse:
-                raise invalid("Query takes a vector or an id, not both")
+                raise invalid("QueryRequest takes a vector or an id, not both")
             return self._vectors_of_record(store, namespace, request.id)
         sparse = self._sparse(request.sparse)
         if given is None and (sparse is None or not self.shape.sparse_only):
-            raise invalid("Query takes a vector, an id or, on a sparse index, a sparse vector")
+            raise invalid("QueryRequest takes a vector, an id or, on a sparse index, a sparse vector")
         if given is not None and self.shape.dimension is None:
             raise invalid("Dense values are not supported by a sparse index")
         return (None if given is None else limits.dense_matrix([given], self.shape.dimension or 0)), sparse

@@ -37,7 +37,7 @@ class Upsert:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class QueryRequest:
     """Nearest neighbours of a vector or of a stored record."""
 
     namespace: str
@@ -51,7 +51,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class UpdateRequest:
     """New values of one record, or new metadata of all that pass a filter."""
 
     namespace: str
@@ -64,7 +64,7 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
-class Delete:
+class DeleteRequest:
     """Records to delete: by id, by filter, or all of the namespace."""
 
     namespace: str
@@ -83,7 +83,7 @@ class Matches:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class IdPage:
     """Ids or names, and the token for what follows, None on the last page."""
 
     ids: Sequence[str]
@@ -92,7 +92,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class RecordPage:
     """Records, and the token for what follows, None on the last page."""
 
     batch: pa.RecordBatch

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from vectorferry.core.filters import Filter
 from vectorferry.core.model import KeyRange
-from vectorferry.gateway.pinecone.api.backend import Backing, Change, Found
+from vectorferry.gateway.pinecone.api.backend import Backing, Found, RecordPatch
 from vectorferry.gateway.pinecone.api.faults import Effects
 from vectorferry.gateway.pinecone.api.problems import invalid, missing
 from vectorferry.gateway.pinecone.api.requests import Shape, wire_namespace
@@ -82,11 +82,11 @@ class StoreBackend:
         """Put whole records."""
         return self._log.submit(lambda: self._put(batch), effects.lag)
 
-    def update(self, namespace: str, id_: str, change: Change, effects: Effects) -> int:
+    def update(self, namespace: str, id_: str, change: RecordPatch, effects: Effects) -> int:
         """Change a record."""
         return self._log.submit(lambda: self._merge(namespace, lambda: [id_], change), effects.lag)
 
-    def update_where(self, namespace: str, where: Filter, change: Change, effects: Effects) -> int:
+    def update_where(self, namespace: str, where: Filter, change: RecordPatch, effects: Effects) -> int:
         """Change all records that pass a filter when the write takes effect."""
         matching = lambda: all_matching(self._store, namespace, where)  # noqa: E731
         return self._log.submit(lambda: self._merge(namespace, matching, change), effects.lag)
@@ -144,7 +144,7 @@ class StoreBackend:
             for ids in chunks(all_matching(self._store, namespace, where), _CHUNK):
                 self._store.delete(namespace, ids)
 
-    def _merge(self, namespace: str, wanted: Callable[[], Sequence[str]], change: Change) -> None:
+    def _merge(self, namespace: str, wanted: Callable[[], Sequence[str]], change: RecordPatch) -> None:
         # Alone: an upsert between the read and the write would be undone.
         with self._lock.alone():
             for ids in chunks(wanted(), _CHUNK):

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from vectorferry.gateway.pinecone.api.data import IndexData
 from vectorferry.gateway.pinecone.api.faults import Effects
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid, missing, unserved
-from vectorferry.gateway.pinecone.api.requests import Delete, wire_namespace
+from vectorferry.gateway.pinecone.api.requests import DeleteRequest, wire_namespace
 from vectorferry.gateway.pinecone.wire import wire_json as wire
 from vectorferry.gateway.pinecone.wire.messages import Request, Response
 
@@ -88,7 +88,7 @@ def _create_namespace(data: IndexData, request: Request, effects: Effects) -> Re
 def _namespace(data: IndexData, request: Request, effects: Effects) -> Response:
     name = unquote(request.path.rpartition("/")[2])
     if request.method == "DELETE":
-        return _written(data.delete(Delete(name, everything=True), effects), {})
+        return _written(data.delete(DeleteRequest(name, everything=True), effects), {})
     return _read(data, wire.dumps(wire.namespace(wire_namespace(name), data.describe_namespace(name))))
 
 

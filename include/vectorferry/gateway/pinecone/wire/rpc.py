@@ -11,7 +11,7 @@ from vectorferry.core.errors import VectorferryError
 from vectorferry.gateway.pinecone.api.data import IndexData
 from vectorferry.gateway.pinecone.api.faults import Effects
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, invalid
-from vectorferry.gateway.pinecone.api.requests import Delete, wire_namespace
+from vectorferry.gateway.pinecone.api.requests import DeleteRequest, wire_namespace
 from vectorferry.gateway.pinecone.wire import wire_proto as wire
 from vectorferry.gateway.pinecone.wire.front import Front
 from vectorferry.gateway.pinecone.wire.tls import Tls
@@ -151,7 +151,7 @@ def _create_namespace(data: IndexData, message: Any, effects: Effects) -> tuple[
 
 
 def _delete_namespace(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
-    lsn = data.delete(Delete(message.namespace, everything=True), effects)
+    lsn = data.delete(DeleteRequest(message.namespace, everything=True), effects)
     return MESSAGES["DeleteResponse"](), lsn
 
 

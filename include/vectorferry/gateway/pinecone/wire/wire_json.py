@@ -10,7 +10,15 @@ import pyarrow as pa
 from vectorferry.core.records import parse_json, vectors_of
 from vectorferry.gateway.pinecone.api.control import METRIC_NAMES, IndexEntry
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid
-from vectorferry.gateway.pinecone.api.requests import Delete, Matches, Page, Query, Shape, Update, Upsert
+from vectorferry.gateway.pinecone.api.requests import (
+    DeleteRequest,
+    IdPage,
+    Matches,
+    QueryRequest,
+    Shape,
+    UpdateRequest,
+    Upsert,
+)
 
 _READY = {"ready": True, "state": "Ready"}
 _FIRST_SCHEMA_VERSION = "2026-07"
@@ -46,9 +54,9 @@ def upsert_of(raw: Mapping[str, Any]) -> Upsert:
     )
 
 
-def query_of(raw: Mapping[str, Any]) -> Query:
+def query_of(raw: Mapping[str, Any]) -> QueryRequest:
     """A query."""
-    return Query(
+    return QueryRequest(
         raw.get("namespace") or "",
         raw.get("topK"),
         raw.get("vector"),
@@ -60,9 +68,9 @@ def query_of(raw: Mapping[str, Any]) -> Query:
     )
 
 
-def update_of(raw: Mapping[str, Any]) -> Update:
+def update_of(raw: Mapping[str, Any]) -> UpdateRequest:
     """An update."""
-    return Update(
+    return UpdateRequest(
         raw.get("namespace") or "",
         raw.get("id"),
         raw.get("filter"),
@@ -73,12 +81,12 @@ def update_of(raw: Mapping[str, Any]) -> Update:
     )
 
 
-def delete_of(raw: Mapping[str, Any]) -> Delete:
+def delete_of(raw: Mapping[str, Any]) -> DeleteRequest:
     """A delete."""
     ids = raw.get("ids") or ()
     if not isinstance(ids, (list, tuple)):
         raise invalid("ids must be a list")
-    return Delete(raw.get("namespace") or "", ids, bool(raw.get("deleteAll")), raw.get("filter"))
+    return DeleteRequest(raw.get("namespace") or "", ids, bool(raw.get("deleteAll")), raw.get("filter"))
 
 
 def records_by_id(batch: pa.RecordBatch, *, values: bool = True, metadata: bool = True) -> dict[str, dict[str, Any]]:
@@ -128,13 +136,13 @@ def fetched(batch: pa.RecordBatch, namespace: str, token: str | None = None) -> 
     return dumps({**answer, "pagination": {"next": token}} if token else answer)
 
 
-def listed(page: Page, namespace: str) -> bytes:
+def listed(page: IdPage, namespace: str) -> bytes:
     """The answer to a listing; the last page has no pagination."""
     answer = {"vectors": [{"id": id_} for id_ in page.ids], "namespace": namespace, "usage": {"readUnits": 1}}
     return dumps({**answer, "pagination": {"next": page.token}} if page.token else answer)
 
 
-def matched(matches: Matches, query: Query) -> bytes:
+def matched(matches: Matches, query: QueryRequest) -> bytes:
     """The answer to a query."""
     records: Mapping[str, Any] = {}
     if matches.records is not None:
@@ -160,7 +168,7 @@ def stats(counts: Mapping[str, int], shape: Shape) -> dict[str, Any]:
     }
 
 
-def namespaces(page: Page, counts: Mapping[str, int]) -> dict[str, Any]:
+def namespaces(page: IdPage, counts: Mapping[str, int]) -> dict[str, Any]:
     """The answer to a listing of namespaces."""
     answer: dict[str, Any] = {
         "namespaces": [namespace(name, counts[name]) for name in page.ids],

@@ -8,7 +8,16 @@ import pyarrow as pa
 
 from vectorferry.core.records import parse_json
 from vectorferry.gateway.pinecone.api.problems import invalid
-from vectorferry.gateway.pinecone.api.requests import Delete, Matches, Page, Query, Records, Shape, Update, Upsert
+from vectorferry.gateway.pinecone.api.requests import (
+    DeleteRequest,
+    IdPage,
+    Matches,
+    QueryRequest,
+    RecordPage,
+    Shape,
+    UpdateRequest,
+    Upsert,
+)
 from vectorferry.gateway.pinecone.wire import wire_json
 from vectorferry.gateway.pinecone.wire.wire_json import dense_rows, fetch_units, sparse_rows
 from vectorferry.stores.pinecone.messages import MESSAGES, sparse_of, struct_of
@@ -26,9 +35,9 @@ def upsert_of(message: Any) -> Upsert:
     )
 
 
-def query_of(message: Any) -> Query:
+def query_of(message: Any) -> QueryRequest:
     """A query."""
-    return Query(
+    return QueryRequest(
         message.namespace,
         message.top_k,
         floats(message.vector) if message.vector else None,
@@ -40,9 +49,9 @@ def query_of(message: Any) -> Query:
     )
 
 
-def update_of(message: Any) -> Update:
+def update_of(message: Any) -> UpdateRequest:
     """An update."""
-    return Update(
+    return UpdateRequest(
         message.namespace,
         message.id or None,
         struct_of(message, "filter"),
@@ -53,9 +62,9 @@ def update_of(message: Any) -> Update:
     )
 
 
-def delete_of(message: Any) -> Delete:
+def delete_of(message: Any) -> DeleteRequest:
     """A delete."""
-    return Delete(message.namespace, list(message.ids), message.delete_all, struct_of(message, "filter"))
+    return DeleteRequest(message.namespace, list(message.ids), message.delete_all, struct_of(message, "filter"))
 
 
 def optional(message: Any, name: str) -> Any:
@@ -109,12 +118,12 @@ def fetched(batch: pa.RecordBatch, namespace: str, token: str | None = None) -> 
     return _paged(answer, token)
 
 
-def fetched_by_metadata(records: Records, namespace: str) -> Any:
+def fetched_by_metadata(records: RecordPage, namespace: str) -> Any:
     """The answer to a fetch by metadata."""
     return fetched(records.batch, namespace, records.token)
 
 
-def listed(page: Page, namespace: str) -> Any:
+def listed(page: IdPage, namespace: str) -> Any:
     """The answer to a listing."""
     answer = MESSAGES["ListResponse"](namespace=namespace, usage={"read_units": 1})
     for id_ in page.ids:
@@ -122,7 +131,7 @@ def listed(page: Page, namespace: str) -> Any:
     return _paged(answer, page.token)
 
 
-def matched(matches: Matches, query: Query) -> Any:
+def matched(matches: Matches, query: QueryRequest) -> Any:
     """The answer to a query."""
     answer = MESSAGES["QueryResponse"](namespace=query.namespace, usage={"read_units": 1})
     slots = {}
@@ -147,7 +156,7 @@ def stats(counts: Mapping[str, int], shape: Shape) -> Any:
     return answer
 
 
-def namespaces(page: Page, counts: Mapping[str, int]) -> Any:
+def namespaces(page: IdPage, counts: Mapping[str, int]) -> Any:
     """The answer to ListNamespaces."""
     answer = MESSAGES["ListNamespacesResponse"](total_count=page.total)
     for name in page.ids:
