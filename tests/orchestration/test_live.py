@@ -115,7 +115,7 @@ def reconciled(stage: Stage) -> None:
     for option, repair, left in (("Reject", "skipped", 2), ("Approve", "success", 0)):
         run = stage.begin("live", verb="reconcile", full=True)
         asked = run.answer(option)
-        assert asked.subject == "Mend 2 records of live, deleting 2?"
+        assert asked.subject == "Repair 2 records of live, deleting 2?"
         assert "`asyncio/planted 1`" in asked.body
         assert run.end() == "success", run.states()
         states = run.states()

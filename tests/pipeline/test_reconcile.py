@@ -118,7 +118,7 @@ def test_more_than_the_limit_needs_a_person(filled: World, database: str) -> Non
         plant(database)
         found = pipeline.reconcile(session)
         assert drift_figures(found)["over"] == [
-            "5 records to mend, 4 allowed without asking",
+            "5 records to repair, 4 allowed without asking",
             "2 of them to delete, 1 allowed without asking",
         ]
         with pytest.raises(NotApproved):
@@ -184,7 +184,9 @@ def test_a_source_that_loses_records_before_the_repair_takes_none_with_it(
     with world.source() as source:
         for name in ("email", "wave"):
             source.delete(name, [id_ for page in source.list_ids(KeyRange(name)) for id_ in page])
-    with pytest.raises(GateError, match=r"110 of the records to mend are not in the authority now, 100 may be deleted"):
+    with pytest.raises(
+        GateError, match=r"110 of the records to repair are not in the authority now, 100 may be deleted"
+    ):
         pipeline.repair(session, found.hash)
     assert session.target.count() == before
     assert session.journal.records.dirty_count("small") == 0

@@ -141,9 +141,9 @@ def test_a_repair_tells_what_is_deleted_and_which_side_is_right() -> None:
     )
     body = {"requested_by": "scheduler", "run": "scheduled__1", "verdicts": [drift]}
     asked = question(session, make_evidence("a" * 64, body=body, kind=REPAIR, migration="docs"))
-    assert asked.subject == "Mend 1,205 records of docs, deleting 1,201?"
+    assert asked.subject == "Repair 1,205 records of docs, deleting 1,201?"
     assert "which **deletes 1,201** there" in asked.body
-    assert "| Authority | `weaviate X` for canary; what is mended is `pinecone x` |" in asked.body
+    assert "| Authority | `weaviate X` for canary; what is repaired is `pinecone x` |" in asked.body
     assert "**1,200** will be **deleted**: `n/e`, …" in asked.body
     assert "`(default)/a\\|b'c\N{REPLACEMENT CHARACTER}`" in asked.body
     assert all(len(line) < 400 for line in asked.body.splitlines())

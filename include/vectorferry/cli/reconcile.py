@@ -1,4 +1,4 @@
-"""`vectorferry reconcile`: compare both sides now, mend what differs, or show what was found before."""
+"""`vectorferry reconcile`: compare both sides now, repair what differs, or show what was found before."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,14 +25,14 @@ def reconcile(
             "--share", help="Only what was written since the last time, and the share of the rest that is due."
         ),
     ] = False,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Mend nothing.")] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Repair nothing.")] = False,
     pair: Annotated[
         bool,
         typer.Option("--pair", help="Declare the target a copy of the source, filled by others, to be kept equal."),
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Show what was found before; reads neither side.")] = False,
 ) -> None:
-    """Compare every record of both sides, and mend what differs from the side that has the authority.
+    """Compare every record of both sides, and repair what differs from the side that has the authority.
 
     A difference counts only if nothing wrote the record while it was looked at. Above the spec's limits (`reconcile.repairs`,
     `reconcile.deletions`) a person is asked, here where the spec allows that, else in Airflow. Killed, it goes on where it stopped.

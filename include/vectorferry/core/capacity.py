@@ -1,4 +1,4 @@
-"""How full a database is: values, measured elsewhere."""
+"""Fill levels: how full a side is of memory, disk or rows, as values that were measured elsewhere."""
 
 from dataclasses import dataclass
 

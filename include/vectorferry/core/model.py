@@ -1,4 +1,4 @@
-"""Frozen value types that travel between modules; nothing here talks to anything."""
+"""Value types, frozen, that travel between modules; nothing here talks to anything."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

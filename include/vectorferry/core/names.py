@@ -1,4 +1,4 @@
-"""How ids, namespaces and property names travel between stores: reversible, collision-free, the same for all stores."""
+"""Names of ids, namespaces and properties as they travel between stores: reversible, collision-free, the same for all stores."""
 
 import hashlib
 import re

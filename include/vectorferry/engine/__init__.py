@@ -1,1 +1,1 @@
-"""The verbs of a migration, free of Airflow: plan, export, load, verify, switch; `pipeline` strings them together."""
+"""The verbs of a migration, free of Airflow; callers use `pipeline` and `session`, the folders beside them do the work."""

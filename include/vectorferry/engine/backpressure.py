@@ -1,4 +1,4 @@
-"""Waiting for room: a database that is too full, or read-only, is written to again once it is not."""
+"""Capacity gate: writers wait while a database is too full, or read-only, and go on once it is not."""
 
 import threading
 import time

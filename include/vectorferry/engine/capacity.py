@@ -1,4 +1,4 @@
-"""How full the two databases are, against the limits of the spec or, where it gives none, their own."""
+"""Capacity measurement: asks both databases how full they are, against the limits of the spec or their own."""
 
 from collections.abc import Iterator
 

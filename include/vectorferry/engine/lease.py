@@ -1,4 +1,4 @@
-"""Holding a partition while working on it: an attempt whose lease is renewed in the background."""
+"""Lease on a partition: an attempt holds it while it works, and renews it in the background."""
 
 import threading
 import time

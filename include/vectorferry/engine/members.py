@@ -1,4 +1,4 @@
-"""Routers as the migration sees them: waiting for those that are expected, and who is a member now."""
+"""Members of a migration: its live routers, and the wait for those that are expected."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Several requests in flight at a time, fewer when the database asks for less."""
+"""Parallel requests: sends several at a time, fewer when the database asks for less."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait

@@ -1,4 +1,4 @@
-"""What every verb needs: the spec, the journal, both stores and staging, opened for one actor and closed together."""
+"""Session: the spec, the journal, both stores and staging, opened for one actor and closed together."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Who did what and when; never changed, and kept when a migration is forgotten."""
+"""Audit trail: who did what and when; never changed, and kept when a migration is forgotten."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

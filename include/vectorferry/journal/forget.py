@@ -1,4 +1,4 @@
-"""Forgetting a migration that was not finished: all its rows but the audit."""
+"""Removal of a migration that was not finished: all its rows but the audit."""
 
 import sqlalchemy as sa
 

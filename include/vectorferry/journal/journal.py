@@ -1,4 +1,4 @@
-"""The journal as a whole: one object with an attribute for each concern."""
+"""Journal: one object with an attribute for each concern."""
 
 from types import TracebackType
 from typing import Self

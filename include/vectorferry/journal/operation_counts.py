@@ -1,4 +1,4 @@
-"""Traffic: how many operations routers carried out in a phase, and how many of them failed."""
+"""Operation counts: how many operations routers carried out in a phase, and how many of them failed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A connection's request budget, shared by every process that uses the same journal."""
+"""Rate budget of a connection: requests a second, shared by every process that uses the same journal."""
 
 import threading
 import time

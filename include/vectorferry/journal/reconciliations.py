@@ -22,7 +22,7 @@ class Scope(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a reconciliation ended: PAUSED: at its ceiling, whatever it found until then; DRIFT: something differs and was not mended."""
+    """How a reconciliation ended: PAUSED: at its ceiling, whatever it found until then; DRIFT: something differs and was not repaired."""
 
     EQUAL = "equal"
     DRIFT = "drift"
@@ -84,7 +84,7 @@ class Reconciliations:
         self._update(run, state=dict(state))
 
     def end(self, run: Reconciliation, outcome: Outcome, figures: Mapping[str, Any]) -> None:
-        """Keep what it came to; a later outcome replaces an earlier one, as once something was mended. Raises LeaseLost as `keep` does."""
+        """Keep what it came to; a later outcome replaces an earlier one, as after a repair. Raises LeaseLost as `keep` does."""
         self._update(run, outcome=outcome, figures=dict(figures), ended_at=clock())
 
     def get(self, id: int) -> Reconciliation:  # noqa: A002 (the field's name)

@@ -1,4 +1,4 @@
-"""What the journal knows of single records: excused, dirty, touched, open."""
+"""Record states: which single records are excused, dirty, touched or open."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Database roles: what a router may do in the journal, and what it cannot."""
+"""Database roles: the rights of a router in the journal, and what it cannot do."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Which schema a journal has, and how it gets the one that this code needs."""
+"""Schema of a journal: which one it has, and its upgrade to the one that this code needs."""
 
 from pathlib import Path
 from typing import Any

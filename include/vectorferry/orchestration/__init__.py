@@ -1,4 +1,4 @@
-"""Airflow's side: a spec becomes DAGs, connections become stores, and a person's answer becomes a row in the journal.
+"""Airflow's side: turns a spec into DAGs, connections into stores, and a person's answer into a row of the journal.
 
 A DAG file needs one call:
 

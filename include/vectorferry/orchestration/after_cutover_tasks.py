@@ -1,4 +1,4 @@
-"""What the tasks do beside the move itself: the rollback and the end, each asked for by a person first, and the watch."""
+"""Tasks of `<migration>.rollback`, `.finalize` and `.watch`; the first two ask a person before they act."""
 
 import logging
 from dataclasses import dataclass

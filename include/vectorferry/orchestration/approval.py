@@ -1,4 +1,4 @@
-"""The gate: a person is asked about this run's evidence in Airflow, and the answer is written to the journal.
+"""Approval operator: asks a person about this run's evidence in Airflow, and writes the answer to the journal.
 
 Airflow's own record of the answer is not proof: every user may mark tasks as successful and write XComs. So the answer is
 bound to the evidence's hash, kept in the journal by the answered task itself, and the switch reads only the journal.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EVIDENCE = "evidence"
 REASON = "reason"
 ASKED = "ask_approval"
-SUBJECTS = {CUTOVER: "Cut over {}?", ROLLBACK: "Roll back {}?", FINALIZE: "Finish {} for good?", REPAIR: "Mend {}?"}
+SUBJECTS = {CUTOVER: "Cut over {}?", ROLLBACK: "Roll back {}?", FINALIZE: "Finish {} for good?", REPAIR: "Repair {}?"}
 DECISIONS: Mapping[str, Any] = {ApprovalOperator.APPROVE: "approve", ApprovalOperator.REJECT: "reject"}
 USER_IDS = ("vectorferry", "user_ids")
 

@@ -1,4 +1,4 @@
-"""From a spec to its DAGs: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch`, `.reconcile` and `.restore_drill`."""
+"""DAGs of a spec: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch`, `.reconcile` and `.restore_drill`."""
 
 from collections.abc import Callable
 from typing import Any

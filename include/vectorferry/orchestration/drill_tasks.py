@@ -1,4 +1,4 @@
-"""What the tasks of `<migration>.restore_drill` do: back the target up, rehearse the restore, and remove what is no longer kept."""
+"""Tasks of `<migration>.restore_drill`: back the target up, rehearse the restore, and remove what is no longer kept."""
 
 import logging
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the tasks do: each opens a session and calls the step of the pipeline that bears its name.
+"""Tasks of `<migration>.migrate`: each opens a session and calls the pipeline's verb of the same name.
 
 Nothing of the engine is imported before a task runs: the DAG file is parsed often, and must be parsed fast.
 """

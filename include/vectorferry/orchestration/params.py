@@ -1,4 +1,4 @@
-"""The form with which a run is triggered, and the spec as the form changes it."""
+"""Params of the trigger form, and the spec as the form changes it."""
 
 from collections.abc import Mapping
 from typing import Any

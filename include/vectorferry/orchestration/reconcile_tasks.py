@@ -1,4 +1,4 @@
-"""The nightly reconciliation: compare, ask a person where it is much, mend, and tell other DAGs."""
+"""Tasks of `<migration>.reconcile`: compare, ask a person where it is much, repair, and tell other DAGs."""
 
 import logging
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 FULL = "full"
 EITHER = "none_failed_min_one_success"
-ASK, MEND, TOLD = "approve_repair", "repair", "report"
+ASK, REPAIR_TASK, TOLD = "approve_repair", "repair", "report"
 RECONCILE_DOC = """# Reconcile
 
-Compares both sides, names what drifted apart, and mends it: the side that has the authority is right, each record is read from it afresh.
+Compares both sides, names what drifted apart, and repairs it: the side that has the authority is right, each record is read from it afresh.
 By its schedule it compares what routers wrote since the last run, and a share of the rest; with *full*, every record.
 
 - **More than the spec allows** (`reconcile.repairs`, `reconcile.deletions`) is put to a person first, under *Required actions* of
@@ -58,10 +58,10 @@ def wire_reconcile(spec: MigrationSpec) -> None:
     upkeep = Upkeep(spec)
     look = task.branch(task_id="look", **RETRYING)(upkeep.look)()
     asked = BoundApproval(task_id=ASK, spec=spec, kind=REPAIR)
-    mended = task(task_id=MEND, trigger_rule=EITHER, **RETRYING)(upkeep.repair)()
+    repaired = task(task_id=REPAIR_TASK, trigger_rule=EITHER, **RETRYING)(upkeep.repair)()
     told = task(task_id=TOLD, trigger_rule=EITHER, outlets=[reconciled(spec)], **RETRYING)(upkeep.report)()
-    look >> asked >> mended >> told
-    look >> [mended, told]
+    look >> asked >> repaired >> told
+    look >> [repaired, told]
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class Upkeep:
             _log(session)
         if not found.approvable or not self.spec.reconcile.repair:
             return TOLD
-        return ASK if pipeline.needs_person(found) else MEND
+        return ASK if pipeline.needs_person(found) else REPAIR_TASK
 
     def repair(self) -> None:
-        """Mend what this run found; refuses what a person had to approve and did not, by the journal."""
+        """Repair what this run found; refuses what a person had to approve and did not, by the journal."""
         from vectorferry.engine import pipeline
 
         with run_session(self.spec) as session:

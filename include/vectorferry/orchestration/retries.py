@@ -1,4 +1,4 @@
-"""Which failures are tried again: what may pass by itself, and nothing that a rule of the migration decided."""
+"""Retries of tasks: what may pass by itself is tried again, and nothing that a rule of the migration decided."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where the spec of a DAG file lies."""
+"""Location of the spec that a DAG file names."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A migration's session inside a task: who asked for the run, with which form, and under which run id."""
+"""Session of a task: who asked for the run, with which form, and under which run id."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The wait for the hours in which a cut-over may begin."""
+"""Sensor that waits for the hours in which a cut-over may begin."""
 
 from datetime import UTC, datetime
 from typing import Any

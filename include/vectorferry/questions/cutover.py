@@ -1,4 +1,4 @@
-"""The approver's question: one screen of Markdown, whatever the number of partitions."""
+"""Question before a cut-over: one screen of Markdown, whatever the number of partitions."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What all questions to an approver have in common: one screen of Markdown, a table, and who asks until when."""
+"""Layout of every question to an approver: one screen of Markdown, a table, and who asks until when."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The question before a repair that is larger than the spec allows: what drifted, what would be written, what would be deleted."""
+"""Question before a repair that is larger than the spec allows: what drifted, what would be written, what would be deleted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ _KINDS: Mapping[str, tuple[str, str]] = {
 
 
 def repair_question(session: Session, evidence: Evidence) -> Question:
-    """Whether to mend what a reconciliation found."""
+    """Whether to repair what a reconciliation found."""
     figures = drift_figures(evidence)
     count, deletions = figures["repairs"], figures["deletions"]
     deleted = f"which **deletes {deletions:,}** there" if deletions else "which deletes nothing"
@@ -31,7 +31,7 @@ def repair_question(session: Session, evidence: Evidence) -> Question:
         f"Approved, each of **{count:,}** records is read again from the side that has the authority, and the other side is made to agree, "
         f"{deleted}. Rejected, nothing changes: they go on differing, and the next reconciliation finds them again."
     )
-    subject = f"Mend {count:,} records of {evidence.migration}" + (f", deleting {deletions:,}?" if deletions else "?")
+    subject = f"Repair {count:,} records of {evidence.migration}" + (f", deleting {deletions:,}?" if deletions else "?")
     return asked(subject, told, _rows(session, evidence, figures))
 
 
@@ -58,7 +58,7 @@ def _authorities(session: Session) -> Iterator[tuple[str, str]]:
         cohorts = [row.cohort for row in rows if row.phase.source_is_authority is rules]
         if cohorts:
             of = f" for {', '.join(cohorts)}" if len(cohorts) < len(rows) else ""
-            yield "Authority", f"`{right.name}`{of}; what is mended is `{wrong.name}`"
+            yield "Authority", f"`{right.name}`{of}; what is repaired is `{wrong.name}`"
 
 
 def _first(differences: Sequence[Mapping[str, Any]], kind: str, count: int) -> str:

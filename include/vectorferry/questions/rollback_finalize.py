@@ -1,4 +1,4 @@
-"""The questions after the cut-over: to roll back, and to finish for good."""
+"""Questions after the cut-over: to roll back, and to finish for good."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What an application imports while its collection is moved: `from vectorferry.router import Router, AsyncRouter`."""
+"""Router for applications whose collection is moved: `from vectorferry.router import Router, AsyncRouter`."""
 
 from vectorferry.core.errors import NotDone, RouterError, Unknown
 from vectorferry.router.async_router import AsyncRouter

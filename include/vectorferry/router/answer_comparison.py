@@ -1,4 +1,4 @@
-"""How far two answers to the same read agree: those of the authority and of the follower."""
+"""Comparison of two answers to the same read: how far the authority's and the follower's agree."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

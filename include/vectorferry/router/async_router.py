@@ -1,4 +1,4 @@
-"""The same router for asyncio: calls run in threads of its own, so that a slow store never holds up the event loop."""
+"""Async router: the same router for asyncio, whose calls run in threads of its own so that a slow store never holds up the event loop."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What an application wants of some records: whole records put, records deleted, or one record changed in part."""
+"""Changes that an application wants: whole records put, records deleted, or one record changed in part."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

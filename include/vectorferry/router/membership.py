@@ -1,4 +1,4 @@
-"""A router's membership: its lease, the phase in which each cohort's operations begin, and what is still under way in the last one.
+"""Membership of a router: its lease, the phase in which each cohort's operations begin, and what is still under way in the last one.
 
 The journal knows of every phase in which this router may have an operation before one begins there: a phase is acknowledged, with the
 old one as draining, before new operations begin in it; the old one is given up once nothing is under way there.

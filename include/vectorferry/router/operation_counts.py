@@ -1,4 +1,4 @@
-"""What the operations of one router come to: counted where they end, and told to the journal every few seconds."""
+"""Operation counter of one router: counts operations where they end, and tells the journal every few seconds."""
 
 import threading
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A router as what an index of Pinecone's API reads and writes through: in the gateway, and in the drop-in."""
+"""Backend over a router: what an index of Pinecone's API reads and writes through, in the gateway and in the drop-in."""
 
 import itertools
 import threading

@@ -1,4 +1,4 @@
-"""Pinecone's protocol in front of a router: for applications that change their host only."""
+"""Gateway in front of a router: Pinecone's protocol for applications that change their host only."""
 
 from vectorferry.gateway.pinecone.backends.single import OneIndex
 from vectorferry.gateway.pinecone.observing import Observation

@@ -1,4 +1,4 @@
-"""The router: what an application calls instead of a database client while its collection is moved."""
+"""Router: what an application calls instead of a database client while its collection is moved."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Shadow reads: a share of the reads is repeated on the follower, off the caller's path, and what both answer is compared.
+"""Shadow reads: repeat a share of the reads on the follower, off the caller's path, and compare what both answer.
 
 The follower's answers are never given to anybody. A slow or failing follower fills a queue, and then reads are not shadowed.
 """

@@ -1,4 +1,4 @@
-"""What a router tells of itself: OpenTelemetry metrics, and log records. Never vectors, metadata, ids of records, or secrets.
+"""Telemetry of a router: OpenTelemetry metrics and log records, never vectors, metadata, ids of records, or secrets.
 
 Only OpenTelemetry's API is used: without an SDK in the application, measuring does nothing.
 """

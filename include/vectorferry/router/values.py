@@ -1,4 +1,4 @@
-"""Records and matches as applications have them, and what they are made into and from."""
+"""Records and matches as applications have them, made into and from the canonical batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""One write of an application: intent, authority, answer, and then, off the caller's path, mirror and close. Rules 3, 4 and 10."""
+"""Writer: carries out one write with intent, authority, answer, and then, off the caller's path, mirror and close. Rules 3, 4 and 10."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Reading spec files: YAML with line numbers, so that every problem names its place and the nearest valid key."""
+"""Loader of spec files: YAML with line numbers, so that every problem names its place and the nearest valid key."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a migration is: the model of a spec file, and its fingerprints."""
+"""Migration spec: the model of a spec file, and its fingerprints."""
 
 import hashlib
 from datetime import time, timedelta

@@ -1,4 +1,4 @@
-"""The sections of a spec about what goes on beside the move: reconciliation, backups, capacity."""
+"""Upkeep sections of a spec: reconciliation, backups, capacity."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ class Ceiling(Section):
 
 
 class Reconcile(Section):
-    """How both sides are kept equal: what is compared when, and what may be mended without asking."""
+    """How both sides are kept equal: what is compared when, and what may be repaired without asking."""
 
     schedule: Schedule = Field(
         "0 2 * * *", description="When <migration>.reconcile runs, as a cron expression; none: when triggered."
@@ -34,10 +34,10 @@ class Reconcile(Section):
         True,
         description="Do not read a namespace again of which both databases say that nothing changed since it was found equal.",
     )
-    repair: bool = Field(True, description="Mend what differs; false: only report it.")
-    repairs: int = Field(1000, ge=0, description="More records to mend than this within a period need a person.")
+    repair: bool = Field(True, description="Repair what differs; false: only report it.")
+    repairs: int = Field(1000, ge=0, description="More records to repair than this within a period need a person.")
     deletions: int = Field(
-        100, ge=0, description="More records to delete than this within a period, of those to mend, need a person."
+        100, ge=0, description="More records to delete than this within a period, of those to repair, need a person."
     )
 
 

@@ -1,4 +1,4 @@
-"""What the sections of a spec are made of: the base of all sections, and the types of single values."""
+"""Values of a spec: the base of all sections, and the types of single values."""
 
 import re
 from datetime import timedelta

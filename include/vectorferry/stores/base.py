@@ -1,4 +1,4 @@
-"""The protocol that every store implements, and the data that says what a store can hold and do."""
+"""Store protocol, and the capabilities that say, as data, what a store can hold and do."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Capabilities:
 
     `vector_tolerance`: 0.0 where vectors come back bit for bit, else the largest difference of a component.
     `exact_count`: `count` is exact and current. `indexes_later`: search lags behind writes until `pending_index` is 0.
-    `resend_after_delete`: a put whose client went away may be stored and not indexed, and the same put again does not mend it.
+    `resend_after_delete`: a put whose client went away may be stored and not indexed, and the same put again does not help.
     `lists_ranges`: `scan` reads a key range by itself; where False it is fed ids (see `scan`).
     `max_matching`: the most ids that `matching` returns, None where it returns all.
     `merges_metadata`: `update` takes metadata; where False it takes a vector only.

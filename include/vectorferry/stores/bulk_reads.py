@@ -1,4 +1,4 @@
-"""What callers ask of any store in one go: ids by prefix in their bitwise order, and all ids that pass a filter."""
+"""Bulk reads from any store: ids by prefix in their bitwise order, and all ids that pass a filter."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain

@@ -1,4 +1,4 @@
-"""How a store calls its database: within the rate budget, with backoff, a deadline and a meter."""
+"""Caller: sends a store's requests within the rate budget, with backoff, a deadline and a meter."""
 
 import random
 import threading

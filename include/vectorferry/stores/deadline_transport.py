@@ -1,4 +1,4 @@
-"""HTTP with no retries of its own and one deadline over a whole request.
+"""HTTP transport with no retries of its own and one deadline over a whole request.
 
 Pinecone's SDK retries every REST request three times, writes too, and httpx applies its timeout to each socket operation anew, so that a
 server which answers byte by byte holds a request for ever. Both would break the meaning of D: that a request which was sent has no

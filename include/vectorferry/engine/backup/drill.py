@@ -1,4 +1,4 @@
-"""The restore drill: the newest backup is loaded into a scratch collection, verified in full, timed, and dropped again."""
+"""Restore drill: loads the newest backup into a scratch collection, verifies it in full, times both, and drops the collection again."""
 
 import hashlib
 import time

@@ -1,4 +1,4 @@
-"""What a backup is on staging: Parquet parts, and a manifest that is written last and accounts for every record."""
+"""Backup format on staging: Parquet parts, and a manifest that is written last and accounts for every record."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

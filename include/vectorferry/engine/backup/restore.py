@@ -1,4 +1,4 @@
-"""Restore: a backup is checked, loaded into a new collection of any product, and read back in full."""
+"""Restore: checks a backup, loads it into a new collection of any product, and reads it back in full."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

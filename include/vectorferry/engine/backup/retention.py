@@ -1,4 +1,4 @@
-"""Retention: which backups, reports and staged files of earlier plans are no longer needed, and their removal."""
+"""Retention: finds backups, reports and staged files of earlier plans that are no longer needed, and removes them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

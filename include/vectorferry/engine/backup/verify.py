@@ -1,4 +1,4 @@
-"""A restored collection against its backup: every record read back, extras listed, counts and digests of every namespace."""
+"""Verification of a restored collection: every record read back against its backup, extras listed, counts and digests of each namespace."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Counts and content of a partition: source and target read afresh, compared with each other and with what was staged."""
+"""Counts and content checks of a partition: source and target, read afresh, are compared with each other and with what was staged."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

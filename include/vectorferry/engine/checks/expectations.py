@@ -149,7 +149,7 @@ def _rows(session: Session, plan: Plan, partition: Any, keys: Sequence[str]) -> 
 def _validate(suites: Sequence[Suite], scratch: Path, title: str) -> list[tuple[str, str, bool]]:
     """(suite, expectation, passed) of everything expected; builds the Data Docs under `scratch`, with `title` on them."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
-    # Great Expectations warns about its own dependencies while it is imported; those are not ours to mend.
+    # Great Expectations warns about its own dependencies while it is imported; those are not ours to fix.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import great_expectations as gx

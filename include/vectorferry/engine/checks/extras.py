@@ -1,4 +1,4 @@
-"""Ids that should not be there: every id of both sides is listed afresh and looked up among the staged ones."""
+"""Extras check: lists every id of both sides afresh and looks each up among the staged ones."""
 
 from collections import Counter
 from collections.abc import Iterator

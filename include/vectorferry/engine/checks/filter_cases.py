@@ -1,4 +1,4 @@
-"""Filters made for the declared fields, from values that were staged: every operator, missing keys, lists, other types."""
+"""Filter cases for the declared fields, made from staged values: every operator, missing keys, lists, other types."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

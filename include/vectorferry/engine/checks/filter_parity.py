@@ -1,4 +1,4 @@
-"""Filters compared: each must match the same ids on both sides as it does, evaluated one by one, on the staged records."""
+"""Filter check: each filter must match the same ids on both sides as it does, evaluated one by one, on the staged records."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set

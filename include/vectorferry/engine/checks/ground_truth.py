@@ -1,4 +1,4 @@
-"""Exact neighbours of every query, map-reduced: each partition's best from its Parquet, then the best of all."""
+"""Ground truth of recall: the exact neighbours of every query, map-reduced from each partition's Parquet to the best of all."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Waiting until the target's index has everything that was loaded: recall would say nothing before."""
+"""Index readiness: waits until the target's index has everything that was loaded, because recall would say nothing before."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""How sure a measured share is: Wilson's interval over trials that come in clusters, as a query's neighbours do."""
+"""Confidence intervals of a measured share: Wilson's, over trials that come in clusters, as a query's neighbours do."""
 
 import math
 from collections.abc import Iterable

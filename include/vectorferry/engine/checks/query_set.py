@@ -1,4 +1,4 @@
-"""The questions that both sides are asked: a recorded query file, and records held out of every namespace."""
+"""Query set of a migration: a recorded query file, and records held out of every namespace, asked of both sides."""
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The verdict 'shadow_reads': what routers found when they repeated reads of applications on the target."""
+"""Shadow-read check: the verdict on what routers found when they repeated reads of applications on the target."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Abandon: what an unfinished migration left behind is listed, then removed; refused from HOLD_A on."""
+"""Abandon: lists, then removes, what an unfinished migration left behind; refused from HOLD_A on."""
 
 from dataclasses import dataclass
 

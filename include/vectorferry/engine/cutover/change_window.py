@@ -1,4 +1,4 @@
-"""The hours in which a cut-over may begin."""
+"""Change window: the hours in which a cut-over may begin."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

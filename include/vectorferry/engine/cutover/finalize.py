@@ -1,4 +1,4 @@
-"""DONE: both sides compared in full once more, the end of tracking, and the moment from which nothing needs the old side."""
+"""Finalize: compares both sides in full once more, ends tracking (DONE), and waits until nothing needs the old side."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Guardrails between two cohorts: what routers see after one was cut over stops the rollout, and gives that cohort back."""
+"""Guardrails between two cohorts: watch what routers see after a cut-over, and roll that cohort back where a limit is broken."""
 
 import time
 from datetime import datetime

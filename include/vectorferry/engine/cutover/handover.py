@@ -1,4 +1,4 @@
-"""Moving the authority from one side to the other, through a short hold, or stepping back: the same both ways. Rules 1 and 7."""
+"""Handover: moves the authority from one side to the other through a short hold, or steps back; the same both ways. Rules 1 and 7."""
 
 import time
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Proof that the source did not change since the export, where no router tracked it: it is read once more."""
+"""Proof that the source did not change since the export: reads it once more where no router tracked its writes."""
 
 from collections.abc import Iterator
 

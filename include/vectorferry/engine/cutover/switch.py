@@ -1,4 +1,4 @@
-"""The switch: a short hold moves the authority from A to B, or a refusal names the guard and nothing has changed."""
+"""Switch: moves the authority from A to B through a short hold, or names the guard that refuses and changes nothing."""
 
 import time
 from dataclasses import dataclass

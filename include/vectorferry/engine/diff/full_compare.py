@@ -1,4 +1,4 @@
-"""Two collections compared in full, with no journal and no staging: what `vectorferry compare` says."""
+"""Full comparison of two collections, with no journal and no staging: what `vectorferry compare` runs."""
 
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence

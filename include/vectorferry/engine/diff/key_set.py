@@ -1,4 +1,4 @@
-"""A set of record keys in 16 bytes each: which of them were seen, in bounded memory for millions."""
+"""Key set in 16 bytes a key: marks which records were seen, in bounded memory for millions."""
 
 from collections.abc import Iterable, Sequence
 

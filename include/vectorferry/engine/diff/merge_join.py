@@ -1,4 +1,4 @@
-"""Two streams of records, both in key order, joined batch by batch: memory stays bounded whatever their length."""
+"""Merge join of two streams of records in key order, batch by batch: memory stays bounded whatever their length."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Two aligned batches compared: vectorised where rows are equal, field by field where they are not."""
+"""Row differences of two aligned batches: vectorised where rows are equal, field by field where they are not."""
 
 from collections.abc import Iterable
 from typing import Any

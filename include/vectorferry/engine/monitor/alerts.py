@@ -1,4 +1,4 @@
-"""What people are told of before it hurts: silent routers, stepped-back holds, a backlog, a full database, times that run out, drift."""
+"""Alerts: silent routers, stepped-back holds, growing backlogs, full databases, times that run out, drift."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What stands in the way of a migration's next step, read from the journal alone: what `status` shows, and nobody need try for."""
+"""Blockers: each guard that would refuse the next step now, read from the journal alone."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What people are told of a database that fills up: how full it is, how fast it grows, and what to do."""
+"""Capacity alerts: how full a database is, how fast it grows, and what to do."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta

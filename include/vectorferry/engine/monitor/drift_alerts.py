@@ -1,4 +1,4 @@
-"""What people are told of reconciliations: drift that was found, a run that was stopped, a comparison that is overdue."""
+"""Drift alerts: drift that was found, reconciliations that were refused, comparisons that are overdue."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -38,8 +38,8 @@ def _found(spec: MigrationSpec, run: Reconciliation) -> Iterator[tuple[str, str]
 
 def _done(spec: MigrationSpec, figures: Mapping[str, Any]) -> str:
     if REPAIRED in figures:
-        return f"{figures[REPAIRED]} were mended; see {figures['file']}"
-    asks = f"a person must decide ({'; '.join(figures['over'])})" if figures["over"] else "not mended"
+        return f"{figures[REPAIRED]} were repaired; see {figures['file']}"
+    asks = f"a person must decide ({'; '.join(figures['over'])})" if figures["over"] else "not repaired"
     return f"{asks}; see {spec.migration}.reconcile and {figures['file']}"
 
 

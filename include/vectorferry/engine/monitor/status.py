@@ -1,4 +1,4 @@
-"""Where a migration stands, read from the journal alone."""
+"""Status: the state of a migration, read from the journal alone."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How full the target will be once everything is in it: measured now, plus a projection of what is to come."""
+"""Capacity forecast: how full the target will be after the load, from a measurement and a projection."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

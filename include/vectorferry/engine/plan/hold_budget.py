@@ -1,4 +1,4 @@
-"""How short a hold of writes can be: both sides take their time until they show what was written, and something is left to settle."""
+"""Hold budget: the shortest hold of writes that both sides' visibility delays and the tail of settling allow."""
 
 from vectorferry.engine.session import Session
 

@@ -1,4 +1,4 @@
-"""Which of the uses that were observed in front of the present collection a migration's target can serve."""
+"""Observed uses of the present collection, each judged by whether the target can serve it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

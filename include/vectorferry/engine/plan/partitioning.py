@@ -1,4 +1,4 @@
-"""Cutting namespaces into partitions: large ones are split, small ones packed, and every key has exactly one partition."""
+"""Partitioning: splits large namespaces, packs small ones, and gives every key exactly one partition."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence

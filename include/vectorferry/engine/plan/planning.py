@@ -1,4 +1,4 @@
-"""Begin and plan: the target is made, tracking starts, and the source is cut into partitions once and for all."""
+"""Planning: cuts the source into partitions once and for all, and prepares the queries."""
 
 import time
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""What stands in the way of a migration, and what it will cost: looked at before anything is written."""
+"""Preflight: looks at both sides before anything is written, and names everything that stands in the way."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Drift: what differs for certain, each record named once, with its kind."""
+"""Drift: the records that differ for certain, each named once, with its kind."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -39,7 +39,7 @@ class Drift:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """What has to be settled to mend it."""
+        """What has to be settled to repair it."""
         wrong = () if self.found_in is None else ((self.found_in, self.id),)
         return ((self.namespace, self.id), *wrong)
 

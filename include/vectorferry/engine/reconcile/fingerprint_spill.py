@@ -1,4 +1,4 @@
-"""One side read once, and its keys and fingerprints written to staging by buckets: what the sides share is joined bucket by bucket."""
+"""Fingerprint spill: reads one side once and writes keys and fingerprints to staging by buckets, to be joined bucket by bucket."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,4 +1,4 @@
-"""A full pass: both sides are read once, at the same time, and joined by key in bounded memory, whatever their orders."""
+"""Full pass: reads both sides once, at the same time, and joins them by key in bounded memory, whatever their orders."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ def _join(reading: ReconciliationRun, number: int) -> None:
 
 
 def _second_records(rows: pa.Table) -> Iterator[tuple[str, str]]:
-    """Keys that one side listed twice: no fetch by id shows the second one, and no write by id mends it."""
+    """Keys that one side listed twice: no fetch by id shows the second one, and no write by id repairs it."""
     counted = rows.group_by(SCHEMA.names).aggregate([([], "count_all")])
     if len(counted) == len(rows):
         return

@@ -1,4 +1,4 @@
-"""A share of a full pass: what routers wrote since the last reconciliation, and the next records of each side in turn."""
+"""Partial pass: reads what routers wrote since the last reconciliation, and the next records of each side in turn."""
 
 import math
 from collections import Counter
@@ -27,7 +27,7 @@ def read_share(reading: ReconciliationRun, pair: Pair, share: float) -> bool:
     if reading.get("places") is None:
         # Kept first: a share that reads nothing, because nothing changed or it paused before, hands them on.
         reading.keep(places=_places_reached(reading))
-    _take_over_unmended(reading)
+    _take_over_unrepaired(reading)
     steps: dict[str, Callable[[], bool]] = {"touched": partial(_touched, reading)}
     steps |= {side: partial(_walk, reading, pair, side, share) for side in SIDES}
     # First what is behind: where every run ends at its ceiling, the rest would never be read.
@@ -42,8 +42,8 @@ def _places_reached(reading: ReconciliationRun) -> dict[str, Place]:
     return {} if last is None else last.state.get("places", {})
 
 
-def _take_over_unmended(reading: ReconciliationRun) -> None:
-    """Have looked at again what was found last and not mended: what this share reads lies elsewhere, and would be equal."""
+def _take_over_unrepaired(reading: ReconciliationRun) -> None:
+    """Have looked at again what was found last and not repaired: what this share reads lies elsewhere, and would be equal."""
     if reading.get("taken_over") is not None:
         return
     runs = reading.session.journal.reconciliations

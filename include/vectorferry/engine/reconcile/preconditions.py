@@ -1,4 +1,4 @@
-"""Which two collections are compared: what must hold before anything is called drift, and which side is right where."""
+"""Preconditions of a comparison: which two collections it is about, what must hold first, and which side is the authority where."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -108,7 +108,7 @@ def _require_filled(session: Session, pair: Pair) -> None:
 
 
 def require_copies(session: Session, rows: int, differing: int) -> None:
-    """Raise GateError where most of what was compared differs: then these are no copies of each other, and nothing is mended."""
+    """Raise GateError where most of what was compared differs: then these are no copies of each other, and nothing is repaired."""
     if rows >= _TELLING and differing > rows / 2:
         taint, restore = (
             "`vectorferry taint` has every record settled anew",

@@ -1,4 +1,4 @@
-"""Reconciliation: both sides are read, what differs is looked at again, and a verdict says what drifted. It mends nothing."""
+"""Reconciliation: reads both sides, looks at what differs a second time, and gives a verdict on the drift; repairs nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -110,7 +110,7 @@ def _since(session: Session) -> int:
 
 
 def _require_copies(reading: ReconciliationRun, pair: Pair, excused: frozenset[Key]) -> None:
-    """Refuse before anything is looked at again, let alone mended; what was written meanwhile may differ as it likes."""
+    """Refuse before anything is looked at again, let alone repaired; what was written meanwhile may differ as it likes."""
     counts, journal = _counts(reading), reading.session.journal
     written = journal.records.touched_since(reading.run.migration, reading.get("watermark"))
     known = counts.get("touched", 0) + reading.get("taken_over", 0)
@@ -181,7 +181,7 @@ def _over(session: Session, found: Found) -> Sequence[str]:
     """Which limits of the spec the repairs exceed, with those of the same period: then a person decides."""
     limits, before = session.spec.reconcile, repairs_without_approval(session)
     told = (
-        ("records to mend", len(found.drift), before.records, limits.repairs),
+        ("records to repair", len(found.drift), before.records, limits.repairs),
         ("of them to delete", found.deletions, before.deletions, limits.deletions),
     )
     over = [

@@ -1,4 +1,4 @@
-"""Repair: what drifted is settled anew, as any written record is, and compared once more. Rule 8 of the protocol."""
+"""Repair: has drifted records settled anew, as any written record is, and compares them once more. Rule 8 of the protocol."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,7 +89,7 @@ def _require_no_more_deletions(session: Session, pair: Pair, keys: Keys, allowed
         gone += len(ids) - len(authority.fetch(namespace, ids))
     if gone > allowed:
         raise GateError(
-            f"{gone} of the records to mend are not in the authority now, {allowed} may be deleted: it lost records since it was compared. "
+            f"{gone} of the records to repair are not in the authority now, {allowed} may be deleted: it lost some since it was compared. "
             "Nothing was changed; look at it, and reconcile again"
         )
 
@@ -120,15 +120,15 @@ def _repaired(session: Session, figures: Mapping[str, Any], findings: Findings, 
     doubled, unnamed = figures["second_records"], figures["unnamed"]
     reasons = (
         "records still differ after they were settled" if findings.total else "",
-        f"{doubled} ids have a second record, which no write by id mends" if doubled else "",
+        f"{doubled} ids have a second record, which no write by id repairs" if doubled else "",
         f"{unnamed} more suspects were not looked at: reconcile again" if unnamed else "",
     )
     now = {"reconciliation": figures["reconciliation"], REPAIRED: records, "second_records": doubled}
     reason = "; ".join(filter(None, reasons))
     verdict = findings.verdict(REPAIRED, "overall", passed=not reason, figures=now, reason=reason)
     if records:
-        mended = Outcome.REPAIRED if verdict.passed else Outcome.DRIFT
-        outcome = Outcome.PAUSED if figures["paused"] else mended
+        repaired = Outcome.REPAIRED if verdict.passed else Outcome.DRIFT
+        outcome = Outcome.PAUSED if figures["paused"] else repaired
         kept = {**figures, "outcome": str(outcome), REPAIRED: records}
         session.journal.reconciliations.end(
             session.journal.reconciliations.get(figures["reconciliation"]), outcome, kept

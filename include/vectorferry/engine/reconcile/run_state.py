@@ -1,4 +1,4 @@
-"""A reconciliation under way: how far it is, kept after each step, and whether it may read on."""
+"""State of a reconciliation run: how far it is, kept after each step, and whether it may read on."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What a reconciliation came to, in words: the same on the command line, in Airflow's log and in alerts."""
+"""Summary of a reconciliation in words: the same on the command line, in Airflow's log and in alerts."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,11 +23,11 @@ def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
     if figures["skipped"]:
         yield f"{figures['skipped']} namespaces not read: both databases say that nothing changed since they were found equal"
     if kinds := kinds_of(figures):
-        yield f"drift: {kinds}; to mend it deletes {figures['deletions']}; listed in {figures['file']}"
+        yield f"drift: {kinds}; to repair it deletes {figures['deletions']}; listed in {figures['file']}"
     if "repaired" in figures:
-        yield f"mended: {figures['repaired']} records"
+        yield f"repaired: {figures['repaired']} records"
     elif figures["over"]:
-        yield f"not mended without a person: {'; '.join(figures['over'])}"
+        yield f"not repaired without a person: {'; '.join(figures['over'])}"
     if figures["paused"]:
         yield f"paused at {figures['paused']}: the next run goes on"
     if figures["second_records"]:

@@ -1,4 +1,4 @@
-"""Records that were not equal when they were read once: kept in staging, to be looked at again one by one."""
+"""Suspects: records that were unequal when read once, kept in staging until each is looked at again."""
 
 import posixpath
 from collections.abc import Iterator, Sequence

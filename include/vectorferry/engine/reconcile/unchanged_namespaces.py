@@ -1,4 +1,4 @@
-"""Namespaces that need no reading: both databases say that nothing in them changed since they were last found equal."""
+"""Unchanged namespaces: skipped by change token, where both databases say that nothing changed since they were found equal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who may sign a cut-over, a rollback or the end, and whether a signature in the journal holds: nothing else is believed."""
+"""Approvals: who may sign, and whether a signature in the journal holds; nothing else is believed."""
 
 from datetime import datetime
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The gate: which verdicts a cut-over needs, and what is wrong with those at hand; a missing one is as bad as a failed one."""
+"""Gate: the verdicts that a cut-over needs, and what is wrong with those at hand; a missing one is as bad as a failed one."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

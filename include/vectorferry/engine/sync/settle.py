@@ -1,4 +1,4 @@
-"""Settling: make the follower agree with the authority, id by id, until nothing is dirty. Rule 6 of the protocol."""
+"""Settling of one batch: makes the follower agree with the authority, id by id. Rule 6 of the protocol."""
 
 import time
 from collections.abc import Iterator, Sequence

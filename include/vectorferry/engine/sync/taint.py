@@ -1,4 +1,4 @@
-"""Taint: nothing is known to be equal any more, so every record of both sides is settled anew. Rules 8 and 9 of the protocol."""
+"""Taint: marks every record of both sides dirty, because nothing is known to be equal any more. Rules 8 and 9 of the protocol."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Which records routers have written since the plan: the checks set them aside, settle owns them, and recheck compares them."""
+"""Touched records: written by routers since the plan, so that checks set them aside and settling owns them."""
 
 from collections.abc import Iterable, Iterator
 

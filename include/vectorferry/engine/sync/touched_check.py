@@ -1,4 +1,4 @@
-"""Recheck: the records that routers wrote are settled, then compared, both sides read afresh."""
+"""Touched check: settles the records that routers wrote, then compares them, both sides read afresh."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Export: a partition's records stream from the source into Parquet parts and one manifest."""
+"""Export: streams a partition's records from the source into Parquet parts and one manifest."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

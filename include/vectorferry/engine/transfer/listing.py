@@ -1,4 +1,4 @@
-"""The ids of a source that cannot read key ranges, listed once and streamed to Parquet: the plan's and the export's input."""
+"""Listing: writes the ids of a source that cannot read key ranges to Parquet, once, for the plan and the export."""
 
 from collections.abc import Iterator, Sequence
 

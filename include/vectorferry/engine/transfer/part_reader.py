@@ -1,4 +1,4 @@
-"""A collection read in key order and cut into parts, going on after the last one: what exports and backups are made of."""
+"""Part reader: reads a collection in key order and cuts it into parts, going on after the last; exports and backups use it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What applications ask of an index, before they are moved: operations, filters, namespaces and numbers, never values of records."""
+"""Observation of applications before they are moved: counts operations, filters, namespaces and numbers, never values of records."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Connections to one PostgreSQL database, and what its errors mean."""
+"""Sessions on one PostgreSQL database, and the meaning of its errors."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping

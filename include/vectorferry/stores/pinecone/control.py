@@ -1,4 +1,4 @@
-"""Pinecone's control plane: where an index is, what it is like, creating and deleting it."""
+"""Control plane of Pinecone: where an index is, what it is like, creating and deleting it."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""From what the Pinecone SDK raises to the store errors, with the one question that matters: can the request still take effect?"""
+"""Errors of the Pinecone SDK as store errors, with the one question that matters: can the request still take effect?"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

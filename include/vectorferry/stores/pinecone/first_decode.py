@@ -1,4 +1,4 @@
-"""The first answer of each kind is decoded by one thread alone.
+"""First decode: one thread alone decodes the first answer of each kind.
 
 msgspec, by which the SDK decodes, builds what it knows of a type at the type's first answer, and does so without a lock: of two
 threads that come first at once, one decodes by a half-built description and crashes or spins for ever (seen with msgspec 0.22).

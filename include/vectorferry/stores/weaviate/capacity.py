@@ -1,4 +1,4 @@
-"""How full a Weaviate server is, by its Prometheus metrics, and what memory vectors need, by its documentation."""
+"""Capacity of a Weaviate server, by its Prometheus metrics, and what memory vectors need, by its documentation."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""One Weaviate server: raw gRPC and REST calls under one deadline, with every failure turned into a `StoreError`."""
+"""Client of one Weaviate server: raw gRPC and REST calls under one deadline, with every failure turned into a `StoreError`."""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Collections that were made elsewhere: every property is metadata, the UUID is the id, a tenant is a namespace."""
+"""Objects of collections that were made elsewhere: every property is metadata, the UUID is the id, a tenant is a namespace."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Reading from a Weaviate collection: pages in the order of UUIDs, records by id, counts and searches."""
+"""Reader of a Weaviate collection: pages in the order of UUIDs, records by id, counts and searches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

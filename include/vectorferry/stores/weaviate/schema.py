@@ -1,4 +1,4 @@
-"""How a collection is laid out in Weaviate: the schema that we create, and what an existing schema says."""
+"""Schema of a collection in Weaviate: the one that we create, and what an existing one says."""
 
 import difflib
 import json

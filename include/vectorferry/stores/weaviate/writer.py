@@ -1,4 +1,4 @@
-"""Writing to a Weaviate collection: every object accounted for, deletions until nothing is left."""
+"""Writer to a Weaviate collection: accounts for every object, and deletes until nothing is left."""
 
 import threading
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What an index reads and writes through: a store of the gateway's own, or a router."""
+"""Backend protocol: what an index reads and writes through, a store of the gateway's own or a router."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Stands in for the store of an index with a document schema: through the vectors API it reads as empty."""
+"""Document indexes: a stand-in for the store of an index with a document schema, which reads as empty through the vectors API."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""What the gateway answers when it does not do what was asked, as an HTTP status and a gRPC code at once."""
+"""Problems: the gateway's refusals, each an HTTP status and a gRPC code at once."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What a client asks of an index and what it is told, whichever wire it comes over."""
+"""Requests of a client to an index, and the answers, whichever wire they come over."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

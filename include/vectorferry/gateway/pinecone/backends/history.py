@@ -1,4 +1,4 @@
-"""What records were before recent writes: what a stale read answers. Kept only while such a fault is in force."""
+"""History of recent writes: what a stale read answers, kept only while such a fault is in force."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What every request passes, whichever wire it comes over: the key, the faults, and the errors of what is behind it."""
+"""Front of both wires: checks the key, injects the faults, and turns errors from behind it into answers."""
 
 import logging
 import threading
