@@ -1,14 +1,16 @@
 """The whole pipeline in one process, on real databases."""
 
+from typing import NoReturn
+
 import pytest
 
 from pipeline.worlds import World
-from vectorferry.core.errors import GateError, NotApproved, PlanMismatch, SourceChanged
-from vectorferry.core.model import KeyRange, Phase
+from vectorferry.core.errors import CheckFailed, GateError, NotApproved, PlanMismatch, RecordError, SourceChanged
+from vectorferry.core.model import REPAIR, KeyRange, Phase
 from vectorferry.engine import pipeline
 from vectorferry.engine.diff.full_compare import compare
 from vectorferry.engine.session import Session
-from vectorferry.engine.signoff.approval import record_answer
+from vectorferry.engine.signoff.approval import record_answer, require_approval
 from vectorferry.journal import Evidence
 
 
@@ -55,6 +57,35 @@ def test_a_source_that_changed_is_refused_and_the_hold_steps_back(filled: World)
 
     with filled.session() as session:
         with pytest.raises(SourceChanged, match="changed since the export"):
+            pipeline.run(session, approve_late)
+        assert phase_of(session) is Phase.TRACK_A
+
+
+def test_a_target_that_changed_since_the_evidence_does_not_get_the_authority(filled: World) -> None:
+    def approve_late(session: Session, evidence: Evidence) -> bool:
+        session.target.delete("wave", [next(iter(session.target.list_ids(KeyRange("wave"))))[-1]])
+        return approve(session, evidence)
+
+    with filled.session() as session:
+        with pytest.raises(CheckFailed, match="no longer what was checked"):
+            pipeline.run(session, approve_late)
+        assert phase_of(session) is Phase.TRACK_A
+        made = session.journal.evidence.latest("small")
+        assert made is not None
+        with pytest.raises(NotApproved, match="was approved for a cutover, not for a repair"):
+            require_approval(session, made.hash, REPAIR)
+
+
+def test_a_record_that_cannot_be_read_ends_the_hold(filled: World) -> None:
+    def unreadable(*_: object, **__: object) -> NoReturn:
+        raise RecordError("namespace 'wave', id 'a': the vector holds NaN or infinity")
+
+    def approve_late(session: Session, evidence: Evidence) -> bool:
+        patch.setattr(session.source, "scan", unreadable)
+        return approve(session, evidence)
+
+    with filled.session() as session, pytest.MonkeyPatch.context() as patch:
+        with pytest.raises(RecordError, match="NaN"):
             pipeline.run(session, approve_late)
         assert phase_of(session) is Phase.TRACK_A
 

@@ -6,7 +6,7 @@ from typing import Any
 from journal.helpers import make_evidence
 from vectorferry.core.model import REPAIR, Phase
 from vectorferry.questions.cutover import question
-from vectorferry.questions.layout import NO_BREAK
+from vectorferry.questions.layout import NO_BREAK, plain
 from vectorferry.spec.migration import MigrationSpec, Switch, Writers
 from vectorferry.stores.pinecone.store import PINECONE
 
@@ -157,3 +157,18 @@ def test_a_namespace_that_was_not_measured_is_counted() -> None:
     )
     assert "worst namespace `shop`" in rows["Recall"]
     assert rows["Recall"].endswith("must reach 0.95; 1 namespaces not measured")
+
+
+def test_names_of_the_data_are_no_markup_and_add_no_rows() -> None:
+    evil = "a`|\n| Recall | **1.0000** |\n[x](http://y) <b>"
+    low = {"recall": 0.5, "low": 0.4, "high": 0.6}
+    rows = rows_of(
+        verdict("recall", "overall", **low, threshold=0.95),
+        verdict("recall", f"namespace:{evil}", **low),
+    )
+    assert list(rows).count("Recall") == 1
+    assert "a'\\|\N{REPLACEMENT CHARACTER}" in rows["Recall"]
+
+
+def test_what_stands_against_a_cut_over_is_plain_text() -> None:
+    assert plain("n/[prod]|x\n**GO**") == "n/\\[prod\\]\\|x\N{REPLACEMENT CHARACTER}\\*\\*GO\\*\\*"

@@ -221,7 +221,7 @@ def opens_at(window: "ChangeWindow", now: datetime) -> datetime | None:
 
 def verify(session: "Session", plan: "Plan") -> Verdict:
     """Verify the new authority after the cut-over."""
-    from vectorferry.engine.cutover.post_cutover import verify_after
+    from vectorferry.engine.cutover.target_check import verify_after
     from vectorferry.engine.signoff.gate import record, require_passed
 
     verdict = verify_after(session, plan)
@@ -347,7 +347,7 @@ def roll_back(session: "Session", evidence_hash: str) -> "Switched":
 
     if not is_away(session):
         return Switched(Phase.TRACK_A, 0.0, 0, "")
-    approval = require_approval(session, evidence_hash)
+    approval = require_approval(session, evidence_hash, ROLLBACK)
     return roll_back_now(session, f"{approval.reason} (approved by {approval.actor}, {evidence_hash[:12]})")
 
 

@@ -8,7 +8,7 @@ from vectorferry.engine.plan.cost import pass_cost
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.evidence import recall_of_namespaces, verdicts_of, worst_recall
 from vectorferry.journal import Evidence
-from vectorferry.questions.layout import Question, about, asked
+from vectorferry.questions.layout import Question, about, asked, code, plain
 from vectorferry.questions.repair import repair_question
 from vectorferry.questions.rollback_finalize import finalize_question, roll_back_question
 
@@ -28,7 +28,7 @@ def _cut_over(session: Session, evidence: Evidence) -> Question:
     body = evidence.body
     word = "GO" if body["go"] else "NO-GO"
     subject = f"{word}: cut over {evidence.migration} to {body['target']}?"
-    sides = f"from `{body['source']}` to `{body['target']}`"
+    sides = f"from {code(body['source'])} to {code(body['target'])}"
     told = f"Approved, the authority of **{evidence.migration}** moves {sides}. Rejected, nothing changes."
     return asked(subject, told, _rows(session, evidence), _failures(body))
 
@@ -128,7 +128,7 @@ def _recall(evidence: Evidence) -> str:
     name = worst["scope"].removeprefix("namespace:") or "(default)"
     unmeasured = sum("low" not in v["figures"] for v in recall_of_namespaces(evidence.body["verdicts"]))
     more = f"; {unmeasured:,} namespaces not measured" if unmeasured else ""
-    worst_text = f"worst namespace `{name}` {_interval(worst['figures'])}"
+    worst_text = f"worst namespace {code(name)} {_interval(worst['figures'])}"
     return f"overall {_interval(overall)}; {worst_text}; must reach {overall['threshold']}{more}"
 
 
@@ -172,7 +172,7 @@ def _failures(body: Mapping[str, Any]) -> list[str]:
     return [
         "Against it:",
         "",
-        *(f"- {line}" for line in body["against"]),
+        *(f"- {plain(line)}" for line in body["against"]),
         *([f"- … and {more} more"] if more else []),
         "",
     ]

@@ -1,5 +1,6 @@
 """Layout of every question to an approver: one screen of Markdown, a table, and who asks until when."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,6 +10,7 @@ from vectorferry.journal import Evidence
 from vectorferry.staging import report_folder
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>#|~&]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,22 @@ def asked(subject: str, told: str, rows: Iterable[tuple[str, str]], after: Seque
 def about(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     """The rows that end every table: who asks, until when, and where to read more."""
     body, rules = evidence.body, session.spec.approval
-    yield "Asked by", f"{body['requested_by']}, run `{body['run']}`"
+    yield "Asked by", f"{plain(body['requested_by'])}, run {code(body['run'])}"
     yield "Answer within", f"{span(rules.timeout)}; the evidence lapses after {span(rules.evidence_age)}"
-    yield "Report", f"`{session.staging.locate(evidence.plan_id)}/{report_folder(evidence.run_id)}`"
+    yield "Report", code(f"{session.staging.locate(evidence.plan_id)}/{report_folder(evidence.run_id)}")
     yield "Evidence", f"`{evidence.hash}`"
+
+
+def code(text: str) -> str:
+    """Text of the data as code: neither ends the code, the cell of a table, nor the line, whatever it holds."""
+    shown = "".join("'" if c == "`" else c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return f"`{shown.replace('|', chr(92) + '|')}`"
+
+
+def plain(text: str) -> str:
+    """Text that may hold names of the data, as words: nothing in it is markup, and it stays on its line."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return _MARKUP.sub(r"\\\g<0>", shown)
 
 
 def span(value: timedelta) -> str:

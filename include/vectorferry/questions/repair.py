@@ -8,7 +8,7 @@ from vectorferry.engine.reconcile.repair import drift_figures
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.evidence import verdicts_of
 from vectorferry.journal import Evidence
-from vectorferry.questions.layout import Question, about, asked
+from vectorferry.questions.layout import Question, about, asked, code, plain
 
 _FIRST = 2
 _MOST_OF_NAMESPACE, _MOST_OF_ID = 20, 36
@@ -36,7 +36,7 @@ def repair_question(session: Session, evidence: Evidence) -> Question:
 
 
 def _rows(session: Session, evidence: Evidence, figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "Asked because", "; ".join(figures["over"])
+    yield "Asked because", plain("; ".join(figures["over"]))
     yield from _authorities(session)
     scope = "all of them" if figures["scope"] == "full" else "a share of them"
     yield (
@@ -48,7 +48,7 @@ def _rows(session: Session, evidence: Evidence, figures: Mapping[str, Any]) -> I
         if count := figures["kinds"].get(kind, 0):
             yield name, f"**{count:,}** will be {done}: {_first(verdict['differences'], kind, count)}"
     yield "Undo", "none: what the other side holds now is gone, unless a backup has it"
-    yield "All of them", f"`{figures['file']}`"
+    yield "All of them", code(figures["file"])
     yield from about(session, evidence)
 
 
@@ -58,7 +58,7 @@ def _authorities(session: Session) -> Iterator[tuple[str, str]]:
         cohorts = [row.cohort for row in rows if row.phase.source_is_authority is rules]
         if cohorts:
             of = f" for {', '.join(cohorts)}" if len(cohorts) < len(rows) else ""
-            yield "Authority", f"`{right.name}`{of}; what is repaired is `{wrong.name}`"
+            yield "Authority", f"{code(right.name)}{of}; what is repaired is {code(wrong.name)}"
 
 
 def _first(differences: Sequence[Mapping[str, Any]], kind: str, count: int) -> str:
@@ -69,9 +69,7 @@ def _first(differences: Sequence[Mapping[str, Any]], kind: str, count: int) -> s
 def _place(found: Mapping[str, Any]) -> str:
     """A record's namespace and id as code, which neither ends the code nor the table."""
     namespace = _short(found["namespace"] or "(default)", _MOST_OF_NAMESPACE)
-    short = f"{namespace}/{_short(found['id'], _MOST_OF_ID)}"
-    plain = "".join("'" if c == "`" else c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in short)
-    return f"`{plain.replace('|', chr(92) + '|')}`"
+    return code(f"{namespace}/{_short(found['id'], _MOST_OF_ID)}")
 
 
 def _short(text: str, most: int) -> str:

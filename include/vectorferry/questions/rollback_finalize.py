@@ -6,13 +6,15 @@ from datetime import datetime
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.evidence import verdicts_of
 from vectorferry.journal import Evidence
-from vectorferry.questions.layout import Question, about, asked, span
+from vectorferry.questions.layout import Question, about, asked, code, plain, span
 
 
 def roll_back_question(session: Session, evidence: Evidence) -> Question:
     """Whether to give the authority back to the source."""
     source = evidence.body["source"]
-    told = f"Approved, the authority of **{evidence.migration}** moves back to `{source}`. Rejected, nothing changes."
+    told = (
+        f"Approved, the authority of **{evidence.migration}** moves back to {code(source)}. Rejected, nothing changes."
+    )
     return asked(f"Roll {evidence.migration} back to {source}?", told, _back(session, evidence))
 
 
@@ -34,7 +36,7 @@ def finalize_question(session: Session, evidence: Evidence) -> Question:
     """Whether to end the migration for good."""
     body = evidence.body
     told = (
-        f"Approved, **{evidence.migration}** is `DONE`: `{body['source']}` is no longer kept up, and **there is no way back**. "
+        f"Approved, **{evidence.migration}** is `DONE`: {code(body['source'])} is no longer kept up, and **there is no way back**. "
         "Rejected, nothing changes."
     )
     return asked(f"Finish {evidence.migration} for good?", told, _final(session, evidence))
@@ -72,5 +74,5 @@ def _drilled(evidence: Evidence) -> str:
     if not found[0]["passed"]:
         return f"**failed** at {at:%Y-%m-%d %H:%M %Z}; the spec requires none (`backup.require_drill`)"
     speed = f"loaded at {figures['load_rate']:,.0f}, verified at {figures['verify_rate']:,.0f} rows/s"
-    late = f"; {found[0]['reason']}" if found[0]["reason"] else ""
-    return f"passed at {at:%Y-%m-%d %H:%M %Z}: backup `{figures['backup']}`, **{figures['rows']:,}** rows {speed}{late}"
+    late = f"; {plain(found[0]['reason'])}" if found[0]["reason"] else ""
+    return f"passed at {at:%Y-%m-%d %H:%M %Z}: backup {code(figures['backup'])}, **{figures['rows']:,}** rows {speed}{late}"

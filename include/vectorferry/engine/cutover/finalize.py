@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from vectorferry.core.errors import GateError
-from vectorferry.core.model import Phase, Verdict
+from vectorferry.core.model import FINALIZE, Phase, Verdict
 from vectorferry.engine.diff.full_compare import Comparison, compare
 from vectorferry.engine.members import live_members
 from vectorferry.engine.session import Session, StepProgress
@@ -95,7 +95,7 @@ def finish(session: Session, evidence_hash: str) -> None:
     require_cut_over(session)
     rows = [row for row in session.journal.control.all(session.migration) if row.phase is not Phase.DONE]
     if rows:
-        approval = require_approval(session, evidence_hash)
+        approval = require_approval(session, evidence_hash, FINALIZE)
         evidence = session.journal.evidence.get(evidence_hash)
         assert evidence is not None, "it was approved"
         reason = f"finished by {approval.actor}, evidence {evidence_hash[:12]}"

@@ -5,12 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vectorferry.core.errors import CheckFailed, GateError, NotApproved, StagingError, StoreError, TerminalError
-from vectorferry.core.model import COHORT, RESERVED_NAMESPACE, Phase, Verdict
+from vectorferry.core.errors import (
+    CheckFailed,
+    GateError,
+    NotApproved,
+    StoreError,
+    TerminalError,
+    VectorferryError,
+)
+from vectorferry.core.model import COHORT, CUTOVER, RESERVED_NAMESPACE, Phase, Verdict
 from vectorferry.core.records import make_batch
 from vectorferry.engine.cutover.change_window import require_open
 from vectorferry.engine.cutover.handover import move_authority, step_back
 from vectorferry.engine.cutover.source_unchanged import require_unchanged
+from vectorferry.engine.cutover.target_check import require_target
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import require_approval
 from vectorferry.engine.signoff.gate import describe
@@ -83,7 +91,7 @@ def _cut_over_with_routers(session: Session, plan: Plan, row: ControlRow, eviden
 
 def _is_approved(session: Session, evidence_hash: str) -> bool:
     try:
-        require_approval(session, evidence_hash)
+        require_approval(session, evidence_hash, CUTOVER)
     except NotApproved:
         return False
     return True
@@ -103,7 +111,7 @@ def _require_turn(session: Session, row: ControlRow) -> None:
 def _approval(session: Session, row: ControlRow, evidence_hash: str) -> Approval:
     """The approval that holds now; without it a hold that an earlier try began is ended."""
     try:
-        return require_approval(session, evidence_hash)
+        return require_approval(session, evidence_hash, CUTOVER)
     except GateError as error:
         if row.phase.blocks_writes and row.came_from is Phase.TRACK_A:
             step_back(session, row.cohort, Phase.TRACK_A, f"stepped back: {error}")
@@ -212,7 +220,7 @@ def unfinished(session: Session, evidence_hash: str) -> bool:
 
 
 def _hold(session: Session, plan: Plan, row: ControlRow, evidence_hash: str) -> ControlRow:
-    approval = require_approval(session, evidence_hash)
+    approval = require_approval(session, evidence_hash, CUTOVER)
     require_open(session.spec)
     prove_way_back(session.source)
     require_loaded(session, plan)
@@ -227,9 +235,10 @@ def _prove_unchanged(session: Session, plan: Plan, row: ControlRow, evidence_has
     """Go on to HOLD_B, or step back to TRACK_A: a hold that nobody ends would keep the writers out for ever."""
     try:
         # Once more, because an approval may have lapsed since an earlier try was cut short in the hold.
-        require_approval(session, evidence_hash)
+        require_approval(session, evidence_hash, CUTOVER)
         rows = require_unchanged(session, plan)
-    except (GateError, StoreError, StagingError) as error:
+        require_target(session, plan)
+    except VectorferryError as error:  # a record that cannot be read, too: nothing may leave the hold standing
         _step(session, row, Phase.TRACK_A, f"stepped back: {error}")
         raise
     return _step(session, row, Phase.HOLD_B, f"source unchanged, {rows} rows read once more"), rows

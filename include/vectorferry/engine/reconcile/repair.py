@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vectorferry.core.errors import CheckFailed, GateError
-from vectorferry.core.model import Verdict
+from vectorferry.core.model import REPAIR, Verdict
 from vectorferry.engine.diff.row_diff import Findings
 from vectorferry.engine.reconcile.drift import Drift, digest_of, read_drift
 from vectorferry.engine.reconcile.preconditions import Pair, inspect_pair
@@ -42,7 +42,7 @@ def repair(session: Session, evidence: Evidence) -> Verdict:
     if not drift:
         return _repaired(session, figures, Findings(), 0)
     if figures["over"]:
-        require_approval(session, evidence.hash)
+        require_approval(session, evidence.hash, REPAIR)
     elif not session.spec.reconcile.repair:
         raise CheckFailed(
             f"{len(drift)} records drifted, and the spec says `reconcile.repair: false`: see {figures['file']}"

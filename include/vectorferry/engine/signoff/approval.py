@@ -54,15 +54,17 @@ def _may_approve(session: Session, evidence: Evidence, person: str, via: str) ->
         raise NotApproved("the spec does not allow an approval on a terminal (approval.terminal)")
 
 
-def require_approval(session: Session, evidence_hash: str) -> Approval:
-    """The approval that lets begin what the evidence was collected for.
+def require_approval(session: Session, evidence_hash: str, kind: str) -> Approval:
+    """The approval that lets begin what the evidence was collected for: a cut-over, a rollback, a repair or the end.
 
-    Raises NotApproved where it is missing, lapsed, or not this person's to give.
+    Raises NotApproved where it is missing, lapsed, not this person's to give, or was given for something else.
     """
     evidence = session.journal.evidence.get(evidence_hash)
-    if evidence is None:
-        raise NotApproved(f"the journal holds no evidence {evidence_hash[:12]}")
-    if evidence.kind == CUTOVER and evidence.spec_fingerprint != session.spec.fingerprint:
+    if evidence is None or evidence.migration != session.migration:
+        raise NotApproved(f"the journal holds no evidence {evidence_hash[:12]} of migration {session.migration}")
+    if evidence.kind != kind:
+        raise NotApproved(f"evidence {evidence_hash[:12]} was approved for a {evidence.kind}, not for a {kind}")
+    if kind == CUTOVER and evidence.spec_fingerprint != session.spec.fingerprint:
         raise NotApproved("the spec changed since the evidence was collected: run the migration again")
     approval = session.journal.approvals.valid(
         session.migration, evidence_hash, max_age=session.spec.approval.evidence_age

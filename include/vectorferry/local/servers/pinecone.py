@@ -1,7 +1,7 @@
 """The local Pinecone: the gateway that speaks Pinecone's wire protocol, in front of a pgvector store of its own."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -24,7 +24,7 @@ class Pinecone:
     postgres: Postgres
     port: int
     grpc_port: int
-    api_key: str
+    api_key: str = field(repr=False)
     host: str = LOOPBACK
 
     @property

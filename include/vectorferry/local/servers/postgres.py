@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -45,7 +45,7 @@ class Postgres:
 
     folder: Path
     port: int
-    password: str
+    password: str = field(repr=False)
     user: str = USER
     host: str = LOOPBACK
 

@@ -1,7 +1,7 @@
 """The Weaviate server of the demo and the tests: the one at WEAVIATE_URL, else a process on loopback."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ class Weaviate:
     host: str
     port: int
     grpc_port: int
-    api_key: str
+    api_key: str = field(repr=False)
     secure: bool = False
     folder: Path | None = None
     command: tuple[str, ...] = ()

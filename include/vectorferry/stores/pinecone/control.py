@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
@@ -45,8 +45,8 @@ class Endpoint:
     """
 
     host: str
-    key: str
-    extra: Mapping[str, Any]
+    key: str = field(repr=False)
+    extra: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, connection: Connection) -> "Endpoint":

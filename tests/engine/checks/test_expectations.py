@@ -1,0 +1,28 @@
+"""Expectations: what fails is named, and no value of the data gets into the pages."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from vectorferry.engine.checks.expectations import Expected, Suite, _validate
+
+ADDRESSES = ["ann@example.org", "bob@example.org", "no address at all"]
+
+
+def pages(folder: Path) -> str:
+    return "\n".join(file.read_text() for file in folder.rglob("*.html")) + "\n".join(
+        file.read_text() for file in folder.rglob("*.json")
+    )
+
+
+def test_no_value_of_the_metadata_gets_into_the_pages(tmp_path: Path) -> None:
+    table = pd.DataFrame({"metadata.email": ADDRESSES})
+    expected = (
+        Expected("expect_column_values_to_match_regex", {"column": "metadata.email", "regex": "^x"}),
+        Expected("expect_column_distinct_values_to_be_in_set", {"column": "metadata.email", "value_set": ["x"]}),
+    )
+    results = _validate([Suite("metadata", table, expected, private=True)], tmp_path, "run")
+    assert [passed for *_, passed in results] == [False, False]
+    made = pages(tmp_path)
+    assert "expect_column_values_to_match_regex" in made
+    assert not any(address in made for address in ADDRESSES)
