@@ -11,9 +11,13 @@ from vectorferry.gateway.pinecone.wire.http import Handler, HttpServer
 from vectorferry.gateway.pinecone.wire.messages import Request, Response
 
 
+def admit(request: Request) -> Response | None:
+    return Response(401, b"no key") if request.path == "/secret" else None
+
+
 @contextmanager
 def serving(handler: Handler) -> Iterator[HttpServer]:
-    server = HttpServer("127.0.0.1", 0, handler)
+    server = HttpServer("127.0.0.1", 0, handler, admit=admit)
     server.start()
     try:
         yield server
@@ -98,3 +102,20 @@ def test_closing_waits_for_requests_and_ends_idle_connections() -> None:
     assert idle.recv(1000) == b""
     idle.close()
     busy.close()
+
+
+def test_a_refused_request_is_answered_without_its_body(port: int) -> None:
+    head = b"POST /secret HTTP/1.1\r\nContent-Length: 60000000\r\nExpect: 100-continue\r\n\r\n"
+    answer = talk(port, head, b"x" * 1000)
+    assert answer.startswith(b"HTTP/1.1 401 "), "nor is it asked for"
+    assert answer.endswith(b"no key")
+
+
+def test_what_came_before_a_refused_request_is_answered(port: int) -> None:
+    answer = talk(port, b"GET /a HTTP/1.1\r\n\r\nGET /secret HTTP/1.1\r\n\r\n")
+    assert answer.index(b"GET /a ") < answer.index(b"401")
+
+
+@pytest.mark.parametrize("headers", [b"A: " + b"x" * 40_000, b"\r\n".join(b"A%d: x" % n for n in range(101))])
+def test_too_many_headers_are_refused(port: int, headers: bytes) -> None:
+    assert talk(port, b"GET /a HTTP/1.1\r\n" + headers + b"\r\n\r\n").startswith(b"HTTP/1.1 431 ")

@@ -497,7 +497,7 @@ def test_counts_unite_statistics_and_namespaces(stub: PineconeStub, opened: Open
     }
     stub.on["/namespaces"] = lambda asked, _: Answer(pages[asked.query.get("paginationToken", [None])[0]])
     stub.on["/describe_index_stats"] = lambda *_: Answer(
-        {"namespaces": {"": {"vectorCount": 5}, "old": {"vectorCount": 1}}}
+        {"namespaces": {"": {"vectorCount": 5}, "old": {"vectorCount": 1}, "new": {"vectorCount": 0}}}
     )
     store = opened()
     assert dict(store.describe().namespaces) == {"new": 2, "": 5, "old": 1}

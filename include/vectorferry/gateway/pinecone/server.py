@@ -66,7 +66,8 @@ class Gateway:
         self._rpc_lock = threading.Lock()
         self._rpc: dict[str, RpcServer] = {}
         api = RestApi(self._front, self._url_for, self._serve_rpc, self._stop_rpc)
-        self._http = HttpServer(serving.host, serving.port, api, serving.tls.context() if serving.tls else None)
+        tls = serving.tls.context() if serving.tls else None
+        self._http = HttpServer(serving.host, serving.port, api, admit=api.admit, tls=tls)
         self._running = ExitStack()
 
     @property

@@ -125,11 +125,11 @@ class Wire:
         return [item.id or "" for item in page.vectors], _next(page)
 
     def counts(self) -> dict[str, int]:
-        """Rows by namespace: of the statistics, and of the listing of namespaces, so that none is missed while one of them lags."""
+        """Rows by namespace, the larger of the statistics and of the listing of namespaces: while one of them lags, it may say 0."""
         counts = dict(self._listed_namespaces())
         stats = self._send("stats", lambda client: client.describe_index_stats())
         for name, summary in stats.namespaces.items():
-            counts[_ours(name)] = summary.vector_count
+            counts[_ours(name)] = max(summary.vector_count, counts.get(_ours(name), 0))
         return counts
 
     def query(

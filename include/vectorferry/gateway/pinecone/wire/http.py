@@ -17,6 +17,11 @@ from vectorferry.gateway.pinecone.api.limits import MAX_TARGET_BYTES
 from vectorferry.gateway.pinecone.wire.messages import Request, Response
 
 _MAX_BODY_BYTES = 64 << 20
+_MAX_HEADER_BYTES = 32 << 10
+_MAX_HEADERS = 100
+# What a refused client may still be sending is read and thrown away, so that it gets to read why; not for long, and not much of it.
+_UNREAD_BYTES = 1 << 20
+_UNREAD_SECONDS = 1.0
 _READ_BYTES = 256 << 10
 _MAX_CONNECTIONS = 512
 _PAUSE_SECONDS = 0.05
@@ -31,44 +36,60 @@ Handler = Callable[[Request], Response | None]
 """Answers a request; None ends the connection without an answer."""
 
 
-class _TooLarge(Exception):
-    """A request over the server's limits; carries the answer."""
+class _Refused(Exception):
+    """A request that is not read to its end; carries the answer, after which the connection ends."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(HTTPStatus(status).phrase)
-        self.response = Response(status, HTTPStatus(status).phrase.encode(), content_type="text/plain")
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+    @classmethod
+    def over_limit(cls, status: int) -> "_Refused":
+        """A request over the server's limits."""
+        return cls(Response(status, HTTPStatus(status).phrase.encode(), content_type="text/plain"))
 
 
 class _Reader:
-    """Reads the requests of one connection."""
+    """Reads the requests of one connection; `admit` sees each once its headers are there, and may answer instead of a body being read."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, admit: Handler) -> None:
         self._connection = connection
+        self._admit = admit
         self._parser = httptools.HttpRequestParser(self)
         self._ready: deque[Request] = deque()
+        self._failed: BaseException | None = None
         self._start()
 
     def next(self) -> Request | None:
-        """The next request, None when the client is done. Raises _TooLarge, HttpParserError, OSError."""
+        """The next request, None when the client is done. Raises _Refused, HttpParserError, OSError."""
         while not self._ready:
+            if self._failed is not None:
+                raise self._failed
             data = self._connection.recv(_READ_BYTES)
             if not data:
                 return None
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserCallbackError as error:
-                raise error.__context__ or error from None
+                # Those that came before it in the same packet are answered first.
+                self._failed = error.__context__ or error
         return self._ready.popleft()
 
     def on_url(self, url: bytes) -> None:
         self._target += url
         if len(self._target) > MAX_TARGET_BYTES:
-            raise _TooLarge(414)
+            raise _Refused.over_limit(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > _MAX_HEADER_BYTES or len(self._headers) > _MAX_HEADERS:
+            raise _Refused.over_limit(431)
 
     def on_headers_complete(self) -> None:
+        # Before the body: who has no key must not make us hold 64 MiB.
+        if refusal := self._admit(Request(self._parser.get_method().decode(), self._target, self._headers, b"", False)):
+            raise _Refused(refusal)
         if self._headers.get("expect", "").lower() == "100-continue":
             self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -76,7 +97,7 @@ class _Reader:
         self._body.append(body)
         self._size += len(body)
         if self._size > _MAX_BODY_BYTES:
-            raise _TooLarge(413)
+            raise _Refused.over_limit(413)
 
     def on_message_complete(self) -> None:
         method, alive = self._parser.get_method().decode(), self._parser.should_keep_alive()
@@ -86,20 +107,27 @@ class _Reader:
     def _start(self) -> None:
         self._target = b""
         self._headers: dict[str, str] = {}
+        self._header_bytes = 0
         self._body: list[bytes] = []
         self._size = 0
 
 
 class HttpServer:
-    """Serves a handler on an address, over TLS where a context is given; `port` 0 takes a free one."""
+    """Serves a handler on an address, over TLS where a context is given; `port` 0 takes a free one.
 
-    def __init__(self, host: str, port: int, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
+    `admit` is asked about each request before its body is read: what it answers goes out, and the connection ends.
+    """
+
+    def __init__(
+        self, host: str, port: int, handler: Handler, *, admit: Handler, tls: ssl.SSLContext | None = None
+    ) -> None:
         try:
             self._listener = socket.create_server((host, port), backlog=256)
         except OSError as error:
             raise VectorferryError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
         self.port: int = self._listener.getsockname()[1]
         self._handler = handler
+        self._admit = admit
         self._tls = tls
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
@@ -169,13 +197,14 @@ class HttpServer:
             self._slots.release()
 
     def _answer_all(self, connection: socket.socket) -> None:
-        reader = _Reader(connection)
+        reader = _Reader(connection, self._admit)
         alive = True
         while alive:
             try:
                 request = reader.next()
-            except _TooLarge as error:
+            except _Refused as error:
                 connection.sendall(_encoded(error.response, alive=False))
+                _discard_rest(connection)
                 return
             if request is None:
                 return
@@ -189,6 +218,19 @@ class HttpServer:
         alive = request.keep_alive and not self._closing.is_set()
         connection.sendall(_encoded(response, alive=alive))
         return alive
+
+
+def _discard_rest(connection: socket.socket) -> None:
+    """Closed with bytes unread, a connection is reset, and the client may lose the answer that it was just sent."""
+    if not isinstance(connection, ssl.SSLSocket):
+        connection.shutdown(socket.SHUT_WR)
+    ends, left = time.monotonic() + _UNREAD_SECONDS, _UNREAD_BYTES
+    while left > 0 and (seconds := ends - time.monotonic()) > 0:
+        connection.settimeout(seconds)
+        data = connection.recv(min(left, _READ_BYTES))
+        if not data:
+            return
+        left -= len(data)
 
 
 def _encoded(response: Response, *, alive: bool) -> bytes:

@@ -20,6 +20,8 @@ _INDEX = re.compile(r"/indexes/([^/]+)\Z")
 _DATA = re.compile(r"/ix/([^/]+)(/.*)\Z")
 _CONTROL = re.compile(r"/(indexes|_vectorferry)(/|\Z)")
 _HEALTH = ("/_vectorferry/health", "/livez")
+_READY = "/readyz"
+_OPEN = (*_HEALTH, _READY)
 
 
 class RestApi:
@@ -40,17 +42,22 @@ class RestApi:
         self._opened = opened
         self._dropped = dropped
 
+    def admit(self, request: Request) -> Response | None:
+        """The refusal of a request whose key is not right, None for all others; looks at nothing but the path and the key."""
+        if request.path in _OPEN or self._front.caller(request.headers.get("api-key")) is not None:
+            return None
+        text = b"Invalid API key" if "api-key" in request.headers else b"Unauthorized"
+        return Response(401, text, content_type="text/plain")
+
     def __call__(self, request: Request) -> Response | None:
-        """The answer, None where the connection is to be dropped."""
+        """The answer to a request that was admitted, None where the connection is to be dropped."""
         if request.path in _HEALTH:
             return Response(200, b'{"status":"ok"}')
-        if request.path == "/readyz":
+        if request.path == _READY:
             ready = self._front.ready
             return Response(200 if ready else 503, b'{"ready":true}' if ready else b'{"ready":false}')
         caller = self._front.caller(request.headers.get("api-key"))
-        if caller is None:
-            text = b"Invalid API key" if "api-key" in request.headers else b"Unauthorized"
-            return Response(401, text, content_type="text/plain")
+        assert caller is not None, "it was admitted"
         on_index = self._on_index(request.path)
         explain = wire.data_problem if on_index else wire.control_problem
         try:
