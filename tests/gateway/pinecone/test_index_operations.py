@@ -110,6 +110,14 @@ def test_scores(opened: Any, metric: str, score: float) -> None:
     assert index.query(vector=[2.0, 0.0], top_k=1).matches[0].score == pytest.approx(score)
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dotproduct", "euclidean"])
+def test_a_query_of_zeros_lists_by_metadata(opened: Any, metric: str) -> None:
+    index = opened(2, metric)
+    index.upsert(vectors=[(str(n), [1.0, n], {"even": n % 2 == 0}) for n in range(5)])
+    answer = index.query(vector=[0.0, 0.0], top_k=10, filter={"even": True})
+    assert {match.id for match in answer.matches} == {"0", "2", "4"}
+
+
 def test_fetch_by_metadata_pages(index: Any) -> None:
     first = index.fetch_by_metadata(filter={"n": {"$gte": 4}}, namespace="ns", limit=2)
     assert sorted(first.vectors) == ["a4", "a5"]

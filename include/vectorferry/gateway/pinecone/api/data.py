@@ -127,7 +127,7 @@ class IndexData:
         self._refuse_documents()
         name = stored_namespace(limits.check_namespace(request.namespace))
         if sum([bool(request.ids), request.everything, request.where is not None]) != 1:
-            raise invalid("DeleteRequest takes exactly one of ids, delete_all and filter")
+            raise invalid("Delete takes exactly one of ids, delete_all and filter")
         if request.everything:
             return self._backend.delete_all(name, effects)
         if request.where is not None:
@@ -197,11 +197,11 @@ class IndexData:
 
     def _change(self, request: UpdateRequest) -> RecordPatch:
         if (request.id is None) == (request.where is None):
-            raise invalid("UpdateRequest takes exactly one of id and filter")
+            raise invalid("Update takes exactly one of id and filter")
         patch = parse_json(limits.metadata_text(request.metadata))
         has_values = _given(request.values)
         if request.where is not None and (has_values or request.sparse or not patch):
-            raise invalid("UpdateRequest by filter takes setMetadata, and nothing else")
+            raise invalid("Update by filter takes setMetadata, and nothing else")
         if has_values and self.shape.dimension is None:
             raise invalid("Dense values are not supported by a sparse index")
         vector = limits.dense_matrix([request.values], self.shape.dimension or 0) if has_values else None
@@ -224,14 +224,15 @@ class IndexData:
         given = request.vector if _given(request.vector) else None
         if request.id:
             if given is not None or request.sparse:
-                raise invalid("QueryRequest takes a vector or an id, not both")
+                raise invalid("Query takes a vector or an id, not both")
             return self._vectors_of_record(store, namespace, request.id)
         sparse = self._sparse(request.sparse)
         if given is None and (sparse is None or not self.shape.sparse_only):
-            raise invalid("QueryRequest takes a vector, an id or, on a sparse index, a sparse vector")
+            raise invalid("Query takes a vector, an id or, on a sparse index, a sparse vector")
         if given is not None and self.shape.dimension is None:
             raise invalid("Dense values are not supported by a sparse index")
-        return (None if given is None else limits.dense_matrix([given], self.shape.dimension or 0)), sparse
+        dense = None if given is None else limits.dense_matrix([given], self.shape.dimension or 0, zeros=True)
+        return dense, sparse
 
     def _vectors_of_record(
         self, store: Backing, namespace: str, id_: str

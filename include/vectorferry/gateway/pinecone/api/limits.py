@@ -67,15 +67,18 @@ def check_top_k(top_k: Any, *, sparse: bool) -> int:
     return top_k
 
 
-def dense_matrix(rows: Sequence[Any], dimension: int) -> Vectors:
-    """Rows of numbers as float32 of shape [n, dimension]; refuses other lengths, other values, and rows of zeros."""
+def dense_matrix(rows: Sequence[Any], dimension: int, *, zeros: bool = False) -> Vectors:
+    """Rows of numbers as float32 of shape [n, dimension]; refuses other lengths, other values, and rows of zeros but for `zeros`.
+
+    A record of zeros is refused by Pinecone, a query of zeros is not: people list by metadata that way.
+    """
     matrix = np.empty((len(rows), dimension), np.float32)
     with np.errstate(over="ignore"):  # what overflows is refused below
         for i, row in enumerate(rows):
             matrix[i] = _dense_row(row, dimension)
     if not np.isfinite(matrix).all():
         raise invalid("Vector values must be finite numbers within the range of float32")
-    if not (np.abs(matrix).max(axis=1, initial=0) >= SMALLEST_VALUE).all():
+    if not zeros and not (np.abs(matrix).max(axis=1, initial=0) >= SMALLEST_VALUE).all():
         raise invalid("Dense vectors must contain at least one non-zero value")
     return matrix
 
