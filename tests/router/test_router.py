@@ -255,6 +255,47 @@ def test_a_vector_that_no_side_takes_is_not_done(tracked: Pair, vector: list[flo
     assert tracked.ids("source") == set()
 
 
+@pytest.mark.parametrize(
+    ("id_", "why"), [("a\0b", "NUL"), ("x" * 8000, "the journal keeps"), ("a\ud800", "surrogates not allowed")]
+)
+def test_an_id_that_the_journal_cannot_keep_is_refused_by_name(tracked: Pair, id_: str, why: str) -> None:
+    router = tracked.router()
+    with pytest.raises(NotDone, match=why) as refusal:
+        router.upsert("n", [record("good"), record(id_)])
+    assert not refusal.value.retryable
+    with pytest.raises(NotDone):
+        router.delete("n", [id_])
+    assert tracked.ids("source") == set()
+    assert tracked.dirty() == 0
+
+
+def test_nothing_to_write_is_no_error(tracked: Pair) -> None:
+    router = tracked.router()
+    router.upsert("n", [])
+    router.delete("n", [])
+    assert tracked.dirty() == 0
+
+
+@pytest.mark.parametrize("vector", [[1.0, 2.0], ["a", "b", "c", "d"], [[1.0], [2.0]]])
+def test_a_vector_that_is_none_is_refused_by_name(tracked: Pair, vector: Any) -> None:
+    router = tracked.router()
+    with pytest.raises(NotDone, match="'bad'") as refusal:
+        router.upsert("n", [record("good"), Record("bad", vector)])
+    assert not refusal.value.retryable
+    assert tracked.ids("source") == set()
+
+
+def test_what_is_fetched_can_be_put_back_with_nothing_lost(tracked: Pair) -> None:
+    sparse = {"indices": [1, 7], "values": [0.5, 2.0]}
+    given = [Record("both", [1.0, 2.0, 3.0, 4.0], {"n": 1}, sparse), Record("sparse", None, {"n": 2}, sparse)]
+    router = tracked.router()
+    router.upsert("n", [*given, Record("bare", None)])
+    found = router.fetch("n", ["both", "sparse", "bare"])
+    assert found == {each.id: each for each in [*given, Record("bare", None)]}
+    router.upsert("n", [replace(each, metadata={"n": 3}) for each in found.values()])
+    assert router.fetch("n", ["both"])["both"] == Record("both", [1.0, 2.0, 3.0, 4.0], {"n": 3}, sparse)
+
+
 def test_a_closed_router_writes_nothing(tracked: Pair) -> None:
     router = tracked.router()
     router.upsert("n", [record("a")])

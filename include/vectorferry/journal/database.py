@@ -25,6 +25,12 @@ TIMEOUTS = {
     "application_name": "vectorferry",
 }
 RESTED_SECONDS = 0.2
+# Classes of SQLSTATE: connection, transaction rollback, insufficient resources, operator intervention, system error.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_OUTAGES = frozenset({"08", "40", "53", "57", "58"})
+# A lock that was not had in time, and a standby that takes no writes yet.
+_PASSING = frozenset({"55P03", "25006"})
+_CANCELLED = "57014"
 _USED = "vectorferry_used"
 PASSED_ON = (*TIMEOUTS, "sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding", "target_session_attrs")
 
@@ -110,8 +116,13 @@ class Database:
                     f"the login of {self._name!r} may not do this in the journal at {self.where} ({_first_line(error)}): "
                     "give it the role that `vectorferry journal roles SPEC` makes, or brings up to date"
                 ) from error
+            if _state(error) == _CANCELLED:
+                raise JournalUnavailable(
+                    f"the journal at {self.where} took too long for a statement ({_first_line(error)}): is it overloaded, or locked?"
+                ) from error
             if not _is_outage(error):
-                raise
+                # Trying again would be refused again: a value that PostgreSQL cannot hold, a table that is not there.
+                raise JournalError(f"the journal at {self.where} refused a statement: {_first_line(error)}") from error
             raise JournalUnavailable(
                 f"the journal at {self.where} cannot be reached ({_first_line(error)}): "
                 f"check that PostgreSQL runs there, and the connection {self._name!r}"
@@ -137,8 +148,17 @@ def _ping_after_rest(engine: sa.Engine) -> None:
 
 
 def _is_outage(error: exc.SQLAlchemyError) -> bool:
-    lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
-    return lost or isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.TimeoutError))
+    """Whether it may pass by itself. By SQLSTATE: the driver puts a key that is too long beside a dead server."""
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return True
+    if state := _state(error):
+        return state[:2] in _OUTAGES or state in _PASSING
+    return isinstance(error, (exc.OperationalError, exc.InterfaceError, exc.TimeoutError))
+
+
+def _state(error: exc.SQLAlchemyError) -> str:
+    """The SQLSTATE, empty where the server said nothing."""
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
 
 
 def _first_line(error: exc.SQLAlchemyError) -> str:

@@ -12,6 +12,9 @@ from vectorferry.core.errors import LeaseLost
 from vectorferry.core.model import Phase
 from vectorferry.journal.database import Database
 
+MOST_KEY_BYTES = 2_600
+"""Of migration, namespace and id together: an entry of PostgreSQL's index has room for 2,704 bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Write:
@@ -87,6 +90,23 @@ class Intents:
         values = {"generations": [intent.generation for intent in intents], "seconds": seconds}
         with self._database.statement() as connection:
             connection.execute(_LEAVE_OPEN, values)
+
+
+def unrecordable(write: Write, ids: Sequence[str]) -> str:
+    """Why the journal cannot keep one of these ids; empty where it can keep them all. Asks nobody."""
+    return next(filter(None, (_unrecordable(write, id_) for id_ in ids)), "")
+
+
+def _unrecordable(write: Write, id_: str) -> str:
+    if "\0" in id_ or "\0" in write.namespace:
+        return f"{id_!r} of namespace {write.namespace!r} holds a NUL, which the journal cannot keep"
+    try:
+        size = sum(len(text.encode()) for text in (write.migration, write.namespace, id_))
+    except UnicodeEncodeError:
+        return f"{id_!r} of namespace {write.namespace!r} is not Unicode text"
+    if size > MOST_KEY_BYTES:
+        return f"namespace and id {id_[:40]!r}… take {size} bytes, the journal keeps {MOST_KEY_BYTES}"
+    return ""
 
 
 def _values(write: Write) -> dict[str, object]:

@@ -80,7 +80,8 @@ class Router:
 
     def upsert(self, namespace: str, records: Iterable[Record]) -> None:
         """Put whole records, replacing what has the same id."""
-        self._change(put_of(namespace, list(records)))
+        if given := list(records):
+            self._change(put_of(namespace, given))
 
     def put(self, batch: pa.RecordBatch) -> None:
         """Put whole records of one namespace that come as a batch in the schema of `vectorferry.core.records`, with sparse vectors too."""

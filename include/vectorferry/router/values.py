@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from vectorferry.core.errors import NotDone, RecordError
 from vectorferry.core.filters import Filter, parse_filter
 from vectorferry.core.model import Vectors
 from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
@@ -17,11 +19,15 @@ from vectorferry.stores.row_limits import patch_of
 
 @dataclass(frozen=True)
 class Record:
-    """A record: its id, its vector of d floats, and its metadata."""
+    """A record: its id, its vector of d floats, its metadata, and its sparse vector, as {"indices": […], "values": […]}.
+
+    A record may have either vector, or none where its database allows that. What was fetched can be put back as it is: nothing is left out.
+    """
 
     id: str
-    vector: Sequence[float]
+    vector: Sequence[float] | None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    sparse: Mapping[str, Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,40 @@ def scores_of(found: Sequence[Match]) -> dict[str, float]:
 
 
 def put_of(namespace: str, records: Sequence[Record]) -> Put:
-    """To put whole records."""
+    """To put whole records. Raises NotDone, naming the record, for what is no vector or no metadata."""
     ids = [record.id for record in records]
-    vectors = np.asarray([record.vector for record in records], np.float32)
-    metadata = [canonical_json(record.metadata) for record in records]
-    return Put(namespace, ids, make_batch(namespace, ids, vectors, metadata))
+    vectors, missing = _dense(records)
+    try:
+        metadata = [canonical_json(record.metadata) for record in records]
+        sparse = [record.sparse for record in records] if any(record.sparse for record in records) else None
+        return Put(namespace, ids, make_batch(namespace, ids, vectors, metadata, sparse, missing=missing))
+    except (RecordError, TypeError, ValueError) as error:
+        raise NotDone(f"not written: {error}", retryable=False) from error
+
+
+def _dense(records: Sequence[Record]) -> tuple[Vectors | None, "npt.NDArray[np.bool_] | None"]:
+    """Vectors of shape [n, d], None where no record has one, and which rows have none, shape [n]."""
+    first = next((record for record in records if record.vector is not None), None)
+    if first is None or first.vector is None:
+        return None, None
+    vectors = np.zeros((len(records), len(first.vector)), np.float32)
+    for row, record in enumerate(records):
+        if record.vector is not None:
+            vectors[row] = _row(record, len(first.vector), first.id)
+    return vectors, np.array([record.vector is None for record in records], bool)
+
+
+def _row(record: Record, dimension: int, first: str) -> Any:
+    try:
+        row = np.asarray(record.vector, np.float32)
+    except (TypeError, ValueError) as error:
+        raise NotDone(f"not written: {record.id!r} has no vector of numbers: {error}", retryable=False) from error
+    if row.shape != (dimension,):
+        raise NotDone(
+            f"not written: {record.id!r} has a vector of shape {list(row.shape)}, {first!r} in the same call one of {dimension}",
+            retryable=False,
+        )
+    return row
 
 
 def update_of(
@@ -93,10 +128,10 @@ def update_of(
 
 
 def records_of(batch: pa.RecordBatch) -> dict[str, Record]:
-    """The records of a batch, by id."""
-    ids, metadata = batch.column("id").to_pylist(), batch.column("metadata").to_pylist()
-    vectors = vectors_of(batch)
+    """The records of a batch, by id; one without a dense vector has None."""
+    columns = (batch.column(name).to_pylist() for name in ("id", "metadata", "sparse"))
+    vectors, there = vectors_of(batch), batch.column("vector").is_valid().to_pylist()
     return {
-        id_: Record(id_, vector.tolist(), parse_json(text))
-        for id_, vector, text in zip(ids, vectors, metadata, strict=True)
+        id_: Record(id_, vector.tolist() if dense else None, parse_json(text), sparse)
+        for (id_, text, sparse), vector, dense in zip(zip(*columns, strict=True), vectors, there, strict=True)
     }

@@ -19,6 +19,7 @@ from vectorferry.core.errors import (
 )
 from vectorferry.core.model import Phase
 from vectorferry.journal import Intent, Journal, Write
+from vectorferry.journal.intents import unrecordable
 from vectorferry.router.changes import Change
 from vectorferry.router.membership import WRITE_SECONDS, Membership, Ticket
 from vectorferry.router.operation_counts import OperationCounter
@@ -85,8 +86,10 @@ class Writer:
 
     def _tracked(self, ticket: Ticket, change: Change) -> None:
         authority, follower = self._sides(ticket.phase)
-        self._refuse_misfits(change, authority, follower)
         write = Write(self._migration, ticket.row.cohort, ticket.name, ticket.phase, change.namespace)
+        if why := unrecordable(write, change.ids):
+            raise NotDone(f"not written: {why}", retryable=False)
+        self._refuse_misfits(change, authority, follower)
         intents = list(self._open(write, change.ids).values())
         try:
             _refuse_excused(change, intents)
@@ -119,7 +122,8 @@ class Writer:
                 opened = self._journal.intents.open(write, ids, seconds=WRITE_SECONDS + self._deadline)
         except JournalError as error:
             # Whether or not the intent was committed: nothing is sent without its answer, and it ends by itself.
-            raise NotDone(f"the write could not be recorded: {error}", retryable=True) from error
+            again = isinstance(error, JournalUnavailable)
+            raise NotDone(f"the write could not be recorded: {error}", retryable=again) from error
         drawn = [intent.generation for intent in opened.values()]
         if min(drawn) <= newest:
             # What was drawn before this call is lower than what is drawn by it, whatever other threads do.
