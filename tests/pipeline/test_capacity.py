@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from pipeline.commanding import vectorferry
 from pipeline.worlds import World, weaviate_connection
-from stores.samples import new_name, records
 from stores.weaviate.tools import rest
 from vectorferry.core.capacity import Seen
 from vectorferry.core.errors import NoRoom, PreflightFailed, Unauthorized, Unavailable
@@ -31,6 +30,7 @@ from vectorferry.journal import Plan
 from vectorferry.journal.tables import attempt
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.stores.base import VectorStore
+from vectorferry.testing.samples import new_name, records
 
 DIMENSION = 384
 

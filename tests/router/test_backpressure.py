@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from router.conftest import DIMENSION, Pair
-from stores.samples import put_all, records
 from vectorferry.core.errors import NoRoom
 from vectorferry.core.model import COHORT, Phase
 from vectorferry.engine.cutover.handover import move_authority
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.settle_loop import settle_continuously, settle_up_to_now
+from vectorferry.testing.samples import put_all, records
 
 
 class Stopped(BaseException):

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stores.samples import random_vectors, records
 from vectorferry.core.errors import LeaseLost, OutcomeUnknown, RateLimited, Refused, RetryableError, Unavailable
 from vectorferry.core.model import MetadataKind
 from vectorferry.core.records import make_batch
@@ -18,6 +17,7 @@ from vectorferry.stores.base import PLAIN_METADATA, Capabilities
 from vectorferry.stores.batching import by_namespace, chunks, cut, payload_bytes
 from vectorferry.stores.caller import Caller, RetryPolicy, permitted_by
 from vectorferry.stores.row_limits import unholdable, without
+from vectorferry.testing.samples import random_vectors, records
 
 
 class Failing:

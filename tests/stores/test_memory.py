@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from stores.contract import StoreContract
-from stores.samples import MakeStore, drop_all, finish, new_name
 from vectorferry.core.errors import ConnectionMissing
 from vectorferry.core.model import CollectionDefinition, KeyOrder, Metric
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import PLAIN_METADATA, VectorStore
 from vectorferry.stores.memory import MEMORY, MemoryStore
 from vectorferry.stores.registry import open_store
+from vectorferry.testing.contract import StoreContract
+from vectorferry.testing.samples import MakeStore, drop_all, finish, new_name
 
 POOR = replace(
     MEMORY,

@@ -10,18 +10,6 @@ import numpy as np
 import psycopg
 import pytest
 
-from stores.contract import StoreContract
-from stores.samples import (
-    MakeStore,
-    assert_holds,
-    drop_all,
-    exact_scores,
-    finish,
-    new_name,
-    put_all,
-    random_vectors,
-    records,
-)
 from vectorferry.core.errors import NotFound, OutcomeUnknown, Refused, Unavailable
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import CollectionDefinition, FieldType, KeyRange, Metric
@@ -34,6 +22,18 @@ from vectorferry.stores.caller import ONCE, Caller, RetryPolicy
 from vectorferry.stores.pgvector import store as pgvector_store
 from vectorferry.stores.pgvector.store import PgvectorStore
 from vectorferry.stores.registry import open_store
+from vectorferry.testing.contract import StoreContract
+from vectorferry.testing.samples import (
+    MakeStore,
+    assert_holds,
+    drop_all,
+    exact_scores,
+    finish,
+    new_name,
+    put_all,
+    random_vectors,
+    records,
+)
 
 
 def connection_of(url: str) -> Connection:

@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 import pytest
 
-from stores.contract import StoreContract
-from stores.samples import MakeStore, assert_holds, drop_all, finish, new_name, put_all, random_vectors, records
 from vectorferry.core.errors import OutcomeUnknown, PartialWrite, Unavailable
 from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
 from vectorferry.gateway.pinecone.api.faults import FaultKind, FaultRule
@@ -19,6 +17,17 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import ONCE, Caller, RetryPolicy
 from vectorferry.stores.pinecone.store import PineconeStore
+from vectorferry.testing.contract import StoreContract
+from vectorferry.testing.samples import (
+    MakeStore,
+    assert_holds,
+    drop_all,
+    finish,
+    new_name,
+    put_all,
+    random_vectors,
+    records,
+)
 
 KEY = "contract-key"
 Wire = Literal["rest", "grpc"]

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from stores.pinecone.stub import PineconeStub, pinecone_stub
-from stores.samples import records
 from vectorferry.core.errors import (
     NotFound,
     OutcomeUnknown,
@@ -27,6 +26,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions
 from vectorferry.stores.caller import ONCE, Caller
 from vectorferry.stores.pinecone.store import PineconeStore
+from vectorferry.testing.samples import records
 
 
 class _Rpc(grpc.GenericRpcHandler):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from stores.pinecone.stub import Answer, Asked, PineconeStub, pinecone_stub
-from stores.samples import ids_of, records
 from vectorferry.core.errors import (
     ConnectionMissing,
     NotFound,
@@ -36,6 +35,7 @@ from vectorferry.stores.caller import ONCE, Caller, RetryPolicy
 from vectorferry.stores.pinecone.control import Endpoint
 from vectorferry.stores.pinecone.rows import page_token_before
 from vectorferry.stores.pinecone.store import PineconeStore
+from vectorferry.testing.samples import ids_of, records
 
 UPSERT, FETCH, LIST, QUERY, DELETE = (
     f"/{path}" for path in ("vectors/upsert", "vectors/fetch", "vectors/list", "query", "vectors/delete")

@@ -13,7 +13,6 @@ from typing import Any
 import grpc
 import pytest
 
-from stores.samples import DIMENSION, assert_holds, ids_of, put_all, random_vectors, records
 from stores.weaviate.tools import Relay, connection_to, open_store
 from vectorferry.core.errors import (
     NotFound,
@@ -32,6 +31,7 @@ from vectorferry.stores.base import StoreOptions
 from vectorferry.stores.caller import ONCE, Caller, RetryPolicy
 from vectorferry.stores.weaviate.client import AnswerTooLarge, TenantMissing, grpc_error
 from vectorferry.stores.weaviate.store import WeaviateStore
+from vectorferry.testing.samples import DIMENSION, assert_holds, ids_of, put_all, random_vectors, records
 
 COSINE = CollectionDefinition(DIMENSION, Metric.COSINE)
 CODE = grpc.StatusCode

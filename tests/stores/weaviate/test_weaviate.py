@@ -9,20 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stores.contract import StoreContract
-from stores.samples import (
-    DIMENSION,
-    MakeStore,
-    assert_equal_rows,
-    assert_holds,
-    drop_all,
-    finish,
-    ids_of,
-    put,
-    put_all,
-    random_vectors,
-    records,
-)
 from stores.weaviate.tools import add, change, connection_to, foreign, named_vector, open_store, rest
 from vectorferry.core.errors import AlreadyExists, ConnectionMissing, FilterError, Refused, Unavailable, Unsupported
 from vectorferry.core.filters import parse_filter
@@ -40,6 +26,20 @@ from vectorferry.stores.weaviate import client
 from vectorferry.stores.weaviate.capacity import vector_memory
 from vectorferry.stores.weaviate.filters import index_terms
 from vectorferry.stores.weaviate.store import WeaviateStore
+from vectorferry.testing.contract import StoreContract
+from vectorferry.testing.samples import (
+    DIMENSION,
+    MakeStore,
+    assert_equal_rows,
+    assert_holds,
+    drop_all,
+    finish,
+    ids_of,
+    put,
+    put_all,
+    random_vectors,
+    records,
+)
 
 FIELDS = {"title": FieldType.STRING, "year": FieldType.NUMBER, "tags": FieldType.STRINGS, "good": FieldType.BOOLEAN}
 COSINE = CollectionDefinition(DIMENSION, Metric.COSINE)

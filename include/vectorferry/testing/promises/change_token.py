@@ -4,28 +4,33 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from stores.samples import DIMENSION, MakeStore, new_name, put_all, random_vectors, records
 from vectorferry.core.errors import NotFound
 from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.core.records import canonical_json
 from vectorferry.stores.base import VectorStore
+from vectorferry.testing.samples import DIMENSION, MakeStore, new_name, put_all, random_vectors, records
 
 
-def merge_metadata(store: VectorStore, namespace: str) -> None:
+def _merge_metadata(store: VectorStore, namespace: str) -> None:
     if not store.capabilities.merges_metadata:
         pytest.skip("metadata is not merged, as declared")
     store.update(namespace, "a", metadata=canonical_json({"k": 2}))
 
 
-CHANGES: Mapping[str, Callable[[VectorStore, str], object]] = {
+def _replace_id(store: VectorStore, namespace: str) -> None:
+    store.delete(namespace, ["b"])
+    put_all(store, records(namespace, ["c"]))
+
+
+_CHANGES: Mapping[str, Callable[[VectorStore, str], object]] = {
     "another id": lambda store, name: put_all(store, records(name, ["c"])),
     "another vector": lambda store, name: put_all(store, records(name, ["a"], random_vectors(1, seed=9))),
     "other metadata": lambda store, name: put_all(store, records(name, ["a"], metadata=[{"k": 2}])),
     "an updated vector": lambda store, name: store.update(name, "a", vector=random_vectors(1, seed=9)[0]),
-    "updated metadata": lambda store, name: merge_metadata(store, name),
+    "updated metadata": _merge_metadata,
     "a deleted id": lambda store, name: store.delete(name, ["b"]),
     "no id left": lambda store, name: store.delete(name, ["a", "b"]),
-    "other ids": lambda store, name: (store.delete(name, ["b"]), put_all(store, records(name, ["c"]))),
+    "other ids": _replace_id,
     "swapped vectors": lambda store, name: put_all(store, records(name, ["b", "a"])),
 }
 
@@ -35,12 +40,13 @@ class TokenContract:
 
     @pytest.fixture
     def telling(self, store: VectorStore) -> VectorStore:
+        """The shared store, if it gives change tokens."""
         if store.change_token("nothing") is None:
             assert store.change_token("") is None
             pytest.skip("the database does not tell what changed")
         return store
 
-    @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+    @pytest.mark.parametrize("change", _CHANGES.values(), ids=list(_CHANGES))
     def test_each_change_changes_the_token(
         self, telling: VectorStore, change: Callable[[VectorStore, str], object]
     ) -> None:

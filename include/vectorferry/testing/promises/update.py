@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stores.samples import (
+from vectorferry.core.errors import NotFound, RecordError, Refused, Unsupported
+from vectorferry.core.filters import parse_filter
+from vectorferry.core.records import canonical_json, parse_json
+from vectorferry.stores.base import VectorStore
+from vectorferry.testing.samples import (
     DIMENSION,
     MakeStore,
     assert_best_first,
@@ -19,10 +23,6 @@ from stores.samples import (
     records,
     wait_for_index,
 )
-from vectorferry.core.errors import NotFound, RecordError, Refused, Unsupported
-from vectorferry.core.filters import parse_filter
-from vectorferry.core.records import canonical_json, parse_json
-from vectorferry.stores.base import VectorStore
 
 BEFORE = {"genre": "x", "year": 1, "tags": ["a"], "other": "y"}
 
@@ -32,6 +32,7 @@ class UpdateContract:
 
     @pytest.fixture
     def merging(self, store: VectorStore) -> VectorStore:
+        """The shared store, if it merges metadata."""
         if not store.capabilities.merges_metadata:
             pytest.skip("metadata is not merged, as declared")
         return store

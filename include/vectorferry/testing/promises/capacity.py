@@ -1,7 +1,7 @@
 """What every store promises of `capacity` and `footprint`: a part of the contract."""
 
-from stores.samples import DIMENSION, MakeStore, eventually, put_all, records
 from vectorferry.core.model import CollectionDefinition, Metric
+from vectorferry.testing.samples import DIMENSION, MakeStore, eventually, put_all, records
 
 
 class CapacityContract:

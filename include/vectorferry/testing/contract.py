@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stores.changing import TokenContract
-from stores.measuring import CapacityContract
-from stores.samples import (
+from vectorferry.core.errors import (
+    AlreadyExists,
+    FilterError,
+    NotFound,
+    RecordError,
+    Refused,
+    Unauthorized,
+    Unavailable,
+    Unsupported,
+)
+from vectorferry.core.filters import OPERATORS, operators_of, parse_filter
+from vectorferry.core.model import (
+    CollectionDefinition,
+    KeyOrder,
+    KeyRange,
+    Metric,
+    Neighbours,
+    Vectors,
+    WriteResult,
+)
+from vectorferry.core.names import record_uuid
+from vectorferry.core.records import comparable_rows, make_batch, parse_json, record_schema
+from vectorferry.stores.base import VectorStore
+from vectorferry.stores.bulk_reads import all_matching, ids_after
+from vectorferry.testing.promises.capacity import CapacityContract
+from vectorferry.testing.promises.change_token import TokenContract
+from vectorferry.testing.promises.update import UpdateContract
+from vectorferry.testing.samples import (
     DIMENSION,
     FIELDS,
     FILTER_ROWS,
@@ -48,31 +74,6 @@ from stores.samples import (
     records,
     wait_for_index,
 )
-from stores.updating import UpdateContract
-from vectorferry.core.errors import (
-    AlreadyExists,
-    FilterError,
-    NotFound,
-    RecordError,
-    Refused,
-    Unauthorized,
-    Unavailable,
-    Unsupported,
-)
-from vectorferry.core.filters import OPERATORS, operators_of, parse_filter
-from vectorferry.core.model import (
-    CollectionDefinition,
-    KeyOrder,
-    KeyRange,
-    Metric,
-    Neighbours,
-    Vectors,
-    WriteResult,
-)
-from vectorferry.core.names import record_uuid
-from vectorferry.core.records import comparable_rows, make_batch, parse_json, record_schema
-from vectorferry.stores.base import VectorStore
-from vectorferry.stores.bulk_reads import all_matching, ids_after
 
 
 class StoreContract(UpdateContract, TokenContract, CapacityContract):
@@ -189,7 +190,7 @@ class StoreContract(UpdateContract, TokenContract, CapacityContract):
 
     def test_large_components_come_back_or_are_refused(self, store: VectorStore) -> None:
         vectors = np.full((3, DIMENSION), 1.0, np.float32)
-        vectors[1:] = [[1e30], [np.finfo(np.float32).max]]
+        vectors[1], vectors[2] = 1e30, np.finfo(np.float32).max
         assert_kept_or_refused(store, records(new_name(), ["a", "b", "c"], vectors))
 
     @QUICK
@@ -467,8 +468,8 @@ class StoreContract(UpdateContract, TokenContract, CapacityContract):
     def _assert_same_rows(self, store: VectorStore, found: list[pa.RecordBatch], crowd: pa.RecordBatch) -> None:
         table = pa.Table.from_batches(found).sort_by("id").combine_chunks()
         expected = pa.Table.from_batches([crowd]).sort_by("id").combine_chunks()
-        batches = [side.to_batches()[0] for side in (table, expected)]
-        assert_equal_rows(*batches, store.capabilities.vector_tolerance)
+        left, right = (side.to_batches()[0] for side in (table, expected))
+        assert_equal_rows(left, right, store.capabilities.vector_tolerance)
 
     # Limits of batches
 
@@ -514,7 +515,7 @@ class StoreContract(UpdateContract, TokenContract, CapacityContract):
             store, namespace = make_store(metric=metric), new_name()
             put_all(store, records(namespace, ids, vectors))
             wait_for_index(store, namespace, 60)
-            eventually(store, lambda s=store, n=namespace, m=metric: self._check_search(s, n, m, ids, vectors, queries))
+            eventually(store, partial(self._check_search, store, namespace, metric, ids, vectors, queries))
 
     def _check_search(
         self, store: VectorStore, namespace: str, metric: Metric, ids: list[str], vectors: Vectors, queries: Vectors

@@ -11,9 +11,7 @@ import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from vectorferry.core.errors import (
-    FilterError,
-)
+from vectorferry.core.errors import FilterError
 from vectorferry.core.filters import Filter, matches, parse_filter
 from vectorferry.core.model import (
     CollectionDefinition,
@@ -88,6 +86,7 @@ def new_name(prefix: str = "n") -> str:
 
 
 def random_vectors(rows: int, dimension: int = DIMENSION, seed: int = 0) -> Vectors:
+    """Normally distributed vectors of shape [rows, dimension], the same for the same seed."""
     return np.random.default_rng(seed).standard_normal((rows, dimension), np.float32)
 
 
@@ -106,6 +105,7 @@ def records(
 
 
 def ids_of(batches: pa.RecordBatch | Sequence[pa.RecordBatch]) -> list[str]:
+    """The ids of one batch or of several, in their order."""
     parts = [batches] if isinstance(batches, pa.RecordBatch) else batches
     return [id_ for part in parts for id_ in part.column("id").to_pylist()]
 
@@ -153,6 +153,7 @@ def put(store: VectorStore, batch: pa.RecordBatch) -> WriteResult:
 
 
 def put_all(store: VectorStore, batch: pa.RecordBatch) -> None:
+    """Upsert and check that every row is acknowledged."""
     assert put(store, batch) == WriteResult(len(batch))
 
 
@@ -268,9 +269,11 @@ def _conditions(field: str, pool: Sequence[Any], operators: frozenset[str]) -> s
     known = ["$eq", "$ne", "$in", "$nin", "$exists", *(("$gt", "$gte", "$lt", "$lte") if field == "year" else ())]
     operands = {"$in": several, "$nin": several, "$exists": st.booleans()}
     usable = [operator for operator in known if operator in operators]
-    return st.one_of(
-        [operands.get(operator, one).map(lambda value, o=operator: {field: {o: value}}) for operator in usable]
-    )
+    return st.one_of([_condition(field, operator, operands.get(operator, one)) for operator in usable])
+
+
+def _condition(field: str, operator: str, operand: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return operand.map(lambda value: {field: {operator: value}})
 
 
 def filters_for(operators: frozenset[str], *, mixed: bool) -> st.SearchStrategy[dict[str, Any]]:
@@ -308,17 +311,21 @@ class FilterData:
     rows: Mapping[str, Mapping[str, Any]]
 
     def expected(self, where: Filter) -> set[str]:
+        """Ids that pass the reference evaluation of the filter."""
         return {id_ for id_, metadata in self.rows.items() if matches(where, metadata)}
 
     def matching(self, where: Filter) -> set[str]:
+        """Ids that the store lists for the filter."""
         return set(self.store.matching(self.namespace, where, 1000))
 
     def searched(self, where: Filter) -> set[str]:
+        """Ids that a filtered search for as many neighbours as there are rows finds."""
         found = self.store.search(self.namespace, random_vectors(1, seed=5), len(self.rows), where=where)
         assert len(found.ids[0]) == len(set(found.ids[0]))
         return set(found.ids[0])
 
     def check(self, raw: Mapping[str, Any]) -> None:
+        """Both listing and search return what the reference expects of a filter in JSON."""
         where = parse_filter(raw)
         expected = self.expected(where)
         assert self.matching(where) == expected, raw
@@ -326,6 +333,7 @@ class FilterData:
 
 
 def fill_filter_data(store: VectorStore, rows: Sequence[Mapping[str, Any]]) -> FilterData:
+    """A new namespace with a record for each of the given metadata, once search sees them all."""
     namespace = new_name()
     named = {f"r{number}": metadata for number, metadata in enumerate(rows)}
     batch = records(namespace, list(named), random_vectors(len(named), seed=3), list(named.values()))
@@ -349,12 +357,14 @@ def exact_scores(metric: Metric, query: Vectors, vectors: Vectors) -> "np.ndarra
 
 
 def assert_best_first(found: Neighbours) -> None:
+    """Every query's answer has as many scores as ids, no id twice, and the best score first."""
     for ids, scores in zip(found.ids, found.scores, strict=True):
         assert len(ids) == len(scores) == len(set(ids))
         assert list(scores) == sorted(scores, reverse=True)
 
 
 def assert_same(found: object, expected: object) -> None:
+    """An assertion as an expression, for `eventually`."""
     assert found == expected
 
 

@@ -1,0 +1,1 @@
+"""The parts of the contract: what every store promises, one subject a file."""
