@@ -14,7 +14,8 @@ from vectorferry.core.model import COHORT, Phase
 from vectorferry.engine.cutover.handover import move_authority
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.settle_loop import settle_continuously, settle_up_to_now
-from vectorferry.testing.samples import put_all, records
+from vectorferry.testing.assertions import put_all
+from vectorferry.testing.samples import records
 
 
 class Stopped(BaseException):

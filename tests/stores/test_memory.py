@@ -8,11 +8,11 @@ import pytest
 from vectorferry.core.errors import ConnectionMissing
 from vectorferry.core.model import CollectionDefinition, KeyOrder, Metric
 from vectorferry.spec.connections import Connection
-from vectorferry.stores.base import PLAIN_METADATA, VectorStore
+from vectorferry.stores.base import PLAIN_METADATA
 from vectorferry.stores.memory import MEMORY, MemoryStore
 from vectorferry.stores.registry import open_store
-from vectorferry.testing.contract import StoreContract
-from vectorferry.testing.samples import MakeStore, drop_all, finish, new_name
+from vectorferry.testing import MakeStore, StoreContract, temporary_stores
+from vectorferry.testing.samples import new_name
 
 POOR = replace(
     MEMORY,
@@ -38,18 +38,16 @@ class TestMemory(StoreContract):
     @pytest.fixture(scope="class")
     @classmethod
     def make_store(cls) -> Iterator[MakeStore]:
-        made: list[VectorStore] = []
-        yield finish(lambda name, _: MemoryStore("contract", name), made)
-        drop_all(made)
+        with temporary_stores(lambda name, _: MemoryStore("contract", name)) as make:
+            yield make
 
 
 class TestPoorMemory(StoreContract):
     @pytest.fixture(scope="class")
     @classmethod
     def make_store(cls) -> Iterator[MakeStore]:
-        made: list[VectorStore] = []
-        yield finish(lambda name, _: MemoryStore("poor", name, capabilities=POOR), made)
-        drop_all(made)
+        with temporary_stores(lambda name, _: MemoryStore("poor", name, capabilities=POOR)) as make:
+            yield make
 
 
 def test_two_stores_on_one_connection_share_a_collection():

@@ -3,7 +3,7 @@
 pip install 'vectorferry[testing]'
 """
 
-from pkgutil import walk_packages
+from pkgutil import iter_modules
 
 try:
     import hypothesis  # noqa: F401
@@ -14,9 +14,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 # Before any of them is imported: pytest shows the values of a failed assertion only in modules that it has rewritten.
-pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in walk_packages(__path__)))
+pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
 
 from vectorferry.testing.contract import StoreContract  # noqa: E402
-from vectorferry.testing.samples import MakeStore, drop_all, finish  # noqa: E402
+from vectorferry.testing.fixtures import MakeStore, temporary_stores  # noqa: E402
 
-__all__ = ["MakeStore", "StoreContract", "drop_all", "finish"]
+__all__ = ["MakeStore", "StoreContract", "temporary_stores"]

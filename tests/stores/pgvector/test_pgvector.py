@@ -22,18 +22,9 @@ from vectorferry.stores.caller import ONCE, Caller, RetryPolicy
 from vectorferry.stores.pgvector import store as pgvector_store
 from vectorferry.stores.pgvector.store import PgvectorStore
 from vectorferry.stores.registry import open_store
-from vectorferry.testing.contract import StoreContract
-from vectorferry.testing.samples import (
-    MakeStore,
-    assert_holds,
-    drop_all,
-    exact_scores,
-    finish,
-    new_name,
-    put_all,
-    random_vectors,
-    records,
-)
+from vectorferry.testing import MakeStore, StoreContract, temporary_stores
+from vectorferry.testing.assertions import assert_holds, put_all
+from vectorferry.testing.samples import exact_scores, new_name, random_vectors, records
 
 
 def connection_of(url: str) -> Connection:
@@ -56,11 +47,11 @@ class PgvectorContract(StoreContract):
     @pytest.fixture(scope="class")
     @classmethod
     def make_store(cls, connection: Connection) -> Iterator[MakeStore]:
-        made: list[VectorStore] = []
-        yield finish(
-            lambda name, fields: open_store(connection, name, StoreOptions(fields=fields, index=cls.index)), made
-        )
-        drop_all(made)
+        def opener(name: str, fields: Mapping[str, FieldType]) -> VectorStore:
+            return open_store(connection, name, StoreOptions(fields=fields, index=cls.index))
+
+        with temporary_stores(opener) as make:
+            yield make
 
     @pytest.fixture
     def wrong_key_store(self, connection: Connection) -> VectorStore:

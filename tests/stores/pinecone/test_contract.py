@@ -1,7 +1,7 @@
 """The Pinecone store keeps the contract on the local Pinecone, over REST and over gRPC."""
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -17,17 +17,10 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import ONCE, Caller, RetryPolicy
 from vectorferry.stores.pinecone.store import PineconeStore
-from vectorferry.testing.contract import StoreContract
-from vectorferry.testing.samples import (
-    MakeStore,
-    assert_holds,
-    drop_all,
-    finish,
-    new_name,
-    put_all,
-    random_vectors,
-    records,
-)
+from vectorferry.testing import MakeStore, StoreContract, temporary_stores
+from vectorferry.testing.assertions import assert_holds, put_all
+from vectorferry.testing.fixtures import drop_all
+from vectorferry.testing.samples import new_name, random_vectors, records
 
 KEY = "contract-key"
 Wire = Literal["rest", "grpc"]
@@ -69,13 +62,8 @@ class _Contract(StoreContract):
     @pytest.fixture(scope="class")
     @classmethod
     def make_store(cls, gateway: Gateway) -> Iterator[MakeStore]:
-        made: list[VectorStore] = []
-
-        def opener(name: str, fields: Mapping[str, Any]) -> VectorStore:
-            return open_on(gateway, name, cls.wire)
-
-        yield finish(opener, made)
-        drop_all(made)
+        with temporary_stores(lambda name, _: open_on(gateway, name, cls.wire)) as make:
+            yield make
 
     @pytest.fixture
     def wrong_key_store(self, gateway: Gateway) -> Iterator[VectorStore]:

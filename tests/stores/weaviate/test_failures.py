@@ -31,7 +31,8 @@ from vectorferry.stores.base import StoreOptions
 from vectorferry.stores.caller import ONCE, Caller, RetryPolicy
 from vectorferry.stores.weaviate.client import AnswerTooLarge, TenantMissing, grpc_error
 from vectorferry.stores.weaviate.store import WeaviateStore
-from vectorferry.testing.samples import DIMENSION, assert_holds, ids_of, put_all, random_vectors, records
+from vectorferry.testing.assertions import assert_holds, put_all
+from vectorferry.testing.samples import DIMENSION, ids_of, random_vectors, records
 
 COSINE = CollectionDefinition(DIMENSION, Metric.COSINE)
 CODE = grpc.StatusCode

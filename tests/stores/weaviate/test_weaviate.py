@@ -26,20 +26,9 @@ from vectorferry.stores.weaviate import client
 from vectorferry.stores.weaviate.capacity import vector_memory
 from vectorferry.stores.weaviate.filters import index_terms
 from vectorferry.stores.weaviate.store import WeaviateStore
-from vectorferry.testing.contract import StoreContract
-from vectorferry.testing.samples import (
-    DIMENSION,
-    MakeStore,
-    assert_equal_rows,
-    assert_holds,
-    drop_all,
-    finish,
-    ids_of,
-    put,
-    put_all,
-    random_vectors,
-    records,
-)
+from vectorferry.testing import MakeStore, StoreContract, temporary_stores
+from vectorferry.testing.assertions import assert_equal_rows, assert_holds, put, put_all
+from vectorferry.testing.samples import DIMENSION, ids_of, random_vectors, records
 
 FIELDS = {"title": FieldType.STRING, "year": FieldType.NUMBER, "tags": FieldType.STRINGS, "good": FieldType.BOOLEAN}
 COSINE = CollectionDefinition(DIMENSION, Metric.COSINE)
@@ -51,9 +40,8 @@ class WeaviateContract(StoreContract):
     @pytest.fixture(scope="class")
     @classmethod
     def make_store(cls, weaviate: Weaviate) -> Iterator[MakeStore]:
-        made: list[VectorStore] = []
-        yield finish(lambda name, fields: open_store(weaviate, name, fields=fields, **cls.OPTIONS), made)
-        drop_all(made)
+        with temporary_stores(lambda name, fields: open_store(weaviate, name, fields=fields, **cls.OPTIONS)) as make:
+            yield make
 
     @pytest.fixture
     def wrong_key_store(self, weaviate: Weaviate) -> VectorStore:

@@ -1,1 +1,1 @@
-"""The parts of the contract: what every store promises, one subject a file."""
+"""Promises of every store, one subject a file; each is a part of the suite `StoreContract`."""

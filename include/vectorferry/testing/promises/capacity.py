@@ -1,11 +1,13 @@
-"""What every store promises of `capacity` and `footprint`: a part of the contract."""
+"""Capacities are measured, and the footprint of a record grows with its vector."""
 
 from vectorferry.core.model import CollectionDefinition, Metric
-from vectorferry.testing.samples import DIMENSION, MakeStore, eventually, put_all, records
+from vectorferry.testing.assertions import eventually, put_all
+from vectorferry.testing.fixtures import MakeStore, StoreFixtures
+from vectorferry.testing.samples import DIMENSION, records
 
 
-class CapacityContract:
-    """Expects the fixture `make_store` of the contract."""
+class CapacityContract(StoreFixtures):
+    """`capacity` and `footprint`."""
 
     def test_capacity_counts_the_rows_if_it_is_asked_to(self, make_store: MakeStore) -> None:
         store = make_store(create=False)

@@ -1,4 +1,4 @@
-"""What every store promises of `change_token`: a part of the contract."""
+"""Change tokens never stand for two contents of a namespace, where the store gives any."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,7 +8,9 @@ from vectorferry.core.errors import NotFound
 from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.core.records import canonical_json
 from vectorferry.stores.base import VectorStore
-from vectorferry.testing.samples import DIMENSION, MakeStore, new_name, put_all, random_vectors, records
+from vectorferry.testing.assertions import put_all
+from vectorferry.testing.fixtures import MakeStore, StoreFixtures
+from vectorferry.testing.samples import DIMENSION, new_name, random_vectors, records
 
 
 def _merge_metadata(store: VectorStore, namespace: str) -> None:
@@ -35,8 +37,8 @@ _CHANGES: Mapping[str, Callable[[VectorStore, str], object]] = {
 }
 
 
-class TokenContract:
-    """Expects the fixtures `store` and `make_store` of the contract."""
+class ChangeTokenContract(StoreFixtures):
+    """`change_token`."""
 
     @pytest.fixture
     def telling(self, store: VectorStore) -> VectorStore:

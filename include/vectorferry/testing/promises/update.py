@@ -1,4 +1,4 @@
-"""What every store promises of `update`: a part of the contract."""
+"""Updates change a part of a record in the database, and keep the rest."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,24 +11,15 @@ from vectorferry.core.errors import NotFound, RecordError, Refused, Unsupported
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.stores.base import VectorStore
-from vectorferry.testing.samples import (
-    DIMENSION,
-    MakeStore,
-    assert_best_first,
-    assert_holds,
-    eventually,
-    new_name,
-    put_all,
-    random_vectors,
-    records,
-    wait_for_index,
-)
+from vectorferry.testing.assertions import assert_best_first, assert_holds, eventually, put_all, wait_for_index
+from vectorferry.testing.fixtures import MakeStore, StoreFixtures
+from vectorferry.testing.samples import DIMENSION, new_name, random_vectors, records
 
 BEFORE = {"genre": "x", "year": 1, "tags": ["a"], "other": "y"}
 
 
-class UpdateContract:
-    """Expects the fixtures `store` and `make_store` of the contract."""
+class UpdateContract(StoreFixtures):
+    """`update`."""
 
     @pytest.fixture
     def merging(self, store: VectorStore) -> VectorStore:

@@ -1,0 +1,105 @@
+"""Collections are created, described and dropped as the protocol says."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from vectorferry.core.errors import AlreadyExists, NotFound, Refused, Unsupported
+from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
+from vectorferry.stores.base import VectorStore
+from vectorferry.testing.assertions import assert_same, eventually, put_all
+from vectorferry.testing.fixtures import MakeStore, StoreFixtures
+from vectorferry.testing.samples import DIMENSION, FIELDS, new_name, random_vectors, records
+
+
+class CollectionContract(StoreFixtures):
+    """`create`, `describe`, `drop`, `count`, and aliases."""
+
+    def test_describes_what_was_created(self, make_store: MakeStore) -> None:
+        store = make_store(
+            metric=Metric.EUCLIDEAN if Metric.EUCLIDEAN in make_store().capabilities.metrics else Metric.COSINE
+        )
+        info = store.describe()
+        assert (info.dimension, info.rows, dict(info.namespaces)) == (DIMENSION, 0, {})
+        assert info.metric in store.capabilities.metrics
+        assert store.capabilities.product in store.name
+
+    def test_keeps_the_declared_fields(self, store: VectorStore) -> None:
+        fields = store.describe().fields
+        assert dict(fields) == (FIELDS if fields else {})
+        assert fields or not store.capabilities.typed_fields
+
+    def test_what_it_tells_of_a_collection_makes_the_same_again(
+        self, store: VectorStore, make_store: MakeStore
+    ) -> None:
+        told, again = store.describe(), make_store(create=False)
+        assert told.dimension is not None
+        again.create(CollectionDefinition(told.dimension, told.metric, told.fields, told.index))
+        assert replace(again.describe(), name=told.name, namespaces=told.namespaces) == told
+
+    def test_a_collection_that_is_there_is_not_created_again(self, store: VectorStore) -> None:
+        with pytest.raises(AlreadyExists):
+            store.create(CollectionDefinition(DIMENSION, Metric.COSINE))
+
+    def test_a_missing_collection_is_not_found(self, make_store: MakeStore) -> None:
+        store = make_store(create=False)
+        attempts: Sequence[Callable[[], object]] = (
+            store.describe,
+            store.count,
+            lambda: store.fetch("n", ["a"]),
+            lambda: store.upsert(records("n", ["a"])),
+            lambda: list(store.list_ids(KeyRange("n"))),
+            lambda: list(store.scan(KeyRange("n"))),
+            lambda: store.search("n", random_vectors(1), 1),
+        )
+        for attempt in attempts:
+            with pytest.raises(NotFound):
+                attempt()
+
+    def test_drop_is_idempotent(self, make_store: MakeStore) -> None:
+        store = make_store()
+        put_all(store, records("n", ["a"]))
+        store.drop()
+        store.drop()
+        with pytest.raises(NotFound):
+            store.describe()
+        store.create(CollectionDefinition(DIMENSION, Metric.COSINE))
+        assert store.count() == 0
+
+    def test_unknown_metrics_are_refused(self, make_store: MakeStore) -> None:
+        store = make_store(create=False)
+        for metric in set(Metric) - store.capabilities.metrics:
+            with pytest.raises(Unsupported, match=metric):
+                store.create(CollectionDefinition(DIMENSION, metric))
+
+    def test_too_many_dimensions_are_refused(self, make_store: MakeStore) -> None:
+        store = make_store(create=False)
+        with pytest.raises((Refused, Unsupported)):
+            store.create(CollectionDefinition(store.capabilities.max_dimension + 1, Metric.COSINE))
+
+    def test_describe_counts_namespaces(self, make_store: MakeStore) -> None:
+        store = make_store()
+        for number, namespace in enumerate(("", "one", "with space"), 1):
+            put_all(store, records(namespace, [f"i{row}" for row in range(number)]))
+        expected = {"": 1, "one": 2, "with space": 3}
+        eventually(store, lambda: assert_same(dict(store.describe().namespaces), expected))
+        eventually(store, lambda: assert_same(store.count(), 6))
+        store.delete("one", ["i0", "i1"])
+        eventually(store, lambda: assert_same(store.count(), 4))
+        eventually(store, lambda: assert_same(store.describe().namespaces.get("one", 0), 0))
+
+    def test_an_alias_points_to_one_collection(self, make_store: MakeStore) -> None:
+        first, second = make_store(), make_store()
+        if not first.capabilities.aliases:
+            with pytest.raises(Unsupported):
+                first.point_alias(new_name("Alias"))
+            with pytest.raises(Unsupported):
+                first.alias_target(new_name("Alias"))
+            return
+        alias = new_name("Alias")
+        assert first.alias_target(alias) is None
+        first.point_alias(alias)
+        target = second.alias_target(alias)
+        second.point_alias(alias)
+        assert first.alias_target(alias) not in (None, target)
