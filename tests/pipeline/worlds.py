@@ -21,8 +21,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.spec.loader import parse_spec
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.options import source_options
-from vectorferry.stores.registry import open_store
+from vectorferry.stores.registry import open_store, source_options
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "data" / "docs.parquet"

@@ -22,8 +22,7 @@ from vectorferry.local.servers.stack import Databases, databases
 from vectorferry.local.servers.supervisor import Service
 from vectorferry.spec.connections import connection_from_environment
 from vectorferry.spec.loader import load_spec
-from vectorferry.stores.options import source_options
-from vectorferry.stores.registry import open_store
+from vectorferry.stores.registry import open_store, source_options
 
 PROBES = "vectorferry-probe"
 GATEWAY = "pinecone"

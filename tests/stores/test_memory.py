@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from vectorferry.core.errors import ConnectionMissing
 from vectorferry.core.model import CollectionDefinition, KeyOrder, Metric
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import PLAIN_METADATA
@@ -54,8 +53,3 @@ def test_two_stores_on_one_connection_share_a_collection():
     name, connection = new_name("Shared"), Connection(new_name("memory"), "memory")
     open_store(connection, name).create(CollectionDefinition(2, Metric.DOT))
     assert open_store(connection, name).describe().dimension == 2
-
-
-def test_an_unknown_type_of_connection_names_the_known_ones():
-    with pytest.raises(ConnectionMissing, match=r"'redis'.*memory, pinecone, postgres, weaviate"):
-        open_store(Connection("c", "redis"), "x")

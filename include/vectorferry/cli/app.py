@@ -253,8 +253,7 @@ def compare(
 ) -> None:
     """Read both sides in full and compare every record. Exits 0 only when they hold the same records."""
     from vectorferry.engine import pipeline
-    from vectorferry.stores.options import source_options, target_options
-    from vectorferry.stores.registry import open_store
+    from vectorferry.stores.registry import open_store, source_options, target_options
 
     console, loaded = Console(json=json), load_spec(spec)
     source = open_store(
@@ -328,8 +327,7 @@ def observe(
     Holds operations, the shapes of filters, namespaces and top_k; no values.
     """
     from vectorferry.engine import pipeline
-    from vectorferry.stores.options import target_options
-    from vectorferry.stores.registry import open_store
+    from vectorferry.stores.registry import open_store, target_options
 
     loaded = load_spec(spec)
     connection = connection_from_environment(loaded.target.connection)

@@ -2,7 +2,7 @@
 
 VectorferryError
 ├── SpecError                     the spec file: file, line, what is wrong, the nearest valid key
-├── ConnectionMissing             a connection is missing or malformed
+├── ConnectionMissing             a connection is missing or malformed, or no package has the store for its type
 ├── RecordError                   a record that cannot be represented (NaN, a bad id, a bad type)
 ├── FilterError                   a filter that is not valid, or that a store cannot express
 ├── StoreError                    what a database said; always one of the two below
@@ -74,7 +74,7 @@ class SpecError(VectorferryError):
 
 
 class ConnectionMissing(VectorferryError):
-    """A named connection does not exist or cannot be parsed."""
+    """A named connection does not exist or cannot be parsed, or no installed package has a store that opens its type."""
 
 
 class RecordError(VectorferryError):

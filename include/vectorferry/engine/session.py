@@ -14,8 +14,7 @@ from vectorferry.spec.migration import Budget, MigrationSpec, Source, Target
 from vectorferry.staging import Staging
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.options import source_options, target_options
-from vectorferry.stores.registry import open_store
+from vectorferry.stores.registry import open_store, source_options, target_options
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,7 @@ from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.bulk_reads import all_matching, ids_after
 from vectorferry.stores.caller import ONCE, Caller, permitted_by
-from vectorferry.stores.options import source_options, target_options
-from vectorferry.stores.registry import open_store
+from vectorferry.stores.registry import open_store, source_options, target_options
 
 if TYPE_CHECKING:
     from vectorferry.gateway.pinecone.inprocess import InProcessIndex

@@ -13,7 +13,7 @@ from vectorferry.core.errors import ConnectionMissing
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One connection; `type` is pinecone, weaviate, postgres or memory, `extra` what the database needs besides."""
+    """One connection; `type` says which store opens it (see `stores.registry`), `extra` what the database needs besides."""
 
     name: str
     type: str

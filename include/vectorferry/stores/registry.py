@@ -1,14 +1,25 @@
-"""From a connection to the store behind it; a database's SDK is imported only when a connection of its type is opened."""
+"""The registry finds the store behind a connection, among those that the installed packages register.
 
-from importlib import import_module
-from typing import Any
+A package registers a store by an entry point of the group `vectorferry.stores`: its name is the type of connections, its value the
+class (a `StoreClass`). A database's SDK is imported only when a connection of its type is opened.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol
 
 from vectorferry.core.errors import ConnectionMissing
 from vectorferry.spec.connections import Connection
+from vectorferry.spec.migration import MigrationSpec, Source, Target
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller
 
-STORES = {
+GROUP = "vectorferry.stores"
+PACKAGE = "vectorferry"
+# Our own stores, as in pyproject.toml. Metadata knows them only where the package is installed, and as of that day: with
+# PYTHONPATH=include there is none, and an image whose include/ is a mounted folder has that of the day when it was built.
+OWN_STORES: Mapping[str, str] = {
     "memory": "vectorferry.stores.memory:MemoryStore",
     "pinecone": "vectorferry.stores.pinecone.store:PineconeStore",
     "postgres": "vectorferry.stores.pgvector.store:PgvectorStore",
@@ -17,18 +28,76 @@ STORES = {
 _DEFAULTS = StoreOptions()
 
 
+class StoreClass(Protocol):
+    """What an entry point names: a class whose `open` gives the store of a collection, which need not exist yet.
+
+    `open` sends nothing and creates nothing: specs are validated on machines that cannot reach the database.
+    """
+
+    def open(
+        self, connection: Connection, collection: str, options: StoreOptions, caller: Caller | None = None
+    ) -> VectorStore:
+        """The store of a collection; raises ConnectionMissing where the connection lacks something."""
+        ...
+
+
 def open_store(
     connection: Connection, collection: str, options: StoreOptions = _DEFAULTS, *, caller: Caller | None = None
 ) -> VectorStore:
-    """The store of a collection, which need not exist yet. Raises ConnectionMissing for a type that has no store."""
-    store: VectorStore = _store_class(connection).open(connection, collection, options, caller)
-    return store
+    """The store of a collection, which need not exist yet.
+
+    Raises ConnectionMissing for a type that no package registers, that several do, or whose package cannot be imported.
+    """
+    return _store_class(connection).open(connection, collection, options, caller)
 
 
-def _store_class(connection: Connection) -> Any:
-    path = STORES.get(connection.type)
-    if path is None:
-        known = ", ".join(STORES)
-        raise ConnectionMissing(f"connection {connection.name!r} has the type {connection.type!r}; known are {known}")
-    module, name = path.split(":")
-    return getattr(import_module(module), name)
+def source_options(spec: MigrationSpec) -> StoreOptions:
+    """How the source is laid out and reached."""
+    return _options(spec, spec.source, dict(spec.source.settings))
+
+
+def target_options(spec: MigrationSpec) -> StoreOptions:
+    """How the target is laid out and reached."""
+    return _options(spec, spec.target, dict(spec.target.index))
+
+
+def _options(spec: MigrationSpec, side: Source | Target, index: Mapping[str, Any]) -> StoreOptions:
+    deadline = spec.limits.request_deadline.total_seconds()
+    return StoreOptions(spec.fields, side.namespaces_are, index, side.transport, deadline)
+
+
+def _store_class(connection: Connection) -> StoreClass:
+    what = f"connection {connection.name!r} has the type {connection.type!r}"
+    entries = _entries().get(connection.type, ())
+    if not entries:
+        raise ConnectionMissing(f"{what}; known are {', '.join(sorted(_entries()))}")
+    if len(entries) > 1:
+        packages = " and ".join(sorted(map(_package, entries)))
+        raise ConnectionMissing(f"{what}, which several packages register: {packages}; uninstall all but one of them")
+    return _load(entries[0])
+
+
+def _load(entry: EntryPoint) -> StoreClass:
+    what = f"the store {entry.value} of package {_package(entry)!r} (connection type {entry.name!r})"
+    try:
+        found: StoreClass = entry.load()
+    except Exception as error:
+        raise ConnectionMissing(
+            f"{what} cannot be imported: {type(error).__name__}: {error}; install what the package needs, or another version"
+        ) from error
+    if not callable(getattr(found, "open", None)):
+        raise ConnectionMissing(f"{what} is no class of stores: it has no method `open`; install another version")
+    return found
+
+
+@cache
+def _entries() -> Mapping[str, Sequence[EntryPoint]]:
+    """The entry points of each type of connection, those of all packages."""
+    found = list(entry_points(group=GROUP))
+    registered = {entry.name for entry in found if _package(entry) == PACKAGE}
+    found += [EntryPoint(name, value, GROUP) for name, value in OWN_STORES.items() if name not in registered]
+    return {name: [entry for entry in found if entry.name == name] for name in {entry.name for entry in found}}
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else PACKAGE

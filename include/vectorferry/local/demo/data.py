@@ -10,8 +10,7 @@ from vectorferry.core.records import dimension_of
 from vectorferry.local.demo.spec import Demo
 from vectorferry.spec.connections import connection_from_environment
 from vectorferry.spec.loader import load_spec
-from vectorferry.stores.options import source_options
-from vectorferry.stores.registry import open_store
+from vectorferry.stores.registry import open_store, source_options
 
 ROWS = 1_000
 
