@@ -136,15 +136,15 @@ def test_it_keeps_the_contract(installed: Installed) -> None:
 
 DEFECTS: Mapping[str, Change] = {
     "the thousandth row of a request is lost": (
-        "file.py",
+        "client.py",
         "return db.executemany(sql, [(collection, *row) for row in rows]).rowcount",
         "return len(rows) if db.executemany(sql, [(collection, *row) for row in rows[:999]]) else 0",
     ),
-    "an old record stays": ("file.py", "insert or replace into records", "insert or ignore into records"),
+    "an old record stays": ("client.py", "insert or replace into records", "insert or ignore into records"),
     "a range includes its end": ("store.py", " and id < ?", " and id <= ?"),
-    "an update replaces the metadata": ("file.py", "parse_json(old) | parse_json(new)", "parse_json(new)"),
+    "an update replaces the metadata": ("client.py", "parse_json(old) | parse_json(new)", "parse_json(new)"),
     "a filter is passed over": ("store.py", "where is None or matches(", "True or matches("),
-    "an error of the client escapes": ("file.py", "except sqlite3.Error as error", "except sqlite3.Warning as error"),
+    "an error of the client escapes": ("client.py", "except sqlite3.Error as error", "except sqlite3.Warning as error"),
 }
 
 

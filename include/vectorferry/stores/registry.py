@@ -1,4 +1,4 @@
-"""The registry finds the store behind a connection, among those that the installed packages register.
+"""Registry: finds the store behind a connection among those that the installed packages register.
 
 A package registers a store by an entry point of the group `vectorferry.stores`: its name is the type of connections, its value the
 class (a `StoreClass`). A database's SDK is imported only when a connection of its type is opened.

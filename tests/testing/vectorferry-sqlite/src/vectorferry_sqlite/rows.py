@@ -1,4 +1,4 @@
-"""Rows of the table are made of batches, and batches of rows, without an object for each number of a vector."""
+"""Rows of the table: made of batches and made into batches, without an object for each number of a vector."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import orjson
 import pyarrow as pa
 
 from vectorferry.core.records import make_batch, vectors_of
-from vectorferry_sqlite.file import Row
+from vectorferry_sqlite.client import Row
 
 
 def rows_of(batch: pa.RecordBatch) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Scores compare queries with vectors as the protocol defines it: higher is better."""
+"""Scores of vectors against queries, as the protocol defines them: higher is better."""
 
 import numpy as np
 import numpy.typing as npt

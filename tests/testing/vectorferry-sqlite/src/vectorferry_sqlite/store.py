@@ -1,4 +1,4 @@
-"""The SQLite store keeps collections in a file, and searches by comparing a query with every vector."""
+"""SQLite store: keeps collections in a file, and searches by comparing a query with every vector."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -25,7 +25,7 @@ from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_unsendable
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.row_limits import patch_of, unfit, unholdable, without
-from vectorferry_sqlite.file import Row, SqliteFile
+from vectorferry_sqlite.client import Row, SqliteClient
 from vectorferry_sqlite.rows import batch_of, rows_of
 from vectorferry_sqlite.scores import scores
 
@@ -34,10 +34,10 @@ _PAGE = 1000
 
 
 class SqliteStore:
-    """A collection in a file, `host` of the connection. SQLite has no namespaces, aliases or vector index: a column, none, and none."""
+    """A collection in a file, the `host` of the connection. A namespace is a column; there are no aliases and no index of vectors."""
 
-    def __init__(self, file: SqliteFile, collection: str, caller: Caller) -> None:
-        self._file = file
+    def __init__(self, client: SqliteClient, collection: str, caller: Caller) -> None:
+        self._client = client
         self._collection = collection
         self._call = caller
 
@@ -47,7 +47,7 @@ class SqliteStore:
     ) -> "SqliteStore":
         """The collection of that name in the connection's file; neither is created."""
         del options
-        return cls(SqliteFile(connection.host, f"sqlite {collection}"), collection, caller or Caller())
+        return cls(SqliteClient(connection.host, f"sqlite {collection}"), collection, caller or Caller())
 
     @property
     def name(self) -> str:
@@ -76,11 +76,11 @@ class SqliteStore:
         """Create the collection at once."""
         if not 0 < definition.dimension <= CAPABILITIES.max_dimension:
             raise Refused(f"dimension {definition.dimension} is not supported", store=self.name)
-        self._call(lambda: self._file.create(self._collection, definition))
+        self._call(lambda: self._client.create(self._collection, definition))
 
     def drop(self) -> None:
         """Delete the collection."""
-        self._call(lambda: self._file.drop(self._collection))
+        self._call(lambda: self._client.drop(self._collection))
 
     def count(self, namespace: str | None = None) -> int:
         """Exact number of rows."""
@@ -146,12 +146,12 @@ class SqliteStore:
             raise Refused(reason, store=self.name)
         self._refuse_dimension(dimension_of(patch.schema))
         (row,) = rows_of(patch)
-        self._call(lambda: self._file.merge(self._collection, row))
+        self._call(lambda: self._client.merge(self._collection, row))
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id."""
         self._definition()
-        self._call(lambda: self._file.delete(self._collection, namespace, ids))
+        self._call(lambda: self._client.delete(self._collection, namespace, ids))
 
     def search(
         self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
@@ -204,14 +204,14 @@ class SqliteStore:
         """Nothing to release: each request opens the file."""
 
     def _definition(self) -> CollectionDefinition:
-        return self._call(lambda: self._file.definition(self._collection))
+        return self._call(lambda: self._client.definition(self._collection))
 
     def _read(self, sql: str, *values: str | None) -> list[Row]:
         given = [value for value in values if value is not None]
-        return self._call(lambda: self._file.read(sql, self._collection, *given))
+        return self._call(lambda: self._client.read(sql, self._collection, *given))
 
     def _put(self, part: pa.RecordBatch) -> int:
-        return self._call(lambda: self._file.put(self._collection, rows_of(part)))
+        return self._call(lambda: self._client.put(self._collection, rows_of(part)))
 
     def _rows(self, namespace: str, more: str = "", *values: str) -> list[Row]:
         sql = "select id, vector, sparse, metadata from records where collection = ? and namespace = ?"

@@ -1,4 +1,4 @@
-"""The file holds collections and records in two tables; each call is one transaction on a connection of its own."""
+"""Client of an SQLite file: reads and writes its two tables, a transaction and a connection for each call."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ _TABLES = (
 )
 
 
-class SqliteFile:
+class SqliteClient:
     """One file by its path; `store` names the collection in errors. Methods raise StoreErrors only, and may be called by any thread."""
 
     def __init__(self, path: str, store: str) -> None:
