@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,14 +15,61 @@ if TYPE_CHECKING:
 EVERY = 2.0
 
 
+@dataclass
+class _Step:
+    """What is known of one step: its scopes, and since when, and from which count on, each is counted."""
+
+    name: str
+    scopes: "dict[str, StepProgress]" = field(default_factory=dict)
+    began: dict[str, tuple[float, int]] = field(default_factory=dict)
+    last: float = 0.0
+    newest: "StepProgress | None" = None
+    announced: bool = False
+
+    def take(self, progress: "StepProgress", now: float) -> None:
+        """Take one report in; nothing done of a scope that is new says that the step will come to it."""
+        if progress.scope not in self.scopes and not progress.done and progress.total is not None:
+            self.announced = True
+        elif progress.scope not in self.began:
+            self.began[progress.scope] = (now, progress.done)
+        self.scopes[progress.scope] = progress
+        self.newest, self.last = progress, now
+
+    @property
+    def done(self) -> int:
+        """Rows of all partitions, or what the newest report says."""
+        assert self.newest is not None, "it was reported"
+        return sum(each.done for each in self.scopes.values()) if self.announced else self.newest.done
+
+    @property
+    def total(self) -> int | None:
+        """As `done`; None where it is not known."""
+        assert self.newest is not None, "it was reported"
+        return sum(each.total or 0 for each in self.scopes.values()) if self.announced else self.newest.total
+
+    def line(self) -> str:
+        """As text: the rate is that of the time in which the step was worked on."""
+        from vectorferry.engine.session import pace
+
+        assert self.newest is not None, "it was reported"
+        if not self.announced:
+            began, first = self.began.get(self.newest.scope, (self.last, 0))
+            return self.newest.text(self.last - began, first)
+        ended = sum(each.done >= (each.total or 0) for each in self.scopes.values())
+        since = min((began for began, _ in self.began.values()), default=self.last)
+        counted = self.done - sum(first for _, first in self.began.values())
+        done, total = self.done, self.total or 0
+        rate = pace(counted, self.last - since, total - done)
+        return f"{self.name}: {ended} of {len(self.scopes)} partitions, {done:,} of {total:,} rows{rate}"
+
+
 class Live:
-    """Shows rows done by step, over all partitions; thread-safe. Rates are shown once measured."""
+    """Shows how far each step is, over all partitions; thread-safe. Rates are shown once measured."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
-        self._steps: dict[str, dict[str, StepProgress]] = {}
-        self._began: dict[str, float] = {}
+        self._steps: dict[str, _Step] = {}
         self._shown: dict[str, float] = {}
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -33,13 +81,13 @@ class Live:
             if progress.note:
                 self._note(progress, now)
                 return
-            self._began.setdefault(progress.step, now)
-            self._steps.setdefault(progress.step, {})[progress.scope] = progress
+            step = self._steps.setdefault(progress.step, _Step(progress.step))
+            step.take(progress, now)
             if self._console.is_terminal:
-                self._draw(progress.step)
-            elif now - self._shown.get(progress.step, 0.0) > EVERY:
-                self._shown[progress.step] = now
-                self._console.print(self._line(progress.step, now), markup=False)
+                self._draw(step)
+            elif progress.done and now - self._shown.get(step.name, 0.0) > EVERY:
+                self._shown[step.name] = now
+                self._console.print(step.line(), markup=False)
 
     def note(self, text: str) -> None:
         """Print one line."""
@@ -59,19 +107,11 @@ class Live:
             self._shown[what] = now
             self._console.print(f"{what}: {progress.note}", markup=False)
 
-    def _draw(self, step: str) -> None:
+    def _draw(self, step: _Step) -> None:
         if self._bars is None:
             columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             self._bars = Bars(*columns, console=self._console)
             self._bars.start()
-        if step not in self._tasks:
-            self._tasks[step] = self._bars.add_task(step, total=None)
-        self._bars.update(self._tasks[step], completed=self._done(step))
-
-    def _done(self, step: str) -> int:
-        return sum(p.done for p in self._steps[step].values())
-
-    def _line(self, step: str, now: float) -> str:
-        elapsed = now - self._began[step]
-        rate = f", {self._done(step) / elapsed:,.0f}/s" if elapsed > 1 else ""
-        return f"{step}: {self._done(step):,} in {len(self._steps[step])}{rate}"
+        if step.name not in self._tasks:
+            self._tasks[step.name] = self._bars.add_task(step.name, total=None)
+        self._bars.update(self._tasks[step.name], completed=step.done, total=step.total)

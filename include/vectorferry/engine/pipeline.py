@@ -250,11 +250,15 @@ def run(session: "Session", approve: Approve) -> RunOutcome:
     A switch that was cut short is ended first, on the evidence that was signed for it.
     """
     from vectorferry.engine.cutover.switch import unfinished
+    from vectorferry.engine.session import StepProgress
 
     signed = session.journal.evidence.latest(session.migration)
     if signed is not None and unfinished(session, signed.hash):
         return _switched(session, session.plan(), signed)
     _, plan = prepare(session)
+    for partition in plan.partitions:
+        for step in ("export", "load", "check"):
+            session.report(StepProgress(step, partition.name, 0, partition.rows))
     _each(session, plan, move_partition)
     if session.spec.routers:
         settle(session, plan)

@@ -19,13 +19,35 @@ from vectorferry.stores.registry import open_store, source_options, target_optio
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """One step of progress for people: what is worked on, rows done and rows in all (None where it is not known)."""
+    """One step of progress for people: what is worked on, rows done and rows in all (None where it is not known).
+
+    A step that works on partitions is reported with nothing done for each of them first, so that all of it is known from the start.
+    """
 
     step: str
     scope: str
     done: int
     total: int | None = None
     note: str = ""
+
+    def text(self, elapsed: float, first: int = 0) -> str:
+        """As one line; `elapsed` is in seconds since `first` rows were done."""
+        if self.note:
+            return f"{self.step} {self.scope}: {self.note}"
+        of = f" of {self.total:,}" if self.total else ""
+        return f"{self.step} {self.scope}: {self.done:,}{of}{pace(self.done - first, elapsed, (self.total or 0) - self.done)}"
+
+
+MEASURED_SECONDS = 5.0
+"""For how long rows are counted before anybody is told of a rate."""
+
+
+def pace(rows: int, elapsed: float, left: int) -> str:
+    """Rows a second, and the seconds that `left` rows take at that rate; empty until it has been measured."""
+    if elapsed < MEASURED_SECONDS or rows <= 0:
+        return ""
+    rate = rows / elapsed
+    return f", {rate:,.0f}/s" + (f", {left / rate:,.0f} s left" if left > 0 else "")
 
 
 Report = Callable[[StepProgress], None]

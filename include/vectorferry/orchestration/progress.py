@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from vectorferry.engine.session import StepProgress
 
 EVERY = 10.0
-MEASURED = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -30,24 +29,8 @@ class LogReport:
             if not self._is_due(progress, now):
                 return
             self._written[progress.step] = now
-        log.info("%s", line(progress, now - began, first))
+        log.info("%s", progress.text(now - began, first))
 
     def _is_due(self, progress: "StepProgress", now: float) -> bool:
         is_last = progress.total is not None and progress.done >= progress.total
         return bool(progress.note) or is_last or now - self._written.get(progress.step, -EVERY) >= EVERY
-
-
-def line(progress: "StepProgress", elapsed: float, first: int = 0) -> str:
-    """One report as text; `elapsed` is in seconds since `first` rows were done."""
-    if progress.note:
-        return f"{progress.step} {progress.scope}: {progress.note}"
-    of = f" of {progress.total:,}" if progress.total else ""
-    return f"{progress.step} {progress.scope}: {progress.done:,}{of}{_pace(progress, elapsed, first)}"
-
-
-def _pace(progress: "StepProgress", elapsed: float, first: int) -> str:
-    rate = (progress.done - first) / elapsed if elapsed >= MEASURED else 0.0
-    if rate <= 0:
-        return ""
-    left = f", {(progress.total - progress.done) / rate:,.0f} s left" if progress.total else ""
-    return f", {rate:,.0f}/s{left}"
