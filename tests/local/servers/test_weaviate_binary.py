@@ -69,7 +69,7 @@ def test_progress_says_what_it_is_at(machine, monkeypatch):
     monkeypatch.setattr(binary, "PROGRESS_EVERY", 0.2)
     lines: list[str] = []
     binary.find_or_build(lines.append)
-    assert any("compiling package 1: example/package" in line for line in lines)
+    assert any("0% compiled  compiling example/package" in line for line in lines)
 
 
 @pytest.mark.parametrize("version", ["go1.25.9", "devel"])
@@ -107,3 +107,9 @@ def test_only_the_standard_library_is_imported(machine):
         command, env={**os.environ, "PYTHONPATH": str(package_root)}, capture_output=True, text=True
     )
     assert (outcome.returncode, outcome.stderr) == (1, "")
+
+
+def test_a_build_says_how_far_it_is_and_how_long_it_will_take() -> None:
+    assert binary.how_far(10, 30.0) == ", 1% compiled", "too early to say how long"
+    assert binary.how_far(binary.PACKAGES // 2, 100.0) == ", 50% compiled, about 100 s left"
+    assert binary.how_far(binary.PACKAGES * 2, 100.0).startswith(", 99% compiled")
