@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vectorferry.core.errors import LeaseLost, OutcomeUnknown, RateLimited, Refused, RetryableError, Unavailable
-from vectorferry.core.model import MetadataKind
+from vectorferry.core.model import MetadataKind, Rejection
 from vectorferry.core.records import make_batch
 from vectorferry.stores.base import PLAIN_METADATA, Capabilities
 from vectorferry.stores.batching import by_namespace, chunks, cut, payload_bytes
 from vectorferry.stores.caller import Caller, RetryPolicy, permitted_by
-from vectorferry.stores.row_limits import unholdable, without
+from vectorferry.stores.row_limits import first_reasons, unsupported_rows, without
 from vectorferry.testing.samples import random_vectors, records
 
 
@@ -60,6 +60,10 @@ def test_runs_of_one_namespace():
     assert [list(part) for part in chunks(list("abcde"), 2)] == [["a", "b"], ["c", "d"], ["e"]]
 
 
+def unsupported(batch: pa.RecordBatch, capabilities: Capabilities) -> list[Rejection]:
+    return first_reasons(batch, unsupported_rows(batch, capabilities))
+
+
 def test_each_row_that_does_not_fit_is_named_once():
     capabilities = Capabilities(
         "poor", max_id_bytes=3, ascii_ids=True, max_metadata_bytes=30, metadata_kinds=PLAIN_METADATA, zero_vectors=False
@@ -68,7 +72,7 @@ def test_each_row_that_does_not_fit_is_named_once():
     vectors[4] = 0.0
     metadata = [{}, {"n": None}, {"t": "x" * 30}, {"l": [1]}, {}, {}]
     batch = records("n", ["ok", "b", "c", "d", "e", "éé"], vectors, metadata)
-    rejected = unholdable(batch, capabilities)
+    rejected = unsupported(batch, capabilities)
     assert [item.row for item in rejected] == [1, 2, 3, 4, 5]
     assert [item.reason.split(":")[-1].strip().split()[0] for item in rejected] == [
         "null",
@@ -78,7 +82,7 @@ def test_each_row_that_does_not_fit_is_named_once():
         "the",
     ]
     assert without(batch, rejected).column("id").to_pylist() == ["ok"]
-    assert unholdable(batch, Capabilities("rich")) == []
+    assert unsupported(batch, Capabilities("rich")) == []
 
 
 @pytest.mark.parametrize(
@@ -95,14 +99,14 @@ def test_each_row_that_does_not_fit_is_named_once():
 )
 def test_integers_that_a_double_cannot_hold(value: object, fits: bool):
     capabilities = replace(Capabilities("doubles"), integers_beyond_53_bits=False)
-    assert unholdable(records("n", ["a"], metadata=[{"k": value}]), capabilities) is not fits
+    assert unsupported(records("n", ["a"], metadata=[{"k": value}]), capabilities) is not fits
 
 
 def test_a_slice_is_judged_by_its_own_rows():
     batch = records("n", ["a", "b"], missing=np.array([True, False]), metadata=[{"k": None}, {}])
     capabilities = Capabilities("poor", vectorless=False, metadata_kinds=PLAIN_METADATA - {MetadataKind.NULL})
-    assert [item.row for item in unholdable(batch, capabilities)] == [0]
-    assert unholdable(batch.slice(1), capabilities) == []
+    assert [item.row for item in unsupported(batch, capabilities)] == [0]
+    assert unsupported(batch.slice(1), capabilities) == []
 
 
 def test_retryable_errors_are_tried_again():

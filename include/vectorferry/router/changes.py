@@ -9,8 +9,7 @@ import pyarrow as pa
 from vectorferry.core.errors import NotDone, PartialWrite
 from vectorferry.core.records import vectors_of
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.batching import refuse_unsendable
-from vectorferry.stores.row_limits import unfit, unholdable, unmergeable
+from vectorferry.stores.row_limits import unsupported_update
 
 
 class Change(Protocol):
@@ -33,8 +32,11 @@ class Change(Protocol):
         """Send it. Raises store errors, PartialWrite too where a row was refused."""
         ...
 
-    def refuse_misfits(self, authority: VectorStore, follower: VectorStore) -> None:
-        """Raise NotDone for what the authority cannot do, or one of the stores cannot hold: both must, while they are kept equal."""
+    def require_accepted(self, authority: VectorStore, follower: VectorStore) -> None:
+        """Raise NotDone for what the authority cannot do, or one of the stores rejects: both must take it, while they are kept equal.
+
+        Raises RecordError for what is invalid.
+        """
         ...
 
 
@@ -56,12 +58,11 @@ class Put:
                 f"{len(rejected)} of {len(self.ids)} records, the first {rejected[0].id!r}: {rejected[0].reason}"
             )
 
-    def refuse_misfits(self, authority: VectorStore, follower: VectorStore) -> None:
-        """Refuse records that do not fit, and those that no store should be sent."""
-        refuse_unsendable(self.batch)
+    def require_accepted(self, authority: VectorStore, follower: VectorStore) -> None:
+        """Both stores take all records."""
         for store in (authority, follower):
-            for misfit in unholdable(self.batch, store.capabilities):
-                raise _misfit(store, misfit.id, misfit.reason)
+            for rejection in store.rejections(self.batch):
+                raise _rejected(store, rejection.id, rejection.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Delete:
         """Delete."""
         store.delete(self.namespace, self.ids)
 
-    def refuse_misfits(self, authority: VectorStore, follower: VectorStore) -> None:
+    def require_accepted(self, authority: VectorStore, follower: VectorStore) -> None:
         """What is deleted need not fit."""
 
 
@@ -100,15 +101,15 @@ class Update:
         vector = None if self.patch.column("vector").null_count else vectors_of(self.patch)[0]
         store.update(self.namespace, self.ids[0], vector=vector, metadata=self.patch.column("metadata")[0].as_py())
 
-    def refuse_misfits(self, authority: VectorStore, follower: VectorStore) -> None:
-        """Refuse what does not fit for itself. What it comes to is known once it is there: settling may find that it does not fit."""
-        refuse_unsendable(self.patch)
-        if reason := unmergeable(self.patch, authority.capabilities):
-            raise _misfit(authority, self.ids[0], reason, "cannot change")
+    def require_accepted(self, authority: VectorStore, follower: VectorStore) -> None:
+        """The authority can merge, and both take what it brings. What it comes to is known once it is there: settling may find that the
+        follower rejects that."""
+        if reason := unsupported_update(self.patch, authority.capabilities):
+            raise _rejected(authority, self.ids[0], reason, "cannot change")
         for store in (authority, follower):
-            if reason := unfit(self.patch, store.capabilities):
-                raise _misfit(store, self.ids[0], reason)
+            for rejection in store.rejections(self.patch, partial=True):
+                raise _rejected(store, self.ids[0], rejection.reason)
 
 
-def _misfit(store: VectorStore, id_: str, reason: str, cannot: str = "cannot hold") -> NotDone:
+def _rejected(store: VectorStore, id_: str, reason: str, cannot: str = "cannot hold") -> NotDone:
     return NotDone(f"{store.name} {cannot} {id_!r}: {reason}", retryable=False)

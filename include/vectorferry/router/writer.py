@@ -89,7 +89,7 @@ class Writer:
         write = Write(self._migration, ticket.row.cohort, ticket.name, ticket.phase, change.namespace)
         if why := unrecordable(write, change.ids):
             raise NotDone(f"not written: {why}", retryable=False)
-        self._refuse_misfits(change, authority, follower)
+        self._require_accepted(change, authority, follower)
         intents = list(self._open(write, change.ids).values())
         try:
             _refuse_excused(change, intents)
@@ -108,9 +108,9 @@ class Writer:
             mirrored(self._migration, "left")
             self._later(ticket, lambda: self._journal.intents.close(write, intents))
 
-    def _refuse_misfits(self, change: Change, *stores: VectorStore) -> None:
+    def _require_accepted(self, change: Change, *stores: VectorStore) -> None:
         try:
-            change.refuse_misfits(*stores)
+            change.require_accepted(*stores)
         except (StoreError, RecordError) as error:
             # A store that is asked for the first time looks for its collection.
             raise NotDone(f"not written: {error}", retryable=isinstance(error, RetryableError)) from error

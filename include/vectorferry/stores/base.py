@@ -18,6 +18,7 @@ from vectorferry.core.model import (
     MetadataKind,
     Metric,
     Neighbours,
+    Rejection,
     Usage,
     Vectors,
     WriteResult,
@@ -163,12 +164,23 @@ class VectorStore(Protocol):
         """
         ...
 
+    def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
+        """The rows that this store does not take, each with the first reason, in row order; empty where it takes all.
+
+        The one answer to "will it take this row": `upsert` rejects the same rows for the same reasons, and besides only what the
+        database alone can tell. With `partial` each row is what an `update` brings: no vector means that the record's own stays, and
+        what it comes to with the rest of the record is not judged. Writes nothing, and reads at most the collection's definition, until
+        it has it; a collection that is not there is judged as `create` would make it. Raises RecordError where the batch is invalid,
+        as `upsert` does: what no store may be sent is no question of this store.
+        """
+        ...
+
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
         """Put whole records, replacing what has the same (namespace, id). Idempotent; namespaces are made as needed.
 
         At most `capabilities.max_batch_rows` rows and about `max_batch_bytes` (see `payload_bytes`); larger batches are split inside.
-        Returns only when every row is acknowledged or definitely refused; raises PartialWrite where the database does not say, and
-        RecordError before sending for NaN, infinity or two rows with one key.
+        What `rejections` names is not sent. Returns only when every row is acknowledged or definitely rejected; raises PartialWrite
+        where the database does not say, and RecordError before sending for an invalid batch: NaN, infinity, two rows with one key.
         """
         ...
 
@@ -177,8 +189,8 @@ class VectorStore(Protocol):
 
         Given keys replace what they had, at the first level only; all else stays, a sparse vector too. Two updates at once both take
         effect: the database merges, nobody reads before. An id that is not there is no error, and nothing is made, as in Pinecone.
-        Idempotent. Raises RecordError as `upsert` does, Refused for what the store cannot hold, Unsupported for metadata where
-        `capabilities.merges_metadata` is False.
+        Idempotent. Raises RecordError as `upsert` does, Refused for what `rejections` names of it (`partial`), Unsupported for metadata
+        where `capabilities.merges_metadata` is False.
         """
         ...
 

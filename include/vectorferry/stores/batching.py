@@ -1,4 +1,4 @@
-"""Cutting batches by rows and by bytes, and refusing rows that no database should be sent."""
+"""Cutting batches by rows and by bytes, and refusing batches that are invalid: that no store may be sent."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -52,22 +52,35 @@ def by_namespace(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
             start = end
 
 
-def refuse_unsendable(batch: pa.RecordBatch) -> None:
+def refuse_invalid(batch: pa.RecordBatch) -> None:
     """Raise RecordError for NaN or infinite components and for two rows with one key, naming the first id.
 
     Some databases take these without an error: NaN poisons every score, and of two rows with one key the last one wins.
     """
-    vectors = vectors_of(batch)
-    finite = np.isfinite(vectors).all(axis=1) if vectors.shape[1] else np.ones(len(batch), bool)
-    finite |= ~batch.column("vector").is_valid().to_numpy(zero_copy_only=False)
-    if not finite.all():
-        row = int(np.argmin(finite))
+    if (row := _not_finite(batch)) is not None:
         raise RecordError(f"{_key(batch, row)}: the vector holds NaN or infinity")
+    if (row := _sparse_not_finite(batch.column("sparse"))) is not None:
+        raise RecordError(f"{_key(batch, row)}: the sparse vector holds NaN or infinity")
     seen: set[tuple[str, str]] = set()
     for row, key in enumerate(zip(batch.column("namespace").to_pylist(), batch.column("id").to_pylist(), strict=True)):
         if key in seen:
             raise RecordError(f"{_key(batch, row)}: the id occurs twice in one batch")
         seen.add(key)
+
+
+def _not_finite(batch: pa.RecordBatch) -> int | None:
+    vectors = vectors_of(batch)
+    finite = np.isfinite(vectors).all(axis=1) if vectors.shape[1] else np.ones(len(batch), bool)
+    finite |= ~batch.column("vector").is_valid().to_numpy(zero_copy_only=False)
+    return None if finite.all() else int(np.argmin(finite))
+
+
+def _sparse_not_finite(column: pa.Array) -> int | None:
+    if column.null_count == len(column):
+        return None
+    values = pc.struct_field(column, "values")
+    odd = (~np.isfinite(pc.list_flatten(values).to_numpy(zero_copy_only=False))).nonzero()[0]
+    return int(pc.list_parent_indices(values)[int(odd[0])].as_py()) if len(odd) else None
 
 
 def _key(batch: pa.RecordBatch, row: int) -> str:

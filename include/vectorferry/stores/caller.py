@@ -86,6 +86,14 @@ class Caller:
         self._usage = Usage()
         self.unanswered_at: float | None = None
 
+    def unanswered_since(self, since: float) -> bool:
+        """Whether a request after `since` (time.monotonic) may still take effect, because no answer came."""
+        return self.unanswered_at is not None and self.unanswered_at >= since
+
+    def seconds_unanswered(self) -> float | None:
+        """Seconds since the last request that may still take effect, None where there is none."""
+        return None if self.unanswered_at is None else time.monotonic() - self.unanswered_at
+
     def pace(self, pacer: Pacer) -> None:
         """Follow this pacer from now on."""
         self._pacer = pacer

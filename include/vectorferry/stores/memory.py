@@ -22,17 +22,25 @@ from vectorferry.core.model import (
     KeyRange,
     Metric,
     Neighbours,
+    Rejection,
     Usage,
     Vectors,
     WriteResult,
 )
 from vectorferry.core.names import record_uuid
-from vectorferry.core.records import canonical_json, dimension_of, make_batch, parse_json, vectors_of
+from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
-from vectorferry.stores.batching import chunks, refuse_unsendable
+from vectorferry.stores.batching import chunks, refuse_invalid
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.row_limits import patch_of, unfit, unholdable, unmergeable, without
+from vectorferry.stores.row_limits import (
+    first_reasons,
+    patch_of,
+    unsupported_rows,
+    unsupported_update,
+    without,
+    wrong_dimension,
+)
 
 _PAGE = 1000
 _PROCESS = uuid4().hex
@@ -175,10 +183,21 @@ class MemoryStore:
         """The records found, in the order of `ids`, each once."""
         return self._call(lambda: self._fetch(namespace, ids))
 
+    def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
+        """What does not fit the capabilities or the collection's dimension."""
+        refuse_invalid(batch)
+        with self._database.lock:
+            found = self._database.collections.get(self._collection)
+        expected = None if found is None else found.definition.dimension
+        return first_reasons(
+            batch,
+            wrong_dimension(batch, expected),
+            unsupported_rows(batch, self._capabilities, partial=partial),
+        )
+
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
-        """Put all rows that fit the capabilities, in one step; the others are rejected."""
-        refuse_unsendable(batch)
-        rejected = unholdable(batch, self._capabilities)
+        """Put all rows that are not rejected, in one step."""
+        rejected = self.rejections(batch)
         kept = without(batch, rejected)
         self._call(lambda: self._put(kept))
         return WriteResult(len(kept), tuple(rejected))
@@ -186,11 +205,10 @@ class MemoryStore:
     def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
         """Change a record, in one step."""
         patch = patch_of(namespace, id_, vector, metadata)
-        refuse_unsendable(patch)
-        if reason := unmergeable(patch, self._capabilities):
+        if reason := unsupported_update(patch, self._capabilities):
             raise Unsupported(reason, store=self.name)
-        if reason := unfit(patch, self._capabilities):
-            raise Refused(reason, store=self.name)
+        if rejected := self.rejections(patch, partial=True):
+            raise Refused(rejected[0].reason, store=self.name)
         self._call(lambda: self._merge(namespace, id_, vector, metadata))
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
@@ -289,7 +307,6 @@ class MemoryStore:
         valid = batch.column("vector").is_valid().to_pylist()
         columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "sparse", "metadata"))
         with self._database.lock:
-            self._refuse_dimension(dimension_of(batch.schema))
             found = self._existing()
             for i, (namespace, id_, sparse, metadata) in enumerate(zip(*columns, strict=True)):
                 row = _Row(vectors[i] if valid[i] else None, sparse, metadata)
@@ -298,7 +315,6 @@ class MemoryStore:
 
     def _merge(self, namespace: str, id_: str, vector: Vectors | None, metadata: str) -> None:
         with self._database.lock:
-            self._refuse_dimension(None if vector is None else len(vector))
             found = self._existing()
             rows = found.namespaces.get(namespace, {})
             if row := rows.get(id_):
@@ -324,9 +340,9 @@ class MemoryStore:
         dense = [(id_, row.vector) for id_, row in rows if row.vector is not None]
         return [id_ for id_, _ in dense], np.array([vector for _, vector in dense], np.float32)
 
-    def _refuse_dimension(self, dimension: int | None) -> None:
+    def _refuse_dimension(self, dimension: int) -> None:
         expected = self._existing().definition.dimension
-        if dimension is not None and dimension != expected:
+        if dimension != expected:
             raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
 
     def _refuse_filter(self, where: Filter | None) -> None:

@@ -1,26 +1,50 @@
-"""Which rows of a batch a store cannot hold, judged from its capabilities alone."""
+"""Which rows a store does not take, and why: by its capabilities, by its dimension, and by rules of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from itertools import chain
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from vectorferry.core.model import MetadataKind, Rejection, Vectors
-from vectorferry.core.records import kind_of, make_batch, parse_json, vectors_of
+from vectorferry.core.records import dimension_of, kind_of, make_batch, parse_json, vectors_of
 from vectorferry.stores.base import Capabilities
 
 _EXACT_INTEGER = 1 << 53
+Reason: TypeAlias = tuple[int, str]
+"""A row by its position in the batch, and why a store does not take it."""
 
 
-def unholdable(batch: pa.RecordBatch, capabilities: Capabilities) -> list[Rejection]:
-    """The first reason for each row that the store cannot hold completely, in row order; empty where all fit."""
+def first_reasons(batch: pa.RecordBatch, *found: Iterable[Reason]) -> list[Rejection]:
+    """One rejection for each row that has a reason, the first that was found, in row order; empty where all rows fit."""
     reasons: dict[int, str] = {}
-    for row, reason in _misfits(batch, capabilities):
+    for row, reason in chain(*found):
         reasons.setdefault(row, reason)
     names, ids = batch.column("namespace"), batch.column("id")
     return [Rejection(row, names[row].as_py(), ids[row].as_py(), reasons[row]) for row in sorted(reasons)]
+
+
+def unsupported_rows(batch: pa.RecordBatch, capabilities: Capabilities, *, partial: bool = False) -> Iterator[Reason]:
+    """Rows that a store cannot hold completely by its capabilities; of an update (`partial`) only what it brings is judged."""
+    able = replace(capabilities, vectorless=True) if partial else capabilities
+    yield from _texts(batch, "id", able.max_id_bytes, ascii_only=able.ascii_ids)
+    yield from _texts(batch, "namespace", able.max_namespace_bytes, ascii_only=able.ascii_namespaces, empty=True)
+    yield from _texts(batch, "metadata", able.max_metadata_bytes)
+    yield from _vectors(batch, able)
+    if not able.sparse:
+        yield from ((row, "sparse vectors are not supported") for row in _valid(batch.column("sparse")))
+    yield from _metadata(batch, able)
+
+
+def wrong_dimension(batch: pa.RecordBatch, expected: int | None) -> Iterator[Reason]:
+    """Rows whose dense vector has another dimension than the collection's, which is None where nobody knows it."""
+    given = dimension_of(batch.schema)
+    if None in (given, expected) or given == expected:
+        return
+    reason = f"the vector has {given} dimensions, the collection {expected}"
+    yield from ((row, reason) for row in _valid(batch.column("vector")))
 
 
 def patch_of(namespace: str, id_: str, vector: Vectors | None, metadata: str) -> pa.RecordBatch:
@@ -28,37 +52,17 @@ def patch_of(namespace: str, id_: str, vector: Vectors | None, metadata: str) ->
     return make_batch(namespace, [id_], None if vector is None else vector[np.newaxis], [metadata])
 
 
-def unfit(patch: pa.RecordBatch, capabilities: Capabilities) -> str | None:
-    """Why a store cannot hold what an update brings, None where it can. What it comes to with the rest of the record is not judged."""
-    misfits = unholdable(patch, replace(capabilities, vectorless=True))
-    return misfits[0].reason if misfits else None
-
-
-def unmergeable(patch: pa.RecordBatch, capabilities: Capabilities) -> str | None:
+def unsupported_update(patch: pa.RecordBatch, capabilities: Capabilities) -> str | None:
     """Why a store cannot carry out an update in a single request, None where it can."""
     if capabilities.merges_metadata or patch.column("metadata")[0].as_py() == "{}":
         return None
     return "metadata cannot be merged in the database: write the whole record"
 
 
-def without(batch: pa.RecordBatch, rejected: list[Rejection]) -> pa.RecordBatch:
+def without(batch: pa.RecordBatch, rejected: Iterable[Rejection]) -> pa.RecordBatch:
     """The batch less the rejected rows."""
-    if not rejected:
-        return batch
     rows = {rejection.row for rejection in rejected}
-    return batch.take(pa.array([row for row in range(len(batch)) if row not in rows], pa.int64()))
-
-
-def _misfits(batch: pa.RecordBatch, capabilities: Capabilities) -> Iterator[tuple[int, str]]:
-    yield from _texts(batch, "id", capabilities.max_id_bytes, ascii_only=capabilities.ascii_ids)
-    yield from _texts(
-        batch, "namespace", capabilities.max_namespace_bytes, ascii_only=capabilities.ascii_namespaces, empty=True
-    )
-    yield from _texts(batch, "metadata", capabilities.max_metadata_bytes)
-    yield from _vectors(batch, capabilities)
-    if not capabilities.sparse:
-        yield from ((row, "sparse vectors are not supported") for row in _valid(batch.column("sparse")))
-    yield from _metadata(batch, capabilities)
+    return batch.take(pa.array([row for row in range(len(batch)) if row not in rows], pa.int64())) if rows else batch
 
 
 def _texts(

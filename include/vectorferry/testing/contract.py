@@ -8,6 +8,7 @@ class TestExample(StoreContract):
             yield make
 """
 
+from vectorferry.testing.promises.acceptance import AcceptanceContract
 from vectorferry.testing.promises.batch import BatchContract
 from vectorferry.testing.promises.capacity import CapacityContract
 from vectorferry.testing.promises.change_token import ChangeTokenContract
@@ -27,6 +28,7 @@ class StoreContract(
     CollectionContract,
     RoundTripContract,
     RejectionContract,
+    AcceptanceContract,
     KeyContract,
     ReadingContract,
     BatchContract,

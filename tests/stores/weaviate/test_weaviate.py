@@ -14,7 +14,7 @@ from vectorferry.core.errors import AlreadyExists, ConnectionMissing, FilterErro
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import CollectionDefinition, FieldType, KeyOrder, KeyRange, Metric
 from vectorferry.core.names import record_uuid
-from vectorferry.core.records import parse_json
+from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.local.servers.ports import free_port
 from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.local.servers.weaviate import Weaviate
@@ -22,6 +22,7 @@ from vectorferry.local.servers.weaviate import weaviate as local_weaviate
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import ONCE, Caller, RetryPolicy
+from vectorferry.stores.row_limits import patch_of
 from vectorferry.stores.weaviate import client
 from vectorferry.stores.weaviate.capacity import vector_memory
 from vectorferry.stores.weaviate.filters import index_terms
@@ -388,6 +389,50 @@ def test_a_foreign_collection_is_a_target(weaviate: Weaviate) -> None:
         assert put(store, records("", UUIDS[:1])).rejected[0].reason.endswith("no place for the namespace ''")
         store.delete("tenant", [UUIDS[0], "no uuid"])
         assert store.count("tenant") == 1
+        store.close()
+
+
+FOREIGN_KINDS = {
+    "text": "text", "n": "number", "i": "int", "b": "boolean", "date": "date", "uuid": "uuid", "texts": "text[]",
+    "numbers": "number[]", "ints": "int[]", "bools": "boolean[]", "dates": "date[]", "uuids": "uuid[]", "geo": "geoCoordinates",
+}  # fmt: skip
+DATE = "2024-01-31T23:59:59.125Z"
+TAKEN: list[dict[str, Any]] = [
+    {}, {"text": "é\0$"}, {"n": 1}, {"n": -1.5e300}, {"i": -(2**52)}, {"b": False}, {"date": DATE}, {"uuid": UUIDS[0]},
+    {"texts": ["", "a"]}, {"texts": []}, {"numbers": [1, -2.5]}, {"ints": [1, -2]}, {"bools": [True, False]}, {"dates": [DATE]},
+    {"uuids": UUIDS[:2]},
+]  # fmt: skip
+REJECTED: list[dict[str, Any]] = [
+    {"unknown": "a"}, {"$text": "a"}, {"text": 1}, {"text": True}, {"text": None}, {"text": ["a"]}, {"text": {"a": 1}}, {"n": "1"},
+    {"n": True}, {"i": 1.5}, {"i": "1"}, {"i": 1 << 60}, {"b": 1}, {"b": "true"}, {"date": "yesterday"}, {"date": "2024-02-30T00:00:00Z"},
+    {"date": 5}, {"uuid": "a"}, {"uuid": UUIDS[0].upper()}, {"texts": "a"}, {"texts": ["a", 1]}, {"numbers": ["1"]},
+    {"numbers": [True]}, {"ints": [1.5]}, {"bools": [1]}, {"dates": ["a"]}, {"uuids": ["a"]}, {"geo": {"latitude": 1, "longitude": 2}},
+]  # fmt: skip
+
+
+def test_what_a_foreign_collection_rejects_is_known_before(weaviate: Weaviate) -> None:
+    with foreign(weaviate, "ForeignRejections", FOREIGN_KINDS) as name:
+        store = open_store(weaviate, name)
+        metadata = [*TAKEN, *REJECTED]
+        uuids = [str(record_uuid("", str(number))) for number in range(len(metadata))]
+        odd = [*uuids, "a", uuids[0].upper(), uuids[0].replace("-", "")]
+        batch = records("", odd, np.ones((len(odd), DIMENSION), np.float32), [*metadata, {}, {}, {}])
+        said = store.rejections(batch)
+        known = store.usage.requests
+        assert [item.id for item in said] == odd[len(TAKEN) :]
+        assert store.rejections(batch) == said and store.usage.requests == known
+        assert list(put(store, batch).rejected) == list(said)
+        assert_equal_rows(store.fetch("", odd), batch.slice(0, len(TAKEN)))
+        assert len(store.rejections(records("tenant", uuids[:1]))) == 1
+        for row, each in enumerate(metadata):
+            patch = patch_of("", uuids[0], None, canonical_json(each))
+            rejected = store.rejections(patch, partial=True)
+            assert bool(rejected) is (row >= len(TAKEN))
+            if rejected:
+                with pytest.raises(Refused):
+                    store.update("", uuids[0], metadata=canonical_json(each))
+            else:
+                store.update("", uuids[0], metadata=canonical_json(each))
         store.close()
 
 

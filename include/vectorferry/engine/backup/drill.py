@@ -1,7 +1,6 @@
 """Restore drill: loads the newest backup into a scratch collection, verifies it in full, times both, and drops the collection again."""
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,7 +91,7 @@ def _drilled(session: Session, side: Side, saved: Backup, work: HeldPartition) -
             _make(session, scratch, saved)
             verdict = _rehearse(session, side, saved, scratch, work)
         finally:
-            work.finish(_unanswered(scratch.caller), session.deadline)
+            work.finish(scratch.caller.seconds_unanswered(), session.deadline)
     detail = {**verdict.figures, **scratch.place, "passed": verdict.passed, "reason": _why(verdict)}
     session.journal.audit.write(session.migration, session.actor, DRILL, detail)
     return verdict
@@ -151,7 +150,9 @@ def _timed(session: Session, side: Side, saved: Backup, store: VectorStore, work
         "rows": manifest.rows,
     }
     try:
-        loaded = load(saved, store, Rules(check=work.check, room=_room_on(session, side), report=session.report))
+        loaded = load(
+            saved, store, Rules(check=work.check, room=_Required(CapacityGate(session, side)), report=session.report)
+        )
         found = verify(saved, store, loaded.fingerprints, session.report)
     except (GateError, StagingCorrupt, TerminalError) as error:
         return Verdict(DRILL, side, False, figures, reason=str(error))
@@ -161,15 +162,23 @@ def _timed(session: Session, side: Side, saved: Backup, store: VectorStore, work
     return Verdict(DRILL, side, passed, figures, found.differences, found.total_differences, reason)
 
 
-def _room_on(session: Session, side: Side) -> Callable[[], None]:
-    """Raises NoRoom once the database is too full: a rehearsal must not fill it, and waiting would keep it full."""
-    room = CapacityGate(session, side)
+@dataclass(frozen=True)
+class _Required:
+    """Room that is not waited for: a rehearsal must not fill the database, and waiting would keep it full."""
 
-    def require() -> None:
-        if why := room.blocked_by():
+    gate: CapacityGate
+
+    def wait(self, check: Callable[[], None], tell: Callable[[str], None]) -> bool:
+        """Raise NoRoom once the database is too full."""
+        del check, tell
+        if why := self.gate.blocked_by():
             raise NoRoom(f"there is no room for a second copy of the collection: {why}")
+        return False
 
-    return require
+    def blocked_since(self, since: float) -> bool:
+        """What failed is not sent again."""
+        del since
+        return False
 
 
 def _speed(loaded: Loaded, verify_seconds: float) -> dict[str, float]:
@@ -180,10 +189,6 @@ def _speed(loaded: Loaded, verify_seconds: float) -> dict[str, float]:
         "verify_seconds": round(verify_seconds, 3),
         "verify_rate": round(loaded.rows / seconds, 1),
     }
-
-
-def _unanswered(caller: Caller) -> float | None:
-    return None if caller.unanswered_at is None else time.monotonic() - caller.unanswered_at
 
 
 def _why(verdict: Verdict) -> str:

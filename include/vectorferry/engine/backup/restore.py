@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -12,13 +12,10 @@ from vectorferry.core.model import CollectionInfo, Rejection, Verdict
 from vectorferry.core.records import fingerprints, keys_of
 from vectorferry.engine.backup.format import Backup
 from vectorferry.engine.backup.verify import Key, compare_part, verify
-from vectorferry.engine.parallel import AdaptiveWindow, send_all
 from vectorferry.engine.session import Report, StepProgress, silent
 from vectorferry.engine.signoff.gate import require_passed
+from vectorferry.engine.transfer.sender import Room, Sender, SentBatch, Unlimited, numbered
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.batching import by_namespace, cut
-from vectorferry.stores.caller import permitted_by
-from vectorferry.stores.row_limits import unholdable, without
 
 _SHOWN = 5
 
@@ -28,15 +25,15 @@ class Rules:
     """How a restore goes on.
 
     `excused`: most records that may stay behind. `resume`: go on with a restore of the same backup that was cut short. `index`: index
-    settings in the words of the product, instead of the recorded ones. `check` is called before each request that writes, `room` before
-    each batch: it raises where no more should be written.
+    settings in the words of the product, instead of the recorded ones. `check` is called before each request that writes, `room` is
+    waited for before each batch.
     """
 
     excused: int = 0
     resume: bool = False
     index: Mapping[str, Any] | None = None
     check: Callable[[], None] = field(default=lambda: None)
-    room: Callable[[], None] = field(default=lambda: None)
+    room: Room = field(default_factory=Unlimited)
     report: Report = silent
 
 
@@ -92,18 +89,18 @@ def load(backup: Backup, store: VectorStore, rules: Rules = PLAIN) -> Loaded:
 
 def _examine(backup: Backup, store: VectorStore, rules: Rules) -> None:
     """Read all parts: damaged ones, and more records that the store cannot hold than may stay behind, are found before a write."""
-    able, misfits, seen = store.capabilities, list[Rejection](), 0
+    rejected, seen = list[Rejection](), 0
 
     def see(batch: pa.RecordBatch) -> None:
         nonlocal seen
         seen += len(batch)
-        found = unholdable(batch, able)
-        misfits.extend(found[: max(0, rules.excused + _SHOWN - len(misfits))])
+        found = store.rejections(batch)
+        rejected.extend(found[: max(0, rules.excused + _SHOWN - len(rejected))])
         rules.report(StepProgress("check backup", backup.manifest.id, seen, backup.manifest.rows))
 
     backup.check(see)
-    if len(misfits) > rules.excused:
-        raise CheckFailed(_too_many(store, misfits, rules))
+    if len(rejected) > rules.excused:
+        raise CheckFailed(_too_many(store, rejected, rules))
 
 
 def _too_many(store: VectorStore, rows: Sequence[Rejection], rules: Rules) -> str:
@@ -149,41 +146,22 @@ def _send(backup: Backup, store: VectorStore, rules: Rules) -> Loaded:
     left_fingerprints: dict[Key, int] = {}
     rows = 0
 
-    def send(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int, tuple[Rejection, ...]]:
-        rules.room()
-        with permitted_by(rules.check):
-            return batch, *_put(store, batch, again=rules.resume)
+    def tell(why: str = "") -> None:
+        rules.report(StepProgress("restore", store.name, rows, backup.manifest.rows, why))
 
-    def land(result: tuple[pa.RecordBatch, int, tuple[Rejection, ...]]) -> None:
+    def land(result: SentBatch) -> None:
         nonlocal rows
-        batch, acknowledged, rejected = result
-        left.extend(rejected)
-        left_fingerprints.update(_fingerprints_of(batch, rejected))
+        left.extend(result.rejected)
+        left_fingerprints.update(_fingerprints_of(result.batch.rows, result.rejected))
         if len(left) > rules.excused:
             raise CheckFailed(_too_many(store, left, rules))
-        rows += acknowledged
-        rules.report(StepProgress("restore", store.name, rows, backup.manifest.rows))
+        rows += result.acknowledged
+        tell()
 
-    send_all(_pieces(backup, store), send, land, AdaptiveWindow(able.write_concurrency), lambda: store.usage.throttled)
+    pieces = numbered(backup.batches(), able.max_batch_rows, able.max_batch_bytes)
+    batches = (replace(piece, again=rules.resume) for piece in pieces)
+    Sender(store, able.write_concurrency, rules.check, rules.room, tell).send(batches, land)
     return Loaded(rows, time.monotonic() - began, tuple(left), left_fingerprints)
-
-
-def _pieces(backup: Backup, store: VectorStore) -> Iterator[pa.RecordBatch]:
-    able = store.capabilities
-    return (piece for batch in backup.batches() for piece in cut(batch, able.max_batch_rows, able.max_batch_bytes))
-
-
-def _put(store: VectorStore, batch: pa.RecordBatch, *, again: bool) -> tuple[int, tuple[Rejection, ...]]:
-    """Put a batch; rows acknowledged, and those that stay behind."""
-    misfits = unholdable(batch, store.capabilities)
-    fitting = without(batch, misfits)
-    if not len(fitting):
-        return 0, tuple(misfits)
-    if again and store.capabilities.resend_after_delete:
-        for namespace, rows in by_namespace(fitting):
-            store.delete(namespace, rows.column("id").to_pylist())
-    result = store.upsert(fitting)
-    return result.acknowledged, (*misfits, *result.rejected)
 
 
 def _fingerprints_of(batch: pa.RecordBatch, rejected: Sequence[Rejection]) -> dict[Key, int]:

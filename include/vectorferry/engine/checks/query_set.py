@@ -18,7 +18,7 @@ from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.staged import listed_ids, planned_namespaces
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging
-from vectorferry.stores.batching import refuse_unsendable
+from vectorferry.stores.batching import refuse_invalid
 
 PATH = "queries.parquet"
 _NOTE = "queries.json"
@@ -138,7 +138,7 @@ def _held_out_of(session: Session, plan: Plan, namespace: str) -> Queries:
     batch = session.source.fetch(namespace, fetched)
     if batch.column("vector").null_count:
         fetched, batch = drawn, session.source.fetch(namespace, drawn)
-    refuse_unsendable(batch)  # a query that holds NaN would be kept, and fail every run to come
+    refuse_invalid(batch)  # a query that holds NaN would be kept, and fail every run to come
     dense = batch.filter(batch.column("vector").is_valid())
     # The only record that can be found is its own only neighbour: it may find itself.
     alone = len(dense) == 1 and len(fetched) == rows

@@ -7,7 +7,7 @@ from typing import Any
 
 from vectorferry.core.capacity import Fill
 from vectorferry.core.errors import NotFound, PreflightFailed, RetryableError, StoreError, Unauthorized
-from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, FieldType, KeyRange
+from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, FieldType, KeyRange, Rejection
 from vectorferry.engine.checks.filter_support import inexpressible
 from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
@@ -16,8 +16,7 @@ from vectorferry.engine.plan.target_ownership import filled_by_us
 from vectorferry.engine.session import Session, StepProgress, reaching
 from vectorferry.engine.transfer.metadata_profile import Profile, proposed_fields
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.batching import payload_bytes, refuse_unsendable
-from vectorferry.stores.row_limits import unholdable
+from vectorferry.stores.batching import payload_bytes
 
 SAMPLE = 200
 
@@ -169,17 +168,17 @@ def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
     for namespace, rows in namespaces.items():
         ids = next(iter(session.source.list_ids(KeyRange(namespace))), [])[:SAMPLE]
         batch = session.source.fetch(namespace, list(ids))
-        refuse_unsendable(batch)
         found.profile.see(batch.column("metadata").to_pylist())
         if len(batch):
             found.sizes[namespace] = rows, float(payload_bytes(batch).mean())
+        rejected = session.target.rejections(batch)
         if session.spec.limits.unheld == "refuse":
-            found.problems += _unheld(session, unholdable(batch, session.target.capabilities))
+            found.problems += _rejected(session, rejected)
         session.report(StepProgress("preflight", namespace, found.profile.rows))
     return found
 
 
-def _unheld(session: Session, rejections: Sequence[Any]) -> Iterator[str]:
+def _rejected(session: Session, rejections: Sequence[Rejection]) -> Iterator[str]:
     for rejection in rejections[:5]:
         place = f"{rejection.namespace or '(default)'}/{rejection.id}"
         yield f"{session.target.name} cannot hold {place}: {rejection.reason}; set `limits.unheld: excuse` to leave such rows behind"

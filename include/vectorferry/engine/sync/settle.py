@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import pyarrow as pa
-
 from vectorferry.core.errors import LeaseLost, RetryableError, StoreError
 from vectorferry.core.model import Phase, Rejection
 from vectorferry.engine.session import Session
+from vectorferry.engine.transfer.sender import put
 from vectorferry.journal import Claim, Claimed
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.caller import Caller, permitted_by
@@ -80,10 +79,10 @@ def _round(session: Session, claim: Claim, sides: _Sides, ids: Sequence[Claimed]
             kept, rejected = _copy(sides, ids)
     except StoreError as error:
         # Also where a retry was answered: the try before it may land after all, on top of what is written next.
-        late = isinstance(error, RetryableError) or _unanswered(sides.caller, began)
+        late = isinstance(error, RetryableError) or sides.caller.unanswered_since(began)
         claims.release(claim, ids, after=session.deadline if late else REFUSED_AGAIN_SECONDS)
         raise
-    if _unanswered(sides.caller, began):
+    if sides.caller.unanswered_since(began):
         claims.release(claim, ids, after=session.deadline)
         return Settled(0, len(ids))
     refused = {item.id: item for item in rejected}
@@ -100,24 +99,14 @@ def _copy(sides: _Sides, ids: Sequence[Claimed]) -> tuple[frozenset[str], Sequen
     namespace = ids[0].namespace
     batch = sides.authority.fetch(namespace, [each.id for each in ids])
     there = set(batch.column("id").to_pylist())
-    rejected = _put(sides.follower, batch) if len(batch) else ()
+    # `again`: a mirrored write, or an earlier settler's, may have lost its client.
+    rejected = put(sides.follower, batch, again=True).rejected if len(batch) else ()
     absent = [each for each in ids if each.id not in there]
     # On the way back, an excused record is in the old authority only because the new one cannot hold it.
     kept = frozenset(each.id for each in absent if each.excused and not sides.forward)
     if gone := [each.id for each in absent if each.id not in kept]:
         sides.follower.delete(namespace, gone)
     return kept, rejected
-
-
-def _put(store: VectorStore, batch: pa.RecordBatch) -> Sequence[Rejection]:
-    if store.capabilities.resend_after_delete:
-        # A mirrored write, or an earlier settler's, may have lost its client: the same put again would leave it without its index.
-        store.delete(batch.column("namespace")[0].as_py(), batch.column("id").to_pylist())
-    return store.upsert(batch).rejected
-
-
-def _unanswered(caller: Caller, since: float) -> bool:
-    return caller.unanswered_at is not None and caller.unanswered_at >= since
 
 
 def _require_time(until: float) -> None:

@@ -12,7 +12,7 @@ from vectorferry.core.keys import key_of
 from vectorferry.core.model import KeyOrder, KeyRange
 from vectorferry.core.records import dimension_of, keys_of, past
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.batching import refuse_unsendable
+from vectorferry.stores.batching import refuse_invalid
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -92,7 +92,7 @@ class PartReader:
         found = dimension_of(batch.schema)
         if found != self.dimension:
             raise RecordError(f"{self.store.name}: vectors have {found} dimensions, expected are {self.dimension}")
-        refuse_unsendable(batch)
+        refuse_invalid(batch)
 
 
 def _end(span: int, batches: Sequence[pa.RecordBatch]) -> Place:

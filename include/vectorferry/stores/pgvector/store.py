@@ -34,10 +34,10 @@ from vectorferry.core.model import (
     Vectors,
     WriteResult,
 )
-from vectorferry.core.records import canonical_json, dimension_of, parse_json, vectors_of
+from vectorferry.core.records import canonical_json, parse_json, vectors_of
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
-from vectorferry.stores.batching import chunks, cut, refuse_unsendable
+from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.pgvector.binary import batch_of, copy_data, vector_array
 from vectorferry.stores.pgvector.filters import compile_filter, field_key
@@ -59,7 +59,7 @@ from vectorferry.stores.pgvector.sql import (
     nearest,
     row_bytes,
 )
-from vectorferry.stores.row_limits import patch_of, unholdable, without
+from vectorferry.stores.row_limits import Reason, first_reasons, patch_of, unsupported_rows, without, wrong_dimension
 
 T = TypeVar("T")
 
@@ -193,13 +193,22 @@ class PgvectorStore:
         rows = [found[id_] for id_ in dict.fromkeys(ids) if id_ in found]
         return batch_of(namespace, rows, self._definition().dimension)
 
+    def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
+        """What the limits, PostgreSQL's text and the collection's dimension refuse."""
+        refuse_invalid(batch)
+        return first_reasons(
+            batch,
+            _with_nul(batch),
+            wrong_dimension(batch, self._dimension()),
+            unsupported_rows(batch, self.capabilities, partial=partial),
+        )
+
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
         """Put rows by COPY into a staging table and one INSERT, all of a slice in one transaction or none."""
-        refuse_unsendable(batch)
-        self._refuse_dimension(dimension_of(batch.schema))
-        rejected = _rejections(batch)
+        definition = self._definition()
+        rejected = self.rejections(batch)
         kept = without(batch, rejected)
-        rows = _INDEXED_ROWS if self._definition().index["type"] == "hnsw" else _CAPABILITIES.max_batch_rows
+        rows = _INDEXED_ROWS if definition.index["type"] == "hnsw" else _CAPABILITIES.max_batch_rows
         for part in cut(kept, rows, _CAPABILITIES.max_batch_bytes):
             self._do(partial(self._put, copy_data(part), len(part)))
         return WriteResult(len(kept), tuple(rejected))
@@ -207,9 +216,8 @@ class PgvectorStore:
     def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
         """Change a record under the lock of its row, in one transaction."""
         patch = patch_of(namespace, id_, vector, metadata)
-        refuse_unsendable(patch)
-        self._refuse_dimension(dimension_of(patch.schema))
-        if rejected := _rejections(patch):
+        self._definition()
+        if rejected := self.rejections(patch, partial=True):
             raise Refused(rejected[0].reason, store=self.name)
         self._do(lambda session: self._merge(session, patch))
 
@@ -296,6 +304,12 @@ class PgvectorStore:
             if self._known is None:
                 self._known = self._do(self._read_definition)
             return self._known
+
+    def _dimension(self) -> int | None:
+        try:
+            return self._definition().dimension
+        except NotFound:
+            return None
 
     def _read_definition(self, session: Session) -> CollectionDefinition:
         query = f"SELECT dimension, metric, fields::text, index::text FROM {CATALOG} WHERE name = %s"
@@ -412,9 +426,9 @@ class PgvectorStore:
         if self._collection == CATALOG or not 0 < len(self._collection.encode()) <= _MAX_NAME_BYTES:
             raise Refused(f"a collection's name has 1 to {_MAX_NAME_BYTES} bytes and is not {CATALOG}", store=self.name)
 
-    def _refuse_dimension(self, dimension: int | None) -> None:
+    def _refuse_dimension(self, dimension: int) -> None:
         expected = self._definition().dimension
-        if dimension is not None and dimension != expected:
+        if dimension != expected:
             raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
 
 
@@ -478,14 +492,8 @@ def _sendable(ids: Sequence[str]) -> list[str]:
     return [id_ for id_ in ids if "\0" not in id_]
 
 
-def _rejections(batch: pa.RecordBatch) -> list[Rejection]:
-    names, ids = batch.column("namespace").to_pylist(), batch.column("id").to_pylist()
-    reason = "PostgreSQL's text cannot hold the character U+0000"
-    nul = [
-        Rejection(row, namespace, id_, reason)
-        for row, (namespace, id_) in enumerate(zip(names, ids, strict=True))
-        if "\0" in namespace or "\0" in id_
-    ]
-    known = {rejection.row for rejection in nul}
-    others = [rejection for rejection in unholdable(batch, _CAPABILITIES) if rejection.row not in known]
-    return sorted([*nul, *others], key=lambda rejection: rejection.row)
+def _with_nul(batch: pa.RecordBatch) -> Iterator[Reason]:
+    columns = (batch.column(name).to_pylist() for name in ("namespace", "id"))
+    for row, texts in enumerate(zip(*columns, strict=True)):
+        if any("\0" in text for text in texts):
+            yield row, "PostgreSQL's text cannot hold the character U+0000"

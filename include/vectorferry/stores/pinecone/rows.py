@@ -1,4 +1,4 @@
-"""Rows of a canonical batch as Pinecone's vectors, and back; and which rows Pinecone refuses beyond what capabilities say."""
+"""Rows of a canonical batch as Pinecone's vectors, and back; and Pinecone's own rules for rows, beyond what capabilities say."""
 
 import base64
 import struct
@@ -13,10 +13,9 @@ import pyarrow as pa
 from pinecone import SparseValues, Vector
 
 from vectorferry.core.errors import TerminalError
-from vectorferry.core.model import Rejection, Vectors
+from vectorferry.core.model import Vectors
 from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
-from vectorferry.stores.base import Capabilities
-from vectorferry.stores.row_limits import unholdable
+from vectorferry.stores.row_limits import Reason
 
 DEFAULT_NAME = "__default__"
 _SMALLEST = 1e-8
@@ -38,17 +37,10 @@ def grpc_values(row: Vectors) -> Any:
     return array("f", row.tobytes())
 
 
-def refused_rows(batch: pa.RecordBatch, capabilities: Capabilities) -> list[Rejection]:
-    """Rows that Pinecone would refuse, with the first reason for each, in row order."""
-    reasons = {rejection.row: rejection for rejection in unholdable(batch, capabilities)}
-    names, ids = batch.column("namespace").to_pylist(), batch.column("id").to_pylist()
-    for row, reason in _misfits(batch, names, ids):
-        reasons.setdefault(row, Rejection(row, names[row], ids[row], reason))
-    return [reasons[row] for row in sorted(reasons)]
-
-
-def _misfits(batch: pa.RecordBatch, names: Sequence[str], ids: Sequence[str]) -> Iterator[tuple[int, str]]:
-    for row, (name, id_, metadata) in enumerate(zip(names, ids, batch.column("metadata").to_pylist(), strict=True)):
+def rejected_rows(batch: pa.RecordBatch) -> Iterator[Reason]:
+    """Rows that Pinecone refuses by rules that no capability states."""
+    columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "metadata"))
+    for row, (name, id_, metadata) in enumerate(zip(*columns, strict=True)):
         if name == DEFAULT_NAME:
             yield row, f"{DEFAULT_NAME} is Pinecone's own name of the default namespace"
         if "\0" in id_ or "\0" in name:
@@ -59,7 +51,7 @@ def _misfits(batch: pa.RecordBatch, names: Sequence[str], ids: Sequence[str]) ->
     yield from _odd_sparse(batch.column("sparse"))
 
 
-def _tiny(batch: pa.RecordBatch) -> Iterator[tuple[int, str]]:
+def _tiny(batch: pa.RecordBatch) -> Iterator[Reason]:
     vectors = vectors_of(batch)
     if not vectors.shape[1]:
         return
@@ -68,7 +60,7 @@ def _tiny(batch: pa.RecordBatch) -> Iterator[tuple[int, str]]:
         yield int(row), f"no component of the vector reaches {_SMALLEST}"
 
 
-def _odd_sparse(column: pa.Array) -> Iterator[tuple[int, str]]:
+def _odd_sparse(column: pa.Array) -> Iterator[Reason]:
     if column.null_count == len(column):
         return
     for row, sparse in enumerate(column.to_pylist()):

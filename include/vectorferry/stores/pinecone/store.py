@@ -24,21 +24,21 @@ from vectorferry.core.model import (
     Vectors,
     WriteResult,
 )
-from vectorferry.core.records import dimension_of, parse_json
+from vectorferry.core.records import parse_json
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import PLAIN_METADATA, Capabilities, StoreOptions
-from vectorferry.stores.batching import chunks, cut, refuse_unsendable
+from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.pinecone.control import ControlPlane, Endpoint, IndexInfo
 from vectorferry.stores.pinecone.rows import (
     holdable_ids,
     page_token_before,
-    refused_rows,
     regrouped,
+    rejected_rows,
     rows_by_namespace,
 )
 from vectorferry.stores.pinecone.wire import MAX_IDS, Transport, Wire
-from vectorferry.stores.row_limits import patch_of
+from vectorferry.stores.row_limits import first_reasons, patch_of, unsupported_rows, wrong_dimension
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -109,11 +109,7 @@ class PineconeStore:
     @property
     def capabilities(self) -> Capabilities:
         """Pinecone's published limits; whether sparse vectors are taken, or nothing else, is what the control plane says."""
-        try:
-            info = self._wire().info
-        except NotFound:
-            return self._capabilities
-        return replace(self._capabilities, sparse=info.sparse, vectorless=info.dimension is None)
+        return self._able(self._known())
 
     @property
     def usage(self) -> Usage:
@@ -182,13 +178,23 @@ class PineconeStore:
         parts = list(self._fetched(namespace, dict.fromkeys(ids), MAX_IDS))
         return pa.concat_batches(parts) if parts else self._wire().fetch(namespace, [])
 
+    def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
+        """What Pinecone's published limits and rules refuse, and the index's dimension."""
+        refuse_invalid(batch)
+        info = self._known()
+        return first_reasons(
+            batch,
+            wrong_dimension(batch, None if info is None else info.dimension),
+            unsupported_rows(batch, self._able(info), partial=partial),
+            rejected_rows(batch),
+        )
+
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
-        """Put whole records. A batch that Pinecone refuses is halved until the refused rows stand alone."""
-        refuse_unsendable(batch)
-        self._refuse_dimension(batch)
-        rejected = refused_rows(batch, self.capabilities)
-        refused = {rejection.row for rejection in rejected}
-        kept = (row for row in range(len(batch)) if row not in refused)
+        """Put whole records. A batch that Pinecone refuses is halved until the rejected rows stand alone."""
+        self._wire()
+        rejected = list(self.rejections(batch))
+        known = {rejection.row for rejection in rejected}
+        kept = (row for row in range(len(batch)) if row not in known)
         for namespace, rows in rows_by_namespace(batch, kept).items():
             part = batch if len(rows) == len(batch) else batch.take(pa.array(rows))
             rejected += self._upsert_part(namespace, part, rows)
@@ -197,11 +203,10 @@ class PineconeStore:
     def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
         """Change a record by Pinecone's own update."""
         patch = patch_of(namespace, id_, vector, metadata)
-        refuse_unsendable(patch)
-        self._refuse_dimension(patch)
-        if rejected := refused_rows(patch, replace(self.capabilities, vectorless=True)):
+        wire = self._wire()
+        if rejected := self.rejections(patch, partial=True):
             raise Refused(rejected[0].reason, store=self.name)
-        self._wire().update(namespace, id_, vector, parse_json(metadata))
+        wire.update(namespace, id_, vector, parse_json(metadata))
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id."""
@@ -264,6 +269,18 @@ class PineconeStore:
         self._forget()
         self._control.close()
 
+    def _known(self) -> IndexInfo | None:
+        """What the control plane says of the index, asked until it is there; None where it is not."""
+        try:
+            return self._wire().info
+        except NotFound:
+            return None
+
+    def _able(self, info: IndexInfo | None) -> Capabilities:
+        if info is None:
+            return self._capabilities
+        return replace(self._capabilities, sparse=info.sparse, vectorless=info.dimension is None)
+
     def _wire(self) -> Wire:
         with self._lock:
             if self._opened is None:
@@ -304,11 +321,6 @@ class PineconeStore:
         finally:
             for future in running:
                 future.cancel()
-
-    def _refuse_dimension(self, batch: pa.RecordBatch) -> None:
-        given, expected = dimension_of(batch.schema), self._wire().info.dimension
-        if given is not None and expected is not None and given != expected:
-            raise Refused(f"vectors have {given} dimensions, the index {expected}", store=self.name)
 
     def _upsert_part(self, namespace: str, batch: pa.RecordBatch, rows: Sequence[int]) -> list[Rejection]:
         """Upsert rows of one namespace; `rows` are their positions in the caller's batch."""

@@ -1,6 +1,9 @@
 """Objects of collections that were made elsewhere: every property is metadata, the UUID is the id, a tenant is a namespace."""
 
+import base64
+import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +17,7 @@ from vectorferry.stores.weaviate.objects import Row
 from vectorferry.stores.weaviate.proto import base_pb2, batch_pb2, search_get_pb2
 from vectorferry.stores.weaviate.schema import Layout
 
-_SCALARS = frozenset({"text", "date", "uuid", "blob", "number", "int", "boolean"})
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 class ForeignCodec:
@@ -38,13 +41,16 @@ class ForeignCodec:
     def uuid(self, namespace: str, id_: str) -> str:
         """The id, which must be a UUID in its usual form, for it is read back as such."""
         del namespace
-        try:
-            found = str(UUID(id_))
-        except ValueError:
-            found = ""
-        if found != id_:
+        if not _is_uuid(id_):
             raise RecordError(f"id {id_!r} is not a UUID in lowercase, and this collection keeps no other id")
         return id_
+
+    def check(self, namespace: str, id_: str, metadata: str) -> None:
+        """Tenant, UUID and every property, by filling an object that is not sent."""
+        if self.tenant(namespace) is None:
+            raise RecordError(f"the collection has no place for the namespace {namespace!r}")
+        self.uuid(namespace, id_)
+        self.fill(batch_pb2.BatchObject(), namespace, id_, metadata)
 
     def fill(self, target: batch_pb2.BatchObject, namespace: str, id_: str, metadata: str) -> None:
         """Each metadata key to the property of that name."""
@@ -106,13 +112,13 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 def _set_value(target: batch_pb2.BatchObject.Properties, name: str, kind: str, value: Any) -> None:
     if kind.endswith("[]"):
         _set_list(target, name, kind.removesuffix("[]"), value)
-    elif kind not in _SCALARS or isinstance(value, (list, dict)):
+    elif kind not in _TAKES or not _TAKES[kind](value):
         raise RecordError(f"property {name!r} of the type {kind} cannot be written from {kind_of(value)} metadata")
     elif isinstance(value, bool):
         target.non_ref_properties.fields[name].bool_value = value
     elif isinstance(value, str):
         target.non_ref_properties.fields[name].string_value = value
-    elif value is not None:
+    else:
         target.non_ref_properties.fields[name].number_value = value
 
 
@@ -124,10 +130,9 @@ def _set_list(target: batch_pb2.BatchObject.Properties, name: str, kind: str, va
     if not value:
         target.empty_list_props.append(name)
         return
-    try:
-        _LISTS[kind](target, name, value)
-    except (KeyError, TypeError, ValueError):
-        raise RecordError(f"property {name!r} of the type {kind}[] cannot hold this list") from None
+    if kind not in _LISTS or not all(map(_TAKES[kind], value)):
+        raise RecordError(f"property {name!r} of the type {kind}[] cannot hold this list")
+    _LISTS[kind](target, name, value)
 
 
 def _add_texts(target: batch_pb2.BatchObject.Properties, name: str, value: Sequence[Any]) -> None:
@@ -143,6 +148,48 @@ _LISTS: Mapping[str, Callable[[Any, str, Sequence[Any]], None]] = {
     ),
     "int": lambda target, name, value: target.int_array_properties.add(prop_name=name, values=value),
     "boolean": lambda target, name, value: target.boolean_array_properties.add(prop_name=name, values=value),
+}
+
+
+def _is_uuid(value: Any) -> bool:
+    """Whether it is a UUID in the form in which the server gives it back."""
+    try:
+        return bool(str(UUID(value)) == value)
+    except (AttributeError, TypeError, ValueError):
+        return False
+
+
+def _is_date(value: Any) -> bool:
+    """Whether it is a moment by RFC 3339."""
+    if not isinstance(value, str) or not _DATE.fullmatch(value):
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_base64(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(base64.b64decode(value, validate=True) or not value)
+    except ValueError:
+        return False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+# What a property of a type takes, and gives back as it was.
+_TAKES: Mapping[str, Callable[[Any], bool]] = {
+    "text": lambda value: isinstance(value, str),
+    "date": _is_date,
+    "uuid": _is_uuid,
+    "blob": _is_base64,
+    "number": _is_number,
+    "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "boolean": lambda value: isinstance(value, bool),
 }
 
 FOREIGN_KINDS = frozenset(MetadataKind) - {MetadataKind.NULL}

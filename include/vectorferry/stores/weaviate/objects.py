@@ -1,6 +1,6 @@
 """Records as raw Weaviate messages and back: vectors go from the Arrow buffer to the wire and return without a number in between."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from vectorferry.core.errors import RecordError
 from vectorferry.core.model import FieldType
 from vectorferry.core.names import encode_tenant, record_uuid
 from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
+from vectorferry.stores.row_limits import Reason
 from vectorferry.stores.weaviate.filters import (
     KEYS,
     DeclaredFields,
@@ -57,8 +58,12 @@ class Codec(Protocol):
         """The object's UUID, 36 lowercase characters. Raises RecordError for an id that has none."""
         ...
 
+    def check(self, namespace: str, id_: str, metadata: str) -> None:
+        """Raise RecordError for a record that the collection has no place for; `fill` and the others take all else."""
+        ...
+
     def fill(self, target: batch_pb2.BatchObject, namespace: str, id_: str, metadata: str) -> None:
-        """Set the object's properties. Raises RecordError for what the collection cannot hold."""
+        """Set the object's properties."""
         ...
 
     def wanted(self, *, ids_only: bool) -> search_get_pb2.PropertiesRequest:
@@ -79,7 +84,7 @@ class OwnCodec:
         self._plain = [_PLAIN[kind] for kind in layout.fields.values()]
         self.fields: Fields = DeclaredFields(layout.fields, layout.names)
 
-    def tenant(self, namespace: str) -> str | None:
+    def tenant(self, namespace: str) -> str:
         """The encoded namespace."""
         return encode_tenant(namespace) if self._layout.tenants else ""
 
@@ -90,6 +95,9 @@ class OwnCodec:
     def uuid(self, namespace: str, id_: str) -> str:
         """A hash of namespace and id."""
         return str(record_uuid(namespace, id_))
+
+    def check(self, namespace: str, id_: str, metadata: str) -> None:
+        """Everything has its place."""
 
     def fill(self, target: batch_pb2.BatchObject, namespace: str, id_: str, metadata: str) -> None:
         """Id, namespace, canonical JSON, what filters need, and typed properties for the values of the declared type."""
@@ -182,26 +190,28 @@ def _read_typed(value: Any, kind: FieldType) -> Any:
 # --- Batches
 
 
-def objects_of(
-    batch: pa.RecordBatch, layout: Layout, codec: Codec
-) -> tuple[list[batch_pb2.BatchObject], dict[int, str]]:
-    """An object for each row that the collection can hold, and the reason for each other row by its position."""
-    objects: list[batch_pb2.BatchObject] = []
-    refused: dict[int, str] = {}
-    columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "metadata"))
-    for row, (vector, namespace, id_, metadata) in enumerate(zip(_vector_bytes(batch), *columns, strict=True)):
+def rejected_rows(batch: pa.RecordBatch, codec: Codec) -> Iterator[Reason]:
+    """Rows that the collection has no place for, each with its reason."""
+    for row, record in enumerate(_rows(batch)):
         try:
-            objects.append(_object(layout, codec, vector, (namespace, id_, metadata)))
+            codec.check(*record)
         except RecordError as error:
-            refused[row] = str(error)
-    return objects, refused
+            yield row, str(error)
+
+
+def objects_of(batch: pa.RecordBatch, layout: Layout, codec: Codec) -> list[batch_pb2.BatchObject]:
+    """An object for each row; none of them is among `rejected_rows`."""
+    pairs = zip(_vector_bytes(batch), _rows(batch), strict=True)
+    return [_object(layout, codec, vector, row) for vector, row in pairs]
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[Row]:
+    return zip(*(batch.column(name).to_pylist() for name in ("namespace", "id", "metadata")), strict=True)
 
 
 def _object(layout: Layout, codec: Codec, vector: bytes, row: Row) -> batch_pb2.BatchObject:
     namespace, id_, metadata = row
     tenant = codec.tenant(namespace)
-    if tenant is None:
-        raise RecordError(f"the collection has no place for the namespace {namespace!r}")
     made = batch_pb2.BatchObject(uuid=codec.uuid(namespace, id_), collection=layout.collection, tenant=tenant)
     codec.fill(made, namespace, id_, metadata)
     if vector and layout.vector:

@@ -27,18 +27,25 @@ from vectorferry.core.model import (
     WriteResult,
 )
 from vectorferry.core.names import decode_tenant
-from vectorferry.core.records import dimension_of
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
-from vectorferry.stores.batching import chunks, cut, refuse_unsendable
+from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.row_limits import patch_of, unfit, unholdable, unmergeable, without
+from vectorferry.stores.row_limits import (
+    Reason,
+    first_reasons,
+    patch_of,
+    unsupported_rows,
+    unsupported_update,
+    without,
+    wrong_dimension,
+)
 from vectorferry.stores.weaviate.capacity import READ_ONLY, vector_memory
 from vectorferry.stores.weaviate.client import Link, address_of
 from vectorferry.stores.weaviate.foreign_objects import FOREIGN_KINDS, ForeignCodec
-from vectorferry.stores.weaviate.objects import Codec, OwnCodec
+from vectorferry.stores.weaviate.objects import Codec, OwnCodec, rejected_rows
 from vectorferry.stores.weaviate.reader import MAX_RESULTS, ObjectReader
-from vectorferry.stores.weaviate.schema import MAX_DIMENSION, TENANT, class_of, layout_of, undeclared
+from vectorferry.stores.weaviate.schema import MAX_DIMENSION, TENANT, Layout, class_of, layout_of, undeclared
 from vectorferry.stores.weaviate.writer import ObjectWriter
 
 T = TypeVar("T")
@@ -105,10 +112,9 @@ class WeaviateStore:
     def capabilities(self) -> Capabilities:
         """Those of our layout, or of a collection that was made elsewhere; asks the server once."""
         try:
-            own = self._reading().layout.own
+            return _able(self._reading().layout)
         except NotFound:
-            own = True
-        return OWN_LAYOUT if own else FOREIGN_LAYOUT
+            return OWN_LAYOUT
 
     @property
     def usage(self) -> Usage:
@@ -252,33 +258,46 @@ class WeaviateStore:
 
     # --- Writing
 
+    def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
+        """What the collection's schema has no place for. The dimension is the recorded one: of a collection that was made elsewhere
+        only the server knows it."""
+        refuse_invalid(batch)
+        try:
+            reader = self._reading()
+        except NotFound:
+            return first_reasons(batch, unsupported_rows(batch, OWN_LAYOUT, partial=partial))
+        return first_reasons(
+            batch,
+            wrong_dimension(batch, reader.layout.dimension),
+            unsupported_rows(batch, _able(reader.layout), partial=partial),
+            rejected_rows(batch, reader.codec),
+        )
+
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
         """Put whole records. The server names each object that it refuses; all others are in."""
-        refuse_unsendable(batch)
         writer = self._writing()
-        self._refuse_dimension(dimension_of(batch.schema))
-        rejected = unholdable(batch, self.capabilities)
-        refused_rows = {item.row for item in rejected}
-        rows = [row for row in range(len(batch)) if row not in refused_rows]
-        refused: dict[int, str] = {}
+        known = self.rejections(batch)
+        rows = sorted(set(range(len(batch))) - {item.row for item in known})
+        refused = first_reasons(batch, self._put(writer, without(batch, known), rows))
+        rejected = sorted([*known, *refused], key=lambda item: item.row)
+        return WriteResult(len(batch) - len(rejected), tuple(rejected))
+
+    def _put(self, writer: ObjectWriter, batch: pa.RecordBatch, rows: Sequence[int]) -> Iterator[Reason]:
+        """Write a batch; `rows` are its rows' positions in the caller's. Yields what the server refuses."""
         start = 0
-        kept = without(batch, rejected)
-        for part in cut(kept, OWN_LAYOUT.max_batch_rows, OWN_LAYOUT.max_batch_bytes) if len(kept) else ():
-            refused |= {rows[start + row]: reason for row, reason in writer.put(part).items()}
+        for part in cut(batch, OWN_LAYOUT.max_batch_rows, OWN_LAYOUT.max_batch_bytes):
+            yield from ((rows[start + row], reason) for row, reason in writer.put(part).items())
             start += len(part)
-        rejected += [_rejection(batch, row, reason) for row, reason in refused.items()]
-        return WriteResult(len(batch) - len(rejected), tuple(sorted(rejected, key=lambda item: item.row)))
 
     def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
         """Change an object. Metadata only where its keys are properties, that is in a collection that was made elsewhere."""
         patch = patch_of(namespace, id_, vector, metadata)
-        refuse_unsendable(patch)
         writer = self._writing()
-        self._refuse_dimension(dimension_of(patch.schema))
-        if reason := unmergeable(patch, self.capabilities):
+        rejected = self.rejections(patch, partial=True)
+        if reason := unsupported_update(patch, self.capabilities):
             raise Unsupported(reason, store=self.name)
-        if reason := unfit(patch, self.capabilities):
-            raise Refused(reason, store=self.name)
+        if rejected:
+            raise Refused(rejected[0].reason, store=self.name)
         if not writer.update(patch) and self._schema() is None:
             raise NotFound("no such collection", store=self.name)
 
@@ -334,12 +353,6 @@ class WeaviateStore:
         with self._lock:
             self._reader = self._writer = None
 
-    def _refuse_dimension(self, dimension: int | None) -> None:
-        # The server takes the first vector of each tenant for its dimension, whatever it is.
-        expected = self._reading().layout.dimension
-        if dimension is not None and expected is not None and dimension != expected:
-            raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
-
     def _tenants(self, reader: ObjectReader) -> Sequence[str]:
         if not reader.layout.tenants:
             return [""]
@@ -367,6 +380,10 @@ class WeaviateStore:
         return list(pool.map(work, wanted))
 
 
+def _able(layout: Layout) -> Capabilities:
+    return OWN_LAYOUT if layout.own else FOREIGN_LAYOUT
+
+
 def _pending(shard: Mapping[str, Any]) -> int:
     # A shard goes on indexing for a moment after its queue was emptied. (The schema's own list of shards shows an empty queue all along.)
     return max(int(shard.get("vectorQueueLength") or 0), int(shard.get("vectorIndexingStatus") == "INDEXING"))
@@ -375,10 +392,6 @@ def _pending(shard: Mapping[str, Any]) -> int:
 def _namespace_of(tenant: str, reader: ObjectReader) -> str:
     name = decode_tenant(tenant)
     return reader.recorded_namespace(tenant) if name is None else name
-
-
-def _rejection(batch: pa.RecordBatch, row: int, reason: str) -> Rejection:
-    return Rejection(row, batch.column("namespace")[row].as_py(), batch.column("id")[row].as_py(), reason)
 
 
 def _equal_slices(namespace: str, total: int, rows: int) -> list[KeyRange]:

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from vectorferry.core.errors import NotFound, OutcomeUnknown, PartialWrite, RecordError, Refused
+from vectorferry.core.errors import NotFound, OutcomeUnknown, PartialWrite, RecordError
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.weaviate.client import Link, TenantMissing, no_collection, passes
 from vectorferry.stores.weaviate.objects import Codec, by_uuids, change_of, objects_of
@@ -29,14 +29,10 @@ class ObjectWriter:
         self._known: set[str] = set()
 
     def put(self, batch: pa.RecordBatch) -> dict[int, str]:
-        """Write all rows in one request; returns the reason for each row that was refused, by its position."""
-        objects, refused = objects_of(batch, self._layout, self._codec)
-        if not objects:
-            return refused
+        """Write all rows in one request; returns the reason for each row that the server refused, by its position."""
+        objects = objects_of(batch, self._layout, self._codec)
         self._make_tenants({item.tenant for item in objects})
-        errors = self._call(self._sender(objects))
-        rows = [row for row in range(len(batch)) if row not in refused]
-        return refused | {rows[place]: reason for place, reason in errors.items()}
+        return self._call(self._sender(objects))
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete the objects of these ids, at most as many as one filter takes; a tenant that is not there has none."""
@@ -52,11 +48,9 @@ class ObjectWriter:
 
         Not tried again: what lost its client may be stored and not indexed, and the same again would find nothing to change.
         """
-        objects, refused = objects_of(patch, self._layout, self._codec)
-        if refused:
-            raise Refused(refused[0], store=self._store)
-        body = change_of(patch, self._layout, objects[0])
-        path = f"/objects/{self._layout.collection}/{objects[0].uuid}"
+        [made] = objects_of(patch, self._layout, self._codec)
+        body = change_of(patch, self._layout, made)
+        path = f"/objects/{self._layout.collection}/{made.uuid}"
         try:
             return self._call(lambda: self._link.merge(path, body), retry=False)
         except TenantMissing:
