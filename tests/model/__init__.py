@@ -23,13 +23,13 @@ may step either way at any time, stores that fail, time out, deliver late or nev
     life                OFF to TRACK_B and back, with the load                                            47,571
     mirror              the second write, which may time out, land late, and clean the row                13,844
     reload              load and reload under mirrored writes                                             46,574
-    excused             a row that B cannot hold, in both directions, with mirror                         14,190
+    excused             a row that B rejects, in both directions, with mirror                             14,190
     excused leases      the same with leases, without mirror                                             121,226
     excused load        the load excuses the row                                                          35,152
     lossy, ... partial  B holds an image of the row; partial updates of it                                15,932  15,058
     partial, ... life   a partial update beside a put, with mirror; OFF to TRACK_B with the load          14,904  61,227
     ... load, excused   a partial update while the load excuses the row                                   17,995
-    unholdable          an application writes what B cannot hold                                           1,040
+    rejected            an application writes what B rejects                                               1,040
     delays, ... mirror  reads of either store may lag behind its writes                                   28,876  46,726
     load, A (B) delayed OFF and TRACK_A, with the load, where reads of one store lag                      54,563  48,324
     done                TRACK_A to DONE, and A handed back                                                16,229

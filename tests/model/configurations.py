@@ -54,7 +54,7 @@ def _of(world: World, *guards: str, big: bool = False) -> Configuration:
 
 
 PATCHED = (PATCH, ABSENT)
-EXCUSED = Config(excused=True, unholdable=INIT, mirror=True)
+EXCUSED = Config(excused=True, rejected=INIT, mirror=True)
 
 CONFIGURATIONS = {
     "leases": _of(Config(lapse=True), SWITCH, LEASES),
@@ -63,15 +63,15 @@ CONFIGURATIONS = {
     "reload": _of(Config(load=True, reload=True, mirror=True), MIRROR, RELOAD, "load_late settle_after_load"),
     "excused": _of(EXCUSED, SWITCH, MIRROR, EXCUSE),
     "excused leases": _of(EXCUSED._replace(mirror=False, lapse=True), "lift_before_ack"),
-    "excused load": _of(Config(first=OFF, load=True, excused=True, unholdable=INIT), "settle_keeps settle_lifts"),
+    "excused load": _of(Config(first=OFF, load=True, excused=True, rejected=INIT), "settle_keeps settle_lifts"),
     "lossy": _of(EXCUSED._replace(stand_in="image"), EXCUSE),
     "lossy partial": _of(EXCUSED._replace(stand_in="image", values=PATCHED, taint=True), "refuse_partial settle_keeps"),
     "partial": _of(Config(mirror=True, values=(PATCH, PUT)), SWITCH, MIRROR, "native_update"),
     "partial life": _of(Config(first=OFF, load=True, values=(PATCH, PUT)), "native_update"),
     "partial load, excused": _of(
-        Config(first=OFF, load=True, excused=True, unholdable=INIT, values=PATCHED), "settle_keeps"
+        Config(first=OFF, load=True, excused=True, rejected=INIT, values=PATCHED), "settle_keeps"
     ),
-    "unholdable": _of(Config(values=("fat", ABSENT), unholdable="fat"), "refuse"),
+    "rejected": _of(Config(values=("fat", ABSENT), rejected="fat"), "refuse"),
     "delays": _of(Config(delays="AB"), SWITCH, DELAY),
     "delayed mirror": _of(Config(delays="AB", mirror=True, values=PATCHED), SWITCH_ONCE, MIRROR, DELAY, "mirror_whole"),
     "load, A delayed": _of(Config(first=OFF, last=TRACK_A, delays="A", load=True), "load_waits"),

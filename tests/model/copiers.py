@@ -155,7 +155,7 @@ def settle_reads(m: Rules, s: State) -> Moves:
     source = s.settler[1]
     for value in readable(store_of(s, source)):
         label = ("settler", "reads", f"{value} from {source}")
-        if not m.config.unholdable:
+        if not m.config.rejected:
             yield label, s._replace(settler=("write", source, value))
         elif source == "A":
             yield label, settle_forth(m, s, value)
@@ -164,7 +164,7 @@ def settle_reads(m: Rules, s: State) -> Moves:
 
 
 def settle_forth(m: Rules, s: State, value: str) -> State:
-    """What B cannot hold stays excused and B goes without; anything else ends the excuse."""
+    """What B rejects stays excused and B goes without; anything else ends the excuse."""
     if m.holds("B", value):
         excused = s.excused and "settle_lifts" not in m.on
         return s._replace(settler=("write", "A", value), excused=excused)

@@ -212,9 +212,9 @@ def difference(m: Rules, s: State) -> str:
 
 
 def lost_row(m: Rules, s: State) -> str:
-    """I14: A loses what B cannot hold only to an application's write that an authority applied."""
+    """I14: A loses what B rejects only to an application's write that an authority applied."""
     if not m.config.excused or s.a.value in (INIT, patched(INIT)):
         return ""
     i = m.config.values.index(s.a.value) if s.a.value in m.config.values else COPY
     took = i != COPY and s.took >> i & 1
-    return "" if took else "A lost a row that B cannot hold, and no application wrote it whole"
+    return "" if took else "A lost a row that B rejects, and no application wrote it whole"

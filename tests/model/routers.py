@@ -50,7 +50,7 @@ def idle(m: Rules, s: State, i: int, r: Router) -> Moves:
 
 
 def begin(m: Rules, s: State, i: int, r: Router) -> Moves:
-    """Open an intent, where the phase is tracked; refuse what either store cannot hold."""
+    """Open an intent, where the phase is tracked; refuse what either store rejects."""
     value, tracked = m.config.values[i], TRACKED[r.phase]
     if tracked and refuses(m, s, i, r):
         yield (ACTORS[i], "refuses", value), _with(s, i, r._replace(finished=True))
@@ -65,7 +65,7 @@ def begin(m: Rules, s: State, i: int, r: Router) -> Moves:
 
 
 def refuses(m: Rules, s: State, i: int, r: Router) -> bool:
-    """A partial update of an excused row results in what B cannot hold, or was made from what B has instead."""
+    """A partial update of an excused row results in what B rejects, or was made from what B has instead."""
     if is_partial(m, i) and s.excused:
         return AUTHORITY[r.phase] == "A" or "refuse_partial" in m.on
     return "refuse" in m.on and not m.holds("B", m.config.values[i])

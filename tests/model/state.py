@@ -38,8 +38,8 @@ class Config(NamedTuple):
     reload: bool = False  # the reload verb
     mirror: bool = False
     delays: str = ""  # the stores whose reads may be stale for a while: "A", "B", "AB"
-    unholdable: str = ""  # the value that B cannot hold
-    excused: bool = False  # what B cannot hold is excused; starts as such a row, or is excused by the load
+    rejected: str = ""  # the value that B rejects
+    excused: bool = False  # what B rejects is excused; starts as such a row, or is excused by the load
     stand_in: str = ABSENT  # what B has instead of it: nothing, or a lossy image
     taint: bool = False  # reconciliation may mark the row dirty at any time
     values: tuple[str, str] = (PUT, ABSENT)  # what each router writes, once
@@ -187,7 +187,7 @@ class Rules:
         return len(s.late) < self.config.lates
 
     def holds(self, store: str, value: str) -> bool:
-        return store == "A" or value not in (self.config.unholdable, patched(self.config.unholdable))
+        return store == "A" or value not in (self.config.rejected, patched(self.config.rejected))
 
     def stands_in(self, value: str) -> bool:
         """Is this what B may have for an excused row? It may lack even the image."""

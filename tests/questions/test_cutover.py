@@ -71,7 +71,7 @@ def test_the_figures_are_those_of_the_evidence() -> None:
     assert rows["Rows"] == "source **10**, target **9**, excused **1**, only in the target **2**"
     assert rows["Content"] == "10 rows read back from both sides, **0** differ"
     assert "worst namespace `(default)` **0.9700** [0.9600, 0.9800]; must reach 0.95" in rows["Recall"]
-    assert rows["Filters"].endswith("**0** differ, 1 that the target cannot express")
+    assert rows["Filters"].endswith("**0** differ, 1 that the target does not support")
     assert rows["Latency"].startswith("source p50 1.0, p95 2.0, p99 3.0 ms; target")
     assert rows["Expectations"].startswith("11 on the staged rows")
     assert rows["Evidence"] == f"`{'a' * 64}`"

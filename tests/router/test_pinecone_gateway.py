@@ -88,7 +88,7 @@ def test_the_vendors_clients_change_nothing_but_the_host(front: Front) -> None:
             lambda: rest.create_namespace(name="new"),
             lambda: rest.upsert_records(namespace="n", records=[{"_id": "a"}]),
         ):
-            with pytest.raises(ServiceError, match="is not served by this gateway") as answer:
+            with pytest.raises(ServiceError, match="is not supported by this gateway") as answer:
                 refused()
             assert answer.value.status_code == 501
     eventually(lambda: front.pair.settle() == front.pair.dirty() == 0)
@@ -128,8 +128,8 @@ def test_the_wire_of_every_version(front: Front, version: str) -> None:
     assert (stats["namespaces"], stats["totalVectorCount"], stats["dimension"]) == ({"n": {"vectorCount": 1}}, 1, 4)
     refused = http.post("/query", json={"topK": 1, "vector": [1.0], "namespace": "n"})
     assert (refused.status_code, refused.json()["code"]) == (400, 3)
-    unserved = http.post("/records/namespaces/n/upsert", content=b"{}")
-    assert (unserved.status_code, unserved.json()["code"]) == (501, 12)
+    unsupported = http.post("/records/namespaces/n/upsert", content=b"{}")
+    assert (unsupported.status_code, unsupported.json()["code"]) == (501, 12)
 
 
 @pytest.mark.parametrize(
@@ -157,9 +157,9 @@ def test_errors_say_what_became_of_a_write(
         assert failed.value.code() is code
         assert ("x-vectorferry-outcome", outcome) in failed.value.trailing_metadata()
         other = channel.unary_unary("/VectorService/Frobnicate", bytes, bytes)
-        with pytest.raises(grpc.RpcError, match="/VectorService/Frobnicate is not served") as unserved:
+        with pytest.raises(grpc.RpcError, match="/VectorService/Frobnicate is not supported") as unsupported:
             other(b"", metadata=[("api-key", KEY)], timeout=30)
-        assert unserved.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert unsupported.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_the_sdk_tries_only_what_was_not_done_again(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def test_what_is_not_served_says_so(index: Any) -> None:
         lambda: index.start_import(uri="s3://bucket/folder"),
         lambda: index.update(id="a1", sparse_values={"indices": [1], "values": [1.0]}, namespace="n"),
     ):
-        with pytest.raises(ApiError, match=r"not served by this gateway|does not support sparse"):
+        with pytest.raises(ApiError, match=r"not supported by this gateway|does not support sparse"):
             call()
     with pytest.raises(PineconeValueError):
         index.query(vector=[1.0, 2, 3, 4], top_k=0, namespace="n")

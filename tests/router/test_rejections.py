@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stores.samples import new_name
 
 from pipeline.worlds import World, postgres_connection, small_spec, weaviate_connection
 from router.conftest import DIMENSION, Pair
-from stores.samples import new_name
 from stores.weaviate.tools import foreign
 from vectorferry.core.model import COHORT, Cohort, CollectionDefinition, Metric, Phase
 from vectorferry.core.names import record_uuid
@@ -126,7 +126,7 @@ def test_an_update_that_either_side_rejects_is_not_done(moving: Pair, phase: Pha
         "weaviate": (UUID, {"new": "y"}),
     }
     id_, patch = patches[target.capabilities.product]
-    with pytest.raises(NotDone, match="cannot hold") as refusal:
+    with pytest.raises(NotDone, match="rejects") as refusal:
         router.update(namespace, id_, set_metadata=patch)
     assert repr(id_) in str(refusal.value) and not refusal.value.retryable
     assert nothing_happened(moving, [id_])

@@ -229,7 +229,7 @@ def test_a_record_that_one_side_cannot_hold_is_refused_before_it_is_sent(
     monkeypatch.setattr(
         PgvectorStore, "capabilities", replace(tracked.session.target.capabilities, metadata_kinds=frozenset())
     )
-    with pytest.raises(NotDone, match="cannot hold 'bad'") as refusal:
+    with pytest.raises(NotDone, match="rejects 'bad'") as refusal:
         router.upsert("n", [record("a"), record("bad", kind="x")])
     assert not refusal.value.retryable
     assert tracked.ids("source") == set()

@@ -102,7 +102,7 @@ def test_updates_of_two_routers_at_once_lose_nothing(tracked: Pair) -> None:
     ("changed", "message"),
     [
         ({"merges_metadata": False}, "cannot change 'a': .* write the whole record"),
-        ({"metadata_kinds": frozenset()}, "cannot hold 'a'"),
+        ({"metadata_kinds": frozenset()}, "rejects 'a'"),
     ],
 )
 def test_what_a_side_cannot_do_is_not_done(

@@ -3,8 +3,8 @@
 VectorferryError
 ├── SpecError                     the spec file: file, line, what is wrong, the nearest valid key
 ├── ConnectionMissing             a connection is missing or malformed, or no package has the store for its type
-├── RecordError                   a record that cannot be represented (NaN, a bad id, a bad type)
-├── FilterError                   a filter that is not valid, or that a store cannot express
+├── RecordError                   an invalid record, which no store may be sent (NaN, a bad id, a bad type)
+├── FilterError                   a filter that is invalid, or that a store does not support
 ├── StoreError                    what a database said; always one of the two below
 │   ├── RetryableError            may be tried again (a write only if it is idempotent)
 │   │   ├── RateLimited           429, with the wait that the vendor asks for
@@ -82,7 +82,7 @@ class RecordError(VectorferryError):
 
 
 class FilterError(VectorferryError):
-    """A filter that is not valid in the filter language, or that a store cannot express; names the operator."""
+    """A filter that is not valid in the filter language, or that a store does not support; names the operator."""
 
 
 class StoreError(VectorferryError):

@@ -224,7 +224,7 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row that the database refused: `row` is its position in the batch."""
+    """A row that a store does not take, and why: `row` is its position in the batch."""
 
     row: int
     namespace: str
@@ -234,7 +234,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """Outcome of an upsert: rows definitely acknowledged, and rows definitely refused; together all rows of the batch."""
+    """Outcome of an upsert: rows definitely acknowledged, and rows definitely rejected; together all rows of the batch."""
 
     acknowledged: int
     rejected: tuple[Rejection, ...] = ()

@@ -32,7 +32,7 @@ class Intent:
     """One id of a write. `mirrorable`: a mirrored write may clean the id, because it was clean, and loaded, when this was opened.
 
     A clean id has no other open intent: opening makes an id dirty, and nothing cleans it while one is open. `excused`: the other side
-    cannot hold what the source has under this id.
+    rejects what the source has under this id.
     """
 
     id: str

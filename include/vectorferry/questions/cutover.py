@@ -143,7 +143,7 @@ def _filters(evidence: Evidence) -> str:
     if not found.get("filters"):
         return "none compared: no declared fields"
     unable = found["refused_by_target"]
-    beyond = f", {unable:,} that the target cannot express" if unable else ""
+    beyond = f", {unable:,} that the target does not support" if unable else ""
     return f"{found['compared_on_target']:,} compared with the staged records, **{found['failed']:,}** differ{beyond}"
 
 

@@ -29,7 +29,7 @@ class Change(Protocol):
         ...
 
     def apply(self, store: VectorStore) -> None:
-        """Send it. Raises store errors, PartialWrite too where a row was refused."""
+        """Send it. Raises store errors, PartialWrite too where a row was rejected."""
         ...
 
     def require_accepted(self, authority: VectorStore, follower: VectorStore) -> None:
@@ -111,5 +111,5 @@ class Update:
                 raise _rejected(store, self.ids[0], rejection.reason)
 
 
-def _rejected(store: VectorStore, id_: str, reason: str, cannot: str = "cannot hold") -> NotDone:
-    return NotDone(f"{store.name} {cannot} {id_!r}: {reason}", retryable=False)
+def _rejected(store: VectorStore, id_: str, reason: str, verb: str = "rejects") -> NotDone:
+    return NotDone(f"{store.name} {verb} {id_!r}: {reason}", retryable=False)

@@ -13,7 +13,7 @@ from vectorferry.core.filters import Filter, to_json
 from vectorferry.gateway.pinecone.api.backend import Backing, Found, RecordPatch
 from vectorferry.gateway.pinecone.api.data import IndexData
 from vectorferry.gateway.pinecone.api.faults import Effects
-from vectorferry.gateway.pinecone.api.problems import missing, unserved
+from vectorferry.gateway.pinecone.api.problems import missing, unsupported
 from vectorferry.gateway.pinecone.api.requests import Shape, wire_namespace
 from vectorferry.gateway.pinecone.observing import Observation, ObservedIndex
 from vectorferry.router.answer_comparison import Fetched, Searched
@@ -72,7 +72,7 @@ class RouterBackend:
 
     def create_namespace(self, namespace: str) -> None:
         """Not served: a namespace is there once it has records."""
-        raise unserved(f"create_namespace {namespace!r}")
+        raise unsupported(f"create_namespace {namespace!r}")
 
     def put(self, batch: pa.RecordBatch, effects: Effects) -> None:
         """Put whole records."""
@@ -124,7 +124,7 @@ class RouterBackend:
 
     def _change(self, namespace: str, id_: str, change: RecordPatch) -> None:
         if change.sparse is not None:
-            raise unserved("an update of sparse values")
+            raise unsupported("an update of sparse values")
         vector = None if change.vector is None else change.vector[0]
         self._router.update(namespace, id_, vector=vector, set_metadata=change.metadata)
 

@@ -99,7 +99,7 @@ class Router:
 
         The database merges, so that two updates of different keys at once both take effect. An id that is not there is no error, and
         nothing is made. Raises NotDone, not to be tried again, where the side that has the authority cannot merge metadata
-        (Weaviate, in the layout that Vectorferry creates), and for a record that one of the sides cannot hold.
+        (Weaviate, in the layout that Vectorferry creates), and for a record that one of the sides rejects.
         """
         if vector is not None or set_metadata:
             self._change(update_of(namespace, id, vector, set_metadata))
@@ -134,7 +134,7 @@ class Router:
     ) -> dict[str, Record]:
         """The first records that pass a filter in Pinecone's language, by id; `after` is the last id of the page before.
 
-        Raises FilterError for what the store cannot express, or where more pass than it can list.
+        Raises FilterError for what the store does not support, or where more pass than it can list.
         """
         parsed = parse_filter(where)
 

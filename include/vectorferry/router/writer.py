@@ -218,6 +218,6 @@ def _refuse_excused(change: Change, intents: Sequence[Intent]) -> None:
     excused = [intent.id for intent in intents if intent.excused]
     if excused and not change.is_full_write:
         raise NotDone(
-            f"{excused[0]!r} is excused, one of the two sides cannot hold it: it can be written whole, or deleted, not updated",
+            f"{excused[0]!r} is excused, one of the two sides rejects it: it can be written whole, or deleted, not updated",
             retryable=False,
         )

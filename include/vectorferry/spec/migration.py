@@ -104,7 +104,7 @@ class Limits(Section):
     """What may go wrong before the run stops."""
 
     excused: int = Field(0, ge=0, description="Most rows that may stay behind, each with its reason.")
-    unheld: Literal["refuse", "excuse"] = Field("refuse", description="What the target cannot hold completely.")
+    unheld: Literal["refuse", "excuse"] = Field("refuse", description="What becomes of rows that the target rejects.")
     request_deadline: Duration = Field(
         timedelta(seconds=30), description="D: longest time for which a sent request may still take effect."
     )

@@ -205,12 +205,12 @@ class VectorStore(Protocol):
 
         A score is the cosine similarity, the dot product, or (euclidean) the negative squared distance. Fewer than k where the
         namespace holds fewer; a namespace that is not there gives none. Records without a dense vector are never found.
-        `effort` is the index's own search effort (ef), None for its default. Raises FilterError for what it cannot express.
+        `effort` is the index's own search effort (ef), None for its default. Raises FilterError for what it does not support.
         """
         ...
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
-        """Ids of records that pass a filter, at most `limit` of them. Raises FilterError for what it cannot express."""
+        """Ids of records that pass a filter, at most `limit` of them. Raises FilterError for what it does not support."""
         ...
 
     def pending_index(self) -> int:

@@ -184,7 +184,7 @@ class MemoryStore:
         return self._call(lambda: self._fetch(namespace, ids))
 
     def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
-        """What does not fit the capabilities or the collection's dimension."""
+        """What the capabilities do not support, and another dimension than the collection's."""
         refuse_invalid(batch)
         with self._database.lock:
             found = self._database.collections.get(self._collection)
@@ -350,7 +350,7 @@ class MemoryStore:
             return
         unknown = sorted(operators_of(where) - self._capabilities.filter_operators)
         if unknown:
-            raise FilterError(f"{self.name} cannot express the operator {unknown[0]}")
+            raise FilterError(f"{self.name} does not support the operator {unknown[0]}")
         undeclared = sorted(fields_of(where) - self.describe().fields.keys())
         if undeclared and not self._capabilities.filters_any_field:
             raise FilterError(f"{self.name} cannot filter by {undeclared[0]!r}: the field is not declared")

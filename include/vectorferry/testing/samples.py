@@ -112,7 +112,7 @@ ODD_METADATA: Sequence[Mapping[str, Any]] = (
 )
 
 
-def is_holdable(store: VectorStore, metadata: Mapping[str, Any]) -> bool:
+def is_supported(store: VectorStore, metadata: Mapping[str, Any]) -> bool:
     """Whether the capabilities say that this metadata can be held."""
     capabilities = store.capabilities
     large = any(isinstance(value, int) and abs(value) > _SAFE for value in metadata.values())

@@ -94,7 +94,7 @@ def test_a_made_filter_that_the_target_cannot_express_is_named_and_a_recorded_on
     assert {scope for scope, v in every.items() if not v.passed} == {'{"lines":{"$nin":[1,2]}}', "overall"}
     made = every['{"lines":{"$gt":3}}']
     assert made.passed
-    assert "the target cannot express it: memory c cannot express the operator $gt" in made.reason
+    assert "the target does not support it: memory c does not support the operator $gt" in made.reason
     assert every["overall"].figures["refused_by_target"] > 3
 
 

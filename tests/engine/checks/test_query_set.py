@@ -12,7 +12,7 @@ import pytest
 from engine.building import Built, build, changed, records, vectors
 from vectorferry.core.errors import PreflightFailed
 from vectorferry.core.records import make_batch
-from vectorferry.engine.checks.filter_support import inexpressible
+from vectorferry.engine.checks.filter_support import unsupported_filters
 from vectorferry.engine.checks.query_set import Queries, prepare_queries, read_queries
 from vectorferry.stores.memory import MEMORY
 
@@ -116,8 +116,8 @@ def test_filters_that_the_target_cannot_express_are_named(tmp_path: Path) -> Non
     checks = {"recall": {"queries": file}, "filters": {"recorded": recorded}}
     able = replace(MEMORY, filters_any_field=False, filter_operators=frozenset({"$or", "$eq", "$exists", "$gt"}))
     made = build(tmp_path, [records("n", 3)], checks=checks, target=able)
-    since, kind, lines = inexpressible(made.session.spec, made.target)
+    since, kind, lines = unsupported_filters(made.session.spec, made.target)
     assert "declare 'since'" in since
-    assert "cannot express $gt on 'kind', which is declared as string" in kind
-    assert "cannot express $nin on 'lines'" in lines
-    assert inexpressible(made.session.spec, made.source) == []
+    assert "does not support $gt on 'kind', which is declared as string" in kind
+    assert "does not support $nin on 'lines'" in lines
+    assert unsupported_filters(made.session.spec, made.source) == []

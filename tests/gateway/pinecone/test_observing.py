@@ -148,7 +148,7 @@ def test_what_the_target_cannot_serve_is_named(tmp_path: Path) -> None:
         (
             "filter",
             SHAPE,
-        ): "can filter by declared fields only: declare 'n' under `fields`; cannot express $exists on 'gone'",
+        ): "can filter by declared fields only: declare 'n' under `fields`; does not support $exists on 'gone'",
         ("namespace", "ä" * 9): "the target takes ASCII names only; the target takes names of at most 10 bytes",
         ("operation", "create_namespace"): "no router serves it",
         ("operation", "query with sparse"): "no router serves it",

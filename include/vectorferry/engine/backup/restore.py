@@ -68,7 +68,7 @@ def restore(backup: Backup, store: VectorStore, rules: Rules = PLAIN) -> Restore
     """Load a backup into a collection that does not exist yet, or is empty, and read every record back.
 
     Before anything is written, every part is read and its digest compared. Raises StagingCorrupt for a damaged backup, GateError for a
-    collection that is not empty or not alike, CheckFailed for records that cannot be held, and where the restored collection differs.
+    collection that is not empty or not alike, CheckFailed for records that the store rejects, and where the restored collection differs.
     """
     loaded = load(backup, store, rules)
     verdict = verify(backup, store, loaded.fingerprints, rules.report)
@@ -88,7 +88,7 @@ def load(backup: Backup, store: VectorStore, rules: Rules = PLAIN) -> Loaded:
 
 
 def _examine(backup: Backup, store: VectorStore, rules: Rules) -> None:
-    """Read all parts: damaged ones, and more records that the store cannot hold than may stay behind, are found before a write."""
+    """Read all parts: damaged ones, and more records that the store rejects than may stay behind, are found before a write."""
     rejected, seen = list[Rejection](), 0
 
     def see(batch: pa.RecordBatch) -> None:
@@ -105,7 +105,7 @@ def _examine(backup: Backup, store: VectorStore, rules: Rules) -> None:
 
 def _too_many(store: VectorStore, rows: Sequence[Rejection], rules: Rules) -> str:
     shown = "; ".join(f"{r.namespace or '(default)'}/{r.id}: {r.reason}" for r in rows[:_SHOWN])
-    return f"{store.name} does not take more than the {rules.excused} records that may stay behind, as {shown}"
+    return f"{store.name} rejects more than the {rules.excused} records that may stay behind, as {shown}"
 
 
 def _existing(store: VectorStore) -> CollectionInfo | None:

@@ -49,7 +49,7 @@ class _Outcome:
 def check_filters(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     """A verdict 'filters' for each filter, and one for all (scope 'overall', last).
 
-    Filters are made for the declared fields and taken from the spec and the query file. A made filter that a side cannot express is
+    Filters are made for the declared fields and taken from the spec and the query file. A made filter that a side does not support is
     named and set aside; a recorded one fails. With neither declared fields nor recorded filters there is nothing to compare.
     """
     return _Check(session, plan).verdicts()
@@ -209,7 +209,7 @@ def _verdict(case: _Case, outcome: _Outcome) -> Verdict:
         "source": outcome.compared["source"],
         "target": outcome.compared["target"],
     }
-    reasons = [f"the {side} cannot express it: {why}" for side, why in outcome.refusals.items()]
+    reasons = [f"the {side} does not support it: {why}" for side, why in outcome.refusals.items()]
     passed = not (case.recorded and "target" in outcome.refusals)
     if outcome.findings.total:
         reasons.append("source or target return other ids than the staged records that match")

@@ -1,4 +1,4 @@
-"""Filters that a target can serve: names each declared or recorded filter that it cannot express."""
+"""Filters that a target can serve: names each declared or recorded filter that it does not support."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,8 +14,8 @@ from vectorferry.stores.base import Capabilities, VectorStore
 _RANGES = ("$gt", "$gte", "$lt", "$lte")
 
 
-def inexpressible(spec: MigrationSpec, target: VectorStore) -> list[str]:
-    """The recorded filters of the spec and of its query file that the target cannot express, naming operator and field."""
+def unsupported_filters(spec: MigrationSpec, target: VectorStore) -> list[str]:
+    """The recorded filters of the spec and of its query file that the target does not support, naming operator and field."""
     texts = [spelt(parse_filter(raw)) for raw in spec.checks.filters.recorded]
     if spec.checks.recall.queries:
         texts += [text for _, text in recorded_filters(spec.checks.recall.queries)]
@@ -28,15 +28,15 @@ def inexpressible(spec: MigrationSpec, target: VectorStore) -> list[str]:
 
 
 def filter_problems(where: Filter, fields: Mapping[str, FieldType], able: Capabilities) -> Iterator[str]:
-    """What of a filter a target with these declared fields cannot express, naming operator and field."""
+    """What of a filter a target with these declared fields does not support, naming operator and field."""
     if isinstance(where, Group):
         if where.operator not in able.filter_operators:
-            yield f"cannot express {where.operator}"
+            yield f"does not support {where.operator}"
         for child in where.children:
             yield from filter_problems(child, fields, able)
     elif where.operator not in able.filter_operators:
-        yield f"cannot express {where.operator} on {where.field!r}"
+        yield f"does not support {where.operator} on {where.field!r}"
     elif not able.filters_any_field and where.field not in fields:
         yield f"can filter by declared fields only: declare {where.field!r} under `fields`"
     elif not able.filters_any_field and where.operator in _RANGES and fields[where.field] is not FieldType.NUMBER:
-        yield f"cannot express {where.operator} on {where.field!r}, which is declared as {fields[where.field]}"
+        yield f"does not support {where.operator} on {where.field!r}, which is declared as {fields[where.field]}"

@@ -8,7 +8,7 @@ from typing import Any
 from vectorferry.core.capacity import Fill
 from vectorferry.core.errors import NotFound, PreflightFailed, RetryableError, StoreError, Unauthorized
 from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, FieldType, KeyRange, Rejection
-from vectorferry.engine.checks.filter_support import inexpressible
+from vectorferry.engine.checks.filter_support import unsupported_filters
 from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
 from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
@@ -46,7 +46,7 @@ class Preflight:
 def preflight(session: Session, *, sample: bool = True) -> Preflight:
     """Look at both sides. Raises PreflightFailed with everything that stands in the way.
 
-    Without `sample` no record is read: neither their metadata nor what the target could not hold is judged.
+    Without `sample` no record is read: neither their metadata nor what the target rejects is judged.
     """
     source = _existing(session.source, "source", session.spec.source.connection)
     if source is None:
@@ -64,7 +64,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         *_shape_problems(session, source),
         *_target_problems(session, source, target),
         *_switch_problems(session),
-        *inexpressible(session.spec, session.target),
+        *unsupported_filters(session.spec, session.target),
         *room.problems,
         *seen.problems,
     ]
@@ -181,7 +181,7 @@ def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
 def _rejected(session: Session, rejections: Sequence[Rejection]) -> Iterator[str]:
     for rejection in rejections[:5]:
         place = f"{rejection.namespace or '(default)'}/{rejection.id}"
-        yield f"{session.target.name} cannot hold {place}: {rejection.reason}; set `limits.unheld: excuse` to leave such rows behind"
+        yield f"{session.target.name} rejects {place}: {rejection.reason}; set `limits.unheld: excuse` to leave such rows behind"
 
 
 def _warnings(session: Session, figures: Mapping[str, Any]) -> Iterator[str]:

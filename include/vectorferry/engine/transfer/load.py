@@ -109,7 +109,7 @@ def _excuse(session: Session, plan: Plan, partition: Partition, result: SentBatc
 
 def _too_many(session: Session, rows: Sequence[Rejection], why: str) -> str:
     shown = "; ".join(f"{r.namespace or '(default)'}/{r.id}: {r.reason}" for r in rows[:5])
-    return f"{session.target.name} cannot hold {len(rows)} rows of a batch ({shown}): {why}"
+    return f"{session.target.name} rejects {len(rows)} rows of a batch ({shown}): {why}"
 
 
 def _lands_in(session: Session, plan: Plan, partition: Partition) -> float:

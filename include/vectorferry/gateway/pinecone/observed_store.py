@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vectorferry.core.records import canonical_json
 from vectorferry.gateway.pinecone.api.backend import RecordPatch
-from vectorferry.gateway.pinecone.api.problems import unserved
+from vectorferry.gateway.pinecone.api.problems import unsupported
 from vectorferry.gateway.pinecone.api.requests import Shape
 from vectorferry.gateway.pinecone.backends.single import OneIndex
 from vectorferry.gateway.pinecone.backends.store_backend import StoreBackend
@@ -36,14 +36,14 @@ class PresentStore(StoreBackend):
 
     def add(self, namespace: str) -> None:
         """Not served: a namespace is there once it has records."""
-        raise unserved(f"create_namespace {namespace!r}")
+        raise unsupported(f"create_namespace {namespace!r}")
 
     def discard(self, namespace: str) -> None:
         """Nothing is kept."""
 
     def _merge(self, namespace: str, wanted: Callable[[], Sequence[str]], change: RecordPatch) -> None:
         if change.sparse is not None:
-            raise unserved("an update of sparse values")
+            raise unsupported("an update of sparse values")
         vector, metadata = None if change.vector is None else change.vector[0], canonical_json(change.metadata)
         for id_ in wanted():
             self._present.update(namespace, id_, vector=vector, metadata=metadata)

@@ -30,7 +30,7 @@ def fill(demo: Demo) -> int:
         for batch in file.iter_batches(ROWS):
             result = source.upsert(batch)
             if result.rejected:
-                raise PartialWrite(f"refused {result.rejected[0].id}: {result.rejected[0].reason}", store=source.name)
+                raise PartialWrite(f"rejected {result.rejected[0].id}: {result.rejected[0].reason}", store=source.name)
     finally:
         source.close()
     rows = int(file.metadata.num_rows)

@@ -194,7 +194,7 @@ class PgvectorStore:
         return batch_of(namespace, rows, self._definition().dimension)
 
     def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
-        """What the limits, PostgreSQL's text and the collection's dimension refuse."""
+        """What the limits and PostgreSQL's text forbid, and another dimension than the collection's."""
         refuse_invalid(batch)
         return first_reasons(
             batch,

@@ -38,7 +38,7 @@ def grpc_values(row: Vectors) -> Any:
 
 
 def rejected_rows(batch: pa.RecordBatch) -> Iterator[Reason]:
-    """Rows that Pinecone refuses by rules that no capability states."""
+    """Rows that Pinecone rejects by rules that no capability states."""
     columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "metadata"))
     for row, (name, id_, metadata) in enumerate(zip(*columns, strict=True)):
         if name == DEFAULT_NAME:
@@ -119,12 +119,12 @@ def _doubles(metadata: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return {key: float(value) if type(value) is int else value for key, value in metadata.items()}
 
 
-def holdable_ids(namespace: str, ids: Iterable[str]) -> Iterator[str]:
+def supported_ids(namespace: str, ids: Iterable[str]) -> Iterator[str]:
     """Those of the ids that Pinecone could hold at all; the SDK refuses to ask for others, which are simply not there."""
-    return (id_ for id_ in ids if _fits(id_)) if holdable_namespace(namespace) else iter(())
+    return (id_ for id_ in ids if _fits(id_)) if supported_namespace(namespace) else iter(())
 
 
-def holdable_namespace(namespace: str) -> bool:
+def supported_namespace(namespace: str) -> bool:
     """Whether Pinecone could hold a namespace of this name, as ours; its own name of the default one is not ours."""
     return namespace == "" or (namespace != DEFAULT_NAME and _fits(namespace))
 

@@ -31,11 +31,11 @@ from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.pinecone.control import ControlPlane, Endpoint, IndexInfo
 from vectorferry.stores.pinecone.rows import (
-    holdable_ids,
     page_token_before,
     regrouped,
     rejected_rows,
     rows_by_namespace,
+    supported_ids,
 )
 from vectorferry.stores.pinecone.wire import MAX_IDS, Transport, Wire
 from vectorferry.stores.row_limits import first_reasons, patch_of, unsupported_rows, wrong_dimension
@@ -179,7 +179,7 @@ class PineconeStore:
         return pa.concat_batches(parts) if parts else self._wire().fetch(namespace, [])
 
     def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
-        """What Pinecone's published limits and rules refuse, and the index's dimension."""
+        """What Pinecone's published limits and rules forbid, and another dimension than the index's."""
         refuse_invalid(batch)
         info = self._known()
         return first_reasons(
@@ -211,7 +211,7 @@ class PineconeStore:
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id."""
         wire = self._wire()
-        for part in chunks(list(holdable_ids(namespace, ids)), MAX_IDS):
+        for part in chunks(list(supported_ids(namespace, ids)), MAX_IDS):
             wire.delete(namespace, part)
 
     def search(

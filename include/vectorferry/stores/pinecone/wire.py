@@ -20,9 +20,9 @@ from vectorferry.stores.pinecone.rows import (
     DEFAULT_NAME,
     Values,
     grpc_values,
-    holdable_ids,
-    holdable_namespace,
     json_values,
+    supported_ids,
+    supported_namespace,
     to_batch,
     to_vectors,
     url_chunks,
@@ -95,7 +95,7 @@ class Wire:
     def portions(self, namespace: str, ids: Iterable[str], rows: int) -> Iterator[list[str]]:
         """The ids cut into what one fetch can ask for, without those that Pinecone could not hold."""
         fitting = max(10, _MAX_FLOATS // (self.info.dimension or 1))
-        return url_chunks(holdable_ids(namespace, ids), min(rows, MAX_IDS, fitting), self._transport.url_bytes)
+        return url_chunks(supported_ids(namespace, ids), min(rows, MAX_IDS, fitting), self._transport.url_bytes)
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
         """The records found, in the order of `ids`, for one of the `portions` or for none."""
@@ -117,7 +117,7 @@ class Wire:
 
     def page(self, namespace: str, token: str | None) -> tuple[list[str], str | None]:
         """A page of ids in bitwise order, and the token of the next one, None on the last."""
-        if not holdable_namespace(namespace):
+        if not supported_namespace(namespace):
             return [], None
         page = self._send(
             "list", lambda client: client.list_paginated(limit=_PAGE, pagination_token=token, namespace=namespace)
@@ -136,7 +136,7 @@ class Wire:
         self, namespace: str, vector: Vectors, k: int, where: dict[str, Any] | None
     ) -> tuple[tuple[str, ...], tuple[float, ...]]:
         """Ids and scores of the k nearest of one query, shape [d]; higher is better, best first."""
-        if not holdable_namespace(namespace):
+        if not supported_namespace(namespace):
             return (), ()
         values = vector.tolist()
         answer = self._send(

@@ -132,7 +132,7 @@ class Link:
         return [tenant.name for tenant in reply.tenants]
 
     def put(self, request: batch_pb2.BatchObjectsRequest) -> batch_pb2.BatchObjectsReply:
-        """Write objects; the reply has an error for each that was refused."""
+        """Write objects; the reply has an error for each that was rejected."""
         reply: batch_pb2.BatchObjectsReply = self._rpc("BatchObjects", request, write=True)
         return reply
 

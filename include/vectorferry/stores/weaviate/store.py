@@ -274,16 +274,16 @@ class WeaviateStore:
         )
 
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
-        """Put whole records. The server names each object that it refuses; all others are in."""
+        """Put whole records. The server names each object that it rejects; all others are in."""
         writer = self._writing()
         known = self.rejections(batch)
         rows = sorted(set(range(len(batch))) - {item.row for item in known})
-        refused = first_reasons(batch, self._put(writer, without(batch, known), rows))
-        rejected = sorted([*known, *refused], key=lambda item: item.row)
+        late = first_reasons(batch, self._put(writer, without(batch, known), rows))
+        rejected = sorted([*known, *late], key=lambda item: item.row)
         return WriteResult(len(batch) - len(rejected), tuple(rejected))
 
     def _put(self, writer: ObjectWriter, batch: pa.RecordBatch, rows: Sequence[int]) -> Iterator[Reason]:
-        """Write a batch; `rows` are its rows' positions in the caller's. Yields what the server refuses."""
+        """Write a batch; `rows` are its rows' positions in the caller's. Yields what the server rejects."""
         start = 0
         for part in cut(batch, OWN_LAYOUT.max_batch_rows, OWN_LAYOUT.max_batch_bytes):
             yield from ((rows[start + row], reason) for row, reason in writer.put(part).items())

@@ -17,7 +17,7 @@ from vectorferry.testing.samples import (
     ODD_METADATA,
     QUICK,
     TEXT,
-    is_holdable,
+    is_supported,
     metadata_values,
     new_name,
     random_vectors,
@@ -55,7 +55,7 @@ class RoundTripContract(StoreFixtures):
         result = assert_kept_or_refused(store, batch)
         refused = {item.row: item.reason for item in result.rejected}
         for row, metadata in enumerate(ODD_METADATA):
-            assert (row not in refused) == is_holdable(store, metadata), (metadata, refused.get(row))
+            assert (row not in refused) == is_supported(store, metadata), (metadata, refused.get(row))
 
     def test_too_large_metadata_is_refused(self, store: VectorStore) -> None:
         limit = store.capabilities.max_metadata_bytes

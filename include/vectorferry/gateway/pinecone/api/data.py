@@ -16,7 +16,7 @@ from vectorferry.gateway.pinecone.api import limits
 from vectorferry.gateway.pinecone.api.backend import Backend, Backing, Found, RecordPatch
 from vectorferry.gateway.pinecone.api.faults import NO_EFFECTS, Effects
 from vectorferry.gateway.pinecone.api.listing import Listing, cursor_of, page_of_names
-from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid, missing, unserved
+from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid, missing, unsupported
 from vectorferry.gateway.pinecone.api.requests import (
     DeleteRequest,
     IdPage,
@@ -256,7 +256,7 @@ class IndexData:
     ) -> tuple[Sequence[str], Sequence[float]]:
         if sparse is not None:
             if not self._backend.reads_everything:
-                raise unserved("a query with sparse values")
+                raise unsupported("a query with sparse values")
             return exhaustive_search(store, namespace, dense, sparse, top_k, where)
         if dense is None:
             return (), ()

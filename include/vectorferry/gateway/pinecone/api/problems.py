@@ -77,9 +77,9 @@ def missing(what: str) -> ApiProblem:
     return ApiProblem(404, f"{what} not found")
 
 
-def unserved(what: str) -> ApiProblem:
+def unsupported(what: str) -> ApiProblem:
     """Something that the vendor has and this gateway does not."""
-    return ApiProblem(501, f"{what} is not served by this gateway")
+    return ApiProblem(501, f"{what} is not supported by this gateway")
 
 
 def problem_of(error: VectorferryError) -> ApiProblem:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from vectorferry.core.model import CollectionInfo
 from vectorferry.gateway.pinecone.api.control import IndexEntry, fields_of
 from vectorferry.gateway.pinecone.api.data import IndexData
-from vectorferry.gateway.pinecone.api.problems import missing, unserved
+from vectorferry.gateway.pinecone.api.problems import missing, unsupported
 
 
 class OneIndex:
@@ -44,16 +44,16 @@ class OneIndex:
 
     def create(self, entry: IndexEntry) -> IndexEntry:
         """Not served."""
-        raise unserved(f"create_index {entry.name}")
+        raise unsupported(f"create_index {entry.name}")
 
     def change(self, name: str, change: Callable[[IndexEntry], IndexEntry]) -> IndexEntry:
         """Not served."""
         del change
-        raise unserved(f"configure_index {name}")
+        raise unsupported(f"configure_index {name}")
 
     def delete(self, name: str) -> None:
         """Not served."""
-        raise unserved(f"delete_index {name}")
+        raise unsupported(f"delete_index {name}")
 
     def note_port(self, name: str, grpc_port: int) -> None:
         """Remember its gRPC port."""

@@ -122,7 +122,7 @@ class StoreBackend:
         result = self._store.upsert(batch)
         if result.rejected:
             first = result.rejected[0]
-            raise invalid(f"{len(result.rejected)} records were refused, first {first.id!r}: {first.reason}")
+            raise invalid(f"{len(result.rejected)} records were rejected, first {first.id!r}: {first.reason}")
 
     def _remember(self, namespace: str, ids: Sequence[str]) -> None:
         if keep := self._remembers():

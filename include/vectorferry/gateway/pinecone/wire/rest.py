@@ -7,7 +7,7 @@ from typing import Any
 
 from vectorferry.gateway.pinecone.api.control import IndexEntry, configured, parse_creation
 from vectorferry.gateway.pinecone.api.faults import parse_faults
-from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, unserved
+from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, unsupported
 from vectorferry.gateway.pinecone.wire import wire_json as wire
 from vectorferry.gateway.pinecone.wire.front import Front
 from vectorferry.gateway.pinecone.wire.messages import Request, Response
@@ -143,7 +143,7 @@ class RestApi:
         """GET shows, POST replaces, DELETE clears; an extension of ours."""
         faults = self._front.faults
         if faults is None:
-            raise unserved(f"{request.method} {request.path}")
+            raise unsupported(f"{request.method} {request.path}")
         if request.method == "POST":
             faults.arm(*parse_faults(wire.body_object(request.body)))
         elif request.method == "DELETE":

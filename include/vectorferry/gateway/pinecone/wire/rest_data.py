@@ -7,13 +7,13 @@ from urllib.parse import unquote
 
 from vectorferry.gateway.pinecone.api.data import IndexData
 from vectorferry.gateway.pinecone.api.faults import Effects
-from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid, missing, unserved
+from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid, missing, unsupported
 from vectorferry.gateway.pinecone.api.requests import DeleteRequest, wire_namespace
 from vectorferry.gateway.pinecone.wire import wire_json as wire
 from vectorferry.gateway.pinecone.wire.messages import Request, Response
 
 _NAMESPACE = re.compile(r"/namespaces/([^/]+)\Z")
-_UNSERVED = re.compile(
+_UNSUPPORTED = re.compile(
     r"/(bulk/imports|records|namespaces/[^/]+/documents|namespace-aliases|backups|restore-jobs|collections|indexes/[^/]+/"
     r"|indexes/create-for-model|embed|rerank|models)"
 )
@@ -120,7 +120,7 @@ def route(method: str, path: str) -> tuple[str, OnIndex]:
 
 def no_route(method: str, path: str) -> ApiProblem:
     """The refusal of an endpoint."""
-    return unserved(f"{method} {path}") if _UNSERVED.match(path) else missing(f"{method} {path}")
+    return unsupported(f"{method} {path}") if _UNSUPPORTED.match(path) else missing(f"{method} {path}")
 
 
 def _written(lsn: int | None, answer: Any) -> Response:

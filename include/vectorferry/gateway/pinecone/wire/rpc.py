@@ -38,7 +38,7 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._index = index
 
     def service(self, handler_call_details: Any) -> Any:
-        """The handler of a method; one that is not served is refused by its name."""
+        """The handler of a method; one that is unsupported is refused by its name."""
         path = handler_call_details.method
         found = _METHODS.get(path)
         if found is None:
@@ -80,7 +80,7 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 
 def _refuse(path: str, context: Any) -> None:
-    context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{path} is not served by this gateway")
+    context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{path} is not supported by this gateway")
 
 
 def _upsert(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:

@@ -6,7 +6,7 @@ from itertools import chain, islice
 import numpy as np
 import pyarrow as pa
 
-from vectorferry.core.errors import Refused, Unsupported
+from vectorferry.core.errors import NotFound, Refused, Unsupported
 from vectorferry.core.filters import Filter, matches
 from vectorferry.core.model import (
     Capacity,
@@ -15,16 +15,17 @@ from vectorferry.core.model import (
     Footprint,
     KeyRange,
     Neighbours,
+    Rejection,
     Usage,
     Vectors,
     WriteResult,
 )
-from vectorferry.core.records import dimension_of, parse_json, vectors_of
+from vectorferry.core.records import parse_json, vectors_of
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
-from vectorferry.stores.batching import chunks, cut, refuse_unsendable
+from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.row_limits import patch_of, unfit, unholdable, without
+from vectorferry.stores.row_limits import first_reasons, patch_of, unsupported_rows, without, wrong_dimension
 from vectorferry_sqlite.client import Row, SqliteClient
 from vectorferry_sqlite.rows import batch_of, rows_of
 from vectorferry_sqlite.scores import scores
@@ -40,6 +41,7 @@ class SqliteStore:
         self._client = client
         self._collection = collection
         self._call = caller
+        self._known: int | None = None
 
     @classmethod
     def open(
@@ -81,6 +83,7 @@ class SqliteStore:
     def drop(self) -> None:
         """Delete the collection."""
         self._call(lambda: self._client.drop(self._collection))
+        self._known = None
 
     def count(self, namespace: str | None = None) -> int:
         """Exact number of rows."""
@@ -130,21 +133,28 @@ class SqliteStore:
             found |= {row[0]: row for row in self._rows(namespace, f" and id in ({marks})", *page)}
         return batch_of(namespace, [found[id_] for id_ in dict.fromkeys(ids) if id_ in found], dimension)
 
+    def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
+        """What the capabilities do not support, and another dimension than the collection's."""
+        refuse_invalid(batch)
+        return first_reasons(
+            batch,
+            wrong_dimension(batch, self._dimension()),
+            unsupported_rows(batch, CAPABILITIES, partial=partial),
+        )
+
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
-        """Put all rows that fit the capabilities, one transaction a request; the others are rejected."""
-        refuse_unsendable(batch)
-        self._refuse_dimension(dimension_of(batch.schema))
-        rejected = unholdable(batch, CAPABILITIES)
+        """Put all rows that are not rejected, one transaction a request."""
+        self._definition()
+        rejected = self.rejections(batch)
         parts = cut(without(batch, rejected), CAPABILITIES.max_batch_rows, CAPABILITIES.max_batch_bytes)
         return WriteResult(sum(map(self._put, parts)), tuple(rejected))
 
     def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
         """Change a record by one statement."""
         patch = patch_of(namespace, id_, vector, metadata)
-        refuse_unsendable(patch)
-        if reason := unfit(patch, CAPABILITIES):
-            raise Refused(reason, store=self.name)
-        self._refuse_dimension(dimension_of(patch.schema))
+        self._definition()
+        if rejected := self.rejections(patch, partial=True):
+            raise Refused(rejected[0].reason, store=self.name)
         (row,) = rows_of(patch)
         self._call(lambda: self._client.merge(self._collection, row))
 
@@ -220,7 +230,16 @@ class SqliteStore:
     def _passing(self, namespace: str, where: Filter | None) -> Iterator[Row]:
         return (row for row in self._rows(namespace) if where is None or matches(where, parse_json(row[3])))
 
-    def _refuse_dimension(self, dimension: int | None) -> None:
+    def _dimension(self) -> int | None:
+        """The collection's dimension, asked for until it is there."""
+        if self._known is None:
+            try:
+                self._known = self._definition().dimension
+            except NotFound:
+                return None
+        return self._known
+
+    def _refuse_dimension(self, dimension: int) -> None:
         expected = self._definition().dimension
-        if dimension not in (None, expected):
+        if dimension != expected:
             raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
