@@ -1,71 +1,33 @@
 """What either side rejects is refused before anything is recorded or sent, whoever has the authority."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from stores.samples import new_name
 
-from pipeline.worlds import World, postgres_connection, small_spec, weaviate_connection
 from router.conftest import DIMENSION, Pair
-from stores.weaviate.tools import foreign
-from vectorferry.core.model import COHORT, Cohort, CollectionDefinition, Metric, Phase
+from router.moving import Target, moving_to, pgvector, pinecone, weaviate_made_elsewhere
+from vectorferry.core.model import Phase
 from vectorferry.core.names import record_uuid
 from vectorferry.core.records import make_batch
-from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
-from vectorferry.gateway.pinecone.server import Serving
-from vectorferry.gateway.pinecone.wire.keys import Keys
 from vectorferry.local.servers.postgres import Postgres
-from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.router import NotDone, Record, Router
-from vectorferry.spec.connections import Connection
 
-KEY = "router-key"
 UUID = str(record_uuid("", "a"))
-Enter = Callable[[ExitStack], tuple[str, Connection]]
-"""Makes the target's collection where it must be made elsewhere; returns its name and its connection."""
 
 
 @pytest.fixture(params=["pgvector", "pinecone", "foreign weaviate"])
 def moving(request: pytest.FixtureRequest, database: str, postgres: Postgres, tmp_path: Path) -> Iterator[Pair]:
-    """From pgvector to one of the products, empty, in TRACK_A, loaded. The third has one property, `kind`."""
-    enter: dict[str, Enter] = {
-        "pgvector": lambda _: ("docs_moved", postgres_connection("target", database)),
-        "pinecone": lambda cleanup: _pinecone(cleanup, tmp_path),
-        "foreign weaviate": lambda cleanup: _weaviate(cleanup, request.getfixturevalue("weaviate")),
+    """From pgvector to one of the products, empty, in TRACK_A, loaded."""
+    targets: dict[str, Callable[[], Target]] = {
+        "pgvector": lambda: pgvector(database),
+        "pinecone": lambda: pinecone(tmp_path),
+        "foreign weaviate": lambda: weaviate_made_elsewhere(request.getfixturevalue("weaviate")),
     }
-    spec: dict[str, Any] = small_spec(tmp_path) | {"fields": {}, "limits": {"request_deadline": "5s", "lease": "5s"}}
-    with ExitStack() as cleanup:
-        spec["target"]["collection"], target = enter[request.param](cleanup)
-        connections = {"source": postgres_connection("source", database), "target": target}
-        connections["journal"] = postgres_connection("journal", database)
-        world = World(tmp_path, connections, spec)
-        session = cleanup.enter_context(world.session())
-        definition = CollectionDefinition(DIMENSION, Metric.COSINE)
-        session.source.create(definition)
-        if request.param != "foreign weaviate":
-            session.target.create(definition)
-        content = session.spec.model_dump(mode="json", exclude_defaults=True)
-        session.journal.control.register("small", session.spec.fingerprint, [Cohort()], "ann", spec=content)
-        pair = Pair(world, session, postgres, cleanup)
-        pair.step(Phase.TRACK_A)
-        session.journal.control.mark_loaded("small", COHORT)
+    with moving_to(targets[request.param](), database, postgres, tmp_path) as pair:
         yield pair
-
-
-def _pinecone(cleanup: ExitStack, folder: Path) -> tuple[str, Connection]:
-    backing = stores_of(Connection(new_name("router"), "memory"))
-    serving = Serving(keys=Keys.parse([KEY]), port=0, grpc_port=None)
-    gateway = cleanup.enter_context(local_pinecone(backing, folder / "pinecone", serving))
-    return "docs-moved", Connection("target", "pinecone", gateway.url, password=KEY, extra={"visibility_delay": 0.1})
-
-
-def _weaviate(cleanup: ExitStack, server: Weaviate) -> tuple[str, Connection]:
-    name = cleanup.enter_context(foreign(server, new_name("RouterForeign"), {"kind": "text"}))
-    return name, weaviate_connection(server)
 
 
 def lead(pair: Pair, phase: Phase) -> Router:

@@ -132,7 +132,7 @@ def test_what_it_comes_to_may_be_refused_by_the_other_side(tracked: Pair, monkey
     monkeypatch.setattr("vectorferry.stores.pgvector.store._CAPABILITIES", small)
     settled = settle_batch(tracked.session, COHORT)
     assert settled is not None
-    assert [(each.id, each.reason) for each in settled.refused] == [("a", "the metadata is longer than 40 bytes")]
+    assert [(each.id, each.reason) for each in settled.rejected] == [("a", "the metadata is longer than 40 bytes")]
     assert tracked.dirty() == 1
 
 

@@ -165,6 +165,29 @@ def settle(
 
 
 @app.command()
+def excuse(
+    spec: SpecPath,
+    id: Annotated[str, typer.Option(help="The record's id.")],  # noqa: A002 (what people call it)
+    reason: Annotated[
+        str, typer.Option(help="Why it may stay behind; kept in the journal, the evidence and the audit trail.")
+    ],
+    namespace: Annotated[str, typer.Option(help="The record's namespace; empty for the default one.")] = "",
+    json: Json = False,
+) -> None:
+    """Leave one record behind that the following side rejects, so that the authority can move; `status` names such records.
+
+    Counts against limits.excused. The target is left without it; what the source has under its id is never changed by this.
+    """
+    from vectorferry.engine import pipeline
+
+    console = Console(json=json)
+    with command_session(load_spec(spec), console, "excuse") as session:
+        why = pipeline.excuse(session, namespace, id, reason)
+    value = {"namespace": namespace, "id": id, "rejection": why}
+    console.result(value, f"excused {namespace or '(default)'}/{id} ({why}); `vectorferry settle` takes it from here")
+
+
+@app.command()
 def rollback(
     spec: SpecPath,
     reason: Annotated[str, typer.Option(help="Why; kept in the audit trail.")],

@@ -144,7 +144,15 @@ class Console:
         if found.members:
             self._table("Routers", MEMBER_COLUMNS, found.members)
         if found.live:
-            columns = ("cohort", "dirty", "writes open", "oldest open (s)", "left of the hold (s)", "last hold (s)")
+            columns = (
+                "cohort",
+                "dirty",
+                "rejected",
+                "writes open",
+                "oldest open (s)",
+                "left of the hold (s)",
+                "last hold (s)",
+            )
             rows = (("-" if value is None else value for value in astuple(each)) for each in found.live)
             self._table("Live writes", columns, rows)
         steps = ((s.step, f"{s.done}/{s.partitions}", s.running, s.rows, s.excused) for s in found.steps)

@@ -430,6 +430,13 @@ def settle_continuously(session: "Session") -> None:
     settle_continuously(session)
 
 
+def excuse(session: "Session", namespace: str, id_: str, reason: str) -> str:
+    """Leave a record behind that the following side rejects; returns why it does. Settling takes it as excused from then on."""
+    from vectorferry.engine.sync.rejected import excuse
+
+    return excuse(session, namespace, id_, reason)
+
+
 def taint(session: "Session", reason: str) -> int:
     """Have every record of both sides settled anew; returns how many ids were marked. Voids evidence and approvals."""
     from vectorferry.engine.sync.taint import taint

@@ -3,7 +3,7 @@
 from vectorferry.journal.approvals import Approval
 from vectorferry.journal.attempts import Attempt, BatchProgress, StepDone, StepState
 from vectorferry.journal.audit import AuditRow
-from vectorferry.journal.claims import Backlog, Claim, Claimed
+from vectorferry.journal.claims import Backlog, Claim, Claimed, Rejected
 from vectorferry.journal.control import ControlRow
 from vectorferry.journal.evidence import Evidence
 from vectorferry.journal.intents import Intent, Write
@@ -37,6 +37,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Reconciliation",
+    "Rejected",
     "Scope",
     "ShadowFigures",
     "ShadowReads",

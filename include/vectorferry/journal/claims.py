@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -34,14 +35,45 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What stands between a cohort and a change of authority; `oldest_open` is the age in seconds of the oldest open write."""
+    """What stands between a cohort and a change of authority; `oldest_open` is the age in seconds of the oldest open write.
+
+    `rejected` of the dirty records the follower did not take at the last try, and nobody has written or excused them since.
+    """
 
     dirty: int
     open: int
     oldest_open: float
+    rejected: int = 0
+
+
+class RejectedRow(NamedTuple):
+    """A dirty record that the follower did not take at the last try, as its write `generation` left it, and why."""
+
+    namespace: str
+    id: str
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """How many records of a cohort the follower rejects, and the first of them, by namespace and id; false where there are none."""
+
+    total: int
+    first: tuple[RejectedRow, ...]
+
+    def __bool__(self) -> bool:
+        return self.total > 0
+
+    def __str__(self) -> str:
+        shown = "; ".join(f"{row.namespace or '(default)'}/{row.id}: {row.reason}" for row in self.first)
+        more = f"; and {self.total - len(self.first)} more" if self.total > len(self.first) else ""
+        records = "1 record is" if self.total == 1 else f"{self.total} records are"
+        return f"{records} rejected by the side that follows: {shown}{more}"
 
 
 NEWEST = (1 << 63) - 1
+_SHOWN = 3
 
 
 class Claims:
@@ -93,6 +125,35 @@ class Claims:
         with self._database.statement() as connection:
             connection.execute(_RELEASE, {**_given(claim, ids), "seconds": after})
 
+    def reject(self, claim: Claim, ids: Sequence[tuple[Claimed, str]], *, after: float) -> None:
+        """Give up ids that the follower did not take, each with the reason; they stay dirty.
+
+        Nothing of them can land any more. Nobody gets them before some seconds have passed, unless they are written anew or excused.
+        """
+        if not ids:
+            return
+        values = {
+            **_given(claim, [each for each, _ in ids]),
+            "reasons": [_text(why) for _, why in ids],
+            "seconds": after,
+        }
+        with self._database.statement() as connection:
+            connection.execute(_REJECT, values)
+
+    def rejected(self, migration: str, cohort: str) -> Rejected:
+        """The dirty records that the follower did not take at the last try, and that nobody has written or excused since."""
+        values = {"migration": migration, "cohort": cohort, "most": _SHOWN}
+        with self._database.statement() as connection:
+            rows = connection.execute(_REJECTED, values).all()
+        return Rejected(rows[0].total if rows else 0, tuple(RejectedRow(*row[:4]) for row in rows))
+
+    def rejection(self, migration: str, namespace: str, id: str) -> str | None:  # noqa: A002 (the record's own name for it)
+        """Why the follower did not take a dirty record at the last try, None where it was not tried as it is now."""
+        values = {"migration": migration, "namespace": namespace, "id": id}
+        with self._database.statement() as connection:
+            found: str | None = connection.scalar(_REJECTION, values)
+        return found
+
     def mark_dirty(
         self, migration: str, cohort: str, namespace: str, ids: Sequence[str], *, epoch: int | None = None
     ) -> None:
@@ -114,6 +175,10 @@ class Claims:
             return Backlog(*connection.execute(BACKLOG, values).one())
 
 
+def _text(reason: str) -> str:
+    return reason.replace("\0", "\\0")  # PostgreSQL's text has no U+0000
+
+
 def _given(claim: Claim, ids: Sequence[Claimed]) -> dict[str, object]:
     return {
         "migration": claim.migration,
@@ -132,11 +197,15 @@ _IS_OPEN = f"""EXISTS (
     WHERE i.migration = r.migration AND i.namespace = r.namespace AND i.id = r.id
         AND {_OPEN})"""
 
+# Of the write that the record is of now. An excused one is settled as such: there is nothing to be told of it.
+_IS_REJECTED = "(r.rejection_generation IS NOT DISTINCT FROM r.generation AND NOT r.excused)"
+
 _CLAIM = sa.text(f"""
     WITH free AS MATERIALIZED (
         SELECT r.namespace, r.id FROM vectorferry.record_state r
         WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty
-            AND (r.claim IS NULL OR r.claim_until < clock_timestamp()) AND NOT {_IS_OPEN}
+            AND (r.claim_until IS NULL OR r.claim_until < clock_timestamp() OR (r.claim IS NULL AND NOT {_IS_REJECTED}))
+            AND NOT {_IS_OPEN}
         ORDER BY r.generation LIMIT :most FOR UPDATE OF r SKIP LOCKED
     )
     UPDATE vectorferry.record_state r SET claim = :token, claim_until = clock_timestamp() + :seconds * interval '1 s'
@@ -170,7 +239,7 @@ _SETTLED = sa.text(f"""
     UPDATE vectorferry.record_state r SET
         dirty = r.dirty AND r.generation <> g.generation, cleaned_at = clock_timestamp(),
         excused = r.excused AND NOT (r.generation = g.generation AND CAST(:unexcused AS boolean)),
-        claim = NULL, claim_until = NULL
+        claim = NULL, claim_until = NULL, rejection = NULL, rejection_generation = NULL
     FROM locked g WHERE {_MINE}
     RETURNING CAST(r.generation = g.generation AS integer)
 """)  # noqa: S608 (a constant)
@@ -181,6 +250,29 @@ _RELEASE = sa.text(f"""
         claim = CASE WHEN :seconds > 0 THEN r.claim END,
         claim_until = CASE WHEN :seconds > 0 THEN clock_timestamp() + :seconds * interval '1 s' END
     FROM locked g WHERE {_MINE}
+""")  # noqa: S608 (a constant)
+
+# Without a claim, and yet not to be claimed before its time.
+_REJECT = sa.text(f"""
+    WITH locked AS MATERIALIZED (
+        SELECT g.* FROM vectorferry.record_state r, unnest(CAST(:namespaces AS text[]), CAST(:ids AS text[]),
+            CAST(:generations AS bigint[]), CAST(:reasons AS text[])) AS g (namespace, id, generation, reason)
+        WHERE {_MINE} ORDER BY r.namespace, r.id FOR UPDATE OF r
+    )
+    UPDATE vectorferry.record_state r SET rejection = g.reason, rejection_generation = g.generation,
+        claim = NULL, claim_until = clock_timestamp() + :seconds * interval '1 s'
+    FROM locked g WHERE {_MINE}
+""")  # noqa: S608 (a constant)
+
+_REJECTED = sa.text(f"""
+    SELECT r.namespace, r.id, r.generation, r.rejection, count(*) OVER () AS total FROM vectorferry.record_state r
+    WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty AND {_IS_REJECTED}
+    ORDER BY r.namespace, r.id LIMIT :most
+""")  # noqa: S608 (a constant)
+
+_REJECTION = sa.text(f"""
+    SELECT r.rejection FROM vectorferry.record_state r
+    WHERE r.migration = :migration AND r.namespace = :namespace AND r.id = :id AND r.dirty AND {_IS_REJECTED}
 """)  # noqa: S608 (a constant)
 
 _MARK = sa.text("""
@@ -196,7 +288,10 @@ BACKLOG = sa.text(f"""
         SELECT count(*) FROM vectorferry.record_state r
         WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty AND r.generation <= :upto
     ) AS dirty, count(i.generation) AS open,
-        coalesce(CAST(extract(epoch FROM clock_timestamp() - min(i.opened_at)) AS float8), 0) AS oldest_open
+        coalesce(CAST(extract(epoch FROM clock_timestamp() - min(i.opened_at)) AS float8), 0) AS oldest_open, (
+        SELECT count(*) FROM vectorferry.record_state r
+        WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty AND r.generation <= :upto AND {_IS_REJECTED}
+    ) AS rejected
     FROM vectorferry.intent i JOIN vectorferry.member b ON b.id = i.member
     WHERE i.migration = :migration AND i.cohort = :cohort AND {_OPEN} AND i.generation <= :upto
 """)  # noqa: S608 (a constant)

@@ -54,6 +54,20 @@ class RecordStates:
                 changed = {name: new.excluded[name] for name in ("partition", "excused", "reason")}
                 connection.execute(new.on_conflict_do_update(index_elements=record_state.primary_key, set_=changed))
 
+    def excuse_rejected(self, migration: str, namespace: str, id: str, generation: int, reason: str) -> bool:  # noqa: A002
+        """Excuse a dirty record as its write `generation` left it; False where it was written, or became clean, since, or where a write
+        of it may still land.
+
+        It stays dirty until a settler has made the other side as excused records are left.
+        """
+        c = record_state.c
+        lands = sa.exists().where(_open(migration), intent.c.namespace == namespace, intent.c.id == id)
+        key = sa.and_(c.migration == migration, c.namespace == namespace, c.id == id)
+        found = sa.and_(key, c.generation == generation, c.dirty, ~lands)
+        change = sa.update(record_state).where(found).values(excused=True, reason=reason)
+        with self._database.statement() as connection:
+            return connection.execute(change).rowcount == 1
+
     def excused(self, migration: str, partition: str | None = None) -> Iterator[ExcusedRow]:
         """The excused records, of one partition where it is named, by namespace and id, read page by page."""
         c = record_state.c

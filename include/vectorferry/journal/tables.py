@@ -170,7 +170,8 @@ member_phase = sa.Table(
 )
 
 # `claim` is the settler's claim on the id; no request of it can land after `claim_until`. `was_dirty` is what the newest write found,
-# `cleaned_at` when both sides were last found equal.
+# `cleaned_at` when both sides were last found equal. `rejection` is why the follower did not take the write `rejection_generation`: it
+# holds for as long as the record is dirty and of that write. Then `claim_until` without a claim is when it is tried again.
 # Foreign keys are left out here and in `intent`: each would lock the same parent row on every write of an application.
 record_state = sa.Table(
     "record_state",
@@ -189,6 +190,8 @@ record_state = sa.Table(
     _text("cohort", server_default="all"),
     _time("cleaned_at", nullable=True),
     sa.Column("was_dirty", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("rejection", sa.Text),
+    sa.Column("rejection_generation", sa.BigInteger),
 )
 sa.Index(
     "record_state_dirty",

@@ -13,6 +13,7 @@ from vectorferry.core.errors import (
 from vectorferry.core.model import Phase
 from vectorferry.engine.members import live_members
 from vectorferry.engine.session import Session
+from vectorferry.engine.sync.rejected import refuse_rejected, rejected_text
 from vectorferry.engine.sync.settle import settle_batch
 from vectorferry.engine.sync.settle_loop import POLL_SECONDS, settle_until_clean
 from vectorferry.journal import Backlog, ControlRow, Member
@@ -79,6 +80,7 @@ def _require_ready(session: Session, cohort: str, hold: float) -> None:
         raise GateError(
             f"a write has been open for {backlog.oldest_open:.0f} s, longer than a hold of {hold:g} s: wait for it"
         )
+    refuse_rejected(session, cohort)
     most = session.spec.switch.backlog
     if backlog.dirty > most:
         raise GateError(f"{backlog.dirty} records are still to be settled: a hold begins with at most {most}")
@@ -96,7 +98,13 @@ def _members(session: Session) -> tuple[Member, ...]:
 
 
 def _drain(session: Session, row: ControlRow) -> None:
-    settle_until_clean(session, row.cohort, lambda left: _require_time(session, row, _backlog_text(left)))
+    def until(left: Backlog) -> None:
+        if left.rejected:
+            # In a hold nobody writes it anew: to wait would only keep writers waiting.
+            refuse_rejected(session, row.cohort)
+        _require_time(session, row, _backlog_text(left))
+
+    settle_until_clean(session, row.cohort, until)
 
 
 def _backlog_text(backlog: Backlog) -> str:
@@ -130,8 +138,8 @@ def step_back(session: Session, cohort: str, start: Phase, reason: str) -> None:
                 pass
         try:
             _step(session, row, first if row.phase is second else start, reason)
-        except NotSettled:
-            raise
+        except NotSettled as error:
+            raise NotSettled("; ".join(filter(None, (str(error), rejected_text(session, cohort))))) from error
         except PhaseConflict:
             session.journal.members.evict_lapsed(session.migration, session.actor)
             time.sleep(POLL_SECONDS)

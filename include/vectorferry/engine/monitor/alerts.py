@@ -32,7 +32,7 @@ def alerts(journal: Journal, spec: MigrationSpec, measured: Sequence[Seen] = ())
     now, rows = datetime.now(UTC), journal.control.all(spec.migration)
     found = [*_silent(journal, spec), *_stepped_back(journal, spec, now), *_unanswered(journal, spec, rows, now)]
     for row in rows:
-        found += [*_backlog(journal, spec, row), *_window(spec, row, now)]
+        found += [*_backlog(journal, spec, row), *_rejected(journal, spec, row), *_window(spec, row, now)]
     for seen in measured:
         found += [Alert(*each) for each in capacity_alerts(journal, spec, seen, now)]
     found += [Alert(*each) for each in drift_alerts(journal, spec, rows, now)]
@@ -77,6 +77,18 @@ def _backlog(journal: Journal, spec: MigrationSpec, row: ControlRow) -> Iterator
     if backlog.dirty > spec.switch.backlog:
         text = f"{backlog.dirty} records of cohort {row.cohort} wait to be settled: is `vectorferry settle --follow` running?"
         yield Alert(f"backlog {row.cohort}", text)
+
+
+def _rejected(journal: Journal, spec: MigrationSpec, row: ControlRow) -> Iterator[Alert]:
+    if not spec.routers or row.phase in (Phase.OFF, Phase.DONE):
+        return
+    if found := journal.claims.rejected(spec.migration, row.cohort):
+        first = found.first[0]
+        advice = "the authority cannot move before they are written anew, deleted, or excused (`vectorferry excuse`)"
+        yield Alert(
+            f"rejected {row.cohort} {first.namespace}/{first.id} {found.total}",
+            f"cohort {row.cohort}: {found}; {advice}",
+        )
 
 
 def _unanswered(journal: Journal, spec: MigrationSpec, rows: tuple[ControlRow, ...], now: datetime) -> Iterator[Alert]:

@@ -29,6 +29,8 @@ def _of_cohort(journal: Journal, spec: MigrationSpec, row: ControlRow, members: 
     if not row.loaded:
         yield f"{row.cohort}: not everything is loaded"
     backlog = journal.claims.backlog(spec.migration, row.cohort)
+    if rejected := journal.claims.rejected(spec.migration, row.cohort):
+        yield f"{row.cohort}: {rejected}"
     hold = spec.switch.hold.total_seconds()
     if backlog.dirty > spec.switch.backlog:
         yield f"{row.cohort}: {backlog.dirty} records are to be settled, a hold begins with at most {spec.switch.backlog}"

@@ -37,10 +37,14 @@ ReconciliationRow = tuple[datetime, str, str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class LiveWrites:
-    """What stands between a cohort and a change of authority; the last hold is how long writes waited at the last change."""
+    """What stands between a cohort and a change of authority; the last hold is how long writes waited at the last change.
+
+    `rejected` of the dirty records the follower did not take.
+    """
 
     cohort: str
     dirty: int
+    rejected: int
     open: int
     oldest_open: float
     hold_left: float | None
@@ -123,7 +127,8 @@ def _live_writes(journal: Journal, migration: str) -> tuple[LiveWrites, ...]:
 
 def _live_of(journal: Journal, row: ControlRow) -> LiveWrites:
     found = journal.claims.backlog(row.migration, row.cohort)
-    return LiveWrites(row.cohort, found.dirty, found.open, found.oldest_open, row.hold_left, _last_hold(journal, row))
+    last = _last_hold(journal, row)
+    return LiveWrites(row.cohort, found.dirty, found.rejected, found.open, found.oldest_open, row.hold_left, last)
 
 
 def _last_hold(journal: Journal, cohort: ControlRow) -> float | None:

@@ -9,7 +9,8 @@ from vectorferry.core.errors import GateError, JournalUnavailable, LeaseLost, Pa
 from vectorferry.core.model import SIDES, Phase, Side
 from vectorferry.engine.backpressure import CapacityGate
 from vectorferry.engine.session import Session, StepProgress
-from vectorferry.engine.sync.settle import REFUSED_AGAIN_SECONDS, settle_batch
+from vectorferry.engine.sync.rejected import refuse_rejected, rejected_text
+from vectorferry.engine.sync.settle import REJECTED_AGAIN_SECONDS, settle_batch
 from vectorferry.journal import Backlog
 
 # What changes here is in other processes: routers that acknowledge, requests that end.
@@ -64,7 +65,8 @@ def settle_until_clean(
 def settle_up_to_now(session: Session) -> None:
     """Settle everything that was written until now; what is written meanwhile may stay dirty.
 
-    Raises GateError, saying what is left, once nothing more has become clean for as long as a lost request or router is waited for.
+    Raises GateError, saying what is left, once nothing more has become clean for as long as a lost request or router is waited for; at
+    once where all that is left is rejected by the follower.
     """
     upto = session.journal.records.watermark()
     for cohort in session.spec.cohorts:
@@ -82,11 +84,15 @@ def _settle_cohort(session: Session, cohort: str, upto: int) -> None:
             patience.begin_again()
 
     def until(left: Backlog) -> None:
+        if left.rejected == left.dirty and not left.open:
+            refuse_rejected(session, cohort)
         await_room()
         session.journal.members.evict_lapsed(session.migration, session.actor)
         if patience.lost(left.dirty + left.open):
+            rejected = rejected_text(session, cohort)
             raise GateError(
-                f"settling comes to no end: {left.dirty} records stay dirty, {left.open} writes open; see `vectorferry members`"
+                f"settling comes to no end: {left.dirty} records stay dirty, {left.open} writes open; "
+                + (rejected or "see `vectorferry members`")
             )
 
     await_room()
@@ -121,7 +127,8 @@ def _follow(session: Session, cohort: str, rooms: Mapping[Side, CapacityGate]) -
         return False
     done = settle_batch(session, cohort)
     if done is not None:
-        session.report(StepProgress("settle", cohort, done.clean, None, f"{done.moved} written meanwhile"))
+        told = [f"{done.moved} written meanwhile", rejected_text(session, cohort)]
+        session.report(StepProgress("settle", cohort, done.clean, None, "; ".join(filter(None, told))))
     return done is not None
 
 
@@ -138,10 +145,10 @@ def _tell(session: Session, cohort: str, why: str) -> None:
 
 
 class Patience:
-    """Time for as long as ever less is left to do: a claim or a router that died, and a record that is refused, take theirs."""
+    """Time for as long as ever less is left to do: a claim or a router that died, and a record that is rejected, take theirs."""
 
     def __init__(self, session: Session) -> None:
-        self._seconds = session.lease + 2 * session.deadline + REFUSED_AGAIN_SECONDS
+        self._seconds = session.lease + 2 * session.deadline + REJECTED_AGAIN_SECONDS
         self._least: int | None = None
         self._since = time.monotonic()
 
