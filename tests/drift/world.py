@@ -19,7 +19,7 @@ from pipeline.worlds import World
 from vectorferry.core.model import COHORT, CollectionDefinition, Metric, Phase
 from vectorferry.core.records import canonical_json, make_batch
 from vectorferry.engine import pipeline
-from vectorferry.engine.plan.begin import register
+from vectorferry.engine.plan.register import register
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.engine.sync.settle_loop import settle_up_to_now

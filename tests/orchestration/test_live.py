@@ -10,7 +10,7 @@ from orchestration.conftest import NAMESPACES, ROWS, Stage, Story, kill, some_do
 from pipeline.writing import Writers
 from vectorferry.core.model import COHORT, Phase
 from vectorferry.engine.cutover.switch import cut_over
-from vectorferry.engine.plan.begin import register
+from vectorferry.engine.plan.register import register
 from vectorferry.engine.session import open_session
 from vectorferry.router import Router
 from vectorferry.spec.loader import load_spec

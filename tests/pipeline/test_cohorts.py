@@ -14,7 +14,7 @@ from vectorferry.core.model import Phase
 from vectorferry.engine import pipeline
 from vectorferry.engine.cutover import switch
 from vectorferry.engine.cutover.handover import move_authority
-from vectorferry.engine.plan.begin import register
+from vectorferry.engine.plan.register import register
 from vectorferry.engine.session import Session
 from vectorferry.journal import Counted, Evidence
 

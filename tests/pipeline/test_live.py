@@ -14,7 +14,7 @@ from vectorferry.engine import pipeline
 from vectorferry.engine.checks.extras import check_extras
 from vectorferry.engine.cutover import switch
 from vectorferry.engine.diff.full_compare import compare
-from vectorferry.engine.plan.begin import register
+from vectorferry.engine.plan.register import register
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.engine.sync.settle_loop import settle_up_to_now

@@ -21,7 +21,7 @@ from pipeline.applications import Applications, lost, possible
 from pipeline.dying import PATIENCE, Point, after, before, start, vectorferry
 from pipeline.worlds import World, postgres_connection, rows_of, small_spec
 from vectorferry.core.model import COHORT, CollectionDefinition, Metric, Phase
-from vectorferry.engine.plan.begin import register
+from vectorferry.engine.plan.register import register
 from vectorferry.journal import Journal, open_journal
 from vectorferry.local.servers.stack import JOURNAL_DATABASE, PGVECTOR_DATABASE, databases
 from vectorferry.local.servers.supervisor import Supervisor

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.worlds import DATA, ROOT, World
 from pipeline.writing import joined
-from vectorferry.engine.plan.begin import register
+from vectorferry.engine.plan.register import register
 from vectorferry.local.demo.application import Application, View, read_view, some_vectors
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from pipeline.worlds import World
-from vectorferry.engine.plan.begin import register
+from vectorferry.engine.plan.register import register
 from vectorferry.engine.session import Session
 from vectorferry.router import Record, Router
 from vectorferry.stores.base import VectorStore

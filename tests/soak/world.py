@@ -16,7 +16,7 @@ from soak.settings import BASE_ROWS, NAMESPACES, Settings
 from soak.values import DIMENSION, metadata_of, value_of, vector_of
 from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.core.records import canonical_json, make_batch
-from vectorferry.engine.plan.begin import register
+from vectorferry.engine.plan.register import register
 from vectorferry.journal import open_journal
 from vectorferry.local.servers.stack import Databases, databases
 from vectorferry.local.servers.supervisor import Service

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 def register(journal: "Journal", spec: "MigrationSpec", actor: str) -> None:
     """Make the migration and its spec known, in OFF, so that routers can join. Idempotent."""
-    from vectorferry.engine.plan.begin import register
+    from vectorferry.engine.plan.register import register
 
     register(journal, spec, actor)
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
@@ -24,8 +23,10 @@ def from_json(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
+    if callable(
+        plain := getattr(value, "tolist", None)
+    ):  # a number or an array of numpy, which is not imported for this
+        return plain()
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Mapping):

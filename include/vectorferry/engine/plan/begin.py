@@ -1,4 +1,4 @@
-"""Begin: makes the migration known, makes its target, starts to track, and waits for the expected routers."""
+"""Begin: has the migration registered, makes its target, starts to track, and waits for the expected routers."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,10 @@ from vectorferry.core.errors import AlreadyExists, GateError
 from vectorferry.core.model import CollectionDefinition, Phase
 from vectorferry.engine.members import await_expected
 from vectorferry.engine.plan.preflight import Preflight
+from vectorferry.engine.plan.register import register
 from vectorferry.engine.plan.target_ownership import CREATED, FILLED, TAKEN, filled_by_us, made_by_us, target_place
 from vectorferry.engine.session import Session
-from vectorferry.journal import ControlRow, Journal
-from vectorferry.spec.migration import MigrationSpec
-
-
-def register(journal: Journal, spec: MigrationSpec, actor: str) -> None:
-    """Make the migration and its spec known, in OFF, so that routers can join. Idempotent."""
-    content = spec.model_dump(mode="json", exclude_defaults=True)
-    journal.control.register(spec.migration, spec.fingerprint, spec.cohorts, actor, spec=content)
+from vectorferry.journal import ControlRow
 
 
 def begin(session: Session, found: Preflight) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, Phase
-from vectorferry.engine.plan.begin import register
+from vectorferry.engine.plan.register import register
 from vectorferry.engine.plan.target_ownership import target_place
 from vectorferry.engine.session import Session
 from vectorferry.engine.transfer.loaded import excused_ids, missing_loads, require_loaded
