@@ -4,7 +4,6 @@ import io
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from vectorferry.cli import progress
 from vectorferry.cli.progress import Live
@@ -16,8 +15,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Reports at some seconds; gives what was printed."""
     now = 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setenv("COLUMNS", "200")
     out = io.StringIO()
-    live = Live(Console(file=out, width=200))
+    live = Live(out)
 
     def at(seconds: float, *reports: StepProgress) -> list[str]:
         nonlocal now

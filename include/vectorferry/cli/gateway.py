@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
 
 from vectorferry.core.errors import ConnectionMissing, JournalError
@@ -104,6 +103,8 @@ def gateway_pinecone(
 
 
 def _local(store: str, serving: "Serving", folder: Path, index: str, faults: str) -> "Gateway":
+    import orjson
+
     from vectorferry.gateway.pinecone.api.faults import parse_faults
     from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
     from vectorferry.stores.base import StoreOptions

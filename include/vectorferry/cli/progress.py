@@ -3,13 +3,14 @@
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
+from functools import cached_property
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
     from vectorferry.engine.session import StepProgress
 
 EVERY = 2.0
@@ -66,13 +67,19 @@ class _Step:
 class Live:
     """Shows how far each step is, over all partitions; thread-safe. Rates are shown once measured."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
         self._lock = threading.Lock()
         self._steps: dict[str, _Step] = {}
         self._shown: dict[str, float] = {}
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
+
+    @cached_property
+    def _console(self) -> "Console":
+        from rich.console import Console
+
+        return Console(file=self._file, highlight=False)
 
     def show(self, progress: "StepProgress") -> None:
         """Take one report in."""
@@ -93,6 +100,10 @@ class Live:
         """Print one line."""
         self._console.print(text, markup=False)
 
+    def ask(self, prompt: str) -> str:
+        """A line that a person types; raises EOFError where nobody does."""
+        return self._console.input(prompt)
+
     def close(self) -> None:
         """Stop drawing; further reports start anew."""
         with self._lock:
@@ -109,6 +120,9 @@ class Live:
 
     def _draw(self, step: _Step) -> None:
         if self._bars is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bars
+
             columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             self._bars = Bars(*columns, console=self._console)
             self._bars.start()

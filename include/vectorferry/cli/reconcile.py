@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vectorferry.cli.approval import ask_approval
 from vectorferry.cli.console import Console
-from vectorferry.cli.options import Json, SpecPath, command_session
-from vectorferry.spec.connections import connection_from_environment
-from vectorferry.spec.loader import load_spec
+from vectorferry.cli.opening import journal_of, read_spec, session_of
+from vectorferry.cli.options import Json, SpecPath
+from vectorferry.engine import pipeline
 
 if TYPE_CHECKING:
     from vectorferry.engine.session import Session
@@ -38,13 +39,11 @@ def reconcile(
     `reconcile.deletions`) a person is asked, here where the spec allows that, else in Airflow. Killed, it goes on where it stopped.
     Exits 0 when both sides are equal in the end.
     """
-    from vectorferry.engine import pipeline
-
-    console, loaded = Console(json=json), load_spec(spec)
+    console, loaded = Console(json=json), read_spec(spec)
     if history:
         _show_history(loaded, console)
         return
-    with command_session(loaded, console, "reconcile", upgrade=pair) as session:
+    with session_of(loaded, console, "reconcile", upgrade=pair) as session:
         if pair:
             pipeline.keep_equal(session)
         found = pipeline.reconcile(session, full=not share)
@@ -58,25 +57,18 @@ def reconcile(
 
 def _repair(session: "Session", found: "Evidence", console: Console) -> None:
     """Repair what was found, if anything was, and if a person who has to be asked agrees."""
-    from vectorferry.engine import pipeline
-
-    if found.approvable and (not pipeline.needs_person(found) or console.ask_approval(session, found)):
+    if found.approvable and (not pipeline.needs_person(found) or ask_approval(console, session, found)):
         pipeline.repair(session, found.hash)
 
 
 def _figures(session: "Session", found: "Evidence") -> Mapping[str, Any]:
     """What the reconciliation came to, as the journal has it now."""
-    from vectorferry.engine import pipeline
-
     number = pipeline.drift_figures(found)["reconciliation"]
     return session.journal.reconciliations.get(number).figures or {}
 
 
 def _show_history(loaded: "MigrationSpec", console: Console) -> None:
-    from vectorferry.engine import pipeline
-    from vectorferry.journal import open_journal
-
-    with open_journal(connection_from_environment(loaded.journal)) as journal:
+    with journal_of(loaded) as journal:
         runs = journal.reconciliations.all(loaded.migration)
     console.result(
         {"reconciliations": [_plain(run) for run in runs]},

@@ -1,0 +1,23 @@
+"""`vectorferry journal …`: the control database and its roles."""
+
+import typer
+
+from vectorferry.cli.console import Console
+from vectorferry.cli.opening import journal_of, read_spec
+from vectorferry.cli.options import Json, SpecPath
+
+journal_app = typer.Typer(no_args_is_help=True, help="The control database.")
+
+
+@journal_app.command("roles")
+def journal_roles(spec: SpecPath, json: Json = False) -> None:
+    """Make the database role of routers, or bring its rights up to date: it can write neither phases nor approvals.
+
+    The journal's connection needs the right to create roles.
+    """
+    from vectorferry.journal.roles import ROUTER, create_roles
+
+    with journal_of(read_spec(spec), upgrade=True) as journal:
+        create_roles(journal)
+    text = f"role {ROUTER} is up to date; give it to the login of your applications: GRANT {ROUTER} TO <login>"
+    Console(json=json).result({"role": ROUTER}, text)

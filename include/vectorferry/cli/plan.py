@@ -1,0 +1,90 @@
+"""`vectorferry plan`: shows what a migration would move and cost, and begins it with --save."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vectorferry.cli.console import Console
+from vectorferry.cli.opening import read_spec, session_of
+from vectorferry.cli.options import Json, SpecPath
+from vectorferry.engine import pipeline
+
+if TYPE_CHECKING:
+    from vectorferry.core.capacity import Fill
+    from vectorferry.engine.pipeline import Cost, Preflight
+    from vectorferry.journal import Plan
+
+
+def plan(
+    spec: SpecPath,
+    json: Json = False,
+    save: Annotated[
+        bool, typer.Option(help="Also begin: make the target, cut the source, keep the plan in the journal.")
+    ] = False,
+) -> None:
+    """Look at both sides: rows, cost, metadata keys, and what stands in the way. Writes nothing without --save."""
+    console = Console(json=json)
+    with session_of(read_spec(spec), console, "plan", upgrade=True) as session:
+        if save:
+            found, made = pipeline.prepare(session)
+            _show(console, found, made)
+        else:
+            _show(console, pipeline.preflight(session))
+
+
+def _show(console: Console, found: "Preflight", made: "Plan | None" = None) -> None:
+    _show_tables(console, found)
+    console.result(_value(found, made), "\n".join(_lines(found, made)))
+
+
+def _show_tables(console: Console, found: "Preflight") -> None:
+    console.table("Namespaces", ("namespace", "rows"), ((n or "(default)", r) for n, r in found.namespaces.items()))
+    costs = (("one pass over the source", found.pass_cost), ("the load", found.load_cost))
+    console.table("Cost", ("of", "requests", "hours", "read units", "US$"), (_cost(n, c) for n, c in costs))
+    if found.capacity:
+        columns = ("of", "used", "projected to come", "limit", "share")
+        console.table("Capacity", columns, (_fill(fill) for fill in found.capacity))
+    console.table("Metadata keys of a sample", ("key", "types", "share", "values"), _keys(found.profile))
+
+
+def _value(found: "Preflight", made: "Plan | None") -> dict[str, Any]:
+    return {
+        "rows": found.rows,
+        "namespaces": dict(found.namespaces),
+        "profile": found.profile,
+        "proposed_fields": dict(found.proposed),
+        "full_pass": asdict(found.pass_cost),
+        "load": asdict(found.load_cost),
+        "shortest_hold": found.shortest_hold,
+        "capacity": [asdict(fill) for fill in found.capacity],
+        "warnings": found.warnings,
+        "plan": made.id if made else None,
+        "partitions": len(made.partitions) if made else None,
+    }
+
+
+def _lines(found: "Preflight", made: "Plan | None") -> list[str]:
+    proposed = ", ".join(f"{name}: {kind}" for name, kind in found.proposed.items()) or "none"
+    lines = [f"{found.rows} rows. Fields worth declaring: {proposed}", *(f"warning: {w}" for w in found.warnings)]
+    if found.shortest_hold is not None:
+        lines.append(f"Shortest possible hold of writes: {found.shortest_hold:g} s")
+    if made:
+        lines.append(f"Plan {made.id}: {len(made.partitions)} partitions")
+    return lines
+
+
+def _cost(name: str, cost: "Cost") -> tuple[object, ...]:
+    return name, cost.requests, f"{cost.hours:.2f}", f"{cost.read_units:.0f}", f"{cost.dollars:.2f}"
+
+
+def _fill(fill: "Fill") -> tuple[object, ...]:
+    values = ("-" if value is None else fill.amount(value) for value in (fill.used, fill.added, fill.limit))
+    return fill.name, *values, f"{fill.share:.0%}" if fill.limit else "-"
+
+
+def _keys(profile: Any) -> Iterable[tuple[object, ...]]:
+    for key, seen in profile["fields"].items():
+        kinds = ", ".join(f"{kind} {count}" for kind, count in seen["kinds"].items())
+        yield key, kinds, f"{seen['share']:.0%}", f"{seen['distinct']}{'+' if seen['distinct_capped'] else ''}"

@@ -1,0 +1,21 @@
+"""`vectorferry register`: makes a migration known, so that routers can join."""
+
+import getpass
+
+from vectorferry.cli.console import Console
+from vectorferry.cli.opening import journal_of, read_spec
+from vectorferry.cli.options import Json, SpecPath
+from vectorferry.engine import pipeline
+
+
+def register(spec: SpecPath, json: Json = False) -> None:
+    """Make the migration known to the journal, so that routers can join before anything is moved. Touches no collection.
+
+    A changed spec is taken over, and voids approvals given before.
+    """
+    loaded = read_spec(spec)
+    with journal_of(loaded, upgrade=True) as journal:
+        pipeline.register(journal, loaded, getpass.getuser())
+        phases = {row.cohort: str(row.phase) for row in journal.control.all(loaded.migration)}
+    value = {"migration": loaded.migration, "expected_routers": loaded.routers, "phases": phases}
+    Console(json=json).result(value, f"{loaded.migration} is registered; it expects {loaded.routers} routers")
