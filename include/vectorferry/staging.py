@@ -167,6 +167,13 @@ def report_folder(run_id: str) -> str:
     return "reports/" + "".join(c if c.isalnum() or c in "-_" else "_" for c in run_id)
 
 
+def read_anywhere(place: str) -> bytes:
+    """Content of a file that belongs to no staging, at a path or URL. Raises what fsspec raises: OSError, ValueError, ImportError."""
+    with fsspec.open(place, "rb") as file:
+        content: bytes = file.read()
+        return content
+
+
 @contextmanager
 def _buffered(file: Any) -> Iterator[Any]:
     """Few large writes: each one needs Python's lock, for which the threads that read the source would make it wait."""

@@ -1,6 +1,5 @@
 """Query file of a spec: recorded vectors, namespaces and filters, refused by the file's name where it is wrong."""
 
-import fsspec
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -11,6 +10,7 @@ from vectorferry.core.errors import FilterError, PreflightFailed
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import Vectors
 from vectorferry.core.records import canonical_json
+from vectorferry.staging import read_anywhere
 
 
 def recorded_filters(path: str) -> list[tuple[str, str]]:
@@ -22,9 +22,7 @@ def recorded_filters(path: str) -> list[tuple[str, str]]:
 
 def _content(path: str) -> bytes:
     try:
-        with fsspec.open(path, "rb") as file:
-            content: bytes = file.read()
-            return content
+        return read_anywhere(path)
     except (OSError, ValueError, ImportError) as error:
         raise PreflightFailed([f"query file {path} cannot be read: {error}; check `checks.recall.queries`"]) from error
 
