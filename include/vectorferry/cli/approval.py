@@ -1,10 +1,10 @@
 """Approval on the terminal: puts the question to the person who runs a command, and keeps the answer."""
 
-import getpass
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vectorferry.cli.console import Console
+from vectorferry.cli.operator import operator
 from vectorferry.engine import pipeline
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def ask_approval(console: Console, session: "Session", evidence: "Evidence") -> 
     except EOFError:
         console.note("no answer came and none was kept: run the command again to be asked again")
         return False
-    pipeline.record_answer(session, evidence.hash, decision, person=getpass.getuser(), reason=reason, via="terminal")
+    pipeline.record_answer(session, evidence.hash, decision, person=operator(), reason=reason, via="terminal")
     return decision == "approve"
 
 

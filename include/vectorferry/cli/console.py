@@ -6,6 +6,7 @@ from dataclasses import asdict, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from vectorferry.cli.plain import plain
 from vectorferry.cli.progress import Live
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Console:
 
             self._file.write(orjson.dumps(value, default=_plain).decode() + "\n")
         else:
-            self._out.print(text, markup=False)
+            self._out.print(plain(text), markup=False)
 
     def table(self, title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
         """Print a table for people."""
@@ -51,10 +52,11 @@ class Console:
         if self.json:
             return
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table(*columns, title=title, title_justify="left")
+        table = Table(*columns, title=Text(plain(title)), title_justify="left")
         for row in rows:
-            table.add_row(*(str(cell) for cell in row))
+            table.add_row(*(Text(plain(str(cell))) for cell in row))
         self._out.print(table)
 
     def markdown(self, text: str) -> None:

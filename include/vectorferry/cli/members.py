@@ -1,6 +1,5 @@
 """`vectorferry members`: lists the routers of a migration, and forgets one that is known to be gone."""
 
-import getpass
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from vectorferry.cli.console import Console
 from vectorferry.cli.opening import journal_of, read_spec
+from vectorferry.cli.operator import operator
 from vectorferry.cli.options import Json, SpecPath
 from vectorferry.engine import pipeline
 
@@ -30,7 +30,7 @@ def members(
     loaded = read_spec(spec)
     with journal_of(loaded) as journal:
         if forget:
-            journal.members.forget(loaded.migration, forget, getpass.getuser())
+            journal.members.forget(loaded.migration, forget, operator())
         _show(Console(json=json), journal.members.all(loaded.migration))
 
 

@@ -4,7 +4,6 @@ What is opened is imported when it is: a command that reads no spec does not wai
 waits for no database's SDK.
 """
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vectorferry.cli.console import Console
+from vectorferry.cli.operator import operator
 from vectorferry.core.model import Side
 from vectorferry.spec.connections import connection_from_environment
 
@@ -55,5 +55,5 @@ def session_of(spec: "MigrationSpec", console: Console, verb: str, *, upgrade: b
     from vectorferry.engine.session import open_session
 
     run_id = f"{verb}-{datetime.now().astimezone():%Y%m%dT%H%M%S}"
-    with open_session(spec, actor=getpass.getuser(), run_id=run_id, report=console.report, upgrade=upgrade) as session:
+    with open_session(spec, actor=operator(), run_id=run_id, report=console.report, upgrade=upgrade) as session:
         yield session

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
+from vectorferry.cli.plain import plain
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
@@ -94,11 +96,11 @@ class Live:
                 self._draw(step)
             elif progress.done and now - self._shown.get(step.name, 0.0) > EVERY:
                 self._shown[step.name] = now
-                self._console.print(step.line(), markup=False)
+                self._console.print(plain(step.line()), markup=False)
 
     def note(self, text: str) -> None:
         """Print one line."""
-        self._console.print(text, markup=False)
+        self._console.print(plain(text), markup=False)
 
     def ask(self, prompt: str) -> str:
         """A line that a person types; raises EOFError where nobody does."""
@@ -116,7 +118,7 @@ class Live:
         what = f"{progress.step} {progress.scope}"
         if now - self._shown.get(what, -EVERY) >= EVERY:
             self._shown[what] = now
-            self._console.print(f"{what}: {progress.note}", markup=False)
+            self._console.print(plain(f"{what}: {progress.note}"), markup=False)
 
     def _draw(self, step: _Step) -> None:
         if self._bars is None:

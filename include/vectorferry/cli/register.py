@@ -1,9 +1,8 @@
 """`vectorferry register`: makes a migration known, so that routers can join."""
 
-import getpass
-
 from vectorferry.cli.console import Console
 from vectorferry.cli.opening import journal_of, read_spec
+from vectorferry.cli.operator import operator
 from vectorferry.cli.options import Json, SpecPath
 from vectorferry.engine import pipeline
 
@@ -15,7 +14,7 @@ def register(spec: SpecPath, json: Json = False) -> None:
     """
     loaded = read_spec(spec)
     with journal_of(loaded, upgrade=True) as journal:
-        pipeline.register(journal, loaded, getpass.getuser())
+        pipeline.register(journal, loaded, operator())
         phases = {row.cohort: str(row.phase) for row in journal.control.all(loaded.migration)}
     value = {"migration": loaded.migration, "expected_routers": loaded.routers, "phases": phases}
     Console(json=json).result(value, f"{loaded.migration} is registered; it expects {loaded.routers} routers")
