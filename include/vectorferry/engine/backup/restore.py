@@ -78,12 +78,14 @@ def restore(backup: Backup, store: VectorStore, rules: Rules = PLAIN) -> Restore
 
 def load(backup: Backup, store: VectorStore, rules: Rules = PLAIN) -> Loaded:
     """Check the backup, make the collection where it is missing, and load every record; raises as `restore` does."""
-    _examine(backup, store, rules)
     existing = _existing(store)
     if existing is not None:
         _refuse_unlike(backup, store, existing, rules)
-    else:
+    _examine(backup, store, rules)
+    if existing is None:
         store.create(backup.manifest.collection.definition(store.capabilities.product, rules.index))
+    elif existing.rows:
+        _refuse_foreign(backup, store, rules)
     return _send(backup, store, rules)
 
 
@@ -127,8 +129,6 @@ def _refuse_unlike(backup: Backup, store: VectorStore, found: CollectionInfo, ru
             f"{store.name} is not empty ({found.rows} rows): name another collection, or use --resume where a restore of this "
             "backup was cut short"
         )
-    if found.rows:
-        _refuse_foreign(backup, store, rules)
 
 
 def _refuse_foreign(backup: Backup, store: VectorStore, rules: Rules) -> None:
