@@ -21,6 +21,8 @@ from typing import Any
 ANSWERS = "approve\nall checks passed\n"
 PRELOADED = (
     "vectorferry.cli.app",
+    "rich.markdown",
+    "rich.progress",
     "vectorferry.engine.pipeline",
     "great_expectations",
     "vectorferry.engine.checks.expectations",
