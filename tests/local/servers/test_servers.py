@@ -1,6 +1,11 @@
 """The embedded PostgreSQL and the real Weaviate start, answer and keep strangers out."""
 
+import os
+import signal
+from dataclasses import replace
+
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -57,6 +62,18 @@ def test_postgres_keeps_its_data_and_password_over_a_restart(tmp_path):
                 connection.execute("CREATE TABLE IF NOT EXISTS runs (run int)")
                 connection.execute("INSERT INTO runs VALUES (%s)", (run,))
                 assert connection.execute("SELECT count(*) FROM runs").fetchone() == (run + 1,)
+
+
+def test_postgres_starts_again_though_a_backend_of_the_killed_one_holds_its_memory(tmp_path):
+    server = local_postgres(tmp_path / "postgres")
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.start([replace(each, grace=0.3) for each in server.services()])
+        with psycopg.connect(server.url()) as connection:
+            backend = psutil.Process(connection.info.backend_pid)
+            backend.suspend()  # as on a busy machine: it does not see yet that its server is gone
+            os.kill(supervisor.pid("postgres"), signal.SIGKILL)
+            supervisor.restart("postgres")
+        assert server.is_ready()
 
 
 def test_an_initdb_that_was_cut_short_is_done_again(tmp_path):

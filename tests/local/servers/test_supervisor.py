@@ -36,6 +36,15 @@ time.sleep(600)
 """
 
 
+# A server whose child leads a session of its own and stays when the server is killed.
+LEAVING = f"""
+import pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {SLEEPER!r}], start_new_session=True)
+pathlib.Path(sys.argv[1], str(child.pid)).touch()
+time.sleep(600)
+"""
+
+
 def service(folder: Path, name: str, code: str = SLEEPER, *arguments: str, **options) -> Service:
     return Service(name, (sys.executable, "-c", code, *arguments), folder / name, **options)
 
@@ -122,6 +131,20 @@ def test_a_restart_gives_another_process(tmp_path):
         supervisor.restart("server")
         assert supervisor.pid("server") != before
         assert not is_running(before)
+
+
+def test_a_killed_server_starts_again_once_its_whole_family_is_gone(tmp_path):
+    children = tmp_path / "children"
+    children.mkdir()
+    leaving = service(tmp_path, "leaving", LEAVING, str(children), ready=lambda _: any(children.iterdir()), grace=0.3)
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.start([leaving])
+        (child,) = (int(path.name) for path in children.iterdir())
+        killed = supervisor.pid("leaving")
+        os.kill(killed, signal.SIGKILL)
+        supervisor.restart("leaving")
+        assert not is_running(killed)
+        assert not is_running(child)
 
 
 def test_only_one_supervisor_runs_in_a_folder(tmp_path):
@@ -226,7 +249,7 @@ child = subprocess.Popen([sys.executable, "-c", {SLEEPER!r}])
 open({str(mark)!r}, "w").write(str(child.pid))
 """
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as process:
-        entry: Entry = entry_of(process.pid, "server")
+        entry: Entry = replace(entry_of(process.pid, "server"), grace=0.3)
         process.wait()
     child = int(mark.read_text())
     assert is_running(child)

@@ -1,7 +1,7 @@
 """The run file: which processes a supervisor started, kept on disk so that they can be stopped when it is gone.
 
 A process is known by its pid and its start time, never by its pid alone: pids are reused. Every server leads a session
-of its own, and what belongs to that session, or descends from its leader, belongs to the server.
+of its own. What belongs to that session, descends from its leader or writes its log belongs to the server.
 """
 
 import contextlib
@@ -20,11 +20,13 @@ import psutil
 
 # A start time is counted from the boot time, which moves when the clock is set; a reused pid is far younger than this.
 SAME_START = 2.0
+# What was killed is gone at once, unless the machine is busy; a server that starts too early would find its port or its data taken.
+KILLED_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One process: `created` is its start in seconds since the epoch, `level` how many servers it stands on."""
+    """One process: `created` is its start in seconds since the epoch, `level` how many servers it stands on, `log` its output's file."""
 
     name: str
     pid: int
@@ -32,6 +34,7 @@ class Entry:
     level: int = 0
     stop_signal: int = signal.SIGTERM
     grace: float = 10.0
+    log: str = ""
 
     def is_alive(self) -> bool:
         """Say whether the very process still runs; a zombie does not."""
@@ -39,14 +42,27 @@ class Entry:
 
     def processes(self) -> list[psutil.Process]:
         """Return the living processes that belong to this server, its leader included."""
-        if psutil.pid_exists(self.pid) and not self.is_alive() and not _is_zombie(self.pid):
-            return []  # the pid is somebody else's by now, and so would be a session of that number
-        return list({process.pid: process for process in (*self._session(), *self._descendants())}.values())
+        found = (*self._session(), *self._descendants(), *self._writers())
+        return list({process.pid: process for process in found}.values())
 
     def _session(self) -> Iterator[psutil.Process]:
+        if psutil.pid_exists(self.pid) and not self.is_alive() and not _is_zombie(self.pid):
+            return  # the pid is somebody else's by now, and so would be a session of that number
         # While a member of a session lives, the kernel gives its number to nobody else.
+        for process in self._younger():
+            if _session_of(process.pid) == self.pid:
+                yield process
+
+    def _writers(self) -> Iterator[psutil.Process]:
+        # Each backend of PostgreSQL leads a session of its own and outlives a killed server for a while: it holds the
+        # shared memory, and no new server starts on the same data. It still has the output that it was born with.
+        for process in self._younger() if self.log else ():
+            if self.log in _outputs(process):
+                yield process
+
+    def _younger(self) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():
-            if _session_of(process.pid) == self.pid and _starts_after(process, self.created) and _runs(process):
+            if _starts_after(process, self.created) and _runs(process):
                 yield process
 
     def _descendants(self) -> list[psutil.Process]:
@@ -133,7 +149,7 @@ def stop_together(entries: Sequence[Entry]) -> None:
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()  # psutil compares the start time again before it sends
-    _wait(left, timeout=5)
+    _wait(left, KILLED_PATIENCE)
 
 
 def _ask(entry: Entry) -> None:
@@ -169,6 +185,14 @@ def _session_of(pid: int) -> int:
         return os.getsid(pid)
     except OSError:
         return -1
+
+
+def _outputs(process: psutil.Process) -> set[str]:
+    """Return the files that a process's standard output and error go to."""
+    try:
+        return {file.path for file in process.open_files() if file.fd in (1, 2)}
+    except psutil.Error:
+        return set()
 
 
 def _starts_after(process: psutil.Process, created: float) -> bool:

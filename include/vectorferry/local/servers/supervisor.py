@@ -168,6 +168,7 @@ class Supervisor:
             level=self._level(service),
             stop_signal=service.stop_signal,
             grace=service.grace,
+            log=str(service.log.resolve()),
         )
         running = _Running(service, process, entry, time.monotonic())
         self._running[service.name] = running
