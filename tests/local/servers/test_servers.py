@@ -14,12 +14,15 @@ from vectorferry.local.servers.supervisor import ServerError, Supervisor
 from vectorferry.local.servers.weaviate import weaviate as local_weaviate
 
 
-def test_postgres_has_vectors_and_keeps_commits_durable(database):
-    with psycopg.connect(database) as connection:
-        version, fsync, commit = connection.execute(
-            "SELECT current_setting('server_version_num')::int, current_setting('fsync'), current_setting('synchronous_commit')"
-        ).fetchone()
-        distance = connection.execute("SELECT '[1,0]'::vector <=> '[0,1]'::vector").fetchone()[0]
+def test_postgres_has_vectors_and_keeps_commits_durable(tmp_path):
+    server = local_postgres(tmp_path / "postgres")  # the one that tests share does not sync
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.start(server.services(["vectors"]))
+        with psycopg.connect(server.url("vectors")) as connection:
+            version, fsync, commit = connection.execute(
+                "SELECT current_setting('server_version_num')::int, current_setting('fsync'), current_setting('synchronous_commit')"
+            ).fetchone()
+            distance = connection.execute("SELECT '[1,0]'::vector <=> '[0,1]'::vector").fetchone()[0]
     assert version >= 180000
     assert (fsync, commit, distance) == ("on", "on", 1.0)
 
