@@ -45,7 +45,7 @@ def test_a_newer_attempt_supersedes_at_once(journal: Journal, plan: Plan) -> Non
 
 
 def test_attempts_that_begin_at_once_have_different_numbers(journal: Journal, plan: Plan) -> None:
-    barrier = threading.Barrier(8, timeout=20)
+    barrier = threading.Barrier(8, timeout=120)
 
     def run(_: int) -> Attempt:
         barrier.wait()

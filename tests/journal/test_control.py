@@ -132,7 +132,7 @@ def test_the_epoch_counts_even_if_the_phase_is_the_same_again(journal: Journal) 
 
 def test_of_many_at_once_exactly_one_wins(journal: Journal) -> None:
     for to in (Phase.TRACK_A, Phase.HOLD_A, Phase.TRACK_A, Phase.OFF):
-        row, barrier = get(journal), threading.Barrier(8, timeout=20)
+        row, barrier = get(journal), threading.Barrier(8, timeout=120)
 
         def attempt(_: int, row: ControlRow = row, to: Phase = to, barrier: threading.Barrier = barrier) -> bool:
             barrier.wait()
@@ -211,4 +211,4 @@ def test_a_router_that_is_joining_is_waited_for(journal: Journal, behind: Databa
             with pytest.raises(TimeoutError):
                 moving.result(timeout=0.3)
         with pytest.raises(PhaseConflict, match="late"):
-            moving.result(timeout=5)
+            moving.result(timeout=120)

@@ -224,7 +224,7 @@ def test_an_answer_is_not_changed(journal: Journal, evidence: Evidence) -> None:
 
 
 def test_one_person_answering_twice_at_once_answers_once(journal: Journal, evidence: Evidence) -> None:
-    barrier = threading.Barrier(4, timeout=20)
+    barrier = threading.Barrier(4, timeout=120)
 
     def run(number: int) -> bool:
         barrier.wait()

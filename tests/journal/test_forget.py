@@ -123,7 +123,7 @@ def test_a_worker_that_records_meanwhile_fails_and_leaves_nothing(journal: Journ
         workers = [pool.submit(work) for _ in range(4)]
         time.sleep(0.1)
         journal.forget(MIGRATION)
-        ends = [worker.result(timeout=10) for worker in workers]
+        ends = [worker.result(timeout=120) for worker in workers]
     assert set(ends) <= {"LeaseLost", "JournalError"}
     assert counts(behind)["progress"] == 0
 

@@ -35,7 +35,7 @@ def test_saving_again_keeps_the_first(journal: Journal) -> None:
 
 
 def test_of_many_planners_one_wins(journal: Journal) -> None:
-    barrier = threading.Barrier(6, timeout=20)
+    barrier = threading.Barrier(6, timeout=120)
 
     def save(number: int) -> str:
         barrier.wait()

@@ -15,7 +15,7 @@ from vectorferry.engine.session import open_session
 from vectorferry.router import Router
 from vectorferry.spec.loader import load_spec
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 KEYS = [(namespace, f"written {n}") for namespace in (*NAMESPACES, "made meanwhile") for n in range(5)]
 
 

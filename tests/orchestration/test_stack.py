@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from orchestration.conftest import NAMESPACES, ROWS, Stage, Story
+from orchestration.conftest import NAMESPACES, PATIENCE, ROWS, Stage, Story
 from vectorferry.core.model import Phase
 from vectorferry.local.servers.airflow_api import AirflowError
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 Stories = Mapping[str, Story]
 
@@ -210,7 +210,7 @@ class TestPart:
 
 def wait_for_another(run: Story, first: object) -> object:
     """The question asked again after `first`."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if asked := [q for q in run.operator.questions(run.dag_id, run.run_id) if q.asked_at > first.asked_at]:
             return asked[0]
@@ -219,7 +219,7 @@ def wait_for_another(run: Story, first: object) -> object:
 
 
 def wait_until(run: Story, task: str, state: str, *, attempt: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while (task, state, attempt) not in {(t.task_id, t.state, t.try_number) for t in run.tasks()}:
         assert time.monotonic() < deadline, run.states()
         time.sleep(0.5)

@@ -30,7 +30,7 @@ PRELOADED = (
     "vectorferry.stores.pgvector.store",
     "vectorferry.stores.pinecone.store",
 )
-PATIENCE = 240.0
+PATIENCE = 600.0
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(list(PRELOADED))

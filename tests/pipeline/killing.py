@@ -24,7 +24,7 @@ Step = Literal["export", "load", "checks"]
 ANSWERS = b"approve\nall checks passed\n"
 _POLL = 0.01
 _TRIES = 6
-_PATIENCE = 120.0
+_PATIENCE = 600.0
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,13 @@ def test_it_serves_until_it_is_stopped_and_finds_what_it_wrote(registered: World
     command = (sys.executable, "-m", "vectorferry.local.demo.application", *arguments)
     environment = {**os.environ, **registered.environment(), "PYTHONPATH": str(ROOT / "include")}
     with subprocess.Popen(command, env=environment) as process:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while (read_view(view) or View()).requests < 50:
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     found = read_view(view)
     assert found is not None
     assert found.well

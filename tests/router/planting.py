@@ -9,7 +9,7 @@ from vectorferry.stores.pgvector.store import PgvectorStore
 
 
 def eventually(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not happened():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.01)

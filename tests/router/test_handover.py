@@ -193,7 +193,7 @@ def batch_of(name: str) -> pa.RecordBatch:
 
 
 def quiet(pair: Pair, happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 120
     while not happened():
         assert time.monotonic() < end
         pair.settle()

@@ -27,7 +27,7 @@ def test_an_sdk(front: Front, python: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     def run(scenario: str) -> str:
         command = [python, CLIENT, gateway.url, gateway.grpc_target("docs"), KEY, scenario]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout.strip()
 

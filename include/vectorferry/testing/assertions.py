@@ -26,7 +26,7 @@ def eventually(store: VectorStore, check: Callable[[], None]) -> None:
 
 def wait_for_index(store: VectorStore, namespace: str, rows: int) -> None:
     """Wait until search sees `rows` rows of the namespace."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while store.pending_index() or (not store.capabilities.exact_count and store.count(namespace) < rows):
         assert time.monotonic() < deadline, "the index is not complete after 30 s"
         time.sleep(0.05)

@@ -38,7 +38,7 @@ def port() -> Iterator[int]:
 
 def talk(port: int, *parts: bytes, ending: bytes = b"") -> bytes:
     """Send parts, one packet each, and read until `ending` or until the server closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
         for part in parts:
             connection.sendall(part)
         answer = b""
@@ -89,14 +89,14 @@ def test_closing_waits_for_requests_and_ends_idle_connections() -> None:
 
     def slow(request: Request) -> Response:
         entered.set()
-        leave.wait(5)
+        leave.wait(120)
         return Response(200, b"done")
 
     with serving(slow) as server:
         idle = socket.create_connection(("127.0.0.1", server.port))
         busy = socket.create_connection(("127.0.0.1", server.port))
         busy.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        assert entered.wait(5)
+        assert entered.wait(120)
         threading.Timer(0.1, leave.set).start()
     assert busy.recv(1000).endswith(b"done")
     assert idle.recv(1000) == b""

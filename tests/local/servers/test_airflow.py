@@ -12,7 +12,7 @@ from vectorferry.local.servers.airflow_api import AirflowApi, AirflowError
 from vectorferry.local.servers.postgres import postgres as local_postgres
 from vectorferry.local.servers.supervisor import Supervisor
 
-pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 
 DAG = """
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -67,7 +67,7 @@ def asked(airflow):
         api.wait_for_dag("probe")
         api.unpause("probe")
         run_id = api.trigger("probe", {"parts": 3})
-        yield api, api.wait_for_question("probe", run_id, timeout=120)
+        yield api, api.wait_for_question("probe", run_id, timeout=600)
 
 
 def test_all_components_are_healthy(airflow):

@@ -54,7 +54,7 @@ def noter(folder: Path, name: str, **options) -> Service:
     return service(folder, name, NOTER, name, str(folder / "ends"), str(mark), ready=lambda _: mark.exists(), **options)
 
 
-def eventually(condition, seconds: float = 15) -> bool:
+def eventually(condition, seconds: float = 120) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -199,7 +199,7 @@ def test_a_signal_to_the_supervisors_group_stops_the_servers(tmp_path, number):
     with start_in_process(tmp_path) as process:
         pids = pids_of(process)
         os.killpg(process.pid, number)
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
     assert process.returncode != 0
     assert not any(map(is_running, pids))
 
@@ -218,7 +218,7 @@ def test_stop_from_another_process_asks_the_living_supervisor(tmp_path):
         pids = pids_of(process)
         assert stop_recorded(tmp_path) == ["stubborn"]
         assert not any(map(is_running, pids))
-        process.communicate(timeout=10)
+        process.communicate(timeout=120)
 
 
 def test_stop_where_nothing_runs_does_nothing(tmp_path):

@@ -101,7 +101,7 @@ def through_relay(weaviate: Weaviate, name: str, caller: Caller) -> Iterator[tup
 
 
 def wait_for_rows(store: WeaviateStore, rows: int) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while store.count("n") < rows:
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -266,7 +266,7 @@ def test_an_index_that_is_being_built_is_pending(slow_indexing: Weaviate) -> Non
         batch = records(f"n{start}", [f"i{row}" for row in range(1000)], vectors[start : start + 1000])
         put_all(store, batch)
         assert 0 < store.pending_index() <= start + 1000
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while store.pending_index():
         assert time.monotonic() < end
         time.sleep(0.1)
