@@ -15,17 +15,20 @@ SOURCE  ?= pinecone
 TARGET  ?= weaviate
 APPROVE ?= ask
 LIVE    ?=
+JOBS    ?= 2
 MINUTES ?= 5
 DRIFTING := $(foreach each,ROWS DRIFT SEED KILLS PHASE RATE,$(if $($(each)),--$(shell echo $(each) | tr A-Z a-z) $($(each))))
+# Files in the order that tests/conftest.py gives them, not by their number of tests.
+BESIDE  := --numprocesses $(JOBS) --no-loadscope-reorder
 SOAK    := $(foreach each,SWITCHES RATE CHAOS SEED,$(if $($(each)),--$(shell echo $(each) | tr A-Z a-z) $($(each))))
 
 export UV_PYTHON_DOWNLOADS := never
 export VECTORFERRY_UV := $(abspath $(UV))
 
-.PHONY: help demo with test check format lock clean distclean stop bench model soak drift dataset schema env lock ready weaviate
+.PHONY: help demo with test test-long check format lock clean distclean stop bench model soak drift dataset schema env lock ready weaviate
 
 help: ## Show the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## Move real data on local servers; SOURCE= and TARGET= one of pinecone, weaviate, pgvector; APPROVE=auto; LIVE=1
 	@$(MAKE) --no-print-directory -j2 ready $(if $(filter weaviate,$(SOURCE) $(TARGET)),weaviate)
@@ -35,9 +38,13 @@ with: ## Run a command among the servers of the last demo: RUN='vectorferry comp
 	@$(MAKE) --no-print-directory -j2 ready $(if $(filter weaviate,$(SOURCE) $(TARGET)),weaviate)
 	@$(BIN)/python -m vectorferry.local.demo --source $(SOURCE) --target $(TARGET) --command "$(RUN)"
 
-test: ## Run the whole test suite
+test: ## Run every kind of test, two at a time (15 minutes); ARGS= for pytest, JOBS=0 for one at a time
 	@$(MAKE) --no-print-directory -j2 ready weaviate
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -m "not long" $(BESIDE) $(ARGS)
+
+test-long: ## Run what is long by nature: whole demos, series of kills, a soak, large models
+	@$(MAKE) --no-print-directory -j2 ready weaviate
+	@$(BIN)/pytest -m long $(BESIDE) $(ARGS)
 
 check: $(READY) ## Lint, types, imports, the spec's schema, docker-compose.yaml
 	$(BIN)/ruff check

@@ -40,7 +40,7 @@ class Configuration(NamedTuple):
 
     world: World
     guards: tuple[str, ...]
-    big: bool = False  # `make model` only
+    big: bool = False  # `make test-long` and `make model` only
 
     def without(self, *guards: str) -> Outcome:
         """Explore the world with these guards off."""

@@ -7,7 +7,10 @@ from model.explorer import Step, explore
 from model.protocol import OneKey
 from model.state import IDLE, LIVE, Config, State
 
-SMALL = [name for name, configuration in CONFIGURATIONS.items() if not configuration.big]
+EVERY = [
+    pytest.param(name, marks=[pytest.mark.long] if configuration.big else [])
+    for name, configuration in CONFIGURATIONS.items()
+]
 STORES_AGREE = ("leases", "mirror", "reload", "excused", "delays")
 
 
@@ -29,7 +32,7 @@ class Strict(OneKey):
         return "live phases are not adjacent" if max(phases) - min(phases) > 1 else ""
 
 
-@pytest.mark.parametrize("configuration", SMALL)
+@pytest.mark.parametrize("configuration", EVERY)
 def test_all_guards_hold(configuration: str) -> None:
     outcome = CONFIGURATIONS[configuration].without()
     assert not outcome.fault, [str(step) for step in outcome.trace]

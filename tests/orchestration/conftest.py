@@ -1,4 +1,4 @@
-"""One Airflow for the session, whose DAGs move 300 records from one table to another, each into a target of its own."""
+"""One Airflow for this folder, whose DAGs move 300 records from one table to another, each into a target of its own."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.registry import open_store
 
 ROWS, NAMESPACES = 100, ("asyncio", "email")
-PATIENCE = 300
+PATIENCE = 600
 T = TypeVar("T")
 DAG = '''"""The Airflow DAG of {name}."""
 
@@ -205,7 +205,8 @@ class Stage:
         self.sql(f'DROP TRIGGER refuse ON "{collection}"')
 
 
-@pytest.fixture(scope="session")
+# Of the package: an Airflow with nothing to do costs a fifth of a core.
+@pytest.fixture(scope="package")
 def stage(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("checkout")
     for database in ("vectors", "journal"):
@@ -223,7 +224,7 @@ def stage(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
             client.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stories(stage: Stage) -> dict[str, Story]:
     """A run of every migration; the target of `happy` refuses the rows of its second partition."""
     stage.make("target_happy")

@@ -24,7 +24,7 @@ from vectorferry.engine.session import open_session
 from vectorferry.journal import Journal, Plan
 from vectorferry.spec.migration import MigrationSpec
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.long]
 
 SEED = os.environ.get("VECTORFERRY_KILL_SEED", "1")
 NAMESPACES, ROWS = ("asyncio", "email", "tkinter"), 300

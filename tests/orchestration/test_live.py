@@ -1,8 +1,9 @@
-"""A whole run on a real Airflow while an application writes through a router, and two of its tasks are killed."""
+"""A whole run on a real Airflow while an application writes through a router; two of its tasks and the scheduler are killed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import psycopg
 import pytest
 
@@ -131,10 +132,19 @@ def reconciled(stage: Stage) -> None:
 
 def rolled_back(stage: Stage) -> None:
     run = stage.begin("live", verb="rollback")
+    run.question()
+    kill_scheduler(stage)
     asked = run.answer("Approve")
     assert asked.subject.startswith("Roll live back to")
     assert run.end() == "success", run.states()
     assert run.phase() is Phase.TRACK_A
+
+
+def kill_scheduler(stage: Stage) -> None:
+    """Kill the scheduler and its workers while a question is open, and start it again."""
+    scheduler = psutil.Process(stage.supervisor.pid("airflow-scheduler"))
+    kill([scheduler, *scheduler.children(recursive=True)])
+    stage.supervisor.restart("airflow-scheduler")
 
 
 def drilled(stage: Stage) -> None:

@@ -133,9 +133,13 @@ def make(places: dict[str, Place], postgres: Postgres, tmp_path: Path) -> Iterat
         postgres.drop_database(journal)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("source", "target"), [("pgvector", "pinecone"), ("pinecone", "pgvector"), ("pgvector", "weaviate")]
+    ("source", "target"),
+    [
+        ("pgvector", "pinecone"),
+        pytest.param("pinecone", "pgvector", marks=pytest.mark.long),
+        pytest.param("pgvector", "weaviate", marks=pytest.mark.long),
+    ],
 )
 def test_kills_lose_nothing(
     source: str,

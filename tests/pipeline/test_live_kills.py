@@ -27,7 +27,7 @@ from vectorferry.local.servers.stack import JOURNAL_DATABASE, PGVECTOR_DATABASE,
 from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.spec.connections import Connection
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 # So many that what is written between the evidence and the switch stays below a fifth of them.
 SPACES, ROWS = ("asyncio", "email"), 200

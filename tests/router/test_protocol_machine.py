@@ -136,11 +136,12 @@ class Protocol(RuleBasedStateMachine):
             self._entered.__exit__(None, None, None)
 
 
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.long)])
 @pytest.mark.parametrize("phase", [Phase.TRACK_A, Phase.TRACK_B])
-def test_no_interleaving_loses_anything(shared: Journal, phase: Phase) -> None:
+def test_no_interleaving_loses_anything(shared: Journal, phase: Phase, times: int) -> None:
     machine = type("Machine", (Protocol,), {"journal": shared, "phase": phase})
     few = settings(
-        max_examples=int(os.environ.get("PROTOCOL_EXAMPLES", "10")),
+        max_examples=times * int(os.environ.get("PROTOCOL_EXAMPLES", "10")),
         stateful_step_count=int(os.environ.get("PROTOCOL_STEPS", "40")),
         deadline=None,
         derandomize="PROTOCOL_EXAMPLES" not in os.environ,

@@ -1,4 +1,4 @@
-"""A short soak with real processes: kills, stops and faults while a migration goes forward and back, and nothing is lost."""
+"""Soaks with real processes: kills, stops and faults while a migration goes forward and back, and nothing is lost."""
 
 import os
 from pathlib import Path
@@ -11,16 +11,28 @@ from soak.summary import Demands
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_a_short_soak_finds_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("minutes", "finish", "demands"),
+    [
+        (0.2, False, Demands(acknowledged=100, switches=1, kills=3)),
+        pytest.param(2.0, True, Demands(acknowledged=300, switches=2, kills=4), marks=pytest.mark.long),
+    ],
+    ids=["short", "long"],
+)
+def test_a_soak_finds_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    minutes: float,
+    finish: bool,
+    demands: Demands,
 ) -> None:
     def apply_env(variables: dict[str, str]) -> None:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
 
     seed = int(os.environ.get("VECTORFERRY_SOAK_SEED", "1"))
-    settings = Settings(tmp_path, minutes=0.6, rate=25, reads=6, finish=False, seed=seed)
+    settings = Settings(tmp_path, minutes=minutes, rate=25, reads=6, finish=finish, seed=seed)
     with capsys.disabled():
-        done = soak(settings, Demands(acknowledged=100, switches=1, kills=3), print, apply_env)
+        done = soak(settings, demands, print, apply_env)
     assert done.shortcomings == [], [str(finding) for played in done.rounds for finding in played.findings]

@@ -209,7 +209,10 @@ class Drifting(RuleBasedStateMachine, Sides):
         assert left <= self.excused
 
 
-def test_no_drift_is_lost_and_nothing_else_is_touched(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.long)])
+def test_no_drift_is_lost_and_nothing_else_is_touched(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
     for module, name, value in (
         (fingerprint_spill, "PART_ROWS", 7),
         (fingerprint_spill, "BUCKET_ROWS", 15),
@@ -221,7 +224,7 @@ def test_no_drift_is_lost_and_nothing_else_is_touched(journal: Journal, monkeypa
         monkeypatch.setattr(module, name, value)
     on_clock(monkeypatch)
     few = settings(
-        max_examples=int(os.environ.get("RECONCILE_EXAMPLES", "10")),
+        max_examples=times * int(os.environ.get("RECONCILE_EXAMPLES", "10")),
         stateful_step_count=int(os.environ.get("RECONCILE_STEPS", "12")),
         deadline=None,
         derandomize="RECONCILE_EXAMPLES" not in os.environ,

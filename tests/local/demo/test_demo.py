@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ print("JUDGED " + json.dumps({"before": before, "after": differences(), "planted
 
 def run(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
     command = [*DEMO, "--root", str(root), *arguments]
-    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=420, check=False)
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=1200, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.airflow
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_demo_cuts_over_and_both_sides_are_equal(root: Path) -> None:
     demo = run("--approve", "auto", root=root)
     assert demo.returncode == 0, demo.stdout[-4000:] + demo.stderr[-2000:]
@@ -71,6 +72,22 @@ def test_the_demo_cuts_over_and_both_sides_are_equal(root: Path) -> None:
     assert [(d["namespace"], d["id"], d["field"]) for d in found["differences"]] == [
         ("asyncio", said["planted"], "lines")
     ]
+
+
+KINDS = ("pgvector", "pinecone", "weaviate")
+OTHER_PAIRS = [pair for pair in permutations(KINDS, 2) if pair != ("pinecone", "weaviate")]
+
+
+@pytest.mark.long
+@pytest.mark.airflow
+@pytest.mark.parametrize(("source", "target"), OTHER_PAIRS)
+def test_the_demo_of_every_other_pair_cuts_over(tmp_path: Path, source: str, target: str) -> None:
+    pair = ("--source", source, "--target", target)
+    demo = run(*pair, "--approve", "auto", root=tmp_path)
+    assert demo.returncode == 0, demo.stdout[-4000:] + demo.stderr[-2000:]
+    spec = tmp_path / "generated" / f"{source}_to_{target}" / f"docs_{source}_to_{target}.yaml"
+    equal = run(*pair, "--command", f"vectorferry compare {spec} --json", root=tmp_path)
+    assert equal.returncode == 0, equal.stdout + equal.stderr
 
 
 def test_source_and_target_must_differ(root: Path) -> None:
