@@ -4,6 +4,7 @@
 only, and no test sees another process's records, connections or restarts.
 """
 
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,12 @@ FIRST = (
     "tests/test_benchmarks.py",
     "tests/drift/",
 )
+
+
+def pytest_configure() -> None:
+    # What a shell starts in the background ignores Ctrl-C, and so do its children: some tests send it to theirs.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Side(LoadScopeScheduling):  # type: ignore[misc]

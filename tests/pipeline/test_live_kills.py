@@ -198,6 +198,7 @@ def test_the_pipeline_dies_at_every_step(show: Show) -> None:
     show.judge()
 
 
+@pytest.mark.long
 def test_applications_die_at_every_step(show: Show) -> None:
     begin = show.applications.start
     begin("one")
