@@ -32,6 +32,7 @@ from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions, VectorStore
+from vectorferry.stores.caller import RetryPolicy
 from vectorferry.stores.registry import open_store
 
 NO, BAD_INPUT, TRY_AGAIN = 1, 2, 3
@@ -160,7 +161,8 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_refused_and_nothing_written(world: World, case: Case) -> None:
+def test_refused_and_nothing_written(world: World, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.01)  # as many attempts as ever, with less between them
     world.fill(rows_of("asyncio", "wave", most=20))
     good = World(world.folder, dict(world.connections), dict(world.spec_dict))
     case.spoil(world)
