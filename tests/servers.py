@@ -2,16 +2,20 @@
 
 def test_x(postgres, weaviate): ...       # the servers, vectorferry.local.servers.postgres.Postgres and .weaviate.Weaviate
 def test_y(database): ...                 # the URL of a fresh database with the extension vector, dropped afterwards
+def test_z(journal_database): ...         # the same with an empty journal
 """
 
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import psycopg
 import pytest
 
+from journal.helpers import connection_of
+from vectorferry.journal import open_journal
 from vectorferry.local.servers.postgres import Postgres
 from vectorferry.local.servers.postgres import postgres as local_postgres
 from vectorferry.local.servers.supervisor import Service, Supervisor
@@ -53,3 +57,35 @@ def database(postgres: Postgres) -> Iterator[str]:
         name = f"test_{os.getpid()}_{next(_numbers)}"
         cleanup.callback(postgres.drop_database, name)
         yield postgres.create_database(name)
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """A database with an empty journal: to copy it costs a third of what it costs to make one."""
+    url = postgres.create_database("template_journal")
+    open_journal(connection_of(url), upgrade=True).close()
+    return "template_journal"
+
+
+MakeJournal = Callable[[], str]
+
+
+@pytest.fixture
+def make_journal_database(postgres: Postgres, template: str) -> Iterator[MakeJournal]:
+    """Makes databases with an empty journal; gives the URL of each."""
+    with contextlib.ExitStack() as cleanup:
+
+        def make() -> str:
+            name = f"test_{os.getpid()}_{next(_numbers)}"
+            with psycopg.connect(postgres.url(), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+            cleanup.callback(postgres.drop_database, name)
+            return postgres.url(name)
+
+        yield make
+
+
+@pytest.fixture
+def journal_database(make_journal_database: MakeJournal) -> str:
+    """The URL of a fresh database with an empty journal."""
+    return make_journal_database()

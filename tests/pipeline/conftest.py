@@ -8,6 +8,12 @@ from pipeline.worlds import World, postgres_connection, rows_of, small_spec
 
 
 @pytest.fixture
+def database(journal_database: str) -> str:
+    """Of all tests here: it need not be made anew each time."""
+    return journal_database
+
+
+@pytest.fixture
 def world(database: str, tmp_path: Path) -> World:
     """pgvector to pgvector, empty."""
     names = ("source", "target", "journal")

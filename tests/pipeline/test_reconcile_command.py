@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from pipeline.commanding import on
@@ -59,7 +60,9 @@ def test_more_than_the_limit_is_asked_for_here_where_the_spec_allows_it(loaded: 
     assert on(loaded, "compare").code == 0
 
 
-def test_what_was_never_loaded_is_refused(filled: World) -> None:
+def test_what_was_never_loaded_is_refused(filled: World, database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("DROP SCHEMA vectorferry CASCADE")
     unknown = on(filled, "reconcile")
     assert unknown.code == 3, "there is no journal yet"
     with filled.session():

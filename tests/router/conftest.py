@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from pipeline.worlds import World, postgres_connection, small_spec
+from servers import MakeJournal
 from vectorferry.core.model import COHORT, Cohort, CollectionDefinition, Metric, Phase
 from vectorferry.engine.session import Session
 from vectorferry.engine.sync.settle import settle_batch
@@ -68,14 +69,18 @@ class Pair:
 
 
 @pytest.fixture
-def pair(database: str, postgres: Postgres, tmp_path: Path) -> Iterator[Pair]:
+def database(journal_database: str) -> str:
+    """Of all tests here: it need not be made anew each time."""
+    return journal_database
+
+
+@pytest.fixture
+def pair(database: str, make_journal_database: MakeJournal, postgres: Postgres, tmp_path: Path) -> Iterator[Pair]:
     spec = small_spec(tmp_path)
     spec["limits"] = {"request_deadline": "1s", "lease": "5s"}
-    journal = f"journal_{database.rpartition('/')[2]}"
     connections = {name: postgres_connection(name, database) for name in ("source", "target")}
     with ExitStack() as cleanup:
-        cleanup.callback(postgres.drop_database, journal)
-        connections["journal"] = postgres_connection("journal", postgres.create_database(journal))
+        connections["journal"] = postgres_connection("journal", make_journal_database())
         world = World(tmp_path, connections, spec)
         session = cleanup.enter_context(world.session())
         definition = CollectionDefinition(DIMENSION, Metric.COSINE, session.spec.fields)
