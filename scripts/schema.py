@@ -1,7 +1,7 @@
 """Writes docs/spec.schema.json and docs/spec.md from the spec's model; with --check, says whether they are up to date."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import UnionType
@@ -13,12 +13,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from vectorferry.spec.migration import MigrationSpec
+from vectorferry.spec.values import in_units
 
 DOCS = Path(__file__).parents[1] / "docs"
 HEAD = """# The spec file
 
 One YAML file describes one migration. Unknown keys are refused. Durations are a number with `s`, `m`, `h` or `d`, as in `30s` or `1d`,
-sizes a number of bytes or with `kB` to `TB` or `KiB` to `TiB`, as in `16GiB`.
+sizes a number of bytes or with `kB` to `TB` or `KiB` to `TiB`, as in `16GiB`; bounds stand beside the type. Of YAML a spec takes plain
+values: aliases, tags and `<<` are refused, and dates, like other text that YAML takes for something else, are put in quotes.
 This page is generated from the model (`make schema`); `spec.schema.json` beside it is for editors: put
 `# yaml-language-server: $schema=../../docs/spec.schema.json` into the first line of a spec.
 """
@@ -51,10 +53,27 @@ def kind(schema: dict[str, Any]) -> str:
     if "const" in schema:
         return f"`{schema['const']}`"
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(kind(s) for s in schema["anyOf"] if s.get("type") != "null"))
+        return one_of([s for s in schema["anyOf"] if s.get("type") != "null"])
     if schema.get("type") == "array":
         return f"list of {kind(schema.get('items', {}))}"
-    return {"object": "mapping"}.get(schema.get("type", ""), schema.get("type", "any"))
+    named = {"object": "mapping"}.get(schema.get("type", ""), schema.get("type", "any"))
+    return named + bounds(schema, lambda number: f"{number:,.15g}" if number < 10**15 else f"{number:.0e}")
+
+
+def one_of(schemas: list[dict[str, Any]]) -> str:
+    words, *numbers = (schemas[0].get("pattern", ""), *(s for s in schemas if s.get("type") in ("number", "integer")))
+    if "[smhd]" in words:
+        return "duration" + bounds(numbers[0], in_units)
+    if "kB" in words:
+        return "size"
+    return " or ".join(dict.fromkeys(kind(s) for s in schemas))
+
+
+def bounds(schema: dict[str, Any], shown: Callable[[float], str]) -> str:
+    """What a number or a duration may be, as in ', 1 to 64'."""
+    if "exclusiveMinimum" in schema:
+        return f", more than {shown(schema['exclusiveMinimum'])}, at most {shown(schema['maximum'])}"
+    return f", {shown(schema['minimum'])} to {shown(schema['maximum'])}" if "minimum" in schema else ""
 
 
 def default(field: FieldInfo) -> str:
@@ -64,7 +83,7 @@ def default(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         return ""
     if isinstance(value, timedelta):
-        return f"`{int(value.total_seconds())}s`"
+        return f"`{in_units(value.total_seconds())}`"
     return f"`{orjson.dumps(value).decode()}`" if value is not None else ""
 
 

@@ -53,7 +53,7 @@ def export_all(filled: World) -> World:
 
 def limited(world: World, **rules: Any) -> World:
     """The same migration under other limits, which are no part of what was planned."""
-    world.spec_dict["capacity"] = {"every": "0s"} | rules
+    world.spec_dict["capacity"] = {"every": "0.01s"} | rules
     return world
 
 

@@ -30,7 +30,7 @@ class Following:
         self._notes: list[str] = []
         self.stopped = False
         self.session: Session = replace(pair.session, report=self._note)
-        limits = type(pair.session.spec.capacity).model_validate({"every": "0s", "pause": 1, "warn": 1} | rules)
+        limits = type(pair.session.spec.capacity).model_validate({"every": "0.01s", "pause": 1, "warn": 1} | rules)
         self.session = replace(self.session, spec=pair.session.spec.model_copy(update={"capacity": limits}))
 
     def _note(self, progress: StepProgress) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from pydantic import ValidationError
 
 from vectorferry.core.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
 from vectorferry.core.filters import parse_filter
@@ -325,7 +326,14 @@ class Router:
             raise JournalError(
                 f"the journal knows no spec of {self._migration!r}: register it with `vectorferry register SPEC`"
             )
-        return MigrationSpec.model_validate(found)
+        try:
+            return MigrationSpec.model_validate(found)
+        except ValidationError as error:  # registered by a release that took it
+            keys = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+            raise JournalError(
+                f"the journal's spec of {self._migration!r} is not valid to this release ({keys}): "
+                "mend the file and register it again with `vectorferry register SPEC`"
+            ) from None
 
 
 def _cut_short(deleted: int, error: NotDone | StoreError) -> NotDone | Unknown:

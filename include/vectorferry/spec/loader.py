@@ -1,32 +1,53 @@
 """Loader of spec files: YAML with line numbers, so that every problem names its place and the nearest valid key."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from vectorferry.core.errors import SpecError, SpecProblem
+from vectorferry.spec.document import Document, Place, read_document, read_text
 from vectorferry.spec.migration import MigrationSpec
 
-Path_ = tuple[str | int, ...]
 _SAYS = {
     "missing": "is required",
     "extra_forbidden": "is not a known key",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong with the value at `place` that only the use of the spec finds; `hint` says what to do."""
+
+    place: Place
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{_key(self.place)}: {self.what}"
+        return f"{text} ({self.hint})" if self.hint else text
+
+
 def load_spec(path: str | Path) -> MigrationSpec:
     """The spec in a YAML file, its relative paths resolved; raises SpecError with every problem found, each with its line."""
-    file = str(path)
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError([SpecProblem(file, 1, "", f"cannot be read: {error}")]) from error
-    return _resolved(parse_spec(text, file), project_root(Path(path).resolve()))
+    document = read_document(read_text(path), str(path))
+    return _resolved(_validated(document), document, project_root(Path(path).resolve()))
+
+
+def parse_spec(text: str, file: str) -> MigrationSpec:
+    """The spec in a YAML text; `file` is only for messages."""
+    return _validated(read_document(text, file))
+
+
+def refuse_faults(path: str | Path, faults: Sequence[Fault]) -> None:
+    """Raise SpecError with the lines of a spec file that the faults concern, where there are any."""
+    if faults:
+        lines = read_document(read_text(path), str(path)).lines
+        raise _in_order(_at(str(path), lines, fault.place, fault.what, fault.hint) for fault in faults)
 
 
 def project_root(spec_file: Path) -> Path:
@@ -38,75 +59,49 @@ def project_root(spec_file: Path) -> Path:
     return next(holds, spec_file.parent)
 
 
-def _resolved(spec: MigrationSpec, root: Path) -> MigrationSpec:
-    staging = spec.staging.model_copy(update={"url": _absolute(spec.staging.url, root)})
+def _resolved(spec: MigrationSpec, document: Document, root: Path) -> MigrationSpec:
+    def absolute(place: str, *key: str) -> str:
+        try:
+            return place if "://" in place else str(root / Path(place).expanduser())
+        except RuntimeError as error:  # ~somebody, who has no home here
+            raise _in_order([_at(document.file, document.lines, key, f"is no path: {error}")]) from error
+
+    staging = spec.staging.model_copy(update={"url": absolute(spec.staging.url, "staging", "url")})
     recall = spec.checks.recall
     if recall.queries:
-        recall = recall.model_copy(update={"queries": _absolute(recall.queries, root)})
+        queries = absolute(recall.queries, "checks", "recall", "queries")
+        recall = recall.model_copy(update={"queries": queries})
     return spec.model_copy(update={"staging": staging, "checks": spec.checks.model_copy(update={"recall": recall})})
 
 
-def _absolute(place: str, root: Path) -> str:
-    return place if "://" in place else str(root / Path(place).expanduser())
-
-
-def parse_spec(text: str, file: str) -> MigrationSpec:
-    """The spec in a YAML text; `file` is only for messages."""
-    node = _compose(text, file)
-    lines = dict(_lines(node, ()))
-    repeated = [SpecProblem(file, line, ".".join(map(str, key)), "is given twice") for key, line in _repeated(node, ())]
-    if repeated:
-        raise SpecError(repeated)
+def _validated(document: Document) -> MigrationSpec:
     try:
-        return MigrationSpec.model_validate(yaml.safe_load(text))
+        return MigrationSpec.model_validate(document.value)
     except ValidationError as error:
-        problems = [_problem(file, lines, detail) for detail in error.errors()]
-        raise SpecError(sorted(problems, key=lambda p: p.line)) from None
+        raise _in_order(_problem(document, detail) for detail in error.errors()) from None
 
 
-def _compose(text: str, file: str) -> yaml.MappingNode:
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SpecError([SpecProblem(file, line, "", f"is not valid YAML: {error.problem}")]) from None
-    if not isinstance(node, yaml.MappingNode):
-        raise SpecError(
-            [SpecProblem(file, 1, "", "is not a mapping of keys to values", "start with `migration: NAME`")]
-        )
-    return node
+def _in_order(problems: Iterable[SpecProblem]) -> SpecError:
+    return SpecError(sorted(problems, key=lambda problem: problem.line))
 
 
-def _lines(node: yaml.Node, at: Path_) -> Iterator[tuple[Path_, int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*at, key.value), key.start_mark.line + 1
-            yield from _lines(value, (*at, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for i, item in enumerate(node.value):
-            yield (*at, i), item.start_mark.line + 1
-            yield from _lines(item, (*at, i))
-
-
-def _repeated(node: yaml.Node, at: Path_) -> Iterator[tuple[Path_, int]]:
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: set[str] = set()
-    for key, value in node.value:
-        if key.value in seen:
-            yield (*at, key.value), key.start_mark.line + 1
-        seen.add(key.value)
-        yield from _repeated(value, (*at, key.value))
-
-
-def _problem(file: str, lines: Mapping[Path_, int], detail: Any) -> SpecProblem:
-    place: Path_ = tuple(detail["loc"])
-    line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), 1)
+def _problem(document: Document, detail: Any) -> SpecProblem:
+    # pydantic says [key] after the key of a mapping that is not valid itself.
+    place: Place = tuple(step for step in detail["loc"] if step != "[key]")
     what = _SAYS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
-    return SpecProblem(file, line, ".".join(map(str, place)), what, _hint(detail["type"], place))
+    return _at(document.file, document.lines, place, what, _hint(detail["type"], place))
 
 
-def _hint(kind: str, place: Path_) -> str:
+def _at(file: str, lines: Mapping[Place, int], place: Place, what: str, hint: str = "") -> SpecProblem:
+    line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), 1)
+    return SpecProblem(file, line, _key(place), what, hint)
+
+
+def _key(place: Place) -> str:
+    return ".".join(map(str, place))
+
+
+def _hint(kind: str, place: Place) -> str:
     if kind == "missing":
         return f"add `{place[-1]}:`"
     if kind != "extra_forbidden":
@@ -116,7 +111,7 @@ def _hint(kind: str, place: Path_) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
 
 
-def _keys_at(place: Path_) -> Sequence[str]:
+def _keys_at(place: Place) -> Sequence[str]:
     model: Any = MigrationSpec
     for step in place:
         if isinstance(step, int):

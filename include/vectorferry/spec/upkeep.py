@@ -1,20 +1,21 @@
 """Upkeep sections of a spec: reconciliation, backups, capacity."""
 
 from datetime import timedelta
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from vectorferry.spec.values import Duration, Schedule, Section, Share, Size, Timezone
+from vectorferry.spec.values import Between, Duration, Rows, Schedule, Section, Size, Timezone
 
 
 class Ceiling(Section):
     """The most that one scheduled reconciliation may use; at it the run pauses, and the next one goes on from there."""
 
-    requests: int | None = Field(None, ge=1, description="Requests to both sides together.")
+    requests: int | None = Field(None, ge=1, le=10**12, description="Requests to both sides together.")
     read_units: float | None = Field(
-        None, gt=0, description="Read units that the vendors charge, of both sides together."
+        None, ge=0.01, le=1e12, description="Read units that the vendors charge, of both sides together."
     )
-    time: Duration | None = Field(None, description="How long it may read, as in 4h.")
+    time: Annotated[Duration, Between("1s", "30d")] | None = Field(None, description="How long it may read, as in 4h.")
 
 
 class Reconcile(Section):
@@ -24,7 +25,7 @@ class Reconcile(Section):
         "0 2 * * *", description="When <migration>.reconcile runs, as a cron expression; none: when triggered."
     )
     timezone: Timezone = Field("UTC", description="Of the schedule.")
-    period: Duration = Field(
+    period: Annotated[Duration, Between("1m", "3650d")] = Field(
         timedelta(days=7),
         description="Within this time every record is compared once: each run compares what was written since the last, "
         "and its share of the rest.",
@@ -35,17 +36,17 @@ class Reconcile(Section):
         description="Do not read a namespace again of which both databases say that nothing changed since it was found equal.",
     )
     repair: bool = Field(True, description="Repair what differs; false: only report it.")
-    repairs: int = Field(1000, ge=0, description="More records to repair than this within a period need a person.")
-    deletions: int = Field(
-        100, ge=0, description="More records to delete than this within a period, of those to repair, need a person."
+    repairs: Rows = Field(1000, description="More records to repair than this within a period need a person.")
+    deletions: Rows = Field(
+        100, description="More records to delete than this within a period, of those to repair, need a person."
     )
 
 
 class BackupRules(Section):
     """Backups, the drill that restores one, and how long staging is kept."""
 
-    keep: int = Field(3, ge=1, description="How many backups of each side are kept.")
-    retention: Duration = Field(
+    keep: int = Field(3, ge=1, le=1000, description="How many backups of each side are kept.")
+    retention: Annotated[Duration, Between("1s", "3650d")] = Field(
         timedelta(days=30),
         description="How long reports, unfinished backups and the staged files of earlier plans are kept.",
     )
@@ -53,7 +54,7 @@ class BackupRules(Section):
         "0 4 * * sun", description="When <migration>.restore_drill runs, as a cron expression; none: when triggered."
     )
     timezone: Timezone = Field("UTC", description="Of the schedule.")
-    drill_age: Duration = Field(
+    drill_age: Annotated[Duration, Between("", "3650d")] = Field(
         timedelta(days=7), description="A drill older than this does not count when the migration is ended for good."
     )
     require_drill: bool = Field(
@@ -66,7 +67,7 @@ class Holds(Section):
 
     memory: Size | None = Field(None, description="Of the database's server, as in 16GiB.")
     disk: Size | None = Field(None, description="For the whole database, as in 100GB.")
-    rows: int | None = Field(None, ge=1, description="Of the collection.")
+    rows: int | None = Field(None, ge=1, le=10**12, description="Of the collection.")
 
 
 class CapacityRules(Section):
@@ -74,12 +75,14 @@ class CapacityRules(Section):
 
     source: Holds = Field(default_factory=Holds)
     target: Holds = Field(default_factory=Holds)
-    warn: Share = Field(0.8, description="Share of a limit above which people are told.")
-    pause: Share = Field(0.95, description="Share of a limit above which a load or settling waits for room.")
-    wait: Duration = Field(
+    warn: float = Field(0.8, ge=0.01, le=1.0, description="Share of a limit above which people are told.")
+    pause: float = Field(
+        0.95, ge=0.01, le=1.0, description="Share of a limit above which a load or settling waits for room."
+    )
+    wait: Annotated[Duration, Between("0s", "30d")] = Field(
         timedelta(hours=1), description="How long it waits before it gives up; its task can be cleared."
     )
-    every: Duration = Field(timedelta(seconds=30), description="How often it looks.")
+    every: Annotated[Duration, Between("0.01s", "1h")] = Field(timedelta(seconds=30), description="How often it looks.")
 
     @model_validator(mode="after")
     def _warned_first(self) -> "CapacityRules":
