@@ -14,6 +14,7 @@ from sqlalchemy import exc
 
 from vectorferry.core.errors import ConnectionMissing, JournalError, JournalUnavailable
 from vectorferry.spec.connections import Connection
+from vectorferry.spec.hosts import postgres_host
 
 # The journal's statements take milliseconds. One that does not is stuck behind a lock or a dead network, and a worker
 # that waits for it outlives its lease.
@@ -47,7 +48,8 @@ class Database:
             raise ConnectionMissing(
                 f"connection {connection.name!r} is of type {connection.type}: the journal is PostgreSQL"
             )
-        self.where = f"{connection.host}:{connection.port or 5432}/{connection.schema}"
+        host = postgres_host(connection)
+        self.where = f"{host.at(host.port or 5432)}/{connection.schema}"
         self._name = connection.name
         self._pooled = str(connection.extra.get("pooler", "")).lower() in ("true", "1")
         self._pid = os.getpid()
@@ -167,12 +169,13 @@ def _first_line(error: exc.SQLAlchemyError) -> str:
 
 
 def _url(connection: Connection) -> sa.URL:
+    host = postgres_host(connection)
     return sa.URL.create(
         "postgresql+psycopg",
         username=connection.login or None,
         password=connection.password or None,
-        host=connection.host or None,
-        port=connection.port,
+        host=host.name or None,
+        port=host.port,
         database=connection.schema or None,
     )
 

@@ -17,6 +17,7 @@ from vectorferry.core.errors import (
     Unavailable,
 )
 from vectorferry.spec.connections import Connection
+from vectorferry.spec.hosts import postgres_host
 
 T = TypeVar("T")
 Session = psycopg.Connection[tuple[Any, ...]]
@@ -120,9 +121,10 @@ def _search_path(connection: Connection) -> str:
 def _parameters(connection: Connection, deadline: float) -> dict[str, Any]:
     milliseconds = int(deadline * 1000)
     tls = {key: value for key, value in connection.extra.items() if key.startswith("ssl")}
+    host = postgres_host(connection)
     return {
-        "host": connection.host,
-        "port": connection.port or 5432,
+        "host": host.name,
+        "port": host.port or 5432,
         "user": connection.login,
         "password": connection.password,
         "dbname": connection.schema or connection.login,

@@ -23,6 +23,7 @@ from vectorferry.core.errors import (
 )
 from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.spec.connections import Connection
+from vectorferry.spec.hosts import Host, host_of
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.deadline_transport import DeadlineTransport
 from vectorferry.stores.pinecone.errors import translating
@@ -66,16 +67,20 @@ class Endpoint:
         scheme = str(self.extra.get("grpc_scheme") or parts.scheme)
         host = self.extra.get("grpc_host") or parts.hostname
         port = self.extra.get("grpc_ports", {}).get(index) or self.extra.get("grpc_port") or parts.port
-        return (f"{host}:{port}" if port else str(host)), "http" if scheme == "http" else "https"
+        return Host(str(host)).at(port), "http" if scheme == "http" else "https"
 
 
 def _url(connection: Connection) -> str:
-    host = connection.host.rstrip("/")
-    if not host:
+    host = host_of(connection, ("https", "http"))
+    if not host.name:
         return _PUBLIC
-    if "://" not in host:
-        host = f"{connection.extra.get('scheme') or 'https'}://{host}"
-    return f"{host}:{connection.port}" if connection.port and urlsplit(host).port is None else host
+    if host.name.endswith(".pinecone.io") and ".svc." in host.name:
+        raise ConnectionMissing(
+            f"connection {connection.name!r} names the host of one index, {host.name}: leave the host empty, "
+            "for Pinecone tells it of every index by its name"
+        )
+    scheme = host.scheme or connection.extra.get("scheme") or "https"
+    return f"{scheme}://{host.at(host.port)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from vectorferry.core.errors import (
     Unavailable,
 )
 from vectorferry.spec.connections import Connection
+from vectorferry.spec.hosts import Host, host_of, split_host
 from vectorferry.stores.deadline_transport import DeadlineTransport
 from vectorferry.stores.weaviate.capacity import memory_of
 from vectorferry.stores.weaviate.proto import (
@@ -73,19 +74,42 @@ class Address:
 def address_of(connection: Connection) -> Address:
     """The address that a connection in the Airflow provider's form spells; raises ConnectionMissing without a host."""
     extra = connection.extra
-    if not connection.host:
+    host = host_of(connection, ("http", "https"), paths=("/v1",))
+    if not host.name:
         raise ConnectionMissing(f"connection {connection.name!r} names no host")
-    secure = _flag(extra.get("http_secure"))
-    grpc_secure = _flag(extra.get("grpc_secure"), secure)
-    port = connection.port or (443 if secure else 8080)
-    grpc_port = extra.get("grpc_port") or (443 if grpc_secure else 50051)
+    secure = _secure(connection, host)
+    where = f"grpc_host of connection {connection.name!r}"
+    grpc = split_host(str(extra.get("grpc_host") or _grpc_host(host.name)), where, ("grpc", "grpcs", "http", "https"))
+    grpc_secure = _flag(extra.get("grpc_secure"), grpc.scheme in ("grpcs", "https") if grpc.scheme else secure)
     return Address(
-        f"{'https' if secure else 'http'}://{connection.host}:{port}",
-        f"{extra.get('grpc_host') or connection.host}:{grpc_port}",
+        f"{'https' if secure else 'http'}://{host.at(host.port or (443 if secure else 8080))}",
+        grpc.at(extra.get("grpc_port") or grpc.port or (443 if grpc_secure else 50051)),
         grpc_secure,
         _headers(connection),
         str(extra.get("metrics_url") or ""),
     )
+
+
+_CLOUD = (".weaviate.cloud", ".weaviate.network")
+"""Ends of the vendor's own hosts: always TLS, and gRPC has a host of its own there, as the vendor's client knows too."""
+
+
+def _secure(connection: Connection, host: Host) -> bool:
+    told = connection.extra.get("http_secure")
+    by_host = host.scheme == "https" if host.scheme else None
+    if told is not None and by_host is not None and _flag(told) != by_host:
+        raise ConnectionMissing(
+            f"connection {connection.name!r} says {host.scheme}:// in its host and http_secure: {str(_flag(told)).lower()} "
+            "in its extra: leave one of them out"
+        )
+    return _flag(told, host.name.endswith(_CLOUD) if by_host is None else by_host)
+
+
+def _grpc_host(name: str) -> str:
+    if not name.endswith(_CLOUD):
+        return name
+    first, _, rest = name.partition(".")
+    return f"{first}.grpc.{rest}" if name.endswith(".weaviate.network") else f"grpc-{name}"
 
 
 def _flag(value: Any, default: bool = False) -> bool:
