@@ -121,6 +121,30 @@ def test_validate_needs_a_file_and_yaml(tmp_path: Path) -> None:
     assert "broken.yaml:" in broken.text
 
 
+def test_validate_tries_the_expectations(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "migration: docs\nsource: {connection: a, collection: x}\ntarget: {connection: a, collection: y}\nwriters: none\n"
+        "staging: {url: staging}\njournal: a\nchecks:\n  expectations:\n"
+        "    - type: expect_column_value_to_be_between\n      kwargs: {column: metadata.n, min_value: 0}\n"
+        "    - type: expect_column_values_to_be_between\n      kwargs: {column: metadata.n}\n",
+        encoding="utf-8",
+    )
+    ran = vectorferry("validate", str(tmp_path / "s.yaml"), environment={"AIRFLOW_CONN_A": "postgresql://u:p@h/d"})
+    assert ran.code == 2
+    slip, lacking = ran.err.splitlines()
+    assert "s.yaml:9: checks.expectations.0.type: " in slip
+    assert "(did you mean 'expect_column_values_to_be_between'?)" in slip
+    assert "s.yaml:12: checks.expectations.1.kwargs: " in lacking
+
+
+def test_plan_refuses_an_expectation_that_could_only_fail(world: World) -> None:
+    slip = {"type": "expect_column_value_to_be_between", "kwargs": {"column": "metadata.n"}}
+    world.spec_dict["checks"]["expectations"] = [slip]
+    ran = on(world, "plan")
+    assert ran.code == 1
+    assert "checks.expectations.0.type: expect_column_value_to_be_between is no expectation (did you mean" in ran.text
+
+
 def test_plan_writes_nothing_until_it_is_told_to(world: World, database: str) -> None:
     ran = on(world, "plan")
     assert ran.code == 0

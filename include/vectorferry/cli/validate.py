@@ -3,6 +3,7 @@
 from vectorferry.cli.console import Console
 from vectorferry.cli.opening import read_spec
 from vectorferry.cli.options import Json, SpecPath
+from vectorferry.engine import pipeline
 from vectorferry.spec.connections import connection_from_environment
 
 
@@ -11,9 +12,12 @@ def validate(spec: SpecPath, json: Json = False) -> None:
 
     Every problem is shown with its line and the nearest valid key.
     """
+    from vectorferry.spec.loader import refuse_faults
+
     loaded = read_spec(spec)
     for name in (loaded.source.connection, loaded.target.connection, loaded.journal):
         connection_from_environment(name)
+    refuse_faults(spec, pipeline.expectation_faults(loaded))
     result = {"migration": loaded.migration, "fingerprint": loaded.fingerprint}
     Console(json=json).result(
         result, f"{spec} is valid: migration {loaded.migration}, fingerprint {loaded.fingerprint[:12]}"

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.session import Report, Session
     from vectorferry.engine.signoff.approval import Decision as Decision
     from vectorferry.journal import Approval, Evidence, Journal, Member, Plan
+    from vectorferry.spec.loader import Fault
     from vectorferry.spec.migration import ChangeWindow, MigrationSpec, Namespaces
     from vectorferry.staging import Staging
     from vectorferry.stores.base import Capabilities, VectorStore
@@ -58,6 +59,13 @@ def preflight(session: "Session") -> "Preflight":
     from vectorferry.engine.plan.preflight import preflight
 
     return preflight(session)
+
+
+def expectation_faults(spec: "MigrationSpec") -> "tuple[Fault, ...]":
+    """What is wrong with the expectations of a spec; needs no database, and seconds where there are any."""
+    from vectorferry.engine.plan.preflight import expectation_faults
+
+    return expectation_faults(spec)
 
 
 def begin(session: "Session") -> None:

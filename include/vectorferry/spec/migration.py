@@ -173,7 +173,7 @@ class LatencyCheck(Section):
 
 
 class Expectation(Section):
-    """A Great Expectations expectation on a staged column; metadata keys are columns named `metadata.<key>`."""
+    """A Great Expectations expectation on a staged column (namespace, id, `metadata.<key>`). `validate` tries each on an empty table."""
 
     type: str = Field(pattern=r"^expect_[a-z0-9_]+$")
     kwargs: dict[str, JsonValue] = Field(default_factory=dict)

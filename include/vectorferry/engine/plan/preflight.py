@@ -15,6 +15,8 @@ from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
 from vectorferry.engine.plan.target_ownership import filled_by_us
 from vectorferry.engine.session import Session, StepProgress, reaching
 from vectorferry.engine.transfer.metadata_profile import Profile, proposed_fields
+from vectorferry.spec.loader import Fault
+from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import payload_bytes
 
@@ -65,6 +67,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         *_target_problems(session, source, target),
         *_switch_problems(session),
         *unsupported_filters(session.spec, session.target),
+        *(map(str, expectation_faults(session.spec)) if sample else ()),
         *room.problems,
         *seen.problems,
     ]
@@ -83,6 +86,15 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         room.fills,
         (*room.warnings, *_warnings(session, figures)) if sample else room.warnings,
     )
+
+
+def expectation_faults(spec: MigrationSpec) -> tuple[Fault, ...]:
+    """What is wrong with `checks.expectations`. Great Expectations takes seconds to import: only where there are any."""
+    if not spec.checks.expectations:
+        return ()
+    from vectorferry.engine.checks.expectations import expectation_faults
+
+    return expectation_faults(spec)
 
 
 def _existing(store: VectorStore, side: str, connection: str) -> CollectionInfo | None:
