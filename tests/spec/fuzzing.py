@@ -80,7 +80,7 @@ def judge(text: str) -> MigrationSpec | None:
     try:
         spec = parse_spec(text, "s.yaml")
     except SpecError as error:
-        lines = text.count("\n") + 1
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").count("\n") + 1
         assert error.problems
         for problem in error.problems:
             assert 1 <= problem.line <= lines, problem

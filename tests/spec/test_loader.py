@@ -113,6 +113,8 @@ def test_each_mistake_names_its_line(change: tuple[str, str], said: str) -> None
         ('description: "a\\0b"', "8: description: holds a NUL"),
         ('description: "\\ud800"', "8: description: holds a NUL or half of a character"),
         ("description: a\x00b", "8: holds the character"),
+        ("description: a\u2028b\nowner: 1", "8: holds the line break U+2028, which editors do not show"),
+        ("limits:\r  lease: -5", "9: limits.lease: -5s is too short"),
         ("owner: me\n---\nmigration: b", "9: begins another document"),
         ("checks:\n  filters: " + "[" * 3000, "9: checks.filters.0.0"),
         ("tags: " + "{a: " * 3000, "8: tags."),

@@ -4,6 +4,7 @@ Aliases, tags, dates, numbers that are none and keys that are no text are refuse
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,9 @@ def read_text(path: str | Path) -> str:
 
 def read_document(text: str, file: str) -> Document:
     """The document in a YAML text; `file` is only for messages. Raises SpecError."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
+        _refuse_hidden_breaks(text)
         value, lines = _read(text)
     except _Refused as refused:
         place, line, what, hint = refused.problem
@@ -80,6 +83,15 @@ def read_document(text: str, file: str) -> Document:
     else:
         return Document(file, value, lines)
     raise SpecError([problem])
+
+
+def _refuse_hidden_breaks(text: str) -> None:
+    """YAML begins a new line at them and editors do not: every line number below would be wrong."""
+    for found in re.finditer("[\x85\u2028\u2029]", text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise _Refused(
+            (), line, f"holds the line break U+{ord(found[0]):04X}, which editors do not show", "take it out"
+        )
 
 
 def _said(error: yaml.MarkedYAMLError) -> tuple[str, str]:

@@ -110,7 +110,7 @@ def test_what_great_expectations_raises_is_a_failed_verdict(
 ) -> None:
     verdict = checked(tmp_path, kwargs)
     assert not verdict.passed
-    assert verdict.reason.startswith("Great Expectations could not run: ")
+    assert verdict.reason.startswith("Great Expectations could not run (ValidationError): ")
 
 
 def test_an_expectation_that_raises_on_the_data_is_not_met(tmp_path: Path, metadata_only: None) -> None:
