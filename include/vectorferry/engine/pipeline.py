@@ -63,7 +63,9 @@ def preflight(session: "Session") -> "Preflight":
 
 def expectation_faults(spec: "MigrationSpec") -> "tuple[Fault, ...]":
     """What is wrong with the expectations of a spec; needs no database, and seconds where there are any."""
-    from vectorferry.engine.plan.preflight import expectation_faults
+    if not spec.checks.expectations:
+        return ()
+    from vectorferry.engine.checks.expectations import expectation_faults
 
     return expectation_faults(spec)
 
