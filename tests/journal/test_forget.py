@@ -11,7 +11,7 @@ import pytest
 
 from journal.helpers import MIGRATION, SPEC, Database, make_evidence, make_plan
 from vectorferry.core.errors import GateError, JournalError, LeaseLost, PhaseConflict, PlanMismatch
-from vectorferry.core.model import Cohort, Phase, Verdict
+from vectorferry.core.model import Cohort, Phase, Usage, Verdict
 from vectorferry.journal import Counted, Journal, Scope, ShadowFigures
 from vectorferry.journal.tables import metadata
 
@@ -39,6 +39,7 @@ def fill(journal: Journal, behind: Database, migration: str, tag: str) -> None:
     journal.shadows.add(
         migration, f"m-{tag}", "search", ShadowFigures(reads=1), cohort="all", phase=Phase.TRACK_A, seconds=1
     )
+    journal.usage.add(migration, "run", Usage(requests=1))
     journal.traffic.add(migration, f"m-{tag}", [Counted("all", Phase.TRACK_A, 1, 0)])
     behind.run(
         "INSERT INTO vectorferry.intent (generation, migration, cohort, namespace, id, member, phase) "

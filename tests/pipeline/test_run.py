@@ -1,5 +1,6 @@
 """The whole pipeline in one process, on real databases."""
 
+from dataclasses import replace
 from typing import NoReturn
 
 import pytest
@@ -34,6 +35,26 @@ def test_a_migration_ends_equal_and_audited(filled: World) -> None:
         actions = [row.action for row in session.journal.audit.trail("small")]
         assert [a for a in actions if a in ("create_target", "verified")] == ["create_target", "verified"]
         assert actions.count("phase") == 4
+
+
+def test_the_evidence_states_what_all_sessions_of_the_run_have_used(filled: World) -> None:
+    with filled.session() as session:
+        _, plan = pipeline.prepare(session)
+        run_id = session.run_id
+        for partition in plan.partitions:
+            pipeline.move_partition(session, plan, partition)
+        moved = session.usage.requests
+    with filled.session() as again:
+        session = replace(again, run_id=run_id)
+        pipeline.merge(session, plan)
+        for partition in plan.partitions:
+            pipeline.check_recall(session, plan, partition)
+        pipeline.check_collection(session, plan)
+        made = pipeline.evidence(session, plan)
+        assert made.body["usage"]["requests"] >= moved + 1
+        assert moved > 10
+    with filled.session() as later:
+        assert later.journal.usage.of_run("small", run_id).requests == moved
 
 
 def test_a_rejection_changes_nothing(filled: World) -> None:

@@ -1,12 +1,13 @@
 """Session: the spec, the journal, both stores and staging, opened for one actor and closed together."""
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from vectorferry.core.errors import GateError, RetryableError, Unauthorized
+from vectorferry.core.errors import GateError, JournalError, RetryableError, Unauthorized
 from vectorferry.core.model import Side, Usage
 from vectorferry.journal import ControlRow, Journal, JournalPacer, Plan, open_journal
 from vectorferry.spec.connections import Connections, connection_from_environment, storage_options
@@ -15,6 +16,8 @@ from vectorferry.staging import Staging
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.registry import open_store, source_options, target_options
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +156,21 @@ def open_session(
         )
         options = storage_options(connections(spec.staging.connection)) if spec.staging.connection else {}
         staging = Staging(spec.staging.url, options).at(spec.migration)
-        yield Session(
+        session = Session(
             spec, journal, source, target, staging, actor, run_id, source_caller, target_caller, report, connections
         )
+        try:
+            yield session
+        finally:
+            _keep_usage(session)
+
+
+def _keep_usage(session: Session) -> None:
+    try:
+        session.journal.usage.add(session.migration, session.run_id, session.usage)
+    except JournalError:
+        # A journal that is away ended the session with an error of its own, which this must not hide: only a figure says less.
+        log.warning("what this session used could not be kept: %s", session.usage)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from vectorferry.journal.reconciliations import Reconciliations
 from vectorferry.journal.record_states import RecordStates
 from vectorferry.journal.shadow_reads import Shadows
 from vectorferry.journal.tables import journal_meta
+from vectorferry.journal.usage import RunUsage
 from vectorferry.spec.connections import Connection
 
 
@@ -44,6 +45,7 @@ class Journal:
         self.audit = Audit(database)
         self.traffic = OperationCounts(database)
         self.reconciliations = Reconciliations(database)
+        self.usage = RunUsage(database)
 
     def forget(self, migration: str, *, actor: str = "journal") -> None:
         """Delete all rows of a migration but its audit; raises GateError from HOLD_A on or while it has live routers."""

@@ -378,6 +378,23 @@ traffic = sa.Table(
 )
 sa.Index("traffic_time", traffic.c.migration, traffic.c.cohort, traffic.c.phase, traffic.c.at)
 
+# One row a session of a run: tasks are processes of their own, and each knows only what itself has used.
+usage = sa.Table(
+    "usage",
+    metadata,
+    _serial("id"),
+    _text("migration"),
+    _text("run_id"),
+    _time("at"),
+    _int("requests"),
+    _int("retries"),
+    _int("throttled"),
+    sa.Column("read_units", sa.Float, nullable=False),
+    sa.Column("write_units", sa.Float, nullable=False),
+    sa.Column("paced_seconds", sa.Float, nullable=False),
+)
+sa.Index("usage_run", usage.c.migration, usage.c.run_id)
+
 # One comparison of both sides; `state` is how far it is, for whoever goes on with it. Only the last `worker` may say so.
 reconciliation = sa.Table(
     "reconciliation",

@@ -78,7 +78,7 @@ def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any
         "rows": {"planned": plan.details["rows"], "staged": staged, "excused": len(excused)},
         "excused": excused[:SHOWN_EXCUSED],
         "excused_digest": hashlib.sha256(orjson.dumps(excused, option=orjson.OPT_SORT_KEYS)).hexdigest(),
-        "usage": asdict(session.usage),
+        "usage": asdict(session.journal.usage.of_run(session.migration, session.run_id) + session.usage),
         "verdicts": [asdict(v) for v in verdicts],
     }
     plain: dict[str, Any] = orjson.loads(orjson.dumps(body))
