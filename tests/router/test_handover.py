@@ -1,7 +1,8 @@
 """The authority moves forward and back under live writes, and nothing that was acknowledged is lost."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 
 from pipeline.writing import Writers
 from router.conftest import Pair
-from vectorferry.core.errors import GateError, NotDone
+from vectorferry.core.errors import GateError, LeaseLost, NotDone, VectorferryError
 from vectorferry.core.model import COHORT, Phase
 from vectorferry.core.records import make_batch
+from vectorferry.engine.cutover import handover
 from vectorferry.engine.cutover.handover import move_authority, step_back
+from vectorferry.engine.sync import settle_loop
 from vectorferry.engine.sync.settle_loop import settle_until_clean, settle_up_to_now
 from vectorferry.journal import Backlog
 from vectorferry.journal.claims import Claims
@@ -119,6 +122,52 @@ def test_a_failure_in_the_hold_steps_back(tracked: Pair, monkeypatch: pytest.Mon
         move_authority(tracked.session, COHORT, Phase.TRACK_B, reason="test", hold=HOLD)
     assert tracked.phase() is Phase.TRACK_A
     tracked.router().upsert("n", [Record("a", [1, 2, 3, 4])])
+
+
+def every_error(kind: type[VectorferryError] = VectorferryError) -> Iterator[type[VectorferryError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from every_error(each)
+
+
+def made(kind: type[VectorferryError]) -> VectorferryError:
+    error = kind.__new__(kind, "on purpose")
+    Exception.__init__(error, "on purpose")
+    return error
+
+
+def nth(number: int, error: VectorferryError, real: Callable[..., Any]) -> Callable[..., Any]:
+    """The call of that number raises, all others are as ever."""
+    calls = count(1)
+
+    def called(*arguments: Any, **named: Any) -> Any:
+        if next(calls) == number:
+            raise error
+        return real(*arguments, **named)
+
+    return called
+
+
+@pytest.mark.parametrize("to", [Phase.TRACK_B, Phase.TRACK_A])
+def test_whatever_is_raised_in_a_hold_the_phase_is_left(tracked: Pair, to: Phase) -> None:
+    router, session = tracked.router(), tracked.session
+    start = Phase.TRACK_A if to is Phase.TRACK_B else Phase.TRACK_B
+    if start is Phase.TRACK_B:
+        move_authority(session, COHORT, start, reason="test", hold=HOLD)
+    # A settler that loses its lease is no failure of the hold: its ids are claimed again.
+    errors = [kind for kind in every_error() if not issubclass(kind, LeaseLost)]
+    assert len(errors) > 25
+    for number, kind in enumerate(errors):
+        for module, name, call in ((settle_loop, "settle_batch", 1), (handover, "live_members", 1 + number % 2)):
+            router.upsert("n", [Record(f"w{number}", [1, 2, 3, 4])])
+            with pytest.MonkeyPatch.context() as patch, pytest.raises(kind, match="on purpose"):
+                patch.setattr(module, name, nth(call, made(kind), getattr(module, name)))
+                move_authority(session, COHORT, to, reason="test", hold=HOLD)
+            assert tracked.phase() is start, kind
+    router.upsert("n", [Record("after", [1, 2, 3, 4])])
+    assert move_authority(session, COHORT, to, reason="test", hold=HOLD).phase is to
+    quiet(tracked, lambda: tracked.dirty() == 0)
+    equal(tracked)
 
 
 def test_a_step_back_waits_for_routers_that_are_still_a_step_behind(tracked: Pair) -> None:

@@ -3,13 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from vectorferry.core.errors import (
-    GateError,
-    JournalError,
-    NotSettled,
-    PhaseConflict,
-    StoreError,
-)
+from vectorferry.core.errors import GateError, NotSettled, PhaseConflict, VectorferryError
 from vectorferry.core.model import Phase
 from vectorferry.engine.members import live_members
 from vectorferry.engine.session import Session
@@ -59,7 +53,7 @@ def move_authority(session: Session, cohort: str, to: Phase, *, reason: str, hol
             row = _step(session, row, second, reason)
         _await_routers(session, row)
         row = _step(session, row, to, reason)
-    except (GateError, StoreError, JournalError) as error:
+    except VectorferryError as error:  # whatever it is, a record that cannot be read too: writers wait meanwhile
         step_back(session, cohort, start, f"stepped back: {error}")
         raise
     return Moved(row.phase, time.monotonic() - began)
