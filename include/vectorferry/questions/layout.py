@@ -10,7 +10,8 @@ from vectorferry.journal import Evidence
 from vectorferry.staging import report_folder
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>#|~&]")
+# An underscore within a word is none.
+_MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True, slots=True)
