@@ -189,6 +189,33 @@ class CollectionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LengthCount:
+    """Records whose vectors have one length: how many were seen, and the ids of the first ones as 'namespace/id'."""
+
+    records: int
+    first: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a database holds, looked at by a path of its own that leaves nothing out.
+
+    `lengths` maps a number of floats to the records whose vector has it, 0 to those without a vector: of all `rows` records, or of
+    as many as were looked at. Empty where the database itself holds all vectors to one length. `unread` has a sentence for each thing
+    that is held and that a record cannot carry, with its name and the number of records.
+    """
+
+    rows: int = 0
+    lengths: Mapping[int, LengthCount] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+
+    @property
+    def looked_at(self) -> int:
+        """Records whose vector was looked at."""
+        return sum(found.records for found in self.lengths.values())
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionDefinition:
     """What to create: `index` holds settings in the words of the target's own database."""
 

@@ -13,6 +13,7 @@ from vectorferry.core.model import (
     CollectionInfo,
     FieldType,
     Footprint,
+    Inventory,
     KeyOrder,
     KeyRange,
     MetadataKind,
@@ -121,6 +122,13 @@ class VectorStore(Protocol):
         """The collection as it is. Raises NotFound where it does not exist.
 
         Refuses with Unsupported a collection that would read as empty although it is not (Pinecone's document indexes).
+        """
+        ...
+
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """What the database holds in these namespaces, `scan` and `fetch` notwithstanding; looks at about `most` vectors.
+
+        Where there are more, those looked at are spread over the namespaces and their keys. Nothing is refused, only told.
         """
         ...
 

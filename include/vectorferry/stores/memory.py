@@ -18,6 +18,7 @@ from vectorferry.core.model import (
     CollectionDefinition,
     CollectionInfo,
     Footprint,
+    Inventory,
     KeyOrder,
     KeyRange,
     Metric,
@@ -132,6 +133,11 @@ class MemoryStore:
             fields=definition.fields,
             index=definition.index,
         )
+
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """Nothing to tell: a batch has one dimension, and what is put is what is read."""
+        del namespaces, most
+        return Inventory()
 
     def create(self, definition: CollectionDefinition) -> None:
         """Create the collection at once."""

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import weaviate
+from weaviate.auth import Auth
 
 from vectorferry.local.servers.ports import LOOPBACK
 from vectorferry.local.servers.weaviate import Weaviate
@@ -32,6 +34,18 @@ def rest(server: Weaviate, method: str, path: str, body: Any = None) -> Any:
     answer = httpx.request(method, f"{server.url}/v1{path}", json=body, headers=headers, trust_env=False)
     answer.raise_for_status()
     return answer.json() if answer.content else None
+
+
+@contextlib.contextmanager
+def vendor(server: Weaviate) -> Iterator[weaviate.WeaviateClient]:
+    """The vendor's own client, which makes collections as people do and is the witness of what they hold."""
+    client = weaviate.connect_to_local(
+        server.host, server.port, server.grpc_port, auth_credentials=Auth.api_key(server.api_key), skip_init_checks=True
+    )
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def change(server: Weaviate, collection: str, uuid: str, tenant: str = "", **properties: Any) -> None:

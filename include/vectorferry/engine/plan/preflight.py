@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vectorferry.core.capacity import Fill
-from vectorferry.core.errors import NotFound, PreflightFailed, RetryableError, StoreError, Unauthorized
-from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, FieldType, KeyRange, Rejection
+from vectorferry.core.errors import NotFound, PreflightFailed, RecordError, RetryableError, StoreError, Unauthorized
+from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, FieldType, Inventory, KeyRange, Rejection
 from vectorferry.engine.checks.filter_support import unsupported_filters
 from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
@@ -21,6 +21,8 @@ from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import payload_bytes
 
 SAMPLE = 200
+LOOKED_AT = 100_000
+"""Vectors whose length preflight looks at; the export looks at every one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,15 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         if session.spec.namespaces.chosen(n) and n != RESERVED_NAMESPACE
     }
     target = _existing(session.target, "target", session.spec.target.connection)
-    seen = _sample(session, namespaces) if sample else _Sample()
+    held = session.source.inventory(list(namespaces), most=LOOKED_AT) if sample else Inventory()
+    unmovable = list(_held_problems(session, held))
+    # What the inventory names, the first record read would name again.
+    seen = _sample(session, namespaces) if sample and not unmovable else _Sample()
     room = outlook(session, source, _to_come(session, namespaces, target), seen.row_bytes)
     problems = [
         *_source_problems(session, source, namespaces),
         *_shape_problems(session, source),
+        *unmovable,
         *_target_problems(session, source, target),
         *_switch_problems(session),
         *unsupported_filters(session.spec, session.target),
@@ -84,7 +90,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         target is not None,
         shortest_hold(session) if session.spec.routers else None,
         room.fills,
-        (*room.warnings, *_warnings(session, figures)) if sample else room.warnings,
+        (*room.warnings, *_held_warnings(held), *_warnings(session, figures)) if sample else room.warnings,
     )
 
 
@@ -135,6 +141,34 @@ def _shape_problems(session: Session, source: CollectionInfo) -> Iterator[str]:
         yield f"the source's vectors have {source.dimension} dimensions, the target takes {able.max_dimension}"
 
 
+def _held_problems(session: Session, held: Inventory) -> Iterator[str]:
+    """What the source holds and no record carries, as the database tells it; one sentence a reason."""
+    name = session.source.name
+    yield from (f"source {name}: {what}" for what in held.unread)
+    lengths = {floats: found for floats, found in held.lengths.items() if floats}
+    if len(lengths) > 1:
+        told = ", ".join(
+            f"{floats} ({found.records} records; first {', '.join(found.first)})" for floats, found in lengths.items()
+        )
+        yield (
+            f"the vectors of source {name} have several dimensions: {told}. What is moved has one: delete or embed anew the records of "
+            "the other ones, or choose namespaces that have one with `namespaces`"
+        )
+    lacking = held.lengths.get(0)
+    if lacking and not session.target.capabilities.vectorless and session.spec.limits.unheld == "refuse":
+        yield (
+            f"{lacking.records} of {held.looked_at} records of source {name} have no vector (first {', '.join(lacking.first)}), and "
+            "the target takes none without; set `limits.unheld: excuse` to leave such rows behind"
+        )
+
+
+def _held_warnings(held: Inventory) -> Iterator[str]:
+    if lacking := held.lengths.get(0):
+        yield f"{lacking.records} of {held.looked_at} records have no vector (first {', '.join(lacking.first)})"
+    if held.lengths and held.looked_at < held.rows:
+        yield f"{held.looked_at} of {held.rows} vectors were looked at for their length; the export looks at all"
+
+
 def _target_problems(session: Session, source: CollectionInfo, target: CollectionInfo | None) -> Iterator[str]:
     if target is None:
         return
@@ -179,7 +213,11 @@ def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
     found = _Sample()
     for namespace, rows in namespaces.items():
         ids = next(iter(session.source.list_ids(KeyRange(namespace))), [])[:SAMPLE]
-        batch = session.source.fetch(namespace, list(ids))
+        try:
+            batch = session.source.fetch(namespace, list(ids))
+        except RecordError as error:
+            found.problems.append(f"source {session.source.name}: {error}")
+            continue
         found.profile.see(batch.column("metadata").to_pylist())
         if len(batch):
             found.sizes[namespace] = rows, float(payload_bytes(batch).mean())

@@ -26,6 +26,7 @@ from vectorferry.core.model import (
     CollectionInfo,
     FieldType,
     Footprint,
+    Inventory,
     KeyRange,
     Metric,
     Neighbours,
@@ -135,6 +136,11 @@ class PgvectorStore:
             fields=definition.fields,
             index=definition.index,
         )
+
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """Nothing to tell: the column's type holds all vectors to one length, and a query names every column."""
+        del namespaces, most
+        return Inventory()
 
     def create(self, definition: CollectionDefinition) -> None:
         """Create the table, an index for each declared field and, unless `index` says {type: none}, the HNSW index.

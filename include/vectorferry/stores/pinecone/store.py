@@ -17,6 +17,7 @@ from vectorferry.core.model import (
     CollectionDefinition,
     CollectionInfo,
     Footprint,
+    Inventory,
     KeyRange,
     Neighbours,
     Rejection,
@@ -121,6 +122,11 @@ class PineconeStore:
         info = self._control.find()
         counts = {namespace: rows for namespace, rows in self._wire().counts().items() if rows}
         return CollectionInfo(info.name, info.dimension, info.metric, counts, sparse=info.sparse, index=info.settings)
+
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """Nothing to tell: an index has one dimension, and answers with whole records."""
+        del namespaces, most
+        return Inventory()
 
     def create(self, definition: CollectionDefinition) -> None:
         """Create a serverless index in the region of the definition's index settings, else of the connection, else us-east-1."""

@@ -250,13 +250,19 @@ def _vector_bytes(batch: pa.RecordBatch) -> list[bytes]:
 def batch_of(
     results: Sequence[search_get_pb2.SearchResult], rows: Sequence[Row], layout: Layout, dimension: int | None
 ) -> pa.RecordBatch:
-    """The canonical batch of an answer; a vector of another length than `dimension` floats reads as missing."""
+    """The canonical batch of an answer, given that all vectors have `dimension` floats; None stands for no vectors at all.
+
+    Raises RecordError for a vector of another length: it names the collection, the record and both lengths.
+    """
     names, ids, metadata = zip(*rows, strict=True) if rows else ((), (), ())
+    width = (dimension or 0) * 4
+    raw = [_raw_vector(result.metadata, layout.vector) for result in results]
+    for item, row in zip(raw, rows, strict=True):
+        if len(item) not in (0, width):
+            raise _other_length(layout, row, len(item) // 4, dimension)
     if dimension is None:
         return make_batch(names, ids, None, metadata)
-    width = dimension * 4
-    raw = [_raw_vector(result.metadata, layout.vector) for result in results]
-    missing = np.array([len(item) != width for item in raw], bool)
+    missing = np.array([not item for item in raw], bool)
     blank = bytes(width)
     joined = (
         b"".join(blank if missing[place] else item for place, item in enumerate(raw))
@@ -267,16 +273,29 @@ def batch_of(
     return make_batch(names, ids, vectors, metadata, missing=missing)
 
 
+def _other_length(layout: Layout, row: Row, floats: int, dimension: int | None) -> RecordError:
+    namespace, id_, _ = row
+    others = f"those of the collection have {dimension}" if dimension else "no other record was seen to have a vector"
+    place = f"{layout.collection}, namespace {namespace or '(default)'}, id {id_}"
+    return RecordError(
+        f"{place}: the vector has {floats} dimensions, {others}; a collection that is moved has one dimension"
+    )
+
+
 def _raw_vector(metadata: search_get_pb2.MetadataResult, name: str) -> bytes:
     if not name:
         return bytes(metadata.vector_bytes)
     return next((bytes(item.vector_bytes) for item in metadata.vectors if item.name == name), b"")
 
 
+def vector_length(result: search_get_pb2.SearchResult, layout: Layout) -> int:
+    """How many floats an object's vector has, 0 where it has none."""
+    return len(_raw_vector(result.metadata, layout.vector)) // 4
+
+
 def dimension_of_answer(results: Sequence[search_get_pb2.SearchResult], layout: Layout) -> int | None:
     """Dimension of the first vector in an answer."""
-    lengths = (len(_raw_vector(result.metadata, layout.vector)) for result in results)
-    return next((length // 4 for length in lengths if length), None)
+    return next((floats for result in results if (floats := vector_length(result, layout))), None)
 
 
 # --- Requests

@@ -1,5 +1,6 @@
 """Reader of a Weaviate collection: pages in the order of UUIDs, records by id, counts and searches."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,9 +27,11 @@ from vectorferry.stores.weaviate.objects import (
     in_range,
     search_request,
     uuids_of,
+    vector_length,
 )
 from vectorferry.stores.weaviate.proto import aggregate_pb2, base_pb2, base_search_pb2, search_get_pb2
 from vectorferry.stores.weaviate.schema import NAMESPACE, TENANT, Layout
+from vectorferry.stores.weaviate.vector_lengths import Seen
 
 MAX_RESULTS = 10_000
 """The most that one answer holds (the server's QUERY_MAXIMUM_RESULTS)."""
@@ -37,6 +40,8 @@ _SLICE = 2000
 _ALL = 1 << 128
 _MANY_GROUPS = 1_000_000
 _HEX = frozenset("0123456789abcdef")
+_LOOKED_AT = 1_000_000
+_LOOK_AGAIN = 30.0
 _SHAPE = "00000000-0000-0000-0000-000000000000"
 
 Results = Sequence[search_get_pb2.SearchResult]
@@ -73,22 +78,73 @@ class ObjectPage:
 class ObjectReader:
     """Reads one collection. Thread-safe."""
 
-    def __init__(self, link: Link, layout: Layout, codec: Codec, call: Caller, store: str) -> None:
+    def __init__(
+        self, link: Link, layout: Layout, codec: Codec, call: Caller, store: str, tenants: Callable[[], Sequence[str]]
+    ) -> None:
         self.layout = layout
         self.codec = codec
         self._link = link
         self._call = call
         self._store = store
+        self._tenants = tenants
         self._dimension = layout.dimension
+        self._looked = -_LOOK_AGAIN
 
     def dimension(self) -> int | None:
-        """Dimension of the vectors: as recorded, or that of some record; None where there is none."""
-        if self._dimension is None:
-            tenants = self._call(lambda: self._link.tenants(self.layout.collection)) if self.layout.tenants else [""]
-            samples = (self._search(search_request(self.layout, self.codec, tenant, 1)) for tenant in tenants)
-            found = (dimension_of_answer(results, self.layout) for results in samples)
-            self._dimension = next((dimension for dimension in found if dimension), None)
+        """Dimension of the vectors: as recorded when the collection was made, else the length of the first vector there is.
+
+        That is the first in the order of tenants and UUIDs, however many objects without a vector come before it, up to a million.
+        None where there is none, which is looked up anew after half a minute. A vector of another length is an error to every reader.
+        """
+        if self._dimension is None and time.monotonic() - self._looked > _LOOK_AGAIN:
+            self._dimension = self._first_length()
+            self._looked = time.monotonic()
         return self._dimension
+
+    def _first_length(self) -> int | None:
+        looked = 0
+        for tenant in self._tenants():
+            ask = self._asking(tenant)
+            # Nearly always the first object has one: no need to ask for a thousand.
+            if found := dimension_of_answer(self._search(ask(1)), self.layout):
+                return found
+            for results in self._cursor(ask, KeyRange(tenant), _PAGE):
+                if found := dimension_of_answer(results, self.layout):
+                    return found
+                looked += len(results)
+                if looked > _LOOKED_AT:
+                    return None
+        return None
+
+    def _dimension_of(self, results: Results) -> int | None:
+        """The collection's dimension; of one that had no vectors a moment ago, that of what was read now."""
+        found = self.dimension()
+        if found is None:
+            self._dimension = found = dimension_of_answer(results, self.layout)
+        return found
+
+    def vector_lengths(self, tenant: str, rows: int, most: int) -> Iterator[Seen]:
+        """Each object of a tenant with the length of its vector, or about `most` of its `rows` objects, spread over the UUIDs."""
+        ask = self._asking(tenant)
+        pages = self._cursor(ask, KeyRange(tenant), _PAGE) if rows <= most else self._spread(ask, -(-most // _PAGE))
+        for results in pages:
+            for result in results:
+                namespace, id_, _ = self.codec.row(result, tenant)
+                yield namespace, id_, vector_length(result, self.layout)
+
+    def _spread(self, ask: Ask, parts: int) -> Iterator[Results]:
+        """The first page of each of several equal slices of the UUIDs, no object twice."""
+        begin = 1
+        for part in range(parts):
+            begin = max(begin, (part << 128) // parts)
+            results = next(self._cursor(ask, KeyRange("", str(UUID(int=begin))), _PAGE), ())
+            if results:
+                begin = UUID(results[-1].metadata.id).int + 1
+                yield results
+
+    def _asking(self, tenant: str) -> Ask:
+        """Requests for objects of a tenant with their vectors, and of their properties only what names them."""
+        return partial(search_request, self.layout, self.codec, tenant, ids_only=True)
 
     # --- Counting
 
@@ -147,7 +203,7 @@ class ObjectReader:
 
     def _page(self, results: Results, namespace: str) -> ObjectPage:
         rows = [self.codec.row(result, namespace) for result in results]
-        return ObjectPage(results, rows, self.layout, self.dimension())
+        return ObjectPage(results, rows, self.layout, self._dimension_of(results))
 
     def _cursor(self, ask: Ask, span: KeyRange, limit: int) -> Iterator[Results]:
         """Objects after one UUID, in their order; an empty answer is the only end there is."""
@@ -201,7 +257,7 @@ class ObjectReader:
         """Records by id. An object whose own id or namespace is another is not the record asked for."""
         found = [item for part in chunks(list(dict.fromkeys(ids)), _PAGE) for item in self._fetch(namespace, part)]
         results, rows = [result for result, _ in found], [row for _, row in found]
-        return batch_of(results, rows, self.layout, self.dimension())
+        return batch_of(results, rows, self.layout, self._dimension_of(results))
 
     def _fetch(self, namespace: str, ids: Sequence[str]) -> list[tuple[search_get_pb2.SearchResult, Row]]:
         tenant = self.codec.tenant(namespace)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,8 +19,10 @@ from vectorferry.core.model import (
     CollectionDefinition,
     CollectionInfo,
     Footprint,
+    Inventory,
     KeyOrder,
     KeyRange,
+    LengthCount,
     Neighbours,
     Rejection,
     Usage,
@@ -46,6 +49,7 @@ from vectorferry.stores.weaviate.foreign_objects import FOREIGN_KINDS, ForeignCo
 from vectorferry.stores.weaviate.objects import Codec, OwnCodec, rejected_rows
 from vectorferry.stores.weaviate.reader import MAX_RESULTS, ObjectReader
 from vectorferry.stores.weaviate.schema import MAX_DIMENSION, TENANT, Layout, class_of, layout_of, undeclared
+from vectorferry.stores.weaviate.vector_lengths import added, counted, shares
 from vectorferry.stores.weaviate.writer import ObjectWriter
 
 T = TypeVar("T")
@@ -135,6 +139,18 @@ class WeaviateStore:
             fields=layout.fields if layout.own else layout.foreign_types,
             index=layout.index,
         )
+
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """Lengths of the vectors, tenant by tenant, read without the records: the server itself counts no vectors."""
+        reader = self._reading()
+        rows = self._rows_of_tenants(reader, namespaces)
+        share, chosen = shares(rows, most), set(namespaces)
+
+        def look(tenant: str) -> dict[int, LengthCount]:
+            seen = reader.vector_lengths(tenant, rows[tenant], share[tenant])
+            return counted(each for each in seen if tenant or each[0] in chosen)
+
+        return Inventory(sum(rows.values()), added(self._in_parallel(look, rows)))
 
     def create(self, definition: CollectionDefinition) -> None:
         """Create the collection in our layout. `index` takes type (hnsw, flat, hfresh), quantizer, shards and the index's own settings."""
@@ -336,7 +352,7 @@ class WeaviateStore:
                 raise NotFound("no such collection", store=self.name)
             layout = layout_of(schema)
             codec: Codec = OwnCodec(layout) if layout.own else ForeignCodec(layout)
-            reader = self._reader = ObjectReader(self._link, layout, codec, self._call, self.name)
+            reader = self._reader = ObjectReader(self._link, layout, codec, self._call, self.name, self._chosen)
         return reader
 
     def _writing(self) -> ObjectWriter:
@@ -357,6 +373,19 @@ class WeaviateStore:
         if not reader.layout.tenants:
             return [""]
         return self._call(lambda: self._link.tenants(reader.layout.collection))
+
+    def _chosen(self) -> Sequence[str]:
+        """The tenants whose vectors say what the dimension is."""
+        return self._tenants(self._reading())
+
+    def _rows_of_tenants(self, reader: ObjectReader, namespaces: Sequence[str]) -> dict[str, int]:
+        """Rows of these namespaces by tenant; where the collection has no tenants it is the only one, without a name."""
+        rows = Counter[str]()
+        for namespace, count in zip(namespaces, self._in_parallel(reader.count, namespaces), strict=True):
+            tenant = reader.codec.tenant(namespace)
+            if tenant is not None:
+                rows[tenant] += count
+        return dict(rows)
 
     def _namespaces(self, reader: ObjectReader) -> dict[str, int]:
         if reader.layout.own and not reader.layout.tenants:

@@ -1,0 +1,64 @@
+"""Collections of Weaviate that hold what a migration cannot move: preflight says so, by name and number, before anything is written."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from weaviate import WeaviateClient
+from weaviate.classes.config import Configure
+from weaviate.classes.data import DataObject
+
+from pipeline.worlds import World, weaviate_connection
+from stores.weaviate.tools import vendor
+from vectorferry.core.errors import PreflightFailed
+from vectorferry.engine import pipeline
+from vectorferry.engine.plan.preflight import Preflight
+from vectorferry.local.servers.weaviate import Weaviate
+
+Look = Callable[[], Preflight]
+
+
+@pytest.fixture
+def look(world: World, weaviate: Weaviate) -> Look:
+    """Preflight of a move from the collection Lossy to PostgreSQL."""
+    world.connections["source"] = weaviate_connection(weaviate)
+    world.spec_dict["source"]["collection"] = "Lossy"
+    world.spec_dict["fields"] = {}
+
+    def looked() -> Preflight:
+        with world.session() as session:
+            return pipeline.preflight(session)
+
+    return looked
+
+
+@pytest.fixture
+def lossy(weaviate: Weaviate) -> Any:
+    """A client of the vendor's, and the name of a collection that is dropped afterwards."""
+    with vendor(weaviate) as client:
+        yield client
+        client.collections.delete("Lossy")
+
+
+def test_vectors_of_several_lengths_are_refused_with_their_numbers(lossy: WeaviateClient, look: Look) -> None:
+    made = lossy.collections.create("Lossy", vector_config=Configure.Vectors.self_provided())
+    made.data.insert_many(
+        [DataObject(uuid=UUID(int=n + 1), properties={}, vector=[0.5] * (4 if n < 3 else 8)) for n in range(60)]
+    )
+    with pytest.raises(PreflightFailed) as caught:
+        look()
+    [problem] = caught.value.problems
+    assert f"4 (3 records; first (default)/{UUID(int=1)}, " in problem
+    assert f"8 (57 records; first (default)/{UUID(int=4)}, " in problem
+
+
+def test_objects_without_a_vector_are_told(lossy: WeaviateClient, look: Look) -> None:
+    made = lossy.collections.create("Lossy", vector_config=Configure.Vectors.self_provided())
+    rows = [DataObject(uuid=UUID(int=n + 1), properties={}, vector=[0.5] * 4 if n % 2 else None) for n in range(6)]
+    made.data.insert_many(rows)
+    found = look()
+    assert found.source.dimension == 4
+    assert any(
+        text.startswith(f"3 of 6 records have no vector (first (default)/{UUID(int=1)}") for text in found.warnings
+    )
