@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,9 +15,11 @@ from vectorferry.core.records import canonical_json, kind_of, parse_json
 from vectorferry.stores.weaviate.filters import Fields, ForeignFields
 from vectorferry.stores.weaviate.objects import Row
 from vectorferry.stores.weaviate.proto import base_pb2, batch_pb2, search_get_pb2
-from vectorferry.stores.weaviate.schema import Layout
+from vectorferry.stores.weaviate.schema import Layout, is_object, refers, withheld
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_KINDS = frozenset({"number_value", "bool_value", "date_value", "uuid_value", "int_value", "blob_value", "text_value"})
+_LISTED = frozenset({"bool_values", "date_values", "uuid_values", "text_values"})
 
 
 class ForeignCodec:
@@ -28,6 +30,7 @@ class ForeignCodec:
         types = {name: kind for name, kind in layout.foreign_types.items() if name in layout.exact}
         integers = frozenset(name for name, kind in layout.properties.items() if kind == "int")
         self.fields: Fields = ForeignFields(types, integers, layout.nulls)
+        self._wanted = _wanted(layout.shape)
 
     def tenant(self, namespace: str) -> str | None:
         """The namespace itself; without tenants there is only the default one."""
@@ -62,13 +65,40 @@ class ForeignCodec:
             _set_value(target.properties, key, kind, value)
 
     def wanted(self, *, ids_only: bool) -> search_get_pb2.PropertiesRequest:
-        """All properties."""
-        return search_get_pb2.PropertiesRequest(return_all_nonref_properties=not ids_only)
+        """All properties but the references, which are read by themselves (see `ReferenceReader`)."""
+        return search_get_pb2.PropertiesRequest() if ids_only else self._wanted
 
     def row(self, result: search_get_pb2.SearchResult, namespace: str) -> Row:
-        """The object's UUID and its properties."""
+        """The object's UUID and its properties. Raises RecordError for a value that metadata cannot be."""
         values = result.properties.non_ref_props.fields
-        return namespace, result.metadata.id, canonical_json(plain_properties(values))
+        try:
+            return namespace, result.metadata.id, canonical_json(plain_properties(values))
+        except RecordError as error:
+            place = f"{self._layout.collection}, namespace {namespace or '(default)'}, id {result.metadata.id}"
+            raise RecordError(f"{place}: {error}") from error
+
+
+def _wanted(shape: Sequence[Mapping[str, Any]]) -> search_get_pb2.PropertiesRequest:
+    """All properties that are no references; each by its name only where some would be withheld."""
+    if not any(map(withheld, shape)):
+        return search_get_pb2.PropertiesRequest(return_all_nonref_properties=True)
+    plain, objects = _named(shape)
+    return search_get_pb2.PropertiesRequest(non_ref_properties=plain, object_properties=objects)
+
+
+def _named(shape: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[search_get_pb2.ObjectPropertiesRequest]]:
+    plain, objects = list[str](), list[search_get_pb2.ObjectPropertiesRequest]()
+    for item in shape:
+        if is_object(item):
+            inside, deeper = _named(item.get("nestedProperties") or ())
+            objects.append(
+                search_get_pb2.ObjectPropertiesRequest(
+                    prop_name=item["name"], primitive_properties=inside, object_properties=deeper
+                )
+            )
+        elif not refers(item):
+            plain.append(item["name"])
+    return plain, objects
 
 
 def plain_properties(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,8 +111,11 @@ def _plain(value: Any) -> Any:
     which = value.WhichOneof("kind")
     if which in (None, "null_value"):
         return None
-    read = _READERS.get(which)
-    return read(getattr(value, which)) if read else getattr(value, which)
+    if which in _KINDS:
+        return getattr(value, which)
+    if which not in _READERS:
+        raise RecordError(f"a property has a value of a kind that is not known: {which}")
+    return _READERS[which](getattr(value, which))
 
 
 def _plain_list(value: Any) -> list[Any]:
@@ -94,11 +127,23 @@ def _plain_list(value: Any) -> list[Any]:
         return list(np.frombuffer(items, "<f8").tolist())
     if which == "int_values":
         return list(np.frombuffer(items, "<i8").tolist())
-    return [plain_properties(item.fields) for item in items] if which == "object_values" else list(items)
+    if which == "object_values":
+        return [plain_properties(item.fields) for item in items]
+    if which not in _LISTED:
+        raise RecordError(f"a property has a list of a kind that is not known: {which}")
+    return list(items)
 
 
 def _phone(value: Any) -> dict[str, Any]:
-    return {"input": value.input, "defaultCountry": value.default_country}
+    return {
+        "input": value.input,
+        "defaultCountry": value.default_country,
+        "countryCode": value.country_code,
+        "internationalFormatted": value.international_formatted,
+        "national": value.national,
+        "nationalFormatted": value.national_formatted,
+        "valid": value.valid,
+    }
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {

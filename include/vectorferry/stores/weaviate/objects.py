@@ -81,6 +81,7 @@ class OwnCodec:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._names = [(key, layout.names[key], kind) for key, kind in layout.fields.items()]
+        self._strangers = [name for name in layout.strangers if name not in layout.references]
         self._plain = [_PLAIN[kind] for kind in layout.fields.values()]
         self.fields: Fields = DeclaredFields(layout.fields, layout.names)
 
@@ -115,16 +116,20 @@ class OwnCodec:
 
     def wanted(self, *, ids_only: bool) -> search_get_pb2.PropertiesRequest:
         """What makes up the record."""
-        names = [] if ids_only else [METADATA, *(name for _, name, _ in self._names)]
+        names = [] if ids_only else [METADATA, *(name for _, name, _ in self._names), *self._strangers]
         return search_get_pb2.PropertiesRequest(non_ref_properties=[ID, NAMESPACE, *names])
 
     def row(self, result: search_get_pb2.SearchResult, namespace: str) -> Row:
         """As stored: a namespace or id that was changed behind our back shows, and so does a typed property.
 
-        Where the property and the JSON contradict each other the value is both of them: neither can be trusted.
+        Where the property and the JSON contradict each other the value is both of them: neither can be trusted. Raises RecordError for
+        a value of a property that others added to the collection.
         """
         del namespace
         values = result.properties.non_ref_props.fields
+        for name in self._strangers:
+            if has_value(values, name):
+                raise stranger(self._layout, (values[NAMESPACE].text_value, values[ID].text_value, ""), name)
         metadata = values[METADATA].text_value if METADATA in values else "{}"
         return values[NAMESPACE].text_value, values[ID].text_value, self._with_typed(metadata, values)
 
@@ -144,6 +149,20 @@ class OwnCodec:
                 if found is None:
                     del parsed[key]
         return canonical_json(parsed) if changed else metadata
+
+
+def has_value(values: Mapping[str, Any], name: str) -> bool:
+    """Whether an answer has a value for a property."""
+    return name in values and values[name].WhichOneof("kind") not in _NOTHING
+
+
+def stranger(layout: Layout, row: Row, name: str) -> RecordError:
+    """The error for a record of our own layout that has a value in a property that others added."""
+    namespace, id_, _ = row
+    kind, place = layout.properties[name], f"{layout.collection}, namespace {namespace or '(default)'}, id {id_}"
+    return RecordError(
+        f"{place}: the property {name!r} ({kind}) was added to the collection by others, and is no part of the record"
+    )
 
 
 def _set_typed(target: batch_pb2.BatchObject.Properties, name: str, kind: FieldType, value: Any) -> None:

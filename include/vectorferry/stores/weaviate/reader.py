@@ -1,11 +1,13 @@
 """Reader of a Weaviate collection: pages in the order of UUIDs, records by id, counts and searches."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -14,6 +16,7 @@ import pyarrow as pa
 from vectorferry.core.errors import RecordError, Refused, Unavailable
 from vectorferry.core.filters import Filter
 from vectorferry.core.model import KeyRange, Metric, Vectors
+from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.stores.batching import chunks
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.weaviate.client import AnswerTooLarge, Link, TenantMissing
@@ -24,12 +27,15 @@ from vectorferry.stores.weaviate.objects import (
     batch_of,
     by_uuids,
     dimension_of_answer,
+    has_value,
     in_range,
     search_request,
+    stranger,
     uuids_of,
     vector_length,
 )
 from vectorferry.stores.weaviate.proto import aggregate_pb2, base_pb2, base_search_pb2, search_get_pb2
+from vectorferry.stores.weaviate.references import Beacons, ReferenceReader
 from vectorferry.stores.weaviate.schema import NAMESPACE, TENANT, Layout
 from vectorferry.stores.weaviate.vector_lengths import Seen
 
@@ -48,6 +54,8 @@ Results = Sequence[search_get_pb2.SearchResult]
 Ask = Callable[..., search_get_pb2.SearchRequest]
 """Makes a request from a limit and the message's own fields: after, filters."""
 Where = base_pb2.Filters | None
+Pair = tuple[search_get_pb2.SearchResult, Row]
+"""An object as it was answered, and its record."""
 Answer = tuple[tuple[str, ...], tuple[float, ...]]
 
 
@@ -87,6 +95,7 @@ class ObjectReader:
         self._call = call
         self._store = store
         self._tenants = tenants
+        self._references = ReferenceReader(link, layout, call)
         self._dimension = layout.dimension
         self._looked = -_LOOK_AGAIN
 
@@ -175,6 +184,32 @@ class ObjectReader:
         except TenantMissing:
             return 0
 
+    def unread(self) -> Iterator[str]:
+        """What a collection of ours holds that is no part of its records: properties that others added, with the objects that have them."""
+        counts = Counter[str]()
+        for tenant in self._tenants() if self.layout.strangers else ():
+            counts += self._strange(tenant)
+            counts.update({name: self._count(tenant, _refers_by(name)) for name in self.layout.references})
+        for name, count in sorted((+counts).items()):
+            kind = self.layout.properties[name]
+            yield f"{count} objects have a value in the property {name!r} ({kind}), which others added; no record carries it"
+
+    def _strange(self, tenant: str) -> Counter[str]:
+        """Objects of a tenant by the property of others that they have; read one by one, for not every type is indexed."""
+        names = [name for name in self.layout.strangers if name not in self.layout.references]
+
+        def ask(limit: int, **more: Any) -> search_get_pb2.SearchRequest:
+            request = search_request(self.layout, self.codec, tenant, limit, vectors=False, ids_only=True, **more)
+            request.properties.non_ref_properties.extend(names)
+            return request
+
+        counts = Counter[str]()
+        for results in self._cursor(ask, KeyRange(tenant), _PAGE) if names else ():
+            for result in results:
+                values = result.properties.non_ref_props.fields
+                counts.update(name for name in names if has_value(values, name))
+        return counts
+
     def recorded_namespace(self, tenant: str) -> str:
         """The namespace that a record of an encoded one names."""
         where = None if self.layout.tenants else on("EQUAL", TENANT, value_text=tenant)
@@ -199,11 +234,27 @@ class ObjectReader:
             found = _ahead(found)
         for results in found:
             for part in chunks(_inside(results, span), batch_rows):
-                yield self._page(part, span.namespace)
+                yield self._page(part, span.namespace, None if ids_only else tenant)
 
-    def _page(self, results: Results, namespace: str) -> ObjectPage:
-        rows = [self.codec.row(result, namespace) for result in results]
-        return ObjectPage(results, rows, self.layout, self._dimension_of(results))
+    def _page(self, results: Results, namespace: str, tenant: str | None) -> ObjectPage:
+        """The objects as records; their references are read too where the tenant is given."""
+        pairs = [(result, self.codec.row(result, namespace)) for result in results]
+        if tenant is not None and self.layout.references:
+            pairs = self._referring(pairs, self._references.of_range(tenant, uuids_of(results)))
+        kept, rows = [result for result, _ in pairs], [row for _, row in pairs]
+        return ObjectPage(kept, rows, self.layout, self._dimension_of(kept))
+
+    def _referring(self, pairs: Sequence[Pair], beacons: Mapping[str, Beacons]) -> list[Pair]:
+        """The records with their references as metadata; those that were deleted meanwhile are left out."""
+        present = [(result, row) for result, row in pairs if result.metadata.id in beacons]
+        return [(result, self._with_beacons(row, beacons[result.metadata.id])) for result, row in present]
+
+    def _with_beacons(self, row: Row, beacons: Beacons) -> Row:
+        if not beacons:
+            return row
+        if self.layout.own:
+            raise stranger(self.layout, row, next(iter(beacons)))
+        return *row[:2], canonical_json(parse_json(row[2]) | dict(beacons))
 
     def _cursor(self, ask: Ask, span: KeyRange, limit: int) -> Iterator[Results]:
         """Objects after one UUID, in their order; an empty answer is the only end there is."""
@@ -259,7 +310,7 @@ class ObjectReader:
         results, rows = [result for result, _ in found], [row for _, row in found]
         return batch_of(results, rows, self.layout, self._dimension_of(results))
 
-    def _fetch(self, namespace: str, ids: Sequence[str]) -> list[tuple[search_get_pb2.SearchResult, Row]]:
+    def _fetch(self, namespace: str, ids: Sequence[str]) -> list[Pair]:
         tenant = self.codec.tenant(namespace)
         uuids = {uuid: id_ for uuid, id_ in ((self._uuid(namespace, id_), id_) for id_ in ids) if uuid}
         if tenant is None or not uuids:
@@ -273,7 +324,10 @@ class ObjectReader:
             middle = len(ids) // 2
             return [*self._fetch(namespace, ids[:middle]), *self._fetch(namespace, ids[middle:])]
         pairs = [(answer[uuid], self.codec.row(answer[uuid], namespace)) for uuid in uuids if uuid in answer]
-        return [(result, row) for result, row in pairs if row[:2] == (namespace, uuids[str(result.metadata.id)])]
+        mine = [(result, row) for result, row in pairs if row[:2] == (namespace, uuids[str(result.metadata.id)])]
+        if not self.layout.references:
+            return mine
+        return self._referring(mine, self._references.of(tenant, [result.metadata.id for result, _ in mine]))
 
     def _uuid(self, namespace: str, id_: str) -> str | None:
         try:
@@ -345,6 +399,12 @@ def _ahead(pages: Iterator[Results]) -> Iterator[Results]:
     finally:
         # A reader that stops early does not wait for an answer that nobody wants.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _refers_by(name: str) -> base_pb2.Filters:
+    """The filter for objects that refer to another by a property."""
+    counted = base_pb2.FilterTarget(count=base_pb2.FilterReferenceCount(on=name))
+    return base_pb2.Filters(operator="OPERATOR_GREATER_THAN", target=counted, value_int=0)
 
 
 def _inside(results: Results, span: KeyRange) -> Results:

@@ -32,6 +32,7 @@ _DATA_TYPES = {
 }
 _FIELD_TYPES = {name: kind for kind, name in _DATA_TYPES.items()}
 _FOREIGN_TYPES = _FIELD_TYPES | {"int": FieldType.NUMBER}
+_WITHHELD = frozenset({"blob", "blobHash"})
 _QUANTIZERS: Mapping[str, Mapping[str, Any]] = {
     "none": {"skipDefaultQuantization": True},
     "rq": {"rq": {"enabled": True, "bits": 8}},
@@ -59,7 +60,8 @@ class Layout:
 
     `own`: made by us. `tenants`: namespaces are tenants. `vector`: name of the vector read and written, empty for the unnamed one.
     `fields` and `names` map declared metadata keys to types and property names (own only); `properties` maps every property to its
-    data type; `exact` are properties whose index answers equality exactly.
+    data type; `exact` are properties whose index answers equality exactly. `shape` are the properties as the schema has them,
+    `references` those that refer to other objects, `strangers` those of a collection of ours that others added to it.
     """
 
     collection: str
@@ -75,6 +77,9 @@ class Layout:
     exact: frozenset[str] = frozenset()
     nulls: bool = False
     index: Mapping[str, Any] = field(default_factory=dict)
+    shape: tuple[Mapping[str, Any], ...] = ()
+    references: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
 
     @property
     def foreign_types(self) -> dict[str, FieldType]:
@@ -183,12 +188,13 @@ def _property(key: str, kind: FieldType) -> dict[str, Any]:
 
 
 def layout_of(schema: Mapping[str, Any]) -> Layout:
-    """The layout of an existing collection. Raises Unsupported where its vectors cannot be moved (several named ones)."""
-    properties = {item["name"]: item["dataType"][0] for item in schema.get("properties") or []}
+    """The layout of an existing collection. Raises Unsupported where its vectors cannot be moved (several a record)."""
+    shape = tuple(schema.get("properties") or ())
+    properties = {item["name"]: item["dataType"][0] for item in shape}
     own = {ID, NAMESPACE, METADATA, KEYS} <= properties.keys()
     tenancy = schema.get("multiTenancyConfig") or {}
     vector, config, kind = _vector_of(schema)
-    declared = [item for item in schema.get("properties") or [] if item["name"] not in OWN] if own else []
+    declared = [item for item in shape if item["name"] not in OWN] if own else []
     return Layout(
         schema["class"],
         own=own,
@@ -200,10 +206,30 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
         fields={_key(item): _FIELD_TYPES[item["dataType"][0]] for item in declared if _is_field(item)},
         names={_key(item): item["name"] for item in declared if _is_field(item)},
         properties=properties,
-        exact=frozenset(item["name"] for item in schema.get("properties") or [] if _answers_exactly(item)),
+        exact=frozenset(item["name"] for item in shape if _answers_exactly(item)),
         nulls=bool((schema.get("invertedIndexConfig") or {}).get("indexNullState")),
         index=_settings_of(kind, config) | _shards_of(schema, own=own),
+        shape=shape,
+        references=tuple(item["name"] for item in shape if refers(item)),
+        strangers=tuple(item["name"] for item in declared if not _is_field(item)),
     )
+
+
+def refers(item: Mapping[str, Any]) -> bool:
+    """Whether a property refers to other objects: its types are names of collections, which begin with a capital."""
+    return str(item["dataType"][0])[:1].isupper()
+
+
+def is_object(item: Mapping[str, Any]) -> bool:
+    """Whether a property holds objects, which have properties of their own."""
+    return str(item["dataType"][0]).removesuffix("[]") == "object"
+
+
+def withheld(item: Mapping[str, Any]) -> bool:
+    """Whether a property holds something that the server answers with only where it is asked for by name."""
+    if is_object(item):
+        return any(map(withheld, item.get("nestedProperties") or ()))
+    return item["dataType"][0] in _WITHHELD
 
 
 def _settings_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,6 +280,10 @@ def _vector_of(schema: Mapping[str, Any]) -> tuple[str, dict[str, Any], str]:
     named = schema.get("vectorConfig") or {}
     if not named:
         return "", schema.get("vectorIndexConfig") or {}, str(schema.get("vectorIndexType") or "hnsw")
+    if schema.get("vectorIndexConfig"):
+        # A collection of an older server keeps its vector without a name when named ones are added to it.
+        names = ", ".join(sorted(named))
+        raise Unsupported(f"collection {schema['class']} has several vectors: one without a name, and {names}")
     if len(named) > 1:
         raise Unsupported(f"collection {schema['class']} has several vectors: {', '.join(sorted(named))}")
     [(name, settings)] = named.items()

@@ -141,7 +141,7 @@ class WeaviateStore:
         )
 
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
-        """Lengths of the vectors, tenant by tenant, read without the records: the server itself counts no vectors."""
+        """Lengths of the vectors, tenant by tenant, read without the records, since the server counts no vectors; properties not read."""
         reader = self._reading()
         rows = self._rows_of_tenants(reader, namespaces)
         share, chosen = shares(rows, most), set(namespaces)
@@ -150,7 +150,7 @@ class WeaviateStore:
             seen = reader.vector_lengths(tenant, rows[tenant], share[tenant])
             return counted(each for each in seen if tenant or each[0] in chosen)
 
-        return Inventory(sum(rows.values()), added(self._in_parallel(look, rows)))
+        return Inventory(sum(rows.values()), added(self._in_parallel(look, rows)), tuple(reader.unread()))
 
     def create(self, definition: CollectionDefinition) -> None:
         """Create the collection in our layout. `index` takes type (hnsw, flat, hfresh), quantizer, shards and the index's own settings."""

@@ -1,0 +1,190 @@
+"""Properties of every type come over as they are held, those too that the server withholds unless it is asked for them by name."""
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import pytest
+from weaviate import WeaviateClient
+from weaviate.classes.config import Configure, DataType, Property, ReferenceProperty
+from weaviate.classes.data import DataObject, GeoCoordinate, PhoneNumber
+
+from stores.samples import put_all, records
+from stores.weaviate.tools import open_store, rest, vendor
+from stores.weaviate.witness import Held, held, read
+from vectorferry.core.errors import RecordError, Unsupported
+from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
+from vectorferry.core.names import record_uuid
+from vectorferry.core.records import parse_json
+from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.stores.weaviate.store import WeaviateStore
+
+VECTORS, MULTI = Configure.Vectors, Configure.MultiVectors
+BLOB = base64.b64encode(b"\x89PNG" * 5).decode()
+SOMEWHERE = UUID(int=77)
+SUMMER = datetime(2024, 7, 2, 3, 4, 5, 123456, timezone(timedelta(hours=2)))
+INNER = {"text": "x", "blob": BLOB, "dates": [SUMMER], "object": {"blob": BLOB, "number": 1.5}}
+VALUES: dict[str, Any] = {
+    "text": "é\u0000", "texts": ["", "a"], "int": 2**53 - 1, "ints": [1, -(2**40)], "number": 1.5e300, "numbers": [0.1, 2.0],
+    "boolean": False, "booleans": [True, False], "date": SUMMER, "dates": [SUMMER, datetime(1, 1, 1, tzinfo=UTC)], "uuid": SOMEWHERE,
+    "uuids": [SOMEWHERE, UUID(int=0)], "geo": GeoCoordinate(latitude=52.123456, longitude=-4.3),
+    "phone": PhoneNumber(number="0171 1234567", default_country="DE"), "blob": BLOB, "hash": BLOB, "object": INNER,
+    "objects": [INNER, {"text": "only"}],
+}  # fmt: skip
+TYPES = {
+    "text": DataType.TEXT, "texts": DataType.TEXT_ARRAY, "int": DataType.INT, "ints": DataType.INT_ARRAY, "number": DataType.NUMBER,
+    "numbers": DataType.NUMBER_ARRAY, "boolean": DataType.BOOL, "booleans": DataType.BOOL_ARRAY, "date": DataType.DATE,
+    "dates": DataType.DATE_ARRAY, "uuid": DataType.UUID, "uuids": DataType.UUID_ARRAY, "geo": DataType.GEO_COORDINATES,
+    "phone": DataType.PHONE_NUMBER, "blob": DataType.BLOB, "hash": DataType.BLOB_HASH,
+}  # fmt: skip
+DEEPEST = [Property(name="number", data_type=DataType.NUMBER), Property(name="blob", data_type=DataType.BLOB)]
+NESTED = [
+    Property(name="text", data_type=DataType.TEXT),
+    Property(name="blob", data_type=DataType.BLOB),
+    Property(name="dates", data_type=DataType.DATE_ARRAY),
+    Property(name="object", data_type=DataType.OBJECT, nested_properties=DEEPEST),
+]
+PROPERTIES = [
+    *(Property(name=name, data_type=kind) for name, kind in TYPES.items()),
+    Property(name="object", data_type=DataType.OBJECT, nested_properties=NESTED),
+    Property(name="objects", data_type=DataType.OBJECT_ARRAY, nested_properties=NESTED),
+]
+
+
+@pytest.fixture
+def client(weaviate: Weaviate) -> Iterator[WeaviateClient]:
+    with vendor(weaviate) as found:
+        yield found
+        found.collections.delete(["Everything", "Author"])
+
+
+@pytest.fixture
+def store(weaviate: Weaviate) -> Iterator[WeaviateStore]:
+    found = open_store(weaviate, "Everything")
+    yield found
+    found.close()
+
+
+def both_ways(store: WeaviateStore, namespace: str = "") -> dict[str, Held]:
+    """What is read of a namespace, in order and by id alike."""
+    scanned = list(store.scan(KeyRange(namespace), batch_rows=7))
+    found = read(scanned)
+    assert read([store.fetch(namespace, list(found))]) == found
+    return found
+
+
+def test_every_type_is_read_as_it_is_held(weaviate: Weaviate, client: WeaviateClient, store: WeaviateStore) -> None:
+    made = client.collections.create("Everything", properties=PROPERTIES, vector_config=VECTORS.self_provided())
+    empty = {name: [] for name in TYPES if name.endswith("s") and name != "hash"}
+    rows = [VALUES, {}, empty, {"object": {}, "objects": [{}]}, {"object": {"dates": []}, "objects": []}]
+    for number, values in enumerate(rows):
+        made.data.insert(values, uuid=UUID(int=number), vector=[0.5, 1.0])
+    found = both_ways(store)
+    assert found == held(weaviate, "Everything")
+    first = parse_json(found[str(UUID(int=0))].metadata)
+    assert first.keys() == VALUES.keys()
+    assert first["blob"] == first["object"]["blob"] == first["objects"][0]["object"]["blob"] == BLOB
+    assert first["hash"] and first["hash"] != BLOB
+
+
+@pytest.mark.parametrize("tenant", ["", "acme"])
+def test_references_are_read_as_beacons_even_where_they_lead_nowhere(
+    weaviate: Weaviate, client: WeaviateClient, store: WeaviateStore, tenant: str
+) -> None:
+    author = client.collections.create("Author", vector_config=VECTORS.self_provided())
+    there, gone = author.data.insert({}), author.data.insert({})
+    references = [
+        ReferenceProperty(name="by", target_collection="Author"),
+        ReferenceProperty.MultiTarget(name="any", target_collections=["Author", "Everything"]),
+    ]
+    tenancy = Configure.multi_tenancy(auto_tenant_creation=True) if tenant else None
+    made = client.collections.create(
+        "Everything",
+        properties=[Property(name="text", data_type=DataType.TEXT)],
+        references=references,
+        vector_config=VECTORS.self_provided(),
+        multi_tenancy_config=tenancy,
+    )
+    put = made.with_tenant(tenant) if tenant else made
+    rows = [
+        DataObject(
+            properties={"text": f"t{n}"},
+            uuid=UUID(int=n * 1000),
+            vector=[0.5, n],
+            references={"by": [there, gone]} if n % 3 else {},
+        )
+        for n in range(250)
+    ]
+    assert not put.data.insert_many(rows).has_errors
+    at = f"?tenant={tenant}" if tenant else ""
+    for n in (2, 3):
+        beacon = {"beacon": f"weaviate://localhost/Author/{there}"}
+        rest(weaviate, "POST", f"/objects/Everything/{UUID(int=n * 1000)}/references/any{at}", beacon)
+    author.data.delete_by_id(gone)
+    found = both_ways(store, tenant)
+    assert found == held(weaviate, "Everything", tenant)
+    assert parse_json(found[str(UUID(int=2000))].metadata) == {
+        "text": "t2",
+        "by": [f"weaviate://localhost/Author/{there}", f"weaviate://localhost/Author/{gone}"],
+        "any": [f"weaviate://localhost/Author/{there}"],
+    }
+
+
+def test_a_property_that_others_added_to_our_layout_is_told_and_refused(weaviate: Weaviate) -> None:
+    store = open_store(weaviate, "Everything")
+    store.create(CollectionDefinition(8, Metric.COSINE))
+    put_all(store, records("n", ["a", "b", "c"]))
+    for name, kind in (("count", "int"), ("picture", "blob"), ("like", "Everything"), ("never", "date")):
+        rest(weaviate, "POST", "/schema/Everything/properties", {"name": name, "dataType": [kind]})
+    store.close()
+    later = open_store(weaviate, "Everything")
+    assert len(later.fetch("n", ["a"])) == 1
+    assert later.inventory(["n"], most=10).unread == ()
+    place = f"/objects/Everything/{record_uuid('n', 'a')}"
+    rest(weaviate, "PATCH", place, {"class": "Everything", "tenant": "n", "properties": {"count": 3}})
+    rest(weaviate, "PATCH", place, {"class": "Everything", "tenant": "n", "properties": {"picture": BLOB}})
+    with pytest.raises(RecordError, match=r"Everything, namespace n, id a: the property '(count|picture)'"):
+        list(later.scan(KeyRange("n")))
+    with pytest.raises(RecordError, match="added to the collection by others"):
+        later.fetch("n", ["a"])
+    other = f"/objects/Everything/{record_uuid('n', 'b')}/references/like?tenant=n"
+    rest(weaviate, "POST", other, {"beacon": f"weaviate://localhost/Everything/{record_uuid('n', 'c')}"})
+    with pytest.raises(RecordError, match=r"id b: the property 'like' \(Everything\)"):
+        later.fetch("n", ["b"])
+    assert len(later.fetch("n", ["c"])) == 1
+    told = later.inventory(["n"], most=10).unread
+    assert [text.split(",")[0] for text in told] == [
+        f"1 objects have a value in the property {name!r} ({kind})"
+        for name, kind in (("count", "int"), ("like", "Everything"), ("picture", "blob"))
+    ]
+    later.drop()
+    later.close()
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        ([VECTORS.self_provided(name="a"), VECTORS.self_provided(name="b")], "several vectors: a, b"),
+        ([MULTI.self_provided(name="m")], "several vectors a record"),
+        ([VECTORS.self_provided(name="a"), MULTI.self_provided(name="m")], "several vectors: a, m"),
+    ],
+)
+def test_several_vectors_a_record_are_refused(
+    client: WeaviateClient, store: WeaviateStore, vectors: Any, message: str
+) -> None:
+    client.collections.create("Everything", vector_config=vectors)
+    with pytest.raises(Unsupported, match=message):
+        store.describe()
+
+
+def test_a_vector_without_a_name_beside_a_named_one_is_refused(weaviate: Weaviate, store: WeaviateStore) -> None:
+    """Which is what becomes of a collection of an older server when a named vector is added to it."""
+    rest(weaviate, "POST", "/schema", {"class": "Everything", "vectorizer": "none", "vectorIndexType": "hnsw"})
+    schema = rest(weaviate, "GET", "/schema/Everything")
+    added = {"own": {"vectorizer": {"none": {}}, "vectorIndexType": "flat"}}
+    rest(weaviate, "PUT", "/schema/Everything", schema | {"vectorConfig": added})
+    with pytest.raises(Unsupported, match="several vectors: one without a name, and own"):
+        store.describe()
+    rest(weaviate, "DELETE", "/schema/Everything")
