@@ -11,8 +11,9 @@ from weaviate.classes.data import DataObject
 
 from pipeline.worlds import World, weaviate_connection
 from stores.weaviate.tools import vendor
-from vectorferry.core.errors import PreflightFailed
+from vectorferry.core.errors import GateError, PreflightFailed
 from vectorferry.engine import pipeline
+from vectorferry.engine.backup.create import backup
 from vectorferry.engine.plan.preflight import Preflight
 from vectorferry.local.servers.weaviate import Weaviate
 
@@ -51,6 +52,27 @@ def test_vectors_of_several_lengths_are_refused_with_their_numbers(lossy: Weavia
     [problem] = caught.value.problems
     assert f"4 (3 records; first (default)/{UUID(int=1)}, " in problem
     assert f"8 (57 records; first (default)/{UUID(int=4)}, " in problem
+
+
+def test_a_tenant_that_sleeps_is_excluded_from_a_move_but_never_from_a_backup(
+    lossy: WeaviateClient, look: Look, world: World
+) -> None:
+    tenancy = Configure.multi_tenancy(auto_tenant_creation=True)
+    vectors = Configure.Vectors.self_provided()
+    made = lossy.collections.create("Lossy", vector_config=vectors, multi_tenancy_config=tenancy)
+    for name in ("acme", "initech"):
+        made.with_tenant(name).data.insert({}, vector=[0.5] * 4)
+    made.tenants.deactivate("initech")
+    with pytest.raises(PreflightFailed, match="being INACTIVE: initech"):
+        look()
+    world.spec_dict["namespaces"] = {"exclude": ["initech"]}
+    assert look().namespaces == {"acme": 1}
+    with (
+        world.session() as session,
+        pytest.raises(GateError, match=r"1 namespaces of Lossy sleep .*initech.*wake them"),
+    ):
+        backup(session, "source")
+    assert made.tenants.get_by_name("initech").activity_status.value == "INACTIVE"
 
 
 def test_objects_without_a_vector_are_told(lossy: WeaviateClient, look: Look) -> None:

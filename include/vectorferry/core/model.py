@@ -171,7 +171,9 @@ class Partition:
 class CollectionInfo:
     """What a store says of its collection. `namespaces` maps name to row count, which may lag (see Capabilities).
 
-    `index` is in the words that `CollectionDefinition.index` takes, so that the same can be made again.
+    `index` is in the words that `CollectionDefinition.index` takes, so that the same can be made again. `asleep` are namespaces that the
+    database keeps out of reach and that were not chosen: they are not asked, and not among `namespaces`. `notes` are sentences on what
+    reading does to the database, for people.
     """
 
     name: str
@@ -181,6 +183,8 @@ class CollectionInfo:
     sparse: bool = False
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     index: Mapping[str, Any] = field(default_factory=dict)
+    asleep: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:

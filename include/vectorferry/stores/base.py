@@ -23,6 +23,7 @@ from vectorferry.core.model import (
     Usage,
     Vectors,
     WriteResult,
+    matches,
 )
 
 PLAIN_METADATA = frozenset({MetadataKind.STRING, MetadataKind.NUMBER, MetadataKind.BOOLEAN, MetadataKind.STRINGS})
@@ -85,7 +86,8 @@ class Capabilities:
 class StoreOptions:
     """How a collection is laid out and reached; `fields` are the declared metadata fields, `deadline` is D in seconds.
 
-    `namespaces` says what a namespace becomes where the database has no such thing.
+    `namespaces` says what a namespace becomes where the database has no such thing. `include` and `exclude` are shell patterns of the
+    namespaces that are to be read: one that sleeps in its database, and that they leave out, is never asked, lest it be woken.
     """
 
     fields: Mapping[str, FieldType] = field(default_factory=dict)
@@ -93,6 +95,12 @@ class StoreOptions:
     index: Mapping[str, Any] = field(default_factory=dict)
     transport: Literal["auto", "rest", "grpc"] = "auto"
     deadline: float = 30.0
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+
+    def chosen(self, namespace: str) -> bool:
+        """Whether a namespace is to be read."""
+        return matches(namespace, self.include) and not matches(namespace, self.exclude)
 
 
 class VectorStore(Protocol):
@@ -121,7 +129,8 @@ class VectorStore(Protocol):
     def describe(self) -> CollectionInfo:
         """The collection as it is. Raises NotFound where it does not exist.
 
-        Refuses with Unsupported a collection that would read as empty although it is not (Pinecone's document indexes).
+        Refuses with Unsupported a collection that would read as empty although it is not (Pinecone's document indexes), and with Refused
+        one with namespaces that sleep and cannot be read, unless the options leave these out (see `CollectionInfo.asleep`).
         """
         ...
 

@@ -63,7 +63,16 @@ def target_options(spec: MigrationSpec) -> StoreOptions:
 
 def _options(spec: MigrationSpec, side: Source | Target, index: Mapping[str, Any]) -> StoreOptions:
     deadline = spec.limits.request_deadline.total_seconds()
-    return StoreOptions(spec.fields, side.namespaces_are, index, side.transport, deadline)
+    chosen = spec.namespaces
+    return StoreOptions(
+        spec.fields,
+        side.namespaces_are,
+        index,
+        side.transport,
+        deadline,
+        include=tuple(chosen.include),
+        exclude=tuple(chosen.exclude),
+    )
 
 
 def _store_class(connection: Connection) -> StoreClass:

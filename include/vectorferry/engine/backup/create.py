@@ -101,6 +101,11 @@ class _Begun:
 def _begin(session: Session, side: Side) -> _Begun:
     began = datetime.now(UTC)
     found = side_of(session, side)[0].describe()
+    if found.asleep:
+        raise GateError(
+            f"{len(found.asleep)} namespaces of {found.name} sleep in their database ({', '.join(found.asleep[:5])}): a backup would lack "
+            "them; wake them first"
+        )
     namespaces = tuple(sorted((n for n in found.namespaces if n != RESERVED_NAMESPACE), key=str.encode))
     id_ = f"{began:%Y%m%dT%H%M%S.%f}-{side}-{secrets.token_hex(2)}"
     files, rows = folder_of(session.staging, id_), sum(found.namespaces[n] for n in namespaces)

@@ -90,7 +90,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         target is not None,
         shortest_hold(session) if session.spec.routers else None,
         room.fills,
-        (*room.warnings, *_held_warnings(held), *_warnings(session, figures)) if sample else room.warnings,
+        (*source.notes, *room.warnings, *(_record_warnings(session, held, figures) if sample else ())),
     )
 
 
@@ -160,6 +160,11 @@ def _held_problems(session: Session, held: Inventory) -> Iterator[str]:
             f"{lacking.records} of {held.looked_at} records of source {name} have no vector (first {', '.join(lacking.first)}), and "
             "the target takes none without; set `limits.unheld: excuse` to leave such rows behind"
         )
+
+
+def _record_warnings(session: Session, held: Inventory, figures: Mapping[str, Any]) -> Iterator[str]:
+    yield from _held_warnings(held)
+    yield from _warnings(session, figures)
 
 
 def _held_warnings(held: Inventory) -> Iterator[str]:

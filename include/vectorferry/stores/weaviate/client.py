@@ -45,6 +45,14 @@ _PASSING = (
     "memory pressure", "too many requests", "connection refused", "connection reset", "transport is closing", "not ready",
     "read-only",
 )  # fmt: skip
+# Older words for the same states.
+_STATES = {
+    "HOT": "ACTIVE",
+    "COLD": "INACTIVE",
+    "FROZEN": "OFFLOADED",
+    "FREEZING": "OFFLOADING",
+    "UNFREEZING": "ONLOADING",
+}
 # The last is the answer about a missing collection where the server makes collections on the fly.
 _NO_CLASS = (
     "could not find class", "class not found", "not found in schema", "not present in schema",
@@ -155,6 +163,11 @@ class Link:
         reply = self._rpc("TenantsGet", tenants_pb2.TenantsGetRequest(collection=collection))
         return [tenant.name for tenant in reply.tenants]
 
+    def tenant_states(self, collection: str) -> dict[str, str]:
+        """All tenants by name, each ACTIVE, INACTIVE, OFFLOADED or on its way from one to the other; asking wakes none."""
+        reply = self._rpc("TenantsGet", tenants_pb2.TenantsGetRequest(collection=collection))
+        return {tenant.name: _state(tenant.activity_status) for tenant in reply.tenants}
+
     def put(self, request: batch_pb2.BatchObjectsRequest) -> batch_pb2.BatchObjectsReply:
         """Write objects; the reply has an error for each that was rejected."""
         reply: batch_pb2.BatchObjectsReply = self._rpc("BatchObjects", request, write=True)
@@ -263,6 +276,11 @@ class Link:
         return httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, self._deadline))
 
 
+def _state(status: int) -> str:
+    name = str(tenants_pb2.TenantActivityStatus.Name(status)).removeprefix("TENANT_ACTIVITY_STATUS_")
+    return _STATES.get(name, name)
+
+
 def _open_channel(address: Address) -> Any:
     options = [
         ("grpc.max_send_message_length", MESSAGE_BYTES),
@@ -292,6 +310,8 @@ def error_of_text(text: str, *, store: str, write: bool) -> StoreError:
     lowered = text.lower()
     if "tenant not found" in lowered:
         return TenantMissing(text, store=store)
+    if "tenant not active" in lowered:
+        return Refused(f"{text}; activate it, or leave it out with `namespaces.exclude`", store=store)
     if no_collection(text):
         return NotFound(text, store=store)
     if passes(text):

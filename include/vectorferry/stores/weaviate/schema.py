@@ -58,16 +58,18 @@ _SETTINGS: Mapping[str, frozenset[str]] = {
 class Layout:
     """What the schema of an existing collection says.
 
-    `own`: made by us. `tenants`: namespaces are tenants. `vector`: name of the vector read and written, empty for the unnamed one.
-    `fields` and `names` map declared metadata keys to types and property names (own only); `properties` maps every property to its
-    data type; `exact` are properties whose index answers equality exactly. `shape` are the properties as the schema has them,
-    `references` those that refer to other objects, `strangers` those of a collection of ours that others added to it.
+    `own`: made by us. `tenants`: namespaces are tenants; `creates_tenants` and `wakes_tenants`: writing makes one, asking wakes one.
+    `vector`: name of the vector read and written, empty for the unnamed one. `fields` and `names` map declared metadata keys to types and
+    property names (own only); `properties` maps every property to its data type; `exact` are properties whose index answers equality
+    exactly. `shape` are the properties as the schema has them, `references` those that refer to other objects, `strangers` those of a
+    collection of ours that others added to it.
     """
 
     collection: str
     own: bool
     tenants: bool
     creates_tenants: bool
+    wakes_tenants: bool
     vector: str
     dimension: int | None
     metric: Metric
@@ -200,6 +202,7 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
         own=own,
         tenants=bool(tenancy.get("enabled")),
         creates_tenants=bool(tenancy.get("autoTenantCreation")),
+        wakes_tenants=bool(tenancy.get("autoTenantActivation")),
         vector=vector,
         dimension=_described(schema).get("dimension"),
         metric=_metric(schema["class"], config),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
@@ -49,6 +50,7 @@ from vectorferry.stores.weaviate.foreign_objects import FOREIGN_KINDS, ForeignCo
 from vectorferry.stores.weaviate.objects import Codec, OwnCodec, rejected_rows
 from vectorferry.stores.weaviate.reader import MAX_RESULTS, ObjectReader
 from vectorferry.stores.weaviate.schema import MAX_DIMENSION, TENANT, Layout, class_of, layout_of, undeclared
+from vectorferry.stores.weaviate.tenants import Tenants, tenants_to_ask, woken_note
 from vectorferry.stores.weaviate.vector_lengths import added, counted, shares
 from vectorferry.stores.weaviate.writer import ObjectWriter
 
@@ -128,16 +130,23 @@ class WeaviateStore:
     # --- The collection
 
     def describe(self) -> CollectionInfo:
-        """The collection with exact counts; namespaces without rows are left out. Raises Unsupported for several vectors a record."""
+        """The collection with exact counts; namespaces without rows are left out. Raises Unsupported for several vectors a record.
+
+        A tenant that sleeps is refused with Refused, woken and noted where the collection wakes tenants by itself, and not asked where
+        the options leave it out.
+        """
         reader = self._reading()
         layout = reader.layout
+        tenants = self._tenants(reader)
         return CollectionInfo(
             self._collection,
             reader.dimension(),
             layout.metric,
-            self._namespaces(reader),
+            self._namespaces(reader, tenants),
             fields=layout.fields if layout.own else layout.foreign_types,
             index=layout.index,
+            asleep=tuple(_decoded(reader.layout, tenant) for tenant in tenants.left),
+            notes=(woken_note(layout.collection, tenants.woken),) if tenants.woken else (),
         )
 
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
@@ -186,7 +195,7 @@ class WeaviateStore:
         reader = self._reading()
         if namespace is not None:
             return reader.count(namespace)
-        return sum(self._in_parallel(reader.count_tenant, self._tenants(reader)))
+        return sum(self._in_parallel(reader.count_tenant, self._tenants(reader).asked))
 
     def pending_index(self) -> int:
         """Vectors in the queues of all shards; not 0 only where the server indexes asynchronously."""
@@ -369,14 +378,25 @@ class WeaviateStore:
         with self._lock:
             self._reader = self._writer = None
 
-    def _tenants(self, reader: ObjectReader) -> Sequence[str]:
-        if not reader.layout.tenants:
-            return [""]
-        return self._call(lambda: self._link.tenants(reader.layout.collection))
+    def _tenants(self, reader: ObjectReader) -> Tenants:
+        layout = reader.layout
+        if not layout.tenants:
+            return Tenants(("",))
+        states = self._call(lambda: self._link.tenant_states(layout.collection))
+        return tenants_to_ask(
+            layout.collection, states, partial(self._is_chosen, layout), wakes=layout.wakes_tenants, store=self.name
+        )
+
+    def _is_chosen(self, layout: Layout, tenant: str) -> bool:
+        return self._options.chosen(_decoded(layout, tenant))
 
     def _chosen(self) -> Sequence[str]:
         """The tenants whose vectors say what the dimension is."""
-        return self._tenants(self._reading())
+        reader = self._reading()
+        asked = self._tenants(reader).asked
+        return (
+            [tenant for tenant in asked if self._is_chosen(reader.layout, tenant)] if reader.layout.tenants else asked
+        )
 
     def _rows_of_tenants(self, reader: ObjectReader, namespaces: Sequence[str]) -> dict[str, int]:
         """Rows of these namespaces by tenant; where the collection has no tenants it is the only one, without a name."""
@@ -387,12 +407,11 @@ class WeaviateStore:
                 rows[tenant] += count
         return dict(rows)
 
-    def _namespaces(self, reader: ObjectReader) -> dict[str, int]:
+    def _namespaces(self, reader: ObjectReader, tenants: Tenants) -> dict[str, int]:
         if reader.layout.own and not reader.layout.tenants:
             counted = reader.count_by(TENANT)
         else:
-            tenants = self._tenants(reader)
-            counted = dict(zip(tenants, self._in_parallel(reader.count_tenant, tenants), strict=True))
+            counted = dict(zip(tenants.asked, self._in_parallel(reader.count_tenant, tenants.asked), strict=True))
         filled = {tenant: rows for tenant, rows in counted.items() if rows}
         if not reader.layout.own:
             return filled
@@ -416,6 +435,12 @@ def _able(layout: Layout) -> Capabilities:
 def _pending(shard: Mapping[str, Any]) -> int:
     # A shard goes on indexing for a moment after its queue was emptied. (The schema's own list of shards shows an empty queue all along.)
     return max(int(shard.get("vectorQueueLength") or 0), int(shard.get("vectorIndexingStatus") == "INDEXING"))
+
+
+def _decoded(layout: Layout, tenant: str) -> str:
+    """The namespace of a tenant as far as its name tells; the tenant itself where that is a hash."""
+    name = decode_tenant(tenant) if layout.own else None
+    return tenant if name is None else name
 
 
 def _namespace_of(tenant: str, reader: ObjectReader) -> str:
