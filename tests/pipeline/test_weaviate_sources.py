@@ -75,6 +75,19 @@ def test_a_tenant_that_sleeps_is_excluded_from_a_move_but_never_from_a_backup(
     assert made.tenants.get_by_name("initech").activity_status.value == "INACTIVE"
 
 
+def test_an_alias_named_like_a_collection_is_refused_before_anything_is_made(
+    lossy: WeaviateClient, filled: World, weaviate: Weaviate
+) -> None:
+    lossy.collections.create("Lossy", vector_config=Configure.Vectors.self_provided())
+    filled.connections["target"] = weaviate_connection(weaviate)
+    filled.spec_dict["target"] |= {"collection": "Moved", "alias": "Lossy"}
+    with filled.session() as session, pytest.raises(PreflightFailed) as caught:
+        pipeline.preflight(session)
+    [problem] = caught.value.problems
+    assert problem.startswith("`target.alias` can never be set") and "'Lossy' is the name of a collection" in problem
+    assert not lossy.collections.exists("Moved")
+
+
 def test_objects_without_a_vector_are_told(lossy: WeaviateClient, look: Look) -> None:
     made = lossy.collections.create("Lossy", vector_config=Configure.Vectors.self_provided())
     rows = [DataObject(uuid=UUID(int=n + 1), properties={}, vector=[0.5] * 4 if n % 2 else None) for n in range(6)]

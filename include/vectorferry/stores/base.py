@@ -261,6 +261,13 @@ class VectorStore(Protocol):
         """Collection that an alias points to, None where there is no such alias. Raises Unsupported without aliases."""
         ...
 
+    def refuse_alias(self, alias: str) -> None:
+        """Raise Refused where an alias of that name can never point to this collection, as where a collection has the name. Sets nothing.
+
+        Neither the collection nor the alias need be there yet. Raises Unsupported without aliases.
+        """
+        ...
+
     def point_alias(self, alias: str) -> None:
         """Make an alias point to this collection, atomically; creates it where it is missing. Raises Unsupported."""
         ...

@@ -270,6 +270,13 @@ class MemoryStore:
         with self._database.lock:
             return self._database.aliases.get(alias)
 
+    def refuse_alias(self, alias: str) -> None:
+        """Any name will do but that of a collection."""
+        self._refuse_without_aliases()
+        with self._database.lock:
+            if alias == self._collection or alias in self._database.collections:
+                raise Refused(f"{alias!r} is the name of a collection, and no alias can have it", store=self.name)
+
     def point_alias(self, alias: str) -> None:
         """Make an alias point here."""
         self._refuse_without_aliases()

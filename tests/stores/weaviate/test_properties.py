@@ -11,7 +11,6 @@ from weaviate import WeaviateClient
 from weaviate.classes.config import Configure, DataType, Property, ReferenceProperty
 from weaviate.classes.data import DataObject, GeoCoordinate, PhoneNumber
 
-from stores.samples import put_all, records
 from stores.weaviate.tools import open_store, rest, vendor
 from stores.weaviate.witness import Held, held, read
 from vectorferry.core.errors import RecordError, Unsupported
@@ -20,6 +19,8 @@ from vectorferry.core.names import record_uuid
 from vectorferry.core.records import parse_json
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.stores.weaviate.store import WeaviateStore
+from vectorferry.testing.assertions import put_all
+from vectorferry.testing.samples import records
 
 VECTORS, MULTI = Configure.Vectors, Configure.MultiVectors
 BLOB = base64.b64encode(b"\x89PNG" * 5).decode()

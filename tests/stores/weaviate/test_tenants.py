@@ -23,6 +23,7 @@ def sleeping(server: Weaviate, *, wakes: bool, asleep: Sequence[str] = ("initech
     with vendor(server) as client:
         tenants = Configure.multi_tenancy(auto_tenant_creation=True, auto_tenant_activation=wakes)
         vectors = Configure.Vectors.self_provided()
+        client.collections.delete("Cold")
         made = client.collections.create("Cold", vector_config=vectors, multi_tenancy_config=tenants)
         try:
             for name in NAMES:

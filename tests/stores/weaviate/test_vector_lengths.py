@@ -9,12 +9,13 @@ import pytest
 from weaviate.classes.config import Configure
 from weaviate.classes.data import DataObject
 
-from stores.samples import put_all, random_vectors, records
 from stores.weaviate.tools import open_store, vendor
 from vectorferry.core.errors import RecordError
 from vectorferry.core.model import CollectionDefinition, Inventory, KeyRange, LengthCount, Metric
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.stores.weaviate.store import WeaviateStore
+from vectorferry.testing.assertions import put_all
+from vectorferry.testing.samples import random_vectors, records
 
 PLAIN = Configure.VectorIndex.hnsw()
 FLAT = Configure.VectorIndex.flat()

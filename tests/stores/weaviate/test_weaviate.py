@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stores.weaviate.tools import add, change, connection_to, foreign, named_vector, open_store, rest
-from vectorferry.core.errors import AlreadyExists, ConnectionMissing, FilterError, Refused, Unavailable, Unsupported
+from stores.weaviate.tools import add, change, connection_to, foreign, named_vector, open_store, rest, vendor
+from vectorferry.core.errors import (
+    AlreadyExists,
+    ConnectionMissing,
+    FilterError,
+    NotFound,
+    Refused,
+    Unavailable,
+    Unsupported,
+)
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import CollectionDefinition, FieldType, KeyOrder, KeyRange, Metric
 from vectorferry.core.names import record_uuid
@@ -316,6 +325,37 @@ def test_a_collection_is_read_through_its_alias_but_not_dropped(store: WeaviateS
         alias.create(COSINE)
     alias.close()
     rest(weaviate, "DELETE", "/aliases/FreshAlias")
+
+
+def test_an_alias_that_can_never_be_is_refused_and_nothing_is_set(store: WeaviateStore, weaviate: Weaviate) -> None:
+    with foreign(weaviate, "Taken", {}):
+        for alias in ("Taken", "taken"):
+            with pytest.raises(Refused, match="'Taken' is the name of a collection"):
+                store.refuse_alias(alias)
+        for alias in ("Fresh", "fresh"):
+            with pytest.raises(Refused, match="name of the collection itself"):
+                store.refuse_alias(alias)
+        for alias in ("has space", "a/b", "../schema", "Ü", "", "A" * 256):
+            with pytest.raises(Refused, match="is no name of an alias"):
+                store.refuse_alias(alias)
+            assert not alias or store.alias_target(alias) is None
+        with closing(open_store(weaviate, "NotThereYet")) as other:
+            other.refuse_alias("FreshAlias")
+        with vendor(weaviate) as client:
+            client.alias.create(alias_name="FreshAlias", target_collection="Taken")
+            store.refuse_alias("FreshAlias")
+            store.point_alias("FreshAlias")
+            assert client.alias.get(alias_name="FreshAlias").collection == "Fresh"  # type: ignore[union-attr]
+            client.alias.delete(alias_name="FreshAlias")
+
+
+def test_an_alias_that_vanishes_before_it_is_pointed_is_an_error(
+    store: WeaviateStore, weaviate: Weaviate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "alias_target", lambda alias: "Another")
+    with pytest.raises(NotFound, match="'FreshAlias' was there a moment ago and is gone"):
+        store.point_alias("FreshAlias")
+    assert "FreshAlias" not in {item["alias"] for item in rest(weaviate, "GET", "/aliases")["aliases"]}
 
 
 # --- Collections that were made elsewhere

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vectorferry.core.capacity import Fill
-from vectorferry.core.errors import NotFound, PreflightFailed, RecordError, RetryableError, StoreError, Unauthorized
+from vectorferry.core.errors import (
+    NotFound,
+    PreflightFailed,
+    RecordError,
+    RetryableError,
+    StoreError,
+    TerminalError,
+    Unauthorized,
+)
 from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, FieldType, Inventory, KeyRange, Rejection
 from vectorferry.engine.checks.filter_support import unsupported_filters
 from vectorferry.engine.plan.capacity_forecast import outlook
@@ -135,10 +143,20 @@ def _shape_problems(session: Session, source: CollectionInfo) -> Iterator[str]:
         yield f"the target cannot measure by {source.metric}; it can by {', '.join(sorted(able.metrics))}"
     if wanted.dimension and wanted.dimension != source.dimension:
         yield f"target.dimension is {wanted.dimension}, but the source's vectors have {source.dimension}"
-    if wanted.alias and not able.aliases:
-        yield f"the target has no aliases: take `target.alias: {wanted.alias}` out of the spec"
+    if wanted.alias:
+        yield from _alias_problems(session, wanted.alias)
     if source.dimension and source.dimension > able.max_dimension:
         yield f"the source's vectors have {source.dimension} dimensions, the target takes {able.max_dimension}"
+
+
+def _alias_problems(session: Session, alias: str) -> Iterator[str]:
+    if not session.target.capabilities.aliases:
+        yield f"the target has no aliases: take `target.alias: {alias}` out of the spec"
+        return
+    try:
+        session.target.refuse_alias(alias)
+    except TerminalError as error:
+        yield f"`target.alias` can never be set: {error}"
 
 
 def _held_problems(session: Session, held: Inventory) -> Iterator[str]:

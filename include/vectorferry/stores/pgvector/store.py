@@ -279,6 +279,11 @@ class PgvectorStore:
         del alias
         raise Unsupported("there are no aliases", store=self.name)
 
+    def refuse_alias(self, alias: str) -> None:
+        """Raises Unsupported."""
+        del alias
+        raise Unsupported("there are no aliases", store=self.name)
+
     def point_alias(self, alias: str) -> None:
         """Not supported."""
         del alias

@@ -265,6 +265,10 @@ class PineconeStore:
         """Not supported."""
         raise Unsupported(f"there are no aliases, so no {alias!r}", store=self.name)
 
+    def refuse_alias(self, alias: str) -> None:
+        """Raises Unsupported."""
+        raise Unsupported(f"there are no aliases, so no {alias!r}", store=self.name)
+
     def point_alias(self, alias: str) -> None:
         """Not supported."""
         raise Unsupported(f"there are no aliases, so no {alias!r}", store=self.name)

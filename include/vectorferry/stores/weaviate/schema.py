@@ -94,7 +94,7 @@ class Layout:
 
 def class_of(collection: str, definition: CollectionDefinition, options: StoreOptions, *, store: str) -> dict[str, Any]:
     """The class to create. Raises Refused for a wrong name, dimension or index setting, Unsupported for a metric."""
-    _refuse_name(collection, store)
+    refuse_name(collection, store, "a collection")
     if not 0 < definition.dimension <= MAX_DIMENSION:
         raise Refused(f"vectors of {definition.dimension} dimensions: Weaviate takes 1 to {MAX_DIMENSION}", store=store)
     settings = {**options.index, **definition.index}
@@ -108,12 +108,11 @@ def class_of(collection: str, definition: CollectionDefinition, options: StoreOp
     return made | _partitioning(settings, options, store)
 
 
-def _refuse_name(collection: str, store: str) -> None:
-    fits = collection.isascii() and collection[:1].isupper() and collection.replace("_", "a").isalnum()
-    if not fits or len(collection) > 255:
-        raise Refused(
-            f"{collection!r} is no name of a collection: Weaviate takes [A-Z][_0-9A-Za-z]{{0,254}}", store=store
-        )
+def refuse_name(name: str, store: str, what: str) -> None:
+    """Raise Refused where a collection or an alias cannot have the name."""
+    fits = name.isascii() and name[:1].isupper() and name.replace("_", "a").isalnum()
+    if not fits or len(name) > 255:
+        raise Refused(f"{name!r} is no name of {what}: Weaviate takes [A-Z][_0-9A-Za-z]{{0,254}}", store=store)
 
 
 def _partitioning(settings: Mapping[str, Any], options: StoreOptions, store: str) -> dict[str, Any]:

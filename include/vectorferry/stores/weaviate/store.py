@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 import pyarrow as pa
@@ -49,7 +50,15 @@ from vectorferry.stores.weaviate.client import Link, address_of
 from vectorferry.stores.weaviate.foreign_objects import FOREIGN_KINDS, ForeignCodec
 from vectorferry.stores.weaviate.objects import Codec, OwnCodec, rejected_rows
 from vectorferry.stores.weaviate.reader import MAX_RESULTS, ObjectReader
-from vectorferry.stores.weaviate.schema import MAX_DIMENSION, TENANT, Layout, class_of, layout_of, undeclared
+from vectorferry.stores.weaviate.schema import (
+    MAX_DIMENSION,
+    TENANT,
+    Layout,
+    class_of,
+    layout_of,
+    refuse_name,
+    undeclared,
+)
 from vectorferry.stores.weaviate.tenants import Tenants, tenants_to_ask, woken_note
 from vectorferry.stores.weaviate.vector_lengths import added, counted, shares
 from vectorferry.stores.weaviate.writer import ObjectWriter
@@ -221,8 +230,23 @@ class WeaviateStore:
 
     def alias_target(self, alias: str) -> str | None:
         """Collection that an alias points to."""
-        found = self._call(lambda: self._link.get(f"/aliases/{alias}"))
+        found = self._call(lambda: self._link.get(_alias_path(alias)))
         return None if found is None else str(found["class"])
+
+    def refuse_alias(self, alias: str) -> None:
+        """Asks the server for a collection of that name, and looks at the name itself. Whether the alias may be made is not tried."""
+        name = alias[:1].upper() + alias[1:]  # as the server does by itself
+        refuse_name(name, self.name, "an alias")
+        if name == self._collection:
+            raise Refused(f"{name!r} is the name of the collection itself; take another alias", store=self.name)
+        found = self._call(lambda: self._link.get(f"/schema/{name}"))
+        # Of an alias the server shows the collection that it points to.
+        if found is not None and self.alias_target(name) is None:
+            raise Refused(
+                f"{found['class']!r} is the name of a collection, and Weaviate has no alias of such a name: take another one, or drop that "
+                "collection once nothing reads it",
+                store=self.name,
+            )
 
     def point_alias(self, alias: str) -> None:
         """Make an alias point here; the server switches it at once."""
@@ -235,7 +259,10 @@ class WeaviateStore:
                 # Somebody else made it meanwhile, or our own first try did.
                 if "alias already exists" not in str(error):
                     raise
-        self._call(lambda: self._link.send("PUT", f"/aliases/{alias}", {"class": target}))
+        if self._call(lambda: self._link.send("PUT", _alias_path(alias), {"class": target})) is None:
+            raise NotFound(
+                f"the alias {alias!r} was there a moment ago and is gone: it does not point here", store=self.name
+            )
 
     # --- Reading
 
@@ -426,6 +453,10 @@ class WeaviateStore:
                 self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="weaviate")
             pool = self._pool
         return list(pool.map(work, wanted))
+
+
+def _alias_path(alias: str) -> str:
+    return f"/aliases/{quote(alias, safe='')}"
 
 
 def _able(layout: Layout) -> Capabilities:

@@ -96,8 +96,13 @@ class CollectionContract(StoreFixtures):
                 first.point_alias(new_name("Alias"))
             with pytest.raises(Unsupported):
                 first.alias_target(new_name("Alias"))
+            with pytest.raises(Unsupported):
+                first.refuse_alias(new_name("Alias"))
             return
         alias = new_name("Alias")
+        first.refuse_alias(alias)
+        with pytest.raises(Refused, match="is the name of"):
+            first.refuse_alias(second.describe().name)
         assert first.alias_target(alias) is None
         first.point_alias(alias)
         target = second.alias_target(alias)
