@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from stores.weaviate.tools import rest
-from vectorferry.core.records import canonical_json
+from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.local.servers.weaviate import Weaviate
 
 ZEROS = "00000000-0000-0000-0000-000000000000"
@@ -35,11 +35,25 @@ def held(server: Weaviate, collection: str, tenant: str = "") -> dict[str, Held]
 def read(batches: list[pa.RecordBatch]) -> dict[str, Held]:
     """The same of batches that were read."""
     rows = (row for batch in batches for row in batch.to_pylist())
-    return {row["id"]: Held(row["metadata"], _floats(row["vector"])) for row in rows}
+    return {row["id"]: Held(_told(parse_json(row["metadata"])), _floats(row["vector"])) for row in rows}
+
+
+def _told(metadata: dict[str, Any]) -> str:
+    """As canonical JSON. How a number beyond 2^53 is written does not tell whether it is an integer: it is written as a float."""
+    return canonical_json({name: _same(value) for name, value in metadata.items()})
+
+
+def _same(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _same(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_same(item) for item in value]
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if whole and abs(value) >= 2**53 else value
 
 
 def _metadata(item: dict[str, Any]) -> str:
-    return canonical_json({name: _plain(value) for name, value in (item.get("properties") or {}).items()})
+    return _told({name: _plain(value) for name, value in (item.get("properties") or {}).items()})
 
 
 def _plain(value: Any) -> Any:
