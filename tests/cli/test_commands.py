@@ -41,7 +41,7 @@ def test_help_names_every_verb_and_where_to_start() -> None:
     ("verb", "words"),
     [
         ("validate", ("without touching any database", "--json")),
-        ("plan", ("Writes nothing without --save", "--json")),
+        ("plan", ("Without --save it leaves nothing behind", "--json")),
         ("run", ("goes on where it stopped", "approval.terminal", "--json")),
         ("status", ("phase", "evidence", "--json")),
         ("compare", ("Exits 0 only when they hold the same records", "--limit", "--json")),

@@ -24,7 +24,7 @@ def plan(
         bool, typer.Option(help="Also begin: make the target, cut the source, keep the plan in the journal.")
     ] = False,
 ) -> None:
-    """Look at both sides: rows, cost, metadata keys, and what stands in the way. Writes nothing without --save."""
+    """Look at both sides: rows, cost, metadata keys, and what stands in the way. Without --save it leaves nothing behind: probes only."""
     console = Console(json=json)
     with session_of(read_spec(spec), console, "plan", upgrade=True) as session:
         if save:

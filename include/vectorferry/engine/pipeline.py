@@ -55,7 +55,7 @@ def register(journal: "Journal", spec: "MigrationSpec", actor: str) -> None:
 
 
 def preflight(session: "Session") -> "Preflight":
-    """Look at both sides and refuse what cannot work; writes nothing."""
+    """Look at both sides and refuse what cannot work; writes nothing but probes, which it deletes."""
     from vectorferry.engine.plan.preflight import preflight
 
     return preflight(session)

@@ -3,22 +3,19 @@
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from vectorferry.core.errors import (
     CheckFailed,
     GateError,
     NotApproved,
-    StoreError,
     TerminalError,
     VectorferryError,
 )
-from vectorferry.core.model import COHORT, CUTOVER, RESERVED_NAMESPACE, Phase, Verdict
-from vectorferry.core.records import make_batch
+from vectorferry.core.model import COHORT, CUTOVER, Phase, Verdict
 from vectorferry.engine.cutover.change_window import require_open
 from vectorferry.engine.cutover.handover import move_authority, step_back
 from vectorferry.engine.cutover.source_unchanged import require_unchanged
 from vectorferry.engine.cutover.target_check import require_target
+from vectorferry.engine.probe import refusal
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import require_approval
 from vectorferry.engine.signoff.gate import describe
@@ -26,9 +23,7 @@ from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.touched_check import compare_touched
 from vectorferry.engine.transfer.loaded import require_loaded
 from vectorferry.journal import Approval, ControlRow, Plan
-from vectorferry.stores.base import VectorStore
 
-PROBE_ID = "vectorferry-probe"
 HOLD_SECONDS = 3600.0
 _AT_HOME = (Phase.OFF, Phase.TRACK_A, Phase.DONE)
 MOST_TOUCHED = 0.2  # of the planned rows, since the evidence
@@ -120,7 +115,7 @@ def _approval(session: Session, row: ControlRow, evidence_hash: str) -> Approval
 
 def _require_current(session: Session, plan: Plan, evidence_hash: str) -> None:
     """The way back is proven, everything is loaded, and what was written since the evidence is little, settled and equal."""
-    prove_way_back(session.source)
+    prove_way_back(session)
     require_loaded(session, plan)
     evidence = session.journal.evidence.get(evidence_hash)
     assert evidence is not None, "it was approved"
@@ -149,7 +144,7 @@ def inspect_rollback(session: Session) -> Verdict:
     """What a rollback would find now. Raises GateError without routers, where there is nothing to roll back, and where the source
     takes no probe record."""
     rows = _away(session, None)
-    prove_way_back(session.source)
+    prove_way_back(session)
     found = [session.journal.claims.backlog(session.migration, row.cohort) for row in rows]
     figures = {
         "cohorts": [row.cohort for row in rows],
@@ -222,7 +217,7 @@ def unfinished(session: Session, evidence_hash: str) -> bool:
 def _hold(session: Session, plan: Plan, row: ControlRow, evidence_hash: str) -> ControlRow:
     approval = require_approval(session, evidence_hash, CUTOVER)
     require_open(session.spec)
-    prove_way_back(session.source)
+    # No probe: nobody writes, so that the source keeps everything, and the way back is to point the readers there.
     require_loaded(session, plan)
     return _step(session, row, Phase.HOLD_A, _reason(approval, evidence_hash), hold=HOLD_SECONDS)
 
@@ -261,19 +256,9 @@ def _point(session: Session) -> None:
         session.journal.audit.write(session.migration, session.actor, "point_alias", {"alias": alias})
 
 
-def prove_way_back(store: VectorStore) -> None:
-    """Write a probe record to the old authority's reserved namespace, and delete it: rollback would work.
-
-    Raises GateError where it cannot be written or deleted.
-    """
-    dimension = store.describe().dimension or 1
-    vector = np.full((1, dimension), 1.0 / dimension, np.float32)
-    try:
-        result = store.upsert(make_batch(RESERVED_NAMESPACE, [PROBE_ID], vector, ["{}"]))
-        store.delete(RESERVED_NAMESPACE, [PROBE_ID])
-    except StoreError as error:
+def prove_way_back(session: Session) -> None:
+    """The old authority takes writes, shown by a probe: rollback would work. Raises GateError where it does not."""
+    if reason := refusal(session.source, session.source.describe()):
         raise GateError(
-            f"no way back: {store.name} does not take a probe record ({error}); give the connection the right to write"
-        ) from error
-    if result.acknowledged != 1:
-        raise GateError(f"no way back: {store.name} refuses a probe record ({result.rejected[0].reason})")
+            f"no way back: {session.source.name}: {reason}; see to the rights of the connection {session.spec.source.connection!r}"
+        )

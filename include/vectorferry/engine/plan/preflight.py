@@ -1,4 +1,4 @@
-"""Preflight: looks at both sides before anything is written, and names everything that stands in the way."""
+"""Preflight: looks at both sides before anything is moved, tries in small what is needed, and names everything that stands in the way."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +21,7 @@ from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
 from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
 from vectorferry.engine.plan.target_ownership import filled_by_us
+from vectorferry.engine.probe import refusal
 from vectorferry.engine.session import Session, StepProgress, reaching
 from vectorferry.engine.transfer.metadata_profile import Profile, proposed_fields
 from vectorferry.spec.loader import Fault
@@ -58,7 +59,8 @@ class Preflight:
 def preflight(session: Session, *, sample: bool = True) -> Preflight:
     """Look at both sides. Raises PreflightFailed with everything that stands in the way.
 
-    Without `sample` no record is read: neither their metadata nor what the target rejects is judged.
+    Probes are written, and deleted. Without `sample` none is, and no record is read: neither their metadata nor what the target rejects
+    is judged.
     """
     source = _existing(session.source, "source", session.spec.source.connection)
     if source is None:
@@ -85,6 +87,8 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         *room.problems,
         *seen.problems,
     ]
+    if sample and not problems:  # of what cannot work anyway nothing is written, not even a probe
+        problems += _probe_problems(session, source, target)
     if problems:
         raise PreflightFailed(problems)
     figures = seen.profile.figures()
@@ -200,9 +204,12 @@ def _target_problems(session: Session, source: CollectionInfo, target: Collectio
         yield f"target {name} has {target.dimension} dimensions, the source {source.dimension}"
     if target.metric is not source.metric:
         yield f"target {name} measures by {target.metric}, the source by {source.metric}"
-    if target.rows and not session.spec.target.adopt and not filled_by_us(session):
+    rows = sum(
+        n for namespace, n in target.namespaces.items() if namespace != RESERVED_NAMESPACE
+    )  # a probe may be seen late
+    if rows and not session.spec.target.adopt and not filled_by_us(session):
         yield (
-            f"target {name} is not empty ({target.rows} rows) and was not made by this migration: "
+            f"target {name} is not empty ({rows} rows) and was not made by this migration: "
             "name another collection, empty it, or set `target.adopt: true`"
         )
 
@@ -210,6 +217,19 @@ def _target_problems(session: Session, source: CollectionInfo, target: Collectio
 def _switch_problems(session: Session) -> Iterator[str]:
     if session.spec.routers and (reason := too_short(session)):
         yield reason
+
+
+def _probe_problems(session: Session, source: CollectionInfo, target: CollectionInfo | None) -> Iterator[str]:
+    """What only writing tells: a probe in the source where routers need it, and in a target that is there."""
+    sides = [("source", session.source, session.spec.source.connection, source)] if session.spec.routers else []
+    if target is not None:
+        sides.append(("target", session.target, session.spec.target.connection, target))
+    for side, store, connection, there in sides:
+        with reaching(side, connection):
+            reason = refusal(store, there, search=side == "target")
+        if reason:
+            needed = "routers write to both sides" if side == "source" else "it is to be loaded"
+            yield f"{side} {store.name}: {reason}, and {needed}; see to the rights of the connection {connection!r}"
 
 
 def _to_come(session: Session, namespaces: Mapping[str, int], target: CollectionInfo | None) -> int:

@@ -1,0 +1,76 @@
+"""Probes: what only writing tells is known before the work begins, and nobody who may only read is asked to write in vain."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from pipeline.commanding import on
+from pipeline.worlds import World
+from stores.weaviate.tools import open_store, rest
+from vectorferry.core.errors import GateError, PreflightFailed
+from vectorferry.core.model import RESERVED_NAMESPACE
+from vectorferry.engine.cutover.switch import prove_way_back
+from vectorferry.engine.plan.preflight import preflight
+from vectorferry.engine.probe import refusal
+from vectorferry.local.servers.weaviate import Weaviate
+
+
+@pytest.fixture
+def reader(filled: World, database: str) -> Iterator[World]:
+    """The source's connection is that of a role that may only read."""
+    with psycopg.connect(database, autocommit=True) as db:
+        db.execute("CREATE ROLE probe_reader LOGIN PASSWORD 'reader'")
+        tables = sql.SQL(", ").join(map(sql.Identifier, ("docs", "vectorferry_collections")))
+        db.execute(sql.SQL("GRANT SELECT ON {} TO probe_reader").format(tables))
+        filled.connections["source"] = replace(filled.connections["source"], login="probe_reader", password="reader")
+        yield filled
+        db.execute("DROP OWNED BY probe_reader")
+        db.execute("DROP ROLE probe_reader")
+
+
+def test_without_writers_a_source_that_may_only_be_read_is_cut_over(reader: World) -> None:
+    reader.spec_dict["approval"] = {"four_eyes": False, "terminal": True}
+    ran = on(reader, "run", answers="approve\nyes\n")
+    assert ran.code == 0, ran.text
+
+
+def test_with_routers_plan_names_the_connection_and_the_right_that_is_missing(reader: World) -> None:
+    reader.spec_dict["writers"] = {"expected": 1}
+    with reader.session() as session:
+        with pytest.raises(
+            PreflightFailed, match=r"right to write is missing .*permission denied.*connection 'source'"
+        ):
+            preflight(session)
+        with pytest.raises(GateError, match=r"no way back: .*connection 'source'"):
+            prove_way_back(session)
+
+
+@pytest.mark.parametrize("tenant", ["", "acme"])
+def test_a_collection_that_was_made_elsewhere_is_probed_where_it_keeps_records(weaviate: Weaviate, tenant: str) -> None:
+    """Under a UUID in the default or an existing namespace, for it has no place for ours."""
+    made = {"class": "Probed", "vectorizer": "none", "multiTenancyConfig": {"enabled": bool(tenant)}}
+    rest(weaviate, "POST", "/schema", made)
+    if tenant:
+        rest(weaviate, "POST", "/schema/Probed/tenants", [{"name": tenant}])
+    one = {"class": "Probed", "vector": [1.0, 2.0], "properties": {}} | ({"tenant": tenant} if tenant else {})
+    rest(weaviate, "POST", "/objects", one)
+    store = open_store(weaviate, "Probed")
+    try:
+        assert refusal(store, store.describe(), search=True) == ""
+        assert dict(store.describe().namespaces) == {tenant: 1}
+        if tenant:
+            assert [each["name"] for each in rest(weaviate, "GET", "/schema/Probed/tenants")] == [tenant]
+    finally:
+        store.drop()
+        store.close()
+
+
+def test_a_probe_leaves_nothing_behind(filled: World) -> None:
+    with filled.session() as session:
+        before = session.source.describe()
+        assert refusal(session.source, before, search=True) == ""
+        assert session.source.describe() == before
+        assert session.source.count(RESERVED_NAMESPACE) == 0
