@@ -4,10 +4,11 @@ import errno
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import fsspec
 import orjson
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from vectorferry.core.errors import StagingCorrupt, StagingError, StagingFull
+from vectorferry.core.errors import StagingCorrupt, StagingError, StagingFull, StagingRefused, VectorferryError
 
 ROW_GROUP = 5_000
 WRITE_BUFFER = 4 << 20
@@ -79,6 +80,19 @@ class Staging:
         with _explaining(self.locate(path)):
             if self._fs.exists(self._full(path)):
                 self._fs.rm(self._full(path), recursive=True)
+
+    def try_out(self) -> None:
+        """Write a small file, read it and remove it. Raises StagingRefused where that is not allowed, or there is no such place."""
+        path, content = f"{uuid4().hex}.json", {"probe": True}
+        there = self.exists("")
+        self.write_json(path, content)
+        with _explaining(self.locate(path)):
+            if self.read_json(path) != content:
+                raise StagingError(f"{self.locate(path)} does not hold what was written to it")
+        self.remove(path)
+        if not there and isinstance(self._fs, LocalFileSystem):
+            with suppress(OSError):  # not empty: somebody else began to write meanwhile
+                self._fs.rmdir(self._root)
 
     def write_json(self, path: str, value: Any) -> None:
         """Commit a JSON document."""
@@ -192,6 +206,10 @@ def _uncommitted(path: str) -> bool:
 def _explaining(place: str) -> Iterator[None]:
     try:
         yield
+    except VectorferryError:
+        raise
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        raise StagingRefused(f"{place}: {error}") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StagingFull(
@@ -200,6 +218,20 @@ def _explaining(place: str) -> Iterator[None]:
         raise StagingError(f"{place}: {error}") from error
     except ImportError as error:
         raise StagingError(f"{place}: {error}") from error
+    except Exception as error:
+        if not _of_a_vendor(error):
+            raise
+        refused = any(word in type(error).__name__ for word in _REFUSALS)
+        raise (StagingRefused if refused else StagingError)(f"{place}: {error}") from error
+
+
+# fsspec's object stores turn what a server answers into OSErrors, but let through what their vendors' clients raise before they ask.
+_VENDORS = frozenset({"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google"})
+_REFUSALS = ("Auth", "Credential", "NoRegion", "ParamValidation")
+
+
+def _of_a_vendor(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] in _VENDORS
 
 
 def _encoding(schema: pa.Schema) -> dict[str, Any]:

@@ -74,3 +74,35 @@ def test_a_probe_leaves_nothing_behind(filled: World) -> None:
         assert refusal(session.source, before, search=True) == ""
         assert session.source.describe() == before
         assert session.source.count(RESERVED_NAMESPACE) == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ({"collection": "schema.table"}, "looks like a schema and a table"),
+        ({"index": {"efConstruction": 64}}, "did you mean 'ef_construction'"),
+        ({"index": {"m": 1}}, "whole number from 2 to 100"),
+    ],
+)
+def test_what_create_would_refuse_is_known_by_plan(filled: World, target: dict[str, object], words: str) -> None:
+    filled.spec_dict["target"] |= target
+    ran = on(filled, "plan")
+    assert ran.code == 1
+    assert "cannot be made" in ran.text
+    assert words in ran.text
+
+
+def test_staging_that_lets_nobody_in_is_refused_by_plan(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    filled.spec_dict["staging"] = {"url": "s3://no-such-bucket/x"}
+    ran = on(filled, "plan")
+    assert ran.code == 1
+    assert "staging s3://no-such-bucket" in ran.text
+    assert "`staging.connection`" in ran.text
+
+
+def test_plan_leaves_no_folder_in_staging(filled: World) -> None:
+    assert on(filled, "plan").code == 0
+    assert not (filled.folder / "staging" / "small").exists()

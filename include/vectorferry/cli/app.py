@@ -43,6 +43,8 @@ from vectorferry.core.errors import (
     RecordError,
     SpecError,
     StagingCorrupt,
+    StagingRefused,
+    TerminalError,
     Unauthorized,
     Unsupported,
     VectorferryError,
@@ -68,8 +70,8 @@ for command in COMMANDS:
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(journal_app, name="journal")
 
-BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, Unauthorized, Unsupported)
-NO = (GateError, PlanMismatch, StagingCorrupt)
+BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, StagingRefused, Unauthorized, Unsupported)
+NO = (GateError, PlanMismatch, StagingCorrupt, TerminalError)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ VectorferryError
 │       ├── Unsupported           the store has no such ability
 │       └── PartialWrite          fewer rows acknowledged than sent
 ├── StagingError                  Parquet parts and manifests
+│   ├── StagingRefused            no key, no right, or no such bucket
 │   ├── StagingFull               no space left
 │   └── StagingCorrupt            a part does not match its manifest
 ├── JournalError                  the control database
@@ -143,6 +144,10 @@ class PartialWrite(TerminalError):
 
 class StagingError(VectorferryError):
     """Parquet parts and manifests."""
+
+
+class StagingRefused(StagingError):
+    """Where staging lies nobody lets us in, or there is no such place; trying again does not help."""
 
 
 class StagingFull(StagingError):

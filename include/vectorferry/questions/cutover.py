@@ -5,6 +5,7 @@ from typing import Any
 
 from vectorferry.core.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
 from vectorferry.engine.plan.cost import pass_cost
+from vectorferry.engine.plan.target_definition import without_index
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.evidence import recall_of_namespaces, verdicts_of, worst_recall
 from vectorferry.journal import Evidence
@@ -45,6 +46,8 @@ def _rows(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "Recall", _recall(evidence)
     yield "Filters", _filters(evidence)
     yield "Latency", _latency(evidence)
+    if missing := without_index(session.target.capabilities, body.get("dimension")):
+        yield "Index", f"**none**: {missing}"
     yield "Expectations", _expectations(evidence)
     yield from _live(session, evidence) if session.spec.routers else _still(session, evidence)
     yield from about(session, evidence)

@@ -34,6 +34,7 @@ class Capabilities:
     """What a store can hold and do, as data: no code asks a store for its name. Sizes are in bytes, times in seconds.
 
     `vector_tolerance`: 0.0 where vectors come back bit for bit, else the largest difference of a component.
+    `max_indexed_dimension`: beyond it there is no index, and every search reads the whole namespace; None without such a limit.
     `exact_count`: `count` is exact and current. `indexes_later`: search lags behind writes until `pending_index` is 0.
     `resend_after_delete`: a put whose client went away may be stored and not indexed, and the same put again does not help.
     `lists_ranges`: `scan` reads a key range by itself; where False it is fed ids (see `scan`).
@@ -58,6 +59,7 @@ class Capabilities:
     metadata_kinds: frozenset[MetadataKind] = frozenset(MetadataKind)
     integers_beyond_53_bits: bool = True
     max_dimension: int = 20_000
+    max_indexed_dimension: int | None = None
     sparse: bool = True
     vectorless: bool = True
     zero_vectors: bool = True
@@ -141,8 +143,17 @@ class VectorStore(Protocol):
         """
         ...
 
+    def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
+        """Why this collection could not be made as defined, or with None why the database cannot be used at all; empty where it can.
+
+        Each is for a person, with the way out: rules for names, index settings and dimensions, a missing right, a database that is too
+        old or answers on one port only. Asks the database where it must, and writes nothing. The one answer to "could this be made":
+        `create` refuses what it names in the same words. That the collection is there already is none (see AlreadyExists).
+        """
+        ...
+
     def create(self, definition: CollectionDefinition) -> None:
-        """Create the collection and wait until it takes writes. Raises AlreadyExists, Unsupported (metric), Refused."""
+        """Create the collection and wait until it takes writes. Raises AlreadyExists; for `obstacles` Unsupported (metric) or Refused."""
         ...
 
     def drop(self) -> None:

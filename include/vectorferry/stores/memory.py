@@ -34,6 +34,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, refuse_invalid
 from vectorferry.stores.caller import Caller
+from vectorferry.stores.obstacles import refuse_obstacles, unknown_settings, wrong_shape
 from vectorferry.stores.row_limits import (
     first_reasons,
     patch_of,
@@ -139,12 +140,15 @@ class MemoryStore:
         del namespaces, most
         return Inventory()
 
+    def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
+        """A metric or a dimension that the capabilities have not, and any index setting: there is no index."""
+        if definition is None:
+            return []
+        return [*wrong_shape(definition, self._capabilities), *unknown_settings(definition.index, ())]
+
     def create(self, definition: CollectionDefinition) -> None:
         """Create the collection at once."""
-        if definition.metric not in self._capabilities.metrics:
-            raise Unsupported(f"metric {definition.metric} is not supported", store=self.name)
-        if not 0 < definition.dimension <= self._capabilities.max_dimension:
-            raise Refused(f"dimension {definition.dimension} is not supported", store=self.name)
+        refuse_obstacles(self.obstacles(definition), definition, self._capabilities, self.name)
         with self._database.lock:
             if self._collection in self._database.collections:
                 raise AlreadyExists("the collection exists", store=self.name)

@@ -49,9 +49,10 @@ class StoreContract(
     - `make_store` (class scope, required): a `MakeStore`, which opens stores on new collections and drops them at the end;
       `temporary_stores` makes one of a function that opens a collection by name and declared fields.
     - `wrong_key_store`: a store on the same server with a wrong key or password, which must raise Unauthorized.
+    - `misnamed_store`: a store on a collection with a name that the database forbids.
     - `unreachable_store`: a store on a port where nothing listens, with `Caller(policy=RetryPolicy(attempts=2))`, which must raise
       Unavailable within seconds.
 
-    Without the last two, their tests are skipped. `store` (class scope, one collection with the declared fields FIELDS that many tests
+    Without the last three, their tests are skipped. `store` (class scope, one collection with the declared fields FIELDS that many tests
     share) and `crowd` (class scope, a namespace of it with more rows than a page) are there for tests of the subclass's own.
     """

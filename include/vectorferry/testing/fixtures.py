@@ -73,6 +73,11 @@ class StoreFixtures:
         pytest.skip("the database has no keys")
 
     @pytest.fixture
+    def misnamed_store(self) -> VectorStore:
+        """A store on a collection with a name that the database forbids."""
+        pytest.skip("the database takes any name")
+
+    @pytest.fixture
     def unreachable_store(self) -> VectorStore:
         """A store on a port where nothing listens, with a policy of at most two attempts."""
         pytest.skip("the database is always reachable")

@@ -58,6 +58,10 @@ class PgvectorContract(StoreContract):
         return open_store(replace(connection, password="wrong"), new_name())
 
     @pytest.fixture
+    def misnamed_store(self, connection: Connection) -> VectorStore:
+        return open_store(connection, "schema.table")
+
+    @pytest.fixture
     def unreachable_store(self, connection: Connection) -> VectorStore:
         away = replace(connection, host=LOOPBACK, port=free_port(0))
         return open_store(away, new_name(), caller=Caller(policy=RetryPolicy(attempts=2)))
@@ -92,7 +96,7 @@ def test_names_and_settings_that_cannot_be_are_refused(connection: Connection):
     for name, definition in (
         ("x" * 64, CollectionDefinition(3, Metric.DOT)),
         ("vectorferry_collections", CollectionDefinition(3, Metric.DOT)),
-        ("ok", CollectionDefinition(2001, Metric.DOT, index={"type": "hnsw"})),
+        ("ok", CollectionDefinition(4001, Metric.DOT, index={"type": "hnsw"})),
         ("ok", CollectionDefinition(3, Metric.DOT, index={"type": "ivf"})),
         ("ok", CollectionDefinition(3, Metric.DOT, index={"efConstruction": 3})),
         ("ok", CollectionDefinition(3, Metric.DOT, index={"m": 1})),

@@ -53,7 +53,7 @@ def connection_to(gateway: Gateway, key: str = KEY) -> Connection:
 def open_on(gateway: Gateway, name: str, wire: Wire, key: str = KEY) -> PineconeStore:
     caller = Caller(policy=RetryPolicy(base=0.01))
     options = StoreOptions(transport=wire, deadline=20)
-    return PineconeStore.open(connection_to(gateway, key), name.lower(), options, caller)
+    return PineconeStore.open(connection_to(gateway, key), name, options, caller)
 
 
 class _Contract(StoreContract):
@@ -62,7 +62,7 @@ class _Contract(StoreContract):
     @pytest.fixture(scope="class")
     @classmethod
     def make_store(cls, gateway: Gateway) -> Iterator[MakeStore]:
-        with temporary_stores(lambda name, _: open_on(gateway, name, cls.wire)) as make:
+        with temporary_stores(lambda name, _: open_on(gateway, name.lower(), cls.wire)) as make:
             yield make
 
     @pytest.fixture
@@ -71,6 +71,10 @@ class _Contract(StoreContract):
         owner.create(CollectionDefinition(8, Metric.COSINE))
         yield open_on(gateway, "guarded", self.wire, key="wrong")
         drop_all([owner])
+
+    @pytest.fixture
+    def misnamed_store(self, gateway: Gateway) -> VectorStore:
+        return open_on(gateway, "No_Name", self.wire)
 
     @pytest.fixture
     def unreachable_store(self) -> Iterator[VectorStore]:

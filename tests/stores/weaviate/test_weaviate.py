@@ -58,6 +58,10 @@ class WeaviateContract(StoreContract):
         return WeaviateStore.open(connection_to(weaviate, password="wrong"), "Contract", StoreOptions())
 
     @pytest.fixture
+    def misnamed_store(self, weaviate: Weaviate) -> VectorStore:
+        return open_store(weaviate, "no-name")
+
+    @pytest.fixture
     def unreachable_store(self, weaviate: Weaviate) -> VectorStore:
         nowhere = connection_to(weaviate, port=1, extra={"grpc_port": 1})
         return WeaviateStore.open(nowhere, "Contract", StoreOptions(), Caller(policy=RetryPolicy(attempts=2)))

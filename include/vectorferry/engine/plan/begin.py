@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from vectorferry.core.errors import AlreadyExists, GateError
-from vectorferry.core.model import CollectionDefinition, Phase
+from vectorferry.core.model import Phase
 from vectorferry.engine.members import await_expected
 from vectorferry.engine.plan.preflight import Preflight
 from vectorferry.engine.plan.register import register
+from vectorferry.engine.plan.target_definition import target_definition
 from vectorferry.engine.plan.target_ownership import CREATED, FILLED, TAKEN, filled_by_us, made_by_us, target_place
 from vectorferry.engine.session import Session
 from vectorferry.journal import ControlRow
@@ -43,9 +44,7 @@ def _require_source_rules(migration: str, rows: Sequence[ControlRow]) -> None:
 def _create_target(session: Session, found: Preflight) -> None:
     if found.source.dimension is None:
         raise GateError(f"{session.source.name} has no dense vectors; sparse-only collections are not supported yet")
-    definition = CollectionDefinition(
-        found.source.dimension, found.source.metric, session.spec.fields, session.spec.target.index
-    )
+    definition = target_definition(session, found.source, found.source.dimension)
     ours = made_by_us(session)
     if not ours:
         # The audit row comes first: after a crash in between, the half-made target is known as ours.

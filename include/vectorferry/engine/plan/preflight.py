@@ -11,6 +11,7 @@ from vectorferry.core.errors import (
     PreflightFailed,
     RecordError,
     RetryableError,
+    StagingRefused,
     StoreError,
     TerminalError,
     Unauthorized,
@@ -20,6 +21,7 @@ from vectorferry.engine.checks.filter_support import unsupported_filters
 from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
 from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
+from vectorferry.engine.plan.target_definition import target_definition, without_index
 from vectorferry.engine.plan.target_ownership import filled_by_us
 from vectorferry.engine.probe import refusal
 from vectorferry.engine.session import Session, StepProgress, reaching
@@ -62,6 +64,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
     Probes are written, and deleted. Without `sample` none is, and no record is read: neither their metadata nor what the target rejects
     is judged.
     """
+    _require_usable(session)
     source = _existing(session.source, "source", session.spec.source.connection)
     if source is None:
         raise PreflightFailed([f"source {session.source.name} is not there; check `source.collection` in the spec"])
@@ -71,6 +74,10 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         if session.spec.namespaces.chosen(n) and n != RESERVED_NAMESPACE
     }
     target = _existing(session.target, "target", session.spec.target.connection)
+    if obstacles := [*_obstacles(session, source, target), *(_staging_problems(session) if sample else ())]:
+        raise PreflightFailed(
+            [*obstacles, *_source_problems(session, source, namespaces), *_shape_problems(session, source)]
+        )
     held = session.source.inventory(list(namespaces), most=LOOKED_AT) if sample else Inventory()
     unmovable = list(_held_problems(session, held))
     # What the inventory names, the first record read would name again.
@@ -102,7 +109,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         target is not None,
         shortest_hold(session) if session.spec.routers else None,
         room.fills,
-        (*source.notes, *room.warnings, *(_record_warnings(session, held, figures) if sample else ())),
+        (*source.notes, *room.warnings, *(_record_warnings(session, source, held, figures) if sample else ())),
     )
 
 
@@ -113,6 +120,42 @@ def expectation_faults(spec: MigrationSpec) -> tuple[Fault, ...]:
     from vectorferry.engine.checks.expectations import expectation_faults
 
     return expectation_faults(spec)
+
+
+def _require_usable(session: Session) -> None:
+    """Each database can be used at all: it is new enough, and answers where it must."""
+    problems: list[str] = []
+    for side, store, connection in (
+        ("source", session.source, session.spec.source.connection),
+        ("target", session.target, session.spec.target.connection),
+    ):
+        with reaching(side, connection):
+            problems += (
+                f"{side} {store.name}: {each}; check the connection {connection!r}" for each in store.obstacles()
+            )
+    if problems:
+        raise PreflightFailed(problems)
+
+
+def _obstacles(session: Session, source: CollectionInfo, target: CollectionInfo | None) -> Iterator[str]:
+    """What `begin` would be refused when it makes the target."""
+    if target is None and source.dimension is not None:
+        with reaching("target", session.spec.target.connection):
+            found = session.target.obstacles(target_definition(session, source, source.dimension))
+        yield from (f"target {session.target.name} cannot be made: {each}" for each in found)
+
+
+def _staging_problems(session: Session) -> Iterator[str]:
+    try:
+        session.staging.try_out()
+    except StagingRefused as error:
+        connection = session.spec.staging.connection
+        hint = (
+            f"check the connection {connection!r}"
+            if connection
+            else "name a connection with a key as `staging.connection`"
+        )
+        yield f"staging {error}; {hint}"
 
 
 def _existing(store: VectorStore, side: str, connection: str) -> CollectionInfo | None:
@@ -184,9 +227,11 @@ def _held_problems(session: Session, held: Inventory) -> Iterator[str]:
         )
 
 
-def _record_warnings(session: Session, held: Inventory, figures: Mapping[str, Any]) -> Iterator[str]:
+def _record_warnings(
+    session: Session, source: CollectionInfo, held: Inventory, figures: Mapping[str, Any]
+) -> Iterator[str]:
     yield from _held_warnings(held)
-    yield from _warnings(session, figures)
+    yield from _warnings(session, source, figures)
 
 
 def _held_warnings(held: Inventory) -> Iterator[str]:
@@ -277,7 +322,9 @@ def _rejected(session: Session, rejections: Sequence[Rejection]) -> Iterator[str
         yield f"{session.target.name} rejects {place}: {rejection.reason}; set `limits.unheld: excuse` to leave such rows behind"
 
 
-def _warnings(session: Session, figures: Mapping[str, Any]) -> Iterator[str]:
+def _warnings(session: Session, source: CollectionInfo, figures: Mapping[str, Any]) -> Iterator[str]:
+    if reason := without_index(session.target.capabilities, source.dimension):
+        yield reason
     if session.spec.routers and not session.target.capabilities.merges_metadata:
         yield "the target cannot merge metadata: after the cut-over routers refuse partial updates of it (docs/applications.md)"
     for name, kind in session.spec.fields.items():

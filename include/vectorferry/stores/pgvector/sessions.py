@@ -114,8 +114,13 @@ class Sessions:
 
 
 def _search_path(connection: Connection) -> str:
-    schema = connection.extra.get("schema", "public")
-    return "public" if schema == "public" else f"{schema},public"  # the extension's types live in public
+    # New tables go to the first; the extension's types live in public, or where the connection says.
+    places = (
+        connection.extra.get("schema") or "public",
+        "public",
+        connection.extra.get("extension_schema") or "public",
+    )
+    return ",".join(dict.fromkeys(map(str, places)))
 
 
 def _parameters(connection: Connection, deadline: float) -> dict[str, Any]:

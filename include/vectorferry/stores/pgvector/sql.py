@@ -2,20 +2,24 @@
 
 # ruff: noqa: S608
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vectorferry.core.errors import Refused
 from vectorferry.core.model import KeyRange, Metric
+from vectorferry.stores.obstacles import unknown_settings
 from vectorferry.stores.pgvector.filters import FIELDS_EXPRESSION
 
 CATALOG = "vectorferry_collections"
-MAX_HNSW_DIMENSION = 2000
+MAX_VECTOR_DIMENSION = 2000
+"""Up to so many dimensions HNSW indexes vectors as they are; beyond it, in half precision, and the distances of what it finds are exact."""
+MAX_HNSW_DIMENSION = 4000
+MAX_HALF = 65_504.0
 OPERATORS: Mapping[Metric, tuple[str, str]] = {
-    Metric.COSINE: ("<=>", "vector_cosine_ops"),
-    Metric.DOT: ("<#>", "vector_ip_ops"),
-    Metric.EUCLIDEAN: ("<->", "vector_l2_ops"),
+    Metric.COSINE: ("<=>", "cosine_ops"),
+    Metric.DOT: ("<#>", "ip_ops"),
+    Metric.EUCLIDEAN: ("<->", "l2_ops"),
 }
+_SETTINGS: Mapping[str, tuple[int, int]] = {"m": (2, 100), "ef_construction": (4, 1000)}
 
 CREATE_CATALOG = f"""CREATE TABLE IF NOT EXISTS {CATALOG} (
     name text COLLATE "C" PRIMARY KEY, dimension integer NOT NULL, metric text NOT NULL, fields json NOT NULL, index json NOT NULL
@@ -71,7 +75,8 @@ def row_bytes(dimension: int, payload: float, index: Mapping[str, Any]) -> float
     measured for 8 to 3072 dimensions; updates leave old rows behind until they are vacuumed, which comes on top.
     """
     metadata = max(payload - 4 * dimension, 0.0)
-    element = 4 * dimension + _ELEMENT + _LINK * index["m"] if index["type"] == "hnsw" else 0.0
+    number = 4 if dimension <= MAX_VECTOR_DIMENSION else 2
+    element = number * dimension + _ELEMENT + _LINK * index["m"] if index["type"] == "hnsw" else 0.0
     return _paged(payload + metadata + _ROW) + _KEY + _paged(element)
 
 
@@ -79,9 +84,20 @@ def _paged(size: float) -> float:
     return size * 1.1 if size > _PAGE_DATA else _PAGE / (_PAGE_DATA // size) if size else 0.0
 
 
-def nearest(metric: Metric, clause: str, *, exact: bool) -> str:
+def indexed(metric: Metric, dimension: int) -> str:
+    """What HNSW indexes, with its operators."""
+    operators = OPERATORS[metric][1]
+    if dimension <= MAX_VECTOR_DIMENSION:
+        return f"vector vector_{operators}"
+    return f"(vector::halfvec({dimension})) halfvec_{operators}"
+
+
+def nearest(metric: Metric, clause: str, dimension: int, *, exact: bool) -> str:
     """The search for all queries at once; an order that is not the bare operator keeps the planner off the index."""
     distance = f"vector {OPERATORS[metric][0]} query"
+    order = "distance, id" if exact else "distance"
+    if not exact and dimension > MAX_VECTOR_DIMENSION:
+        order = f"vector::halfvec({dimension}) {OPERATORS[metric][0]} query::halfvec({dimension})"
     if exact and metric is Metric.COSINE:
         distance = f"COALESCE(NULLIF({distance}, 'NaN'), 1)"  # a zero vector is similar to nothing
     if exact:
@@ -89,22 +105,36 @@ def nearest(metric: Metric, clause: str, *, exact: bool) -> str:
     return (
         "SELECT place, id, distance FROM unnest(%s) WITH ORDINALITY AS queries (query, place) CROSS JOIN LATERAL"
         f" (SELECT id, {distance} AS distance FROM {{table}} WHERE {clause}"
-        f" ORDER BY distance{', id' if exact else ''} LIMIT %s) AS nearest ORDER BY place, distance, id"
+        f" ORDER BY {order} LIMIT %s) AS nearest ORDER BY place, distance, id"
     )
 
 
-def index_settings(asked: Mapping[str, Any], dimension: int, store: str) -> dict[str, Any]:
-    """The index's settings with defaults filled in; raises Refused for what is unknown or cannot be."""
-    settings = {"type": "hnsw" if dimension <= MAX_HNSW_DIMENSION else "none", "m": 16, "ef_construction": 64, **asked}
-    unknown = sorted(settings.keys() - {"type", "m", "ef_construction"})
-    if unknown or settings["type"] not in ("hnsw", "none"):
-        what = f"index setting {unknown[0]!r}" if unknown else f"index type {settings['type']!r}"
-        raise Refused(f"{what} is unknown; there are type (hnsw or none), m and ef_construction", store=store)
-    if settings["type"] == "none":
-        return {"type": "none"}
+def index_settings(asked: Mapping[str, Any], dimension: int) -> dict[str, Any]:
+    """The index's settings with defaults filled in, where `wrong_settings` names nothing."""
+    kind = asked.get("type", "hnsw" if dimension <= MAX_HNSW_DIMENSION else "none")
+    return {"type": "none"} if kind == "none" else {"type": "hnsw", "m": 16, "ef_construction": 64, **asked}
+
+
+def wrong_settings(asked: Mapping[str, Any], dimension: int) -> Iterator[str]:
+    """Index settings that are unknown or cannot be."""
+    yield from unknown_settings(asked, ("type", *_SETTINGS), "pgvector")
+    settings = index_settings(asked, dimension)
+    if settings["type"] not in ("hnsw", "none"):
+        yield f"index type {settings['type']!r} is unknown; there are hnsw and none"
+    if settings["type"] != "hnsw":
+        return
     if dimension > MAX_HNSW_DIMENSION:
-        raise Refused(f"HNSW takes at most {MAX_HNSW_DIMENSION} dimensions; set the index type to none", store=store)
-    return {"type": "hnsw", "m": int(settings["m"]), "ef_construction": int(settings["ef_construction"])}
+        yield (
+            f"HNSW takes at most {MAX_HNSW_DIMENSION} dimensions, not {dimension}: set the index type to none, "
+            "and every search reads the whole namespace"
+        )
+    fits = True
+    for key, (least, most) in _SETTINGS.items():
+        if type(settings[key]) is not int or not least <= settings[key] <= most:
+            fits = False
+            yield f"index setting {key!r} is {settings[key]!r}, and must be a whole number from {least} to {most}"
+    if fits and settings["ef_construction"] < 2 * settings["m"]:
+        yield f"ef_construction is {settings['ef_construction']}, and must be at least twice m, which is {settings['m']}"
 
 
 def bounds(span: KeyRange) -> tuple[list[str], list[str]]:

@@ -9,9 +9,11 @@ fields and index of each.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 import orjson
 import pyarrow as pa
 from psycopg import sql
@@ -35,13 +37,15 @@ from vectorferry.core.model import (
     Vectors,
     WriteResult,
 )
-from vectorferry.core.records import canonical_json, parse_json, vectors_of
+from vectorferry.core.records import canonical_json, dimension_of, parse_json, vectors_of
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
+from vectorferry.stores.obstacles import refuse_obstacles, wrong_shape
 from vectorferry.stores.pgvector.binary import batch_of, copy_data, vector_array
 from vectorferry.stores.pgvector.filters import compile_filter, field_key
+from vectorferry.stores.pgvector.requirements import ITERATIVE_SCANS, SERVER, Server, unmakeable, unusable, version_of
 from vectorferry.stores.pgvector.sessions import Session, Sessions
 from vectorferry.stores.pgvector.sql import (
     CATALOG,
@@ -50,15 +54,19 @@ from vectorferry.stores.pgvector.sql import (
     CREATE_TABLE,
     INSERT_STAGED,
     LOCK_METADATA,
-    OPERATORS,
+    MAX_HALF,
+    MAX_HNSW_DIMENSION,
+    MAX_VECTOR_DIMENSION,
     ROW_VERSIONS,
     SET_METADATA,
     SET_VECTOR,
     SIZES,
     bounds,
     index_settings,
+    indexed,
     nearest,
     row_bytes,
+    wrong_settings,
 )
 from vectorferry.stores.row_limits import Reason, first_reasons, patch_of, unsupported_rows, without, wrong_dimension
 
@@ -70,6 +78,7 @@ _LISTED_IDS = 10_000
 _INDEXED_ROWS = 200  # HNSW takes milliseconds a row; a statement must end well within the deadline
 _MAX_NAME_BYTES = 63
 _MAX_EFFORT = 1000
+_DEFAULT_EFFORT = 40
 _NO_NAMESPACE = "-" * 600  # longer than any that is accepted
 _CAPABILITIES = Capabilities(
     product="pgvector",
@@ -77,6 +86,7 @@ _CAPABILITIES = Capabilities(
     max_id_bytes=2048,
     max_namespace_bytes=512,
     max_dimension=16_000,
+    max_indexed_dimension=MAX_HNSW_DIMENSION,
 )
 _SCORES: Mapping[Metric, Callable[[float], float]] = {
     Metric.COSINE: lambda distance: 1.0 - distance,
@@ -98,6 +108,7 @@ class PgvectorStore:
         self._lock = threading.Lock()
         self._known: CollectionDefinition | None = None
         self._vectors = _VectorType()
+        self._extension: tuple[int, ...] | None = None
 
     @classmethod
     def open(
@@ -142,13 +153,34 @@ class PgvectorStore:
         del namespaces, most
         return Inventory()
 
+    def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
+        """What keeps the table from being made: its name, dimension or index; an old server or extension, a missing right, a taken name."""
+        if definition is None:
+            return list(unusable(self._server()))
+        asked = {**self._options.index, **definition.index}
+        found = [
+            *self._wrong_name(),
+            *wrong_shape(definition, _CAPABILITIES),
+            *wrong_settings(asked, definition.dimension),
+        ]
+        if found:
+            return found
+        server, kind = self._server(), index_settings(asked, definition.dimension)["type"]
+        table = replace(server, taken=server.taken and not self._exists())
+        found += unmakeable(table, self._collection, definition.dimension, kind, MAX_VECTOR_DIMENSION)
+        return [*unusable(server), *found]
+
     def create(self, definition: CollectionDefinition) -> None:
         """Create the table, an index for each declared field and, unless `index` says {type: none}, the HNSW index.
 
-        `index` takes type (hnsw or none), m and ef_construction. Beyond 2000 dimensions there is no HNSW index.
+        `index` takes type (hnsw or none), m and ef_construction. Beyond 2000 dimensions the index is over half-precision numbers, beyond
+        4000 there is none.
         """
-        self._refuse_definition(definition)
-        index = index_settings({**self._options.index, **definition.index}, definition.dimension, self.name)
+        self._known = None
+        if self._exists():
+            raise AlreadyExists("the collection exists", store=self.name)
+        refuse_obstacles(self.obstacles(definition), definition, _CAPABILITIES, self.name)
+        index = index_settings({**self._options.index, **definition.index}, definition.dimension)
         self._do(lambda session: self._create(session, definition, index), retry=False)
         self._known = None
 
@@ -206,6 +238,7 @@ class PgvectorStore:
             batch,
             _with_nul(batch),
             wrong_dimension(batch, self._dimension()),
+            self._beyond_half(batch),
             unsupported_rows(batch, self.capabilities, partial=partial),
         )
 
@@ -271,7 +304,7 @@ class PgvectorStore:
 
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """See `row_bytes`."""
-        index = index_settings({**self._options.index, **definition.index}, definition.dimension, self.name)
+        index = index_settings({**self._options.index, **definition.index}, definition.dimension)
         return Footprint(None, row_bytes(definition.dimension, payload, index))
 
     def alias_target(self, alias: str) -> str | None:
@@ -344,11 +377,9 @@ class PgvectorStore:
             query = "CREATE INDEX ON {table} USING gin ((fields -> {key}) jsonb_path_ops)"
             session.execute(self._sql(query, key=sql.Literal(field_key(field).replace("%", "%%"))), [])
         if index["type"] == "hnsw":
-            operators = OPERATORS[definition.metric][1]
+            what = indexed(definition.metric, definition.dimension)
             settings = f"m = {index['m']}, ef_construction = {index['ef_construction']}"
-            session.execute(
-                self._sql(f"CREATE INDEX ON {{table}} USING hnsw (vector {operators}) WITH ({settings})"), []
-            )
+            session.execute(self._sql(f"CREATE INDEX ON {{table}} USING hnsw ({what}) WITH ({settings})"), [])
 
     def _add_to_catalog(self, session: Session, definition: CollectionDefinition, index: Mapping[str, Any]) -> None:
         query = f"INSERT INTO {CATALOG} VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
@@ -416,14 +447,25 @@ class PgvectorStore:
         vectors = self._vectors.parameter(session, queries)
 
         def run(*, exact: bool) -> list[Any]:
-            return _rows(session, self._sql(nearest(definition.metric, clause, exact=exact)), [vectors, *values, k])
+            return _rows(
+                session,
+                self._sql(nearest(definition.metric, clause, definition.dimension, exact=exact)),
+                [vectors, *values, k],
+            )
 
         if definition.index["type"] == "hnsw" and self._are_many(session, clause, values):
-            _tune(session, effort)
+            _tune(session, k, effort, iterates=self._iterates(session))
             found = run(exact=False)
             if len(found) == k * len(queries):
                 return found
         return run(exact=True)
+
+    def _iterates(self, session: Session) -> bool:
+        """Whether the extension's searches can go on until they have enough; asked once."""
+        if self._extension is None:
+            [(version,)] = _rows(session, "SELECT extversion FROM pg_extension WHERE extname = 'vector'", [])
+            self._extension = version_of(version)
+        return self._extension >= ITERATIVE_SCANS
 
     def _are_many(self, session: Session, clause: str, values: list[Any]) -> bool:
         query = f"SELECT count(*) > {EXACT_ROWS} FROM (SELECT 1 FROM {{table}} WHERE {clause} LIMIT {EXACT_ROWS + 1}) AS candidates"
@@ -431,11 +473,36 @@ class PgvectorStore:
 
     # Refusals
 
-    def _refuse_definition(self, definition: CollectionDefinition) -> None:
-        if not 0 < definition.dimension <= _CAPABILITIES.max_dimension:
-            raise Refused(f"vectors have 1 to {_CAPABILITIES.max_dimension} dimensions", store=self.name)
+    def _wrong_name(self) -> Iterator[str]:
         if self._collection == CATALOG or not 0 < len(self._collection.encode()) <= _MAX_NAME_BYTES:
-            raise Refused(f"a collection's name has 1 to {_MAX_NAME_BYTES} bytes and is not {CATALOG}", store=self.name)
+            yield f"{self._collection!r} is no name of a collection: it has 1 to {_MAX_NAME_BYTES} bytes and is not {CATALOG}"
+        if "." in self._collection:
+            yield (
+                f"{self._collection!r} looks like a schema and a table: name the table only, and the schema as `schema` "
+                "in the connection's extra"
+            )
+
+    def _server(self) -> Server:
+        """What the server says of itself now."""
+        return self._do(lambda session: Server(*_rows(session, SERVER, [self._collection])[0]))
+
+    def _exists(self) -> bool:
+        return self._dimension() is not None
+
+    def _beyond_half(self, batch: pa.RecordBatch) -> Iterator[Reason]:
+        """Rows that an index over half-precision numbers cannot have, which the database would refuse with all others of their batch."""
+        dimension = dimension_of(batch.schema) or 0
+        if not MAX_VECTOR_DIMENSION < dimension <= MAX_HNSW_DIMENSION or not self._has_index(dimension):
+            return
+        large = np.abs(vectors_of(batch)).max(axis=1) > MAX_HALF
+        for row in (large & batch.column("vector").is_valid().to_numpy(zero_copy_only=False)).nonzero()[0]:
+            yield int(row), f"the vector has a component beyond ±{MAX_HALF:.0f}, which the index cannot hold"
+
+    def _has_index(self, dimension: int) -> bool:
+        try:
+            return bool(self._definition().index["type"] == "hnsw")
+        except NotFound:
+            return bool(index_settings(self._options.index, dimension)["type"] == "hnsw")
 
     def _refuse_dimension(self, dimension: int) -> None:
         expected = self._definition().dimension
@@ -443,11 +510,20 @@ class PgvectorStore:
             raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
 
 
-def _tune(session: Session, effort: int | None) -> None:
-    session.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-    session.execute("SET LOCAL hnsw.max_scan_tuples = 200000")
+def _tune(session: Session, k: int, effort: int | None, *, iterates: bool) -> None:
+    for setting in tuning(k, effort, iterates=iterates):
+        session.execute(f"SET LOCAL {setting}")
+
+
+def tuning(k: int, effort: int | None, *, iterates: bool) -> Iterator[str]:
+    """Settings of an HNSW search. One that cannot go on until it has k finds at most as many as its effort."""
+    if iterates:
+        yield "hnsw.iterative_scan = strict_order"
+        yield "hnsw.max_scan_tuples = 200000"
+    else:
+        effort = max(effort or _DEFAULT_EFFORT, k)
     if effort is not None:
-        session.execute(f"SET LOCAL hnsw.ef_search = {min(max(int(effort), 1), _MAX_EFFORT)}")
+        yield f"hnsw.ef_search = {min(max(int(effort), 1), _MAX_EFFORT)}"
 
 
 def _rows(session: Session, query: "str | sql.Composed", values: Sequence[Any]) -> list[Any]:

@@ -1,8 +1,9 @@
 """Control plane of Pinecone: where an index is, what it is like, creating and deleting it."""
 
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
@@ -33,8 +34,9 @@ _PUBLIC = "https://api.pinecone.io"
 _DENSE, _SPARSE = "_values", "_sparse_values"
 _TO_METRIC = {"cosine": Metric.COSINE, "dotproduct": Metric.DOT, "euclidean": Metric.EUCLIDEAN}
 _FROM_METRIC = {metric: name for name, metric in _TO_METRIC.items()}
-_SETTINGS = frozenset({"cloud", "region", "deletion_protection", "tags", "forge_page_tokens"})
+SETTINGS = frozenset({"cloud", "region", "deletion_protection", "tags", "forge_page_tokens"})
 _CONNECTIONS = 16
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?")
 _READY_WITHIN = 300.0
 _POLL = 0.25
 
@@ -68,6 +70,16 @@ class Endpoint:
         host = self.extra.get("grpc_host") or parts.hostname
         port = self.extra.get("grpc_ports", {}).get(index) or self.extra.get("grpc_port") or parts.port
         return Host(str(host)).at(port), "http" if scheme == "http" else "https"
+
+
+def wrong_name(name: str) -> Iterator[str]:
+    """Why an index cannot have this name."""
+    if not _NAME.fullmatch(name):
+        fitting = re.sub("[^a-z0-9]+", "-", name.lower())[:45].strip("-") or "index"
+        yield (
+            f"{name!r} is no name of an index: Pinecone takes 1 to 45 of a-z, 0-9 and -, which neither begins nor ends it; "
+            f"as in {fitting!r}"
+        )
 
 
 def _url(connection: Connection) -> str:
@@ -123,9 +135,6 @@ class ControlPlane:
 
     def create(self, definition: CollectionDefinition) -> None:
         """Create a serverless index and wait until it is ready. Raises AlreadyExists, Refused."""
-        unknown = sorted(set(definition.index) - _SETTINGS)
-        if unknown:
-            raise Refused(f"unknown index setting {unknown[0]!r}; known are {sorted(_SETTINGS)}", store=self._store)
         self._call(lambda: self._create(definition), retry=False)
         self._await("ready", self._ready)
 

@@ -30,7 +30,8 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import PLAIN_METADATA, Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.pinecone.control import ControlPlane, Endpoint, IndexInfo
+from vectorferry.stores.obstacles import refuse_obstacles, unknown_settings, wrong_shape
+from vectorferry.stores.pinecone.control import SETTINGS, ControlPlane, Endpoint, IndexInfo, wrong_name
 from vectorferry.stores.pinecone.rows import (
     page_token_before,
     regrouped,
@@ -128,10 +129,20 @@ class PineconeStore:
         del namespaces, most
         return Inventory()
 
+    def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
+        """Pinecone's rules for names and settings; a dimension beyond its limit. Its service has one version, so that nothing is asked."""
+        if definition is None:
+            return []
+        settings = {**self._options.index, **definition.index}
+        return [
+            *wrong_name(self._name),
+            *wrong_shape(definition, PINECONE),
+            *unknown_settings(settings, SETTINGS, "Pinecone"),
+        ]
+
     def create(self, definition: CollectionDefinition) -> None:
         """Create a serverless index in the region of the definition's index settings, else of the connection, else us-east-1."""
-        if not 0 < definition.dimension <= PINECONE.max_dimension:
-            raise Refused(f"an index has 1 to {PINECONE.max_dimension} dimensions", store=self.name)
+        refuse_obstacles(self.obstacles(definition), definition, PINECONE, self.name)
         self._control.create(definition)
         self._forget()
 

@@ -158,6 +158,23 @@ class Link:
         reply: aggregate_pb2.AggregateReply = self._rpc("Aggregate", request)
         return reply
 
+    @property
+    def grpc_target(self) -> str:
+        """Host and port of gRPC."""
+        return self._address.grpc_target
+
+    def check_grpc(self) -> None:
+        """Ask over gRPC whether the server is there. Raises Unavailable."""
+        try:
+            # The standard's health check; the empty request and whatever is answered need no message types.
+            self._grpc()
+            self._channel.unary_unary("/grpc.health.v1.Health/Check")(
+                b"", timeout=min(_CONNECT_SECONDS, self._deadline), metadata=tuple(self._address.headers.items())
+            )
+        except grpc.RpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise Unavailable(error.details() or "no answer", store=self._store) from error
+
     def tenants(self, collection: str) -> list[str]:
         """Names of all tenants."""
         reply = self._rpc("TenantsGet", tenants_pb2.TenantsGetRequest(collection=collection))

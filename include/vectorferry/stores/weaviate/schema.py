@@ -1,8 +1,8 @@
 """Schema of a collection in Weaviate: the one that we create, and what an existing one says."""
 
-import difflib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from vectorferry.core.errors import Refused, Unsupported
 from vectorferry.core.model import CollectionDefinition, FieldType, Metric
 from vectorferry.core.names import PREFIX, encode_property
 from vectorferry.stores.base import StoreOptions
+from vectorferry.stores.obstacles import unknown_settings
 from vectorferry.stores.weaviate.filters import KEYS
 
 ID = "vf_id"
@@ -47,6 +48,7 @@ _HNSW = frozenset(
         "filterStrategy", "cleanupIntervalSeconds", "vectorCacheMaxObjects",
     }
 )  # fmt: skip
+_TEXTS = frozenset({"type", "quantizer", "filterStrategy"})
 _SETTINGS: Mapping[str, frozenset[str]] = {
     "hnsw": _HNSW,
     "flat": frozenset({"vectorCacheMaxObjects"}),
@@ -91,66 +93,82 @@ class Layout:
 
 # --- Creating
 
+_NAMES = "Weaviate takes [A-Z][_0-9A-Za-z]{0,254}"
 
-def class_of(collection: str, definition: CollectionDefinition, options: StoreOptions, *, store: str) -> dict[str, Any]:
-    """The class to create. Raises Refused for a wrong name, dimension or index setting, Unsupported for a metric."""
-    refuse_name(collection, store, "a collection")
+
+def obstacles_to(collection: str, definition: CollectionDefinition, options: StoreOptions) -> Iterator[str]:
+    """Why a collection cannot be made: its name, dimension, metric or index settings."""
+    if not _fits(collection):
+        yield f"{collection!r} is no name of a collection: {_NAMES}{_fitting(collection)}"
     if not 0 < definition.dimension <= MAX_DIMENSION:
-        raise Refused(f"vectors of {definition.dimension} dimensions: Weaviate takes 1 to {MAX_DIMENSION}", store=store)
+        yield f"vectors of {definition.dimension} dimensions: Weaviate takes 1 to {MAX_DIMENSION}"
+    settings = {**options.index, **definition.index}
+    if "shards" in settings and options.namespaces != "property":
+        yield "index setting 'shards' needs namespaces as a property: each tenant is a shard"
+    yield from _wrong_settings(definition.metric, settings)
+
+
+def _fitting(collection: str) -> str:
+    words = re.findall("[0-9A-Za-z]+", collection)
+    name = "".join(word[:1].upper() + word[1:] for word in words)
+    return f", as in {name!r}" if name[:1].isalpha() and len(name) <= 255 else ""
+
+
+def _wrong_settings(metric: Metric, settings: Mapping[str, Any]) -> Iterator[str]:
+    kind, quantizer = str(settings.get("type", "hnsw")), str(settings.get("quantizer", "none"))
+    if kind not in _SETTINGS:
+        yield f"index type {kind!r} is unknown; known are {', '.join(_SETTINGS)}"
+        return
+    if kind == "hfresh" and metric is Metric.DOT:
+        yield f"an index of the type hfresh has no metric {metric}"
+    if kind == "hfresh" and "quantizer" in settings:
+        yield "an index of the type hfresh chooses its own quantizer"
+    if quantizer not in _QUANTIZERS:
+        yield f"quantizer {quantizer!r} is unknown; known are {', '.join(_QUANTIZERS)}"
+    yield from unknown_settings(_tuning(settings), _SETTINGS[kind], kind)
+    for key, value in settings.items():
+        if key not in _TEXTS and (isinstance(value, bool) or not isinstance(value, int)):
+            yield f"index setting {key!r} is {value!r}, and must be a whole number"
+
+
+def class_of(collection: str, definition: CollectionDefinition, options: StoreOptions) -> dict[str, Any]:
+    """The class to create, where `obstacles_to` names none."""
     settings = {**options.index, **definition.index}
     made: dict[str, Any] = {
         "class": collection,
         "description": json.dumps({"vectorferry": 1, "dimension": definition.dimension}),
-        "vectorConfig": {VECTOR: _vector_config(definition.metric, settings, store)},
+        "vectorConfig": {VECTOR: _vector_config(definition.metric, settings)},
         "invertedIndexConfig": {"indexNullState": True, "stopwords": {"preset": "none"}},
         "properties": _properties({**options.fields, **definition.fields}, options.namespaces == "property"),
     }
-    return made | _partitioning(settings, options, store)
+    return made | _partitioning(settings, options)
+
+
+def _fits(name: str) -> bool:
+    return name.isascii() and name[:1].isupper() and name.replace("_", "a").isalnum() and len(name) <= 255
 
 
 def refuse_name(name: str, store: str, what: str) -> None:
     """Raise Refused where a collection or an alias cannot have the name."""
-    fits = name.isascii() and name[:1].isupper() and name.replace("_", "a").isalnum()
-    if not fits or len(name) > 255:
-        raise Refused(f"{name!r} is no name of {what}: Weaviate takes [A-Z][_0-9A-Za-z]{{0,254}}", store=store)
+    if not _fits(name):
+        raise Refused(f"{name!r} is no name of {what}: {_NAMES}", store=store)
 
 
-def _partitioning(settings: Mapping[str, Any], options: StoreOptions, store: str) -> dict[str, Any]:
+def _partitioning(settings: Mapping[str, Any], options: StoreOptions) -> dict[str, Any]:
     if options.namespaces == "property":
         return {"shardingConfig": {"desiredCount": int(settings.get("shards", 1))}}
-    if "shards" in settings:
-        raise Refused("index setting 'shards' needs namespaces as a property: each tenant is a shard", store=store)
     return {"multiTenancyConfig": {"enabled": True, "autoTenantCreation": True, "autoTenantActivation": True}}
 
 
-def _vector_config(metric: Metric, settings: Mapping[str, Any], store: str) -> dict[str, Any]:
+def _vector_config(metric: Metric, settings: Mapping[str, Any]) -> dict[str, Any]:
     kind = str(settings.get("type", "hnsw"))
-    if kind not in _SETTINGS:
-        raise Refused(f"index type {kind!r} is unknown; known are {', '.join(_SETTINGS)}", store=store)
-    if kind == "hfresh" and metric is Metric.DOT:
-        raise Unsupported(f"an index of the type hfresh has no metric {metric}", store=store)
-    tuning = {key: value for key, value in settings.items() if key not in ("type", "quantizer", "shards")}
-    for key in sorted(tuning.keys() - _SETTINGS[kind]):
-        raise Refused(f"index setting {key!r} is unknown for {kind}{_nearest(key, _SETTINGS[kind])}", store=store)
-    quantizer = _quantizer(kind, settings, store)
-    config = {"distance": DISTANCES[metric], **quantizer, **tuning}
+    quantizer = {} if kind == "hfresh" else _QUANTIZERS[str(settings.get("quantizer", "none"))]
+    config = {"distance": DISTANCES[metric], **quantizer, **_tuning(settings)}
     return {"vectorizer": {"none": {}}, "vectorIndexType": kind, "vectorIndexConfig": config}
 
 
-def _nearest(key: str, known: frozenset[str]) -> str:
-    near = difflib.get_close_matches(key, known, 1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
-
-
-def _quantizer(kind: str, settings: Mapping[str, Any], store: str) -> Mapping[str, Any]:
-    if kind == "hfresh":
-        if "quantizer" in settings:
-            raise Refused("an index of the type hfresh chooses its own quantizer", store=store)
-        return {}
-    name = str(settings.get("quantizer", "none"))
-    if name not in _QUANTIZERS:
-        raise Refused(f"quantizer {name!r} is unknown; known are {', '.join(_QUANTIZERS)}", store=store)
-    return _QUANTIZERS[name]
+def _tuning(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in ("type", "quantizer", "shards")}
 
 
 def _properties(fields: Mapping[str, FieldType], by_property: bool) -> list[dict[str, Any]]:

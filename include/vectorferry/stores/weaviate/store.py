@@ -36,6 +36,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
+from vectorferry.stores.obstacles import refuse_obstacles
 from vectorferry.stores.row_limits import (
     Reason,
     first_reasons,
@@ -50,12 +51,14 @@ from vectorferry.stores.weaviate.client import Link, address_of
 from vectorferry.stores.weaviate.foreign_objects import FOREIGN_KINDS, ForeignCodec
 from vectorferry.stores.weaviate.objects import Codec, OwnCodec, rejected_rows
 from vectorferry.stores.weaviate.reader import MAX_RESULTS, ObjectReader
+from vectorferry.stores.weaviate.requirements import unusable
 from vectorferry.stores.weaviate.schema import (
     MAX_DIMENSION,
     TENANT,
     Layout,
     class_of,
     layout_of,
+    obstacles_to,
     refuse_name,
     undeclared,
 )
@@ -170,9 +173,15 @@ class WeaviateStore:
 
         return Inventory(sum(rows.values()), added(self._in_parallel(look, rows)), tuple(reader.unread()))
 
+    def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
+        """A server that is too old or whose gRPC is not reached; besides what Weaviate's rules for a new collection forbid."""
+        found = [] if definition is None else list(obstacles_to(self._collection, definition, self._options))
+        return found or list(unusable(self._link, self._call))
+
     def create(self, definition: CollectionDefinition) -> None:
         """Create the collection in our layout. `index` takes type (hnsw, flat, hfresh), quantizer, shards and the index's own settings."""
-        body = class_of(self._collection, definition, self._options, store=self.name)
+        refuse_obstacles(self.obstacles(definition), definition, OWN_LAYOUT, self.name)
+        body = class_of(self._collection, definition, self._options)
         if self._schema() is not None:
             raise AlreadyExists("the collection exists", store=self.name)
         try:

@@ -13,6 +13,17 @@ from vectorferry.testing.fixtures import MakeStore, StoreFixtures
 from vectorferry.testing.samples import DIMENSION, FIELDS, new_name, random_vectors, records
 
 
+def assert_refused_as_told(store: VectorStore, definition: CollectionDefinition) -> None:
+    """What `obstacles` tells is why `create` refuses, and nothing was made."""
+    told = store.obstacles(definition)
+    assert told
+    with pytest.raises((Refused, Unsupported)) as refused:
+        store.create(definition)
+    assert all(reason in str(refused.value) for reason in told)
+    with pytest.raises(NotFound):
+        store.describe()
+
+
 class CollectionContract(StoreFixtures):
     """`create`, `describe`, `drop`, `count`, and aliases."""
 
@@ -77,6 +88,23 @@ class CollectionContract(StoreFixtures):
         store = make_store(create=False)
         with pytest.raises((Refused, Unsupported)):
             store.create(CollectionDefinition(store.capabilities.max_dimension + 1, Metric.COSINE))
+
+    def test_what_stands_in_the_way_is_told_and_refused_in_the_same_words(self, make_store: MakeStore) -> None:
+        store = make_store(create=False)
+        good = CollectionDefinition(DIMENSION, Metric.COSINE, FIELDS)
+        bad = (
+            replace(good, index={"no such setting": 1}),
+            replace(good, dimension=store.capabilities.max_dimension + 1),
+        )
+        for definition in bad:
+            assert_refused_as_told(store, definition)
+        assert list(store.obstacles()) == list(store.obstacles(good)) == []
+        store.create(good)
+        assert list(store.obstacles(good)) == []
+
+    def test_a_name_that_cannot_be_is_told_and_refused_in_the_same_words(self, misnamed_store: VectorStore) -> None:
+        assert_refused_as_told(misnamed_store, CollectionDefinition(DIMENSION, Metric.COSINE))
+        misnamed_store.close()
 
     def test_describe_counts_namespaces(self, make_store: MakeStore) -> None:
         store = make_store()

@@ -25,6 +25,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
+from vectorferry.stores.obstacles import refuse_obstacles, unknown_settings, wrong_shape
 from vectorferry.stores.row_limits import first_reasons, patch_of, unsupported_rows, without, wrong_dimension
 from vectorferry_sqlite.client import Row, SqliteClient
 from vectorferry_sqlite.rows import batch_of, rows_of
@@ -74,10 +75,15 @@ class SqliteStore:
             self._collection, made.dimension, made.metric, dict(rows), sparse=True, fields=made.fields, index=made.index
         )
 
+    def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
+        """A dimension beyond the limit, and any index setting: there is no index."""
+        if definition is None:
+            return []
+        return [*wrong_shape(definition, CAPABILITIES), *unknown_settings(definition.index, ())]
+
     def create(self, definition: CollectionDefinition) -> None:
         """Create the collection at once."""
-        if not 0 < definition.dimension <= CAPABILITIES.max_dimension:
-            raise Refused(f"dimension {definition.dimension} is not supported", store=self.name)
+        refuse_obstacles(self.obstacles(definition), definition, CAPABILITIES, self.name)
         self._call(lambda: self._client.create(self._collection, definition))
 
     def drop(self) -> None:

@@ -1,0 +1,84 @@
+"""What PostgreSQL must have: versions, schema, rights and a free name, asked of the server, and how to come by them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+OLDEST_POSTGRES = 14
+"""The first whose hash of a row's place (`hashtidextended`) tells of changes to a namespace."""
+OLDEST_EXTENSION = (0, 5)
+"""The first with HNSW."""
+HALF_VECTORS = (0, 7)
+"""The first whose index takes half-precision numbers, and so up to 4,000 dimensions."""
+ITERATIVE_SCANS = (0, 8)
+"""The first whose search goes on until it has found enough; before it, what is lacking is searched exactly."""
+
+# The extension may be installed (version, schema, and whether its type is found), or only be there to install.
+SERVER = """SELECT current_setting('server_version_num')::int, current_schema()::text,
+    coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), installed.extversion, placed.nspname::text,
+    to_regtype('vector') IS NOT NULL, (SELECT default_version FROM pg_available_extensions WHERE name = 'vector'),
+    EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE relname = %s AND nspname = current_schema())
+FROM (SELECT) AS one LEFT JOIN pg_extension AS installed ON installed.extname = 'vector'
+LEFT JOIN pg_namespace AS placed ON placed.oid = installed.extnamespace"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the server says, in the order of SERVER: `postgres` as in 160004; `version` and `place` (schema) of the extension where it is
+    installed; `found`: its type is on the search path; `available`: the version that can be installed; `taken`: the table's name is."""
+
+    postgres: int
+    schema: str | None
+    may_create: bool
+    version: str | None
+    place: str | None
+    found: bool
+    available: str | None
+    taken: bool
+
+    @property
+    def extension(self) -> tuple[int, ...]:
+        """Version of the extension, installed or to be installed; empty where there is none."""
+        return version_of(self.version or self.available or "")
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """The numbers of a version as in '0.8.1'."""
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+def unusable(server: Server) -> Iterator[str]:
+    """What keeps a server from being used at all."""
+    if server.postgres // 10_000 < OLDEST_POSTGRES:
+        yield f"the server is PostgreSQL {server.postgres // 10_000}; {OLDEST_POSTGRES} or later is needed"
+    if not server.extension:
+        yield f"the server has no extension vector: install pgvector {_text(OLDEST_EXTENSION)} or later on it"
+    elif server.extension < OLDEST_EXTENSION:
+        yield (
+            f"pgvector is {_text(server.extension)}; {_text(OLDEST_EXTENSION)} or later is needed: install it, "
+            "then ALTER EXTENSION vector UPDATE"
+        )
+    if server.version and not server.found:
+        yield (
+            f"the type vector is in the schema {server.place!r}, where sessions do not look: set "
+            f'"extension_schema": "{server.place}" in the extra of the connection'
+        )
+
+
+def unmakeable(server: Server, collection: str, dimension: int, index_type: str, most: int) -> Iterator[str]:
+    """What keeps a table from being made; `most` dimensions fit into an index over the vectors as they are."""
+    if server.schema is None:
+        yield "the schema of the connection is not there: create it, or correct `schema` in the connection's extra"
+    elif not server.may_create:
+        yield f"the right to create tables is missing: GRANT CREATE ON SCHEMA {server.schema} to the connection's login"
+    if server.taken:
+        yield f"the name {collection!r} is taken in the schema {server.schema} by a table that others made: name another collection"
+    if index_type == "hnsw" and dimension > most and server.extension < HALF_VECTORS:
+        yield (
+            f"pgvector {_text(server.extension)} indexes at most {most} dimensions ({_text(HALF_VECTORS)} or later: 4000): "
+            "upgrade it, or set the index type to none, and every search reads the whole namespace"
+        )
+
+
+def _text(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
