@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from pipeline.commanding import on
-from pipeline.worlds import World
+from pipeline.worlds import World, weaviate_connection
 from stores.weaviate.tools import open_store, rest
 from vectorferry.core.errors import GateError, PreflightFailed
 from vectorferry.core.model import RESERVED_NAMESPACE
@@ -106,3 +106,17 @@ def test_staging_that_lets_nobody_in_is_refused_by_plan(filled: World, monkeypat
 def test_plan_leaves_no_folder_in_staging(filled: World) -> None:
     assert on(filled, "plan").code == 0
     assert not (filled.folder / "staging" / "small").exists()
+
+
+def test_a_target_without_a_place_for_ids_and_namespaces_is_refused_once(filled: World, weaviate: Weaviate) -> None:
+    rest(weaviate, "POST", "/schema", {"class": "Plain", "vectorizer": "none"})
+    filled.connections["target"] = weaviate_connection(weaviate)
+    filled.spec_dict["target"]["collection"] = "Plain"
+    try:
+        with filled.session() as session, pytest.raises(PreflightFailed) as refusal:
+            preflight(session)
+    finally:
+        rest(weaviate, "DELETE", "/schema/Plain")
+    first, second = refusal.value.problems
+    assert "has no tenants, and so no place for the namespace" in first
+    assert "keeps UUIDs in lowercase as ids and nothing else, and the source has" in second

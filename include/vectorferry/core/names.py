@@ -19,6 +19,14 @@ def record_uuid(namespace: str, id_: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, f"{len(namespace.encode())}:{namespace}{id_}")
 
 
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID in its usual form, in lowercase."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
 def _escape(text: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum()) else "".join(f"_{b:02X}" for b in c.encode()) for c in text)
 

@@ -35,6 +35,8 @@ class Capabilities:
 
     `vector_tolerance`: 0.0 where vectors come back bit for bit, else the largest difference of a component.
     `max_indexed_dimension`: beyond it there is no index, and every search reads the whole namespace; None without such a limit.
+    `uuid_ids`: ids are UUIDs in lowercase, and nothing else. `default_namespace`, `named_namespaces`: whether there is a place for the
+    namespace "", and for any other.
     `exact_count`: `count` is exact and current. `indexes_later`: search lags behind writes until `pending_index` is 0.
     `resend_after_delete`: a put whose client went away may be stored and not indexed, and the same put again does not help.
     `lists_ranges`: `scan` reads a key range by itself; where False it is fed ids (see `scan`).
@@ -53,8 +55,11 @@ class Capabilities:
     max_matching: int | None = None
     max_id_bytes: int | None = None
     ascii_ids: bool = False
+    uuid_ids: bool = False
     max_namespace_bytes: int | None = None
     ascii_namespaces: bool = False
+    default_namespace: bool = True
+    named_namespaces: bool = True
     max_metadata_bytes: int | None = None
     metadata_kinds: frozenset[MetadataKind] = frozenset(MetadataKind)
     integers_beyond_53_bits: bool = True

@@ -1,6 +1,7 @@
 """Preflight: looks at both sides before anything is moved, tries in small what is needed, and names everything that stands in the way."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,16 @@ from vectorferry.core.errors import (
     TerminalError,
     Unauthorized,
 )
-from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, FieldType, Inventory, KeyRange, Rejection
+from vectorferry.core.model import (
+    DEFAULT_NAMESPACE,
+    RESERVED_NAMESPACE,
+    CollectionInfo,
+    FieldType,
+    Inventory,
+    KeyRange,
+    Rejection,
+)
+from vectorferry.core.names import is_uuid
 from vectorferry.engine.checks.filter_support import unsupported_filters
 from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
@@ -34,6 +44,9 @@ from vectorferry.stores.batching import payload_bytes
 SAMPLE = 200
 LOOKED_AT = 100_000
 """Vectors whose length preflight looks at; the export looks at every one."""
+_QUOTED = re.compile("'[^']*'")
+_EXCUSE = "set `limits.unheld: excuse` to leave such rows behind"
+_ELSEWHERE = "name a collection that is not there yet, and it is made with a place for every id and namespace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,11 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         if session.spec.namespaces.chosen(n) and n != RESERVED_NAMESPACE
     }
     target = _existing(session.target, "target", session.spec.target.connection)
-    if obstacles := [*_obstacles(session, source, target), *(_staging_problems(session) if sample else ())]:
+    if obstacles := [
+        *_misfits(session, namespaces),
+        *_obstacles(session, source, target),
+        *(_staging_problems(session) if sample else ()),
+    ]:
         raise PreflightFailed(
             [*obstacles, *_source_problems(session, source, namespaces), *_shape_problems(session, source)]
         )
@@ -143,6 +160,28 @@ def _obstacles(session: Session, source: CollectionInfo, target: CollectionInfo 
         with reaching("target", session.spec.target.connection):
             found = session.target.obstacles(target_definition(session, source, source.dimension))
         yield from (f"target {session.target.name} cannot be made: {each}" for each in found)
+
+
+def _misfits(session: Session, namespaces: Mapping[str, int]) -> Iterator[str]:
+    """Namespaces and ids that the target has no place for by its schema, told once and not for each row."""
+    able, name = session.target.capabilities, session.target.name
+    named = [namespace for namespace in namespaces if namespace]
+    if named and not able.named_namespaces:
+        more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        yield f"target {name} has no tenants, and so no place for the namespace {named[0]!r}{more}: {_ELSEWHERE}"
+    if DEFAULT_NAMESPACE in namespaces and not able.default_namespace:
+        yield f"target {name} has tenants, and so no place for the default namespace: {_ELSEWHERE}, or leave it out under `namespaces`"
+    if able.uuid_ids and not session.source.capabilities.uuid_ids and (example := _no_uuid(session, namespaces)):
+        yield f"target {name} keeps UUIDs in lowercase as ids and nothing else, and the source has {example}: {_ELSEWHERE}"
+
+
+def _no_uuid(session: Session, namespaces: Mapping[str, int]) -> str:
+    """The first of a page of each namespace's ids that is no UUID, as text for a person; empty where all are."""
+    for namespace in namespaces:
+        for id_ in next(iter(session.source.list_ids(KeyRange(namespace))), ()):
+            if not is_uuid(id_):
+                return f"{namespace or '(default)'}/{id_}"
+    return ""
 
 
 def _staging_problems(session: Session) -> Iterator[str]:
@@ -299,6 +338,7 @@ class _Sample:
 
 def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
     found = _Sample()
+    rejected: list[Rejection] = []
     for namespace, rows in namespaces.items():
         ids = next(iter(session.source.list_ids(KeyRange(namespace))), [])[:SAMPLE]
         try:
@@ -309,17 +349,25 @@ def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
         found.profile.see(batch.column("metadata").to_pylist())
         if len(batch):
             found.sizes[namespace] = rows, float(payload_bytes(batch).mean())
-        rejected = session.target.rejections(batch)
-        if session.spec.limits.unheld == "refuse":
-            found.problems += _rejected(session, rejected)
+        rejected += session.target.rejections(batch)
         session.report(StepProgress("preflight", namespace, found.profile.rows))
+    if session.spec.limits.unheld == "refuse":
+        found.problems += _rejected(session, rejected, found.profile.rows)
     return found
 
 
-def _rejected(session: Session, rejections: Sequence[Rejection]) -> Iterator[str]:
-    for rejection in rejections[:5]:
-        place = f"{rejection.namespace or '(default)'}/{rejection.id}"
-        yield f"{session.target.name} rejects {place}: {rejection.reason}; set `limits.unheld: excuse` to leave such rows behind"
+def _rejected(session: Session, rejections: Sequence[Rejection], looked_at: int) -> Iterator[str]:
+    """One line for each reason, with its count and its first places."""
+    by_reason: dict[str, list[Rejection]] = {}
+    for rejection in rejections:
+        by_reason.setdefault(_QUOTED.sub("'…'", rejection.reason), []).append(rejection)
+    for found in by_reason.values():
+        places = ", ".join(f"{each.namespace or '(default)'}/{each.id}" for each in found[:3])
+        advice = "name another target, for none would be left" if len(found) == looked_at > 1 else _EXCUSE
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        yield (
+            f"{session.target.name} rejects {places}{more}: {found[0].reason} ({len(found)} of {looked_at} looked at); {advice}"
+        )
 
 
 def _warnings(session: Session, source: CollectionInfo, figures: Mapping[str, Any]) -> Iterator[str]:

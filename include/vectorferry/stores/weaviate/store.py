@@ -89,6 +89,7 @@ OWN_LAYOUT = Capabilities(
 FOREIGN_LAYOUT = replace(
     OWN_LAYOUT,
     key_order=KeyOrder.ID,
+    uuid_ids=True,
     metadata_kinds=FOREIGN_KINDS,
     integers_beyond_53_bits=False,
     merges_metadata=True,
@@ -469,7 +470,9 @@ def _alias_path(alias: str) -> str:
 
 
 def _able(layout: Layout) -> Capabilities:
-    return OWN_LAYOUT if layout.own else FOREIGN_LAYOUT
+    if layout.own:
+        return OWN_LAYOUT
+    return replace(FOREIGN_LAYOUT, default_namespace=not layout.tenants, named_namespaces=layout.tenants)
 
 
 def _pending(shard: Mapping[str, Any]) -> int:
