@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -84,15 +85,22 @@ class Staging:
     def try_out(self) -> None:
         """Write a small file, read it and remove it. Raises StagingRefused where that is not allowed, or there is no such place."""
         path, content = f"{uuid4().hex}.json", {"probe": True}
-        there = self.exists("")
+        made = self._missing_folders()
         self.write_json(path, content)
         with _explaining(self.locate(path)):
             if self.read_json(path) != content:
                 raise StagingError(f"{self.locate(path)} does not hold what was written to it")
         self.remove(path)
-        if not there and isinstance(self._fs, LocalFileSystem):
-            with suppress(OSError):  # not empty: somebody else began to write meanwhile
-                self._fs.rmdir(self._root)
+        with suppress(OSError):  # not empty: somebody else began to write meanwhile
+            for folder in made:
+                folder.rmdir()
+
+    def _missing_folders(self) -> Sequence[Path]:
+        """Folders down to this one that are not there yet, the deepest first; object stores have none."""
+        if not isinstance(self._fs, LocalFileSystem):
+            return []
+        root = Path(self._root)
+        return [folder for folder in (root, *root.parents) if not folder.exists()]
 
     def write_json(self, path: str, value: Any) -> None:
         """Commit a JSON document."""

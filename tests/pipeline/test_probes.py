@@ -105,7 +105,7 @@ def test_staging_that_lets_nobody_in_is_refused_by_plan(filled: World, monkeypat
 
 def test_plan_leaves_no_folder_in_staging(filled: World) -> None:
     assert on(filled, "plan").code == 0
-    assert not (filled.folder / "staging" / "small").exists()
+    assert not (filled.folder / "staging").exists()
 
 
 def test_a_target_without_a_place_for_ids_and_namespaces_is_refused_once(filled: World, weaviate: Weaviate) -> None:
