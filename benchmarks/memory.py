@@ -1,5 +1,6 @@
 """Peak memory of export, upsert and check, each in a fresh process, on a small and on a large partition; pgvector on both sides."""
 
+import json
 import os
 import statistics
 import subprocess
@@ -93,7 +94,7 @@ def _migration(servers: Servers, source: Place) -> Iterator[tuple[str, dict[str,
     target = Place("pgvector", f"{source.collection}_moved", _EXACT)
     spec = moves.spec_of(servers, source, target, checks={"recall": {"sample": 200}})
     file = servers.folder / f"{spec['migration']}.yaml"
-    file.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    file.write_text(yaml.safe_dump(json.loads(json.dumps(spec))), encoding="utf-8")
     with moves.session_of(servers, spec) as session:
         moves.begin(session)
         moves.plan(session)

@@ -1,5 +1,6 @@
 """A full reconciliation of two equal sides, beside a bare scan of both with the same stores; and its peak memory."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -69,7 +70,7 @@ def peaks(servers: Servers, sizes: Sequence[int], repeats: int, report: Callable
         spec = _spec_of(servers, FAST)
         with _equal(servers, FAST, rows, spec):
             file = servers.folder / f"{spec['migration']}.yaml"
-            file.write_text(yaml.safe_dump(spec), encoding="utf-8")
+            file.write_text(yaml.safe_dump(json.loads(json.dumps(spec))), encoding="utf-8")
             for _ in range(repeats):
                 taken = memory.run_task(servers, "reconcile", file, "journal", "pgvector", "pinecone")
                 runs.setdefault(rows, []).append(taken)

@@ -134,7 +134,7 @@ CASES = [
         NO,
         ("'asyncoi' is not in the source", "'asyncio'?"),
     ),
-    Case("no namespace left", top(namespaces={"exclude": ["*"]}), NO, ("no namespace", "`namespaces`")),
+    Case("no namespace left", top(namespaces={"exclude": ["*"]}), BAD_INPUT, ("namespaces", "exclude")),
     Case("missing connection", spec("target", connection="nowhere"), BAD_INPUT, ("'nowhere'", "AIRFLOW_CONN_NOWHERE")),
     Case(
         "connection of no store", connection("target", type="sqlite"), BAD_INPUT, ("'target'", "'sqlite'", "weaviate")

@@ -59,7 +59,7 @@ FORTH: tuple[tuple[Point, Phase], ...] = (
     (after(UPSERT), TRACK_A),
     (before("journal.control:Control.mark_loaded"), TRACK_A),
     (before("journal.claims:Claims.settled"), TRACK_A),
-    (before("journal.record_states:Records.touched"), TRACK_A),
+    (before("journal.record_states:RecordStates.touched"), TRACK_A),
     (after("journal.approvals:Approvals.record"), TRACK_A),
     (after(ADVANCE, "HOLD_A"), HOLD_A),
     (before(ADVANCE, "HOLD_B"), HOLD_A),

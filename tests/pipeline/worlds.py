@@ -48,12 +48,12 @@ class World:
 
     @property
     def spec(self) -> MigrationSpec:
-        return parse_spec(yaml.safe_dump(self.spec_dict), "world.yaml")
+        return parse_spec(yaml.safe_dump(json.loads(json.dumps(self.spec_dict))), "world.yaml")
 
     @property
     def spec_file(self) -> Path:
         path = self.folder / "world.yaml"
-        path.write_text(yaml.safe_dump(self.spec_dict), encoding="utf-8")
+        path.write_text(yaml.safe_dump(json.loads(json.dumps(self.spec_dict))), encoding="utf-8")
         return path
 
     def connection(self, name: str) -> Connection:

@@ -4,6 +4,7 @@ the settings' file `end` is there, to DONE.
 Killed and started again it reads from the journal where the migration stands, as a cleared task would.
 """
 
+import json
 import os
 import signal
 import threading
@@ -91,5 +92,5 @@ def _approve(session: Session, evidence: Evidence) -> bool:
 
 def write_spec(settings: Settings) -> Path:
     """The spec file of a round."""
-    settings.spec_file.write_text(yaml.safe_dump(settings.spec()), encoding="utf-8")
+    settings.spec_file.write_text(yaml.safe_dump(json.loads(json.dumps(settings.spec()))), encoding="utf-8")
     return settings.spec_file

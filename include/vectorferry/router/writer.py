@@ -87,9 +87,9 @@ class Writer:
     def _tracked(self, ticket: Ticket, change: Change) -> None:
         authority, follower = self._sides(ticket.phase)
         write = Write(self._migration, ticket.row.cohort, ticket.name, ticket.phase, change.namespace)
+        self._require_accepted(change, authority, follower)
         if why := unrecordable(write, change.ids):
             raise NotDone(f"not written: {why}", retryable=False)
-        self._require_accepted(change, authority, follower)
         intents = list(self._open(write, change.ids).values())
         try:
             _refuse_excused(change, intents)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import yaml
 
 CONNECTIONS = {"pinecone": "local_pinecone", "weaviate": "local_weaviate", "pgvector": "local_pgvector"}
@@ -67,7 +68,9 @@ def demo_of(checkout: Path, root: Path, source: str, target: str, *, live: bool 
     demo = Demo(name, source, target, folder / f"{name}.yaml", folder / "dags", checkout, live)
     demo.dags_folder.mkdir(parents=True, exist_ok=True)
     spec = _between(yaml.safe_load(committed.read_text(encoding="utf-8")), checkout, demo)
-    demo.spec_file.write_text(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    demo.spec_file.write_text(
+        yaml.safe_dump(orjson.loads(orjson.dumps(spec)), sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
     dag = DAG.format(source=source, target=target, spec=demo.spec_file)
     (demo.dags_folder / f"{name}.py").write_text(dag, encoding="utf-8")
     return demo
