@@ -1,1 +1,1 @@
-"""The command line `vectorferry …`, a file for each group of verbs."""
+"""The command line `vectorferry …`, a file for each verb."""
