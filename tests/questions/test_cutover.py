@@ -46,6 +46,7 @@ def rows_of(*verdicts: dict[str, Any], spec: MigrationSpec = SPEC, journal: Any 
         migration="docs",
         journal=journal,
         source=SimpleNamespace(capabilities=PINECONE),
+        target=SimpleNamespace(capabilities=PINECONE),
         staging=SimpleNamespace(locate=lambda path: f"/tmp/s/{path}"),
     )
     asked = question(session, make_evidence("a" * 64, body=body))
