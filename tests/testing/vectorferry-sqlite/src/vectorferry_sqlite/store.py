@@ -13,6 +13,7 @@ from vectorferry.core.model import (
     CollectionDefinition,
     CollectionInfo,
     Footprint,
+    Inventory,
     KeyRange,
     Neighbours,
     Rejection,
@@ -74,6 +75,11 @@ class SqliteStore:
         return CollectionInfo(
             self._collection, made.dimension, made.metric, dict(rows), sparse=True, fields=made.fields, index=made.index
         )
+
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """Nothing to tell: every vector is held to one length, and every row is read whole."""
+        del namespaces, most
+        return Inventory()
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
         """A dimension beyond the limit, and any index setting: there is no index."""
@@ -209,6 +215,10 @@ class SqliteStore:
         return Footprint(None, payload)
 
     def alias_target(self, alias: str) -> str | None:
+        """Raises Unsupported."""
+        raise Unsupported(f"there are no aliases, so no {alias!r}", store=self.name)
+
+    def refuse_alias(self, alias: str) -> None:
         """Raises Unsupported."""
         raise Unsupported(f"there are no aliases, so no {alias!r}", store=self.name)
 
