@@ -23,6 +23,8 @@ def compare(
     with store_of(loaded, "source") as source, store_of(loaded, "target") as target:
         found = pipeline.compare(source, target, loaded.namespaces, report=console.report, limit=limit)
     _show(console, found)
+    if loaded.source.sparse == "leave":
+        console.note("sparse vectors were not compared: they stay behind (`source.sparse: leave`)")
     if not found.equal:
         raise typer.Exit(1)
 

@@ -172,8 +172,8 @@ class CollectionInfo:
     """What a store says of its collection. `namespaces` maps name to row count, which may lag (see Capabilities).
 
     `index` is in the words that `CollectionDefinition.index` takes, so that the same can be made again. `asleep` are namespaces that the
-    database keeps out of reach and that were not chosen: they are not asked, and not among `namespaces`. `notes` are sentences on what
-    reading does to the database, for people.
+    database keeps out of reach and that were not chosen: they are not asked, and not among `namespaces`. `notes` are sentences for people:
+    what reading does to the database, what of the collection is no record and so is not moved.
     """
 
     name: str

@@ -15,6 +15,7 @@ from vectorferry.spec.migration import Budget, MigrationSpec, Source, Target
 from vectorferry.staging import Staging
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller
+from vectorferry.stores.dense_only import source_as_moved
 from vectorferry.stores.registry import open_store, source_options, target_options
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,17 @@ def open_session(
         options = storage_options(connections(spec.staging.connection)) if spec.staging.connection else {}
         staging = Staging(spec.staging.url, options).at(spec.migration)
         session = Session(
-            spec, journal, source, target, staging, actor, run_id, source_caller, target_caller, report, connections
+            spec,
+            journal,
+            source_as_moved(spec, source),
+            target,
+            staging,
+            actor,
+            run_id,
+            source_caller,
+            target_caller,
+            report,
+            connections,
         )
         try:
             yield session

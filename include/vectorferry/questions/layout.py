@@ -29,8 +29,13 @@ def asked(subject: str, told: str, rows: Iterable[tuple[str, str]], after: Seque
 
 
 def about(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
-    """The rows that end every table: who asks, until when, and where to read more."""
+    """The rows that end every table: what stays behind whatever the answer, who asks, until when, and where to read more."""
     body, rules = evidence.body, session.spec.approval
+    if body.get("sparse") == "leave":
+        yield (
+            "Left behind",
+            f"**every sparse vector** of {code(session.source.name)} (`source.sparse: leave`): not moved, not compared",
+        )
     yield "Asked by", f"{plain(body['requested_by'])}, run {code(body['run'])}"
     yield "Answer within", f"{span(rules.timeout)}; the evidence lapses after {span(rules.evidence_age)}"
     yield "Report", code(f"{session.staging.locate(evidence.plan_id)}/{report_folder(evidence.run_id)}")

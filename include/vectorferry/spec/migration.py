@@ -22,6 +22,11 @@ class Source(Section):
     transport: Literal["auto", "rest", "grpc"] = "auto"
     namespaces_are: Literal["tenants", "property"] = Field("tenants", description="How the database holds namespaces.")
     settings: dict[str, JsonValue] = Field(default_factory=dict, description="Settings in the database's own words.")
+    sparse: Literal["keep", "leave"] = Field(
+        "keep",
+        description="leave: sparse vectors stay behind, for a target that has none; records are moved and compared without them, and the "
+        "evidence says so. Only with `writers: none`.",
+    )
 
 
 class Target(Section):
@@ -426,6 +431,10 @@ class MigrationSpec(Section):
 
     @model_validator(mode="after")
     def _routers_answer_for_all(self) -> "MigrationSpec":
+        if self.routers and self.source.sparse == "leave":
+            raise ValueError(
+                "source.sparse: leave needs `writers: none`: what routers write back to the source would replace records that have more"
+            )
         if self.switch.cohorts and not self.routers:
             raise ValueError("switch.cohorts needs routers: without them applications follow an alias, all at once")
         if self.routers and (self.namespaces.include != ["*"] or self.namespaces.exclude):

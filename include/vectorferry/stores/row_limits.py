@@ -13,6 +13,7 @@ from vectorferry.core.records import dimension_of, kind_of, make_batch, parse_js
 from vectorferry.stores.base import Capabilities
 
 _EXACT_INTEGER = 1 << 53
+NO_SPARSE = "sparse vectors are not supported"
 Reason: TypeAlias = tuple[int, str]
 """A row by its position in the batch, and why a store does not take it."""
 
@@ -34,7 +35,7 @@ def unsupported_rows(batch: pa.RecordBatch, capabilities: Capabilities, *, parti
     yield from _texts(batch, "metadata", able.max_metadata_bytes)
     yield from _vectors(batch, able)
     if not able.sparse:
-        yield from ((row, "sparse vectors are not supported") for row in _valid(batch.column("sparse")))
+        yield from ((row, NO_SPARSE) for row in _valid(batch.column("sparse")))
     yield from _metadata(batch, able)
 
 

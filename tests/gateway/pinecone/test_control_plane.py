@@ -10,6 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pinecone import GrpcIndex, Pinecone, SchemaBuilder, ServerlessSpec
 from pinecone.errors import ApiError, ConflictError, ForbiddenError, NotFoundError
+from pinecone.models.indexes.schema import SemanticTextField
 
 from gateway.pinecone.conftest import KEY, Local, clients, open_handle, run
 from vectorferry.core.model import CollectionDefinition, Metric
@@ -195,3 +196,30 @@ def test_what_is_not_served_says_so(on_memory: Local) -> None:
     assert on_memory.call(name, "/nonsense").status_code == 404
     assert on_memory.http.get(f"{on_memory.gateway.url}/backups").status_code == 501
     assert on_memory.http.get(f"{on_memory.gateway.url}/nonsense").json()["error"]["code"] == "NOT_FOUND"
+
+
+def test_an_index_made_for_a_model_says_its_text_field_and_only_its_statistics_say_its_dimension(
+    on_memory: Local,
+) -> None:
+    embed = {"model": "multilingual-e5-large", "field_map": {"text": "chunk_text"}}
+    made = on_memory.client.indexes.create_for_model(name="embedded", cloud="aws", region="us-east-1", embed=embed)
+    text = made.schema.fields["chunk_text"]
+    assert isinstance(text, SemanticTextField)
+    assert (made.schema.fields.keys(), text.model, text.metric) == ({"chunk_text"}, "multilingual-e5-large", "cosine")
+    with on_memory.client.index(name="embedded") as index:
+        stats = index.describe_index_stats()
+        assert (stats.dimension, stats.metric, stats.vector_type) == (1024, "cosine", "dense")
+        index.upsert(vectors=[("a", [0.5] * 1024, {"chunk_text": "one"})])
+        assert index.fetch(ids=["a"]).vectors["a"].metadata == {"chunk_text": "one"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"model": "word2vec"}, "embed.model"), ({"dimension": 3}, "embed.dimension"), ({"field_map": {}}, "field_map")],
+)
+def test_indexes_for_models_that_are_refused(on_memory: Local, change: dict[str, Any], message: str) -> None:
+    embed = {"model": "llama-text-embed-v2", "field_map": {"text": "t"}, **change}
+    body = {"name": "refused", "cloud": "aws", "region": "us-east-1", "embed": embed}
+    answer = on_memory.http.post(f"{on_memory.gateway.url}/indexes/create-for-model", json=body)
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]["message"]

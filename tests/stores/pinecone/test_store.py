@@ -491,6 +491,50 @@ def test_a_document_index_is_refused_by_name_of_its_fields(stub: PineconeStub, o
         opened().fetch("n", ["a"])
 
 
+def semantic(**more: Any) -> dict[str, Any]:
+    """The schema of an index made for an embedding model, as the API of 2026-07 describes it."""
+    return {"chunk_text": {"type": "semantic_text", "model": "multilingual-e5-large", **more}}
+
+
+def statistics(**told: Any) -> Callable[..., Answer]:
+    return lambda *_: Answer({"namespaces": {"": {"vectorCount": 3}}, "totalVectorCount": 3, **told})
+
+
+@pytest.mark.parametrize(
+    ("field", "told", "expected"),
+    [
+        ({"metric": "cosine"}, {"dimension": 1024, "metric": "cosine", "vectorType": "dense"}, (1024, "cosine", False)),
+        ({}, {"dimension": 1024, "metric": "dotproduct", "vectorType": "dense"}, (1024, "dot", True)),
+        ({"metric": "euclidean"}, {"dimension": 1024}, (1024, "euclidean", False)),
+        ({}, {"metric": "dotproduct", "vectorType": "sparse"}, (None, "dot", True)),
+    ],
+)
+def test_an_index_that_embeds_texts_is_read_like_any_other_its_statistics_telling_its_vectors(
+    stub: PineconeStub, opened: Open, field: dict[str, Any], told: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
+    stub.fields, stub.on["/describe_index_stats"] = semantic(**field), statistics(**told)
+    store = opened()
+    found = store.describe()
+    assert (found.dimension, found.metric, found.sparse) == expected
+    assert found.namespaces == {"": 3}
+    [note] = found.notes
+    assert "field 'chunk_text', model 'multilingual-e5-large'" in note
+    assert store.capabilities.vectorless == (expected[0] is None)
+
+
+def test_an_index_that_embeds_texts_and_tells_nothing_of_its_vectors_is_refused(
+    stub: PineconeStub, opened: Open
+) -> None:
+    stub.fields, stub.on["/describe_index_stats"] = semantic(), statistics()
+    with pytest.raises(Unsupported, match=r"embeds texts by itself \(field 'chunk_text'.*dimension None, metric None"):
+        opened().describe()
+
+
+def test_metadata_that_is_declared_for_filters_makes_no_document_index(stub: PineconeStub, opened: Open) -> None:
+    stub.fields = {**stub.fields, "genre": {"filterable": True}, "year": {"type": "float", "filterable": True}}
+    assert opened().describe().dimension == 2
+
+
 def test_counts_unite_statistics_and_namespaces(stub: PineconeStub, opened: Open) -> None:
     pages = {
         None: {"namespaces": [{"name": "new", "record_count": "2"}], "pagination": {"next": "p"}},

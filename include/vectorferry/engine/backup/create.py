@@ -28,6 +28,7 @@ from vectorferry.engine.transfer.part_reader import PartReader, Place, write_beh
 from vectorferry.spec.migration import Source, Target
 from vectorferry.staging import Staging
 from vectorferry.stores.base import VectorStore
+from vectorferry.stores.dense_only import whole
 
 BEGUN = "begun.json"
 NOTES = "notes"
@@ -37,8 +38,8 @@ RESUMED_WITHIN = timedelta(days=1)
 
 
 def side_of(session: Session, side: Side) -> tuple[VectorStore, Source | Target]:
-    """The store of a side, and what the spec says of it."""
-    return session.store(side), session.spec.source if side == "source" else session.spec.target
+    """The whole store of a side, and what the spec says of it."""
+    return whole(session.store(side)), session.spec.source if side == "source" else session.spec.target
 
 
 def backup(session: Session, side: Side = "target") -> Backup:

@@ -40,6 +40,8 @@ from vectorferry.spec.loader import Fault
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import payload_bytes
+from vectorferry.stores.dense_only import left_behind
+from vectorferry.stores.row_limits import NO_SPARSE
 
 SAMPLE = 200
 LOOKED_AT = 100_000
@@ -229,6 +231,8 @@ def _shape_problems(session: Session, source: CollectionInfo) -> Iterator[str]:
         yield f"the target cannot measure by {source.metric}; it can by {', '.join(sorted(able.metrics))}"
     if wanted.dimension and wanted.dimension != source.dimension:
         yield f"target.dimension is {wanted.dimension}, but the source's vectors have {source.dimension}"
+    if source.dimension is None and session.spec.source.sparse == "leave":
+        yield f"source {session.source.name} has sparse vectors only: with `source.sparse: leave` no vector would be moved"
     if wanted.alias:
         yield from _alias_problems(session, wanted.alias)
     if source.dimension and source.dimension > able.max_dimension:
@@ -363,14 +367,28 @@ def _rejected(session: Session, rejections: Sequence[Rejection], looked_at: int)
         by_reason.setdefault(_QUOTED.sub("'…'", rejection.reason), []).append(rejection)
     for found in by_reason.values():
         places = ", ".join(f"{each.namespace or '(default)'}/{each.id}" for each in found[:3])
-        advice = "name another target, for none would be left" if len(found) == looked_at > 1 else _EXCUSE
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         yield (
-            f"{session.target.name} rejects {places}{more}: {found[0].reason} ({len(found)} of {looked_at} looked at); {advice}"
+            f"{session.target.name} rejects {places}{more}: {found[0].reason} ({len(found)} of {looked_at} looked at); "
+            f"{_advice(session, found[0].reason, every=len(found) == looked_at > 1)}"
         )
 
 
+def _advice(session: Session, reason: str, *, every: bool) -> str:
+    """The way on; `every` record that was looked at is rejected for this reason."""
+    ways = ["name another target, for none would be left" if every else _EXCUSE]
+    if reason == NO_SPARSE:
+        ways = ["name a target that holds sparse vectors", *([] if every else ways)]
+        if session.spec.routers:
+            ways.append("move without writers, which allows `source.sparse: leave`")
+        else:
+            ways.append("set `source.sparse: leave` to move dense vectors and metadata, and have the evidence say so")
+    return ", or ".join(ways)
+
+
 def _warnings(session: Session, source: CollectionInfo, figures: Mapping[str, Any]) -> Iterator[str]:
+    if left := left_behind(session.source):
+        yield f"sparse vectors stay behind (`source.sparse: leave`): {left} of a sample of {figures['rows']} records have one"
     if reason := without_index(session.target.capabilities, source.dimension):
         yield reason
     if session.spec.routers and not session.target.capabilities.merges_metadata:

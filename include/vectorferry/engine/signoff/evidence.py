@@ -76,6 +76,7 @@ def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any
         "namespaces": len(plan.details["namespaces"]),
         "partitions": len(plan.partitions),
         "dimension": plan.details.get("dimension"),
+        "sparse": session.spec.source.sparse,
         "rows": {"planned": plan.details["rows"], "staged": staged, "excused": len(excused)},
         "excused": excused[:SHOWN_EXCUSED],
         "excused_digest": hashlib.sha256(orjson.dumps(excused, option=orjson.OPT_SORT_KEYS)).hexdigest(),

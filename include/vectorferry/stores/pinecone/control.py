@@ -3,15 +3,26 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from pinecone import Index, Pinecone, RetryConfig
 from pinecone.grpc import GrpcIndex
 from pinecone.models.indexes.index import IndexModel
-from pinecone.models.indexes.schema import DenseVectorField, SparseVectorField
+from pinecone.models.indexes.schema import (
+    BooleanField,
+    DenseVectorField,
+    FloatField,
+    IntegerField,
+    LegacyMetadataField,
+    SemanticTextField,
+    SparseVectorField,
+    StringListField,
+)
+from pinecone.models.vectors.responses import DescribeIndexStatsResponse
 
 from vectorferry.core.errors import (
     ConnectionMissing,
@@ -32,6 +43,8 @@ from vectorferry.stores.pinecone.raw_fetch import RawFetch
 
 _PUBLIC = "https://api.pinecone.io"
 _DENSE, _SPARSE = "_values", "_sparse_values"
+# What metadata is indexed for filters, in indexes of plain vectors too: no search ever scores such a field.
+_METADATA = (LegacyMetadataField, BooleanField, FloatField, IntegerField, StringListField)
 _TO_METRIC = {"cosine": Metric.COSINE, "dotproduct": Metric.DOT, "euclidean": Metric.EUCLIDEAN}
 _FROM_METRIC = {metric: name for name, metric in _TO_METRIC.items()}
 SETTINGS = frozenset({"cloud", "region", "deletion_protection", "tags", "forge_page_tokens"})
@@ -97,7 +110,10 @@ def _url(connection: Connection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
-    """One index: `host` is its URL, `dimension` None where it holds sparse vectors only; `sparse`: takes sparse vectors."""
+    """One index: `host` is its URL, `dimension` None where it holds sparse vectors only; `sparse`: takes sparse vectors.
+
+    `notes`: what people should know of it before they move it.
+    """
 
     name: str
     host: str
@@ -105,6 +121,7 @@ class IndexInfo:
     metric: Metric
     sparse: bool
     settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 class ControlPlane:
@@ -120,9 +137,15 @@ class ControlPlane:
         self._opened: Pinecone | None = None
 
     def find(self) -> IndexInfo:
-        """The index. Raises NotFound, and Unsupported for one with a document schema, which the vectors API reads as empty."""
+        """The index. Raises NotFound, and Unsupported for one with a document schema, which the vectors API reads as empty.
+
+        Of an index that embeds text by itself only the statistics tell what its vectors are like.
+        """
         model = self._describe()
-        self._refuse_documents(model)
+        embedded = {name: each for name, each in model.schema.fields.items() if isinstance(each, SemanticTextField)}
+        self._refuse_documents(model, embedded)
+        if embedded:
+            return self._embedding(model, *next(iter(embedded.items())))
         dense = model.schema.fields.get(_DENSE)
         return IndexInfo(
             name=model.name,
@@ -246,13 +269,45 @@ class ControlPlane:
                 raise Unavailable(f"the index is not {wanted} after {_READY_WITHIN:.0f} s", store=self._store)
             time.sleep(_POLL)
 
-    def _refuse_documents(self, model: IndexModel) -> None:
-        fields = sorted(set(model.schema.fields) - {_DENSE, _SPARSE})
+    def _refuse_documents(self, model: IndexModel, embedded: Collection[str]) -> None:
+        metadata = {name for name, each in model.schema.fields.items() if isinstance(each, _METADATA)}
+        fields = sorted(set(model.schema.fields) - {_DENSE, _SPARSE} - metadata - set(embedded))
         if fields:
             raise Unsupported(
                 f"the index has a document schema (fields {', '.join(fields)}); only indexes of plain vectors can be read",
                 store=self._store,
             )
+
+    def _embedding(self, model: IndexModel, name: str, text: SemanticTextField) -> IndexInfo:
+        """An index made for a model of Pinecone's, which the vectors API reads like any other: the text is a key of the metadata."""
+        note = (
+            f"Pinecone itself embeds the texts of this index (field {name!r}, model {text.model!r}), and what is asked of it: the vectors "
+            "and the texts are moved, the embedding is not. Applications that write or ask by text need that model after the cut-over"
+        )
+        sparse = IndexInfo(
+            model.name, self._index_url(model), None, Metric.DOT, sparse=True, settings=_settings(model), notes=(note,)
+        )
+        told = self._statistics(sparse)
+        if told.vector_type == "sparse":
+            return sparse
+        metric = _TO_METRIC.get(told.metric or text.metric or "")
+        if told.dimension is None or metric is None:
+            raise Unsupported(
+                f"the index embeds texts by itself (field {name!r}, model {text.model!r}), and neither its schema nor its statistics tell "
+                f"the dimension and the metric of its vectors (dimension {told.dimension}, metric {told.metric or text.metric}): "
+                "move it once it has records",
+                store=self._store,
+            )
+        return replace(sparse, dimension=told.dimension, metric=metric, sparse=metric is Metric.DOT)
+
+    def _statistics(self, info: IndexInfo) -> DescribeIndexStatsResponse:
+        with closing(self.rest(info)) as client:
+
+            def request() -> DescribeIndexStatsResponse:
+                with translating(self._store, write=False):
+                    return client.describe_index_stats()
+
+            return self._call(request)
 
     def _index_url(self, model: IndexModel) -> str:
         if not model.host:

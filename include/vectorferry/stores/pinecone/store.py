@@ -122,7 +122,9 @@ class PineconeStore:
         """The index, with row counts that lag behind writes. Raises NotFound, and Unsupported for a document index."""
         info = self._control.find()
         counts = {namespace: rows for namespace, rows in self._wire().counts().items() if rows}
-        return CollectionInfo(info.name, info.dimension, info.metric, counts, sparse=info.sparse, index=info.settings)
+        return CollectionInfo(
+            info.name, info.dimension, info.metric, counts, sparse=info.sparse, index=info.settings, notes=info.notes
+        )
 
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """Nothing to tell: an index has one dimension, and answers with whole records."""

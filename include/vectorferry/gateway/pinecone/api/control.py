@@ -26,6 +26,13 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\Z")
 _METRICS = {"cosine": Metric.COSINE, "dotproduct": Metric.DOT, "euclidean": Metric.EUCLIDEAN}
 METRIC_NAMES = {metric: name for name, metric in _METRICS.items()}
 _VECTOR_FIELDS = {"_values": "dense_vector", "_sparse_values": "sparse_vector"}
+_EMBEDDED = "semantic_text"
+# The vendor's embedding models: the dimensions that each makes, its own first; none for a sparse one.
+_MODELS: Mapping[str, tuple[int, ...]] = {
+    "llama-text-embed-v2": (1024, 384, 512, 768, 2048),
+    "multilingual-e5-large": (1024,),
+    "pinecone-sparse-english-v0": (),
+}
 _DEPLOYMENT: Mapping[str, Any] = {"deployment_type": "managed", "cloud": "aws", "region": "us-east-1"}
 # A store of vectors has a dimension; a sparse index has none, and its records leave the vector out.
 _NO_DIMENSION = 1
@@ -33,7 +40,10 @@ _NO_DIMENSION = 1
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """What is kept of an index: its schema's fields as given at creation, and what the store does not know."""
+    """What is kept of an index: its schema's fields as given at creation, and what the store does not know.
+
+    `embedded` is the dimension of an index made for an embedding model, whose schema does not say it: None without one, or of a sparse one.
+    """
 
     name: str
     fields: Mapping[str, Any]
@@ -42,10 +52,14 @@ class IndexEntry:
     tags: Mapping[str, str] = field(default_factory=dict)
     namespaces: tuple[str, ...] = ()
     grpc_port: int | None = None
+    embedded: int | None = None
 
     @property
     def shape(self) -> Shape:
         """What the index holds, read from its schema."""
+        text = next((each for each in self.fields.values() if each.get("type") == _EMBEDDED), None)
+        if text is not None:
+            return Shape(self.embedded, _METRICS[text["metric"]])
         documents = not self.fields.keys() <= _VECTOR_FIELDS.keys()
         dense = self.fields.get("_values")
         if documents or dense is None:
@@ -227,6 +241,32 @@ def parse_creation(raw: Any) -> IndexEntry:
         _deployment(raw),
         _protection(raw.get("deletion_protection") or "disabled"),
         check_tags(raw.get("tags") or {}),
+    )
+
+
+def parse_model_creation(raw: Mapping[str, Any]) -> IndexEntry:
+    """The index that a request to create one for an embedding model describes: the text field is in its schema, the dimension is not."""
+    embed = _object(raw, "embed")
+    name = _object(embed, "field_map").get("text")
+    if not isinstance(raw.get("name"), str) or not isinstance(name, str) or not name:
+        raise invalid("An index for a model needs a name, and embed.field_map.text")
+    dimensions = _MODELS.get(embed.get("model", ""))
+    if dimensions is None:
+        raise invalid(f"embed.model must be one of {', '.join(_MODELS)}, got {embed.get('model')!r}")
+    dimension = embed.get("dimension") or next(iter(dimensions), None)
+    if dimension not in (dimensions or (None,)):
+        raise invalid(f"embed.dimension of {embed['model']} must be one of {dimensions}, got {dimension!r}")
+    metric = embed.get("metric") or ("cosine" if dimensions else "dotproduct")
+    if metric not in _METRICS:
+        raise invalid(f"metric must be one of {', '.join(_METRICS)}, got {metric!r}")
+    given = {key: embed[key] for key in ("read_parameters", "write_parameters") if embed.get(key)}
+    return IndexEntry(
+        raw["name"],
+        {name: {"type": _EMBEDDED, "model": embed["model"], "metric": metric, **given}},
+        {**_DEPLOYMENT, **{key: raw[key] for key in ("cloud", "region") if raw.get(key)}},
+        _protection(raw.get("deletion_protection") or "disabled"),
+        check_tags(raw.get("tags") or {}),
+        embedded=dimension,
     )
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from vectorferry.gateway.pinecone.api.control import IndexEntry, configured, parse_creation
+from vectorferry.gateway.pinecone.api.control import IndexEntry, configured, parse_creation, parse_model_creation
 from vectorferry.gateway.pinecone.api.faults import parse_faults
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, unsupported
 from vectorferry.gateway.pinecone.wire import wire_json as wire
@@ -89,18 +89,20 @@ class RestApi:
         if request.path == "/_vectorferry/calls":
             return Response(200, wire.dumps(self._front.calls()))
         if request.path == "/indexes":
-            return self._indexes(caller, request)
+            return self._indexes(caller, request, parse_creation)
+        if request.path == "/indexes/create-for-model" and request.method == "POST":
+            return self._indexes(caller, request, parse_model_creation)
         found = _INDEX.match(request.path)
         operation = _INDEX_OPERATIONS.get(request.method) if found else None
         if not found or not operation:
             raise no_route(request.method, request.path)
         return self._front.call(caller, operation, found[1], lambda _: self._index(request, found[1]))
 
-    def _indexes(self, caller: str, request: Request) -> Response:
+    def _indexes(self, caller: str, request: Request, parse: Callable[[dict[str, Any]], IndexEntry]) -> Response:
         if request.method == "GET":
             return self._front.call(caller, "list_indexes", "", lambda _: self._list(request))
         if request.method == "POST":
-            entry = parse_creation(wire.body_object(request.body))
+            entry = parse(wire.body_object(request.body))
             return self._front.call(caller, "create_index", entry.name, lambda _: self._create(request, entry))
         raise no_route(request.method, request.path)
 

@@ -15,7 +15,7 @@ from vectorferry.gateway.pinecone.wire.messages import Request, Response
 _NAMESPACE = re.compile(r"/namespaces/([^/]+)\Z")
 _UNSUPPORTED = re.compile(
     r"/(bulk/imports|records|namespaces/[^/]+/documents|namespace-aliases|backups|restore-jobs|collections|indexes/[^/]+/"
-    r"|indexes/create-for-model|embed|rerank|models)"
+    r"|embed|rerank|models)"
 )
 OnIndex = Callable[[IndexData, Request, Effects], Response]
 
