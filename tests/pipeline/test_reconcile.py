@@ -1,6 +1,7 @@
 """Reconciliation on real stores: what drifted is named once and mended, under writes; what is no drift is left alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -14,7 +15,7 @@ from pipeline.writing import writing
 from vectorferry.core.errors import CheckFailed, GateError, LeaseLost, NotApproved, Unavailable
 from vectorferry.core.model import CollectionDefinition, DifferenceKind, KeyRange, Metric, Phase
 from vectorferry.engine import pipeline
-from vectorferry.engine.reconcile import fingerprint_spill
+from vectorferry.engine.reconcile import fingerprint_spill, repair
 from vectorferry.engine.reconcile.drift import Drift, read_drift
 from vectorferry.engine.reconcile.preconditions import keep_equal
 from vectorferry.engine.reconcile.repair import drift_figures
@@ -190,6 +191,64 @@ def test_a_source_that_loses_records_before_the_repair_takes_none_with_it(
         pipeline.repair(session, found.hash)
     assert session.target.count() == before
     assert session.journal.records.dirty_count("small") == 0
+
+
+def _settling(session: Session, pages: Callable[[int], None]) -> Session:
+    """The session, whose repair tells after each page how many records are done."""
+    return replace(session, report=lambda told: pages(told.done) if told.step == "repair" else None)
+
+
+def _differing(session: Session, database: str) -> tuple[Evidence, list[Drift]]:
+    """Thirty records whose vector somebody changed in the target, in the order in which they are repaired."""
+    with raw_postgres(database, "docs_moved") as raw:
+        for row in rows_of("email").select(["namespace", "id"]).to_pylist()[:30]:
+            raw.write((row["namespace"], row["id"]), [0.5] * 384, {})
+    found = pipeline.reconcile(session)
+    assert drift_figures(found)["kinds"] == {"vector": 30}
+    return found, list(drift_of(session, found).values())
+
+
+def test_an_authority_that_is_emptied_between_two_pages_is_not_followed(
+    loaded: tuple[World, Session], database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, session = loaded
+    monkeypatch.setattr(repair, "_PAGE", 10)
+    found, _ = _differing(session, database)
+    before = session.target.count()
+
+    def emptied(done: int) -> None:
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("DELETE FROM docs")
+
+    with pytest.raises(
+        GateError, match=r"stopped after 10 of 30 records, and changed nothing more: .* has the authority and is empty"
+    ):
+        pipeline.repair(_settling(session, emptied), found.hash)
+    assert session.target.count() == before
+    assert session.journal.records.dirty_count("small") == 0
+
+
+def test_what_the_authority_loses_from_page_to_page_is_counted_over_all_of_them(
+    filled: World, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.spec_dict["reconcile"] = {"deletions": 5}
+    monkeypatch.setattr(repair, "_PAGE", 10)
+    with filled.session() as session:
+        _load(session)
+        found, drift = _differing(session, database)
+        before = session.target.count()
+
+        def loses_three(done: int) -> None:
+            with raw_postgres(database, "docs") as raw:
+                for each in drift[done : done + 3]:
+                    raw.delete((each.namespace, each.id))
+
+        with pytest.raises(
+            GateError, match=r"stopped after 20 of 30 records.* 6 of the records to repair .* 5 may be deleted"
+        ):
+            pipeline.repair(_settling(session, loses_three), found.hash)
+        assert session.target.count() == before - 3
+        assert session.journal.records.dirty_count("small") == 0
 
 
 @pytest.mark.parametrize("same_ids", [True, False])

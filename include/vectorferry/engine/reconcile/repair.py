@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vectorferry.core.errors import CheckFailed, GateError
-from vectorferry.core.model import REPAIR, Verdict
+from vectorferry.core.model import REPAIR, DifferenceKind, Verdict
 from vectorferry.engine.diff.row_diff import Findings
 from vectorferry.engine.reconcile.drift import Drift, digest_of, read_drift
 from vectorferry.engine.reconcile.preconditions import Pair, inspect_pair
 from vectorferry.engine.reconcile.reconcile import CHECK
 from vectorferry.engine.reconcile.repair_quota import note_repair
 from vectorferry.engine.reconcile.run_state import folder_of
+from vectorferry.engine.reconcile.suspects import Key
 from vectorferry.engine.session import Session, StepProgress, plan_of
 from vectorferry.engine.signoff.approval import require_approval
 from vectorferry.engine.sync.settle_loop import settle_up_to_now
@@ -35,7 +36,9 @@ def repair(session: Session, evidence: Evidence) -> Verdict:
     """Settle what a reconciliation found, read afresh from the side that has the authority; returns the verdict 'repaired'.
 
     Safe to call again after any crash. Raises NotApproved where the spec wants a person and none has approved, CheckFailed where it
-    allows no repair, GateError where more would be deleted than was found: nothing is changed then.
+    allows no repair, GateError where more would be deleted than was found: nothing is changed then. Each page is read from the
+    authority once more just before it is settled: raises GateError, with nothing more settled, where the authority was emptied meanwhile,
+    or lacks more than may be deleted.
     """
     figures = drift_figures(evidence)
     drift = _found(session, figures)
@@ -50,10 +53,12 @@ def repair(session: Session, evidence: Evidence) -> Verdict:
     pair = inspect_pair(session, plan_of(session))
     _require_same_authority(pair, figures)
     keys = _keys(drift, excused_ids(session))
-    _require_no_more_deletions(session, pair, keys, max(figures["deletions"], session.spec.reconcile.deletions))
+    allowed = max(figures["deletions"], session.spec.reconcile.deletions)
+    # All of them first: what is missing already stops the repair before anything is changed.
+    _require_there(session, pair, keys, DeletionLimit(allowed))
     asked = bool(figures["over"])
     note_repair(session, evidence.hash, len(drift), figures["deletions"], asked=asked)
-    _settle(session, pair, keys)
+    _settle(session, pair, keys, DeletionLimit(allowed, _extras(drift)))
     findings = Findings()
     compare_until_settled(session, keys, findings)
     return _repaired(session, figures, findings, len(drift))
@@ -81,17 +86,41 @@ def _pages(keys: Keys) -> Iterator[tuple[str, Sequence[str]]]:
         yield from ((namespace, ids[at : at + _PAGE]) for at in range(0, len(ids), _PAGE))
 
 
-def _require_no_more_deletions(session: Session, pair: Pair, keys: Keys, allowed: int) -> None:
-    """What the authority lost since it was compared would be deleted with the rest: an emptied authority must not empty its copy."""
-    gone = 0
-    for namespace, ids in _pages(keys):
+class DeletionLimit:
+    """Counts what the authority lacks, over all pages: an emptied authority must not empty its copy.
+
+    `allowed` records may be missing. Of those in `expected` it is known; any other is a reason to look at the authority as a whole.
+    """
+
+    def __init__(self, allowed: int, expected: frozenset[Key] = frozenset()) -> None:
+        self._allowed, self._expected, self._gone = allowed, expected, 0
+
+    def count(self, session: Session, pair: Pair, namespace: str, ids: Sequence[str]) -> bool:
+        """Read a page afresh; whether the authority lost some of it unexpectedly. Raises GateError above the limit."""
         authority = session.source if pair.source_is_authority(namespace) else session.target
-        gone += len(ids) - len(authority.fetch(namespace, ids))
-    if gone > allowed:
-        raise GateError(
-            f"{gone} of the records to repair are not in the authority now, {allowed} may be deleted: it lost some since it was compared. "
-            "Nothing was changed; look at it, and reconcile again"
-        )
+        there = set(authority.fetch(namespace, ids).column("id").to_pylist())
+        gone = [id_ for id_ in ids if id_ not in there]
+        self._gone += len(gone)
+        if self._gone > self._allowed:
+            raise GateError(
+                f"{self._gone} of the records to repair are not in the authority now, {self._allowed} may be deleted: {authority.name} "
+                f"lost some since it was compared, the last ones in namespace {namespace or '(default)'}"
+            )
+        return any((namespace, id_) not in self._expected for id_ in gone)
+
+
+def _require_there(session: Session, pair: Pair, keys: Keys, limit: DeletionLimit) -> None:
+    for namespace, ids in _pages(keys):
+        try:
+            limit.count(session, pair, namespace, ids)
+        except GateError as error:
+            raise GateError(f"{error}. Nothing was changed; look at it, and reconcile again") from error
+
+
+def _extras(drift: Sequence[Drift]) -> frozenset[Key]:
+    """What the authority was found without."""
+    astray = (each.keys[-1] for each in drift if each.kind in (DifferenceKind.EXTRA, DifferenceKind.NAMESPACE))
+    return frozenset(astray)
 
 
 def _require_same_authority(pair: Pair, figures: Mapping[str, Any]) -> None:
@@ -104,16 +133,26 @@ def _require_same_authority(pair: Pair, figures: Mapping[str, Any]) -> None:
         )
 
 
-def _settle(session: Session, pair: Pair, keys: Keys) -> None:
-    marked, total = 0, sum(map(len, keys.values()))
+def _settle(session: Session, pair: Pair, keys: Keys, limit: DeletionLimit) -> None:
+    """Settle page by page, each one read from the authority just before: what it loses meanwhile is not followed."""
+    done, total = 0, sum(map(len, keys.values()))
     for namespace, ids in _pages(keys):
+        try:
+            if limit.count(session, pair, namespace, ids):
+                # Few of them may be missing because all of the authority is.
+                inspect_pair(session, plan_of(session))
+        except GateError as error:
+            raise GateError(
+                f"the repair stopped after {done} of {total} records, and changed nothing more: {error}. Look at it, and reconcile again"
+            ) from error
         cohort = session.spec.cohort_of(namespace)
         # As long as something is dirty, the authority stays: what is marked in this epoch is settled from the side that has it.
         epoch = pair.epochs[cohort]
         session.journal.claims.mark_dirty(session.migration, cohort, namespace, ids, epoch=epoch)
-        marked += len(ids)
-        session.report(StepProgress("repair", namespace or "(default)", marked, total))
-    settle_up_to_now(session)
+        # At once, so that little time passes between what was looked at and what is copied.
+        settle_up_to_now(session)
+        done += len(ids)
+        session.report(StepProgress("repair", namespace or "(default)", done, total))
 
 
 def _repaired(session: Session, figures: Mapping[str, Any], findings: Findings, records: int) -> Verdict:
