@@ -57,18 +57,16 @@ class Reconciliations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, migration: str, scope: Scope, run_id: str, within: float) -> Reconciliation:
-        """The newest of this scope, where it was cut short or paused and began at most `within` seconds ago; else a new one.
+    def begin(self, migration: str, scope: Scope, run_id: str, within: float | None) -> Reconciliation:
+        """The one that `unfinished` names, to be gone on with; else a new one.
 
         From then on nobody who worked on it before can keep anything.
         """
-        c, worker = reconciliation.c, uuid.uuid4().hex
-        newest = sa.select(sa.func.max(c.id)).where(c.migration == migration, c.scope == scope).scalar_subquery()
-        goes_on = sa.and_(sa.or_(c.outcome.is_(None), c.outcome == Outcome.PAUSED), c.began_at > ahead(-within))
+        worker = uuid.uuid4().hex
         with self._database.transaction() as connection:
             update = (
                 sa.update(reconciliation)
-                .where(c.id == newest, goes_on)
+                .where(_unfinished(migration, scope, within))
                 .values(run_id=run_id, worker=worker, outcome=None)
             )
             row = connection.execute(update.returning(reconciliation)).one_or_none()
@@ -78,6 +76,14 @@ class Reconciliations:
                 )
                 row = connection.execute(new.returning(reconciliation)).one()
         return _reconciliation(row)
+
+    def unfinished(self, migration: str, scope: Scope, within: float | None) -> Reconciliation | None:
+        """The newest of this scope, where it was cut short or paused and began at most `within` seconds ago (None: whenever)."""
+        with self._database.statement() as connection:
+            row = connection.execute(
+                sa.select(reconciliation).where(_unfinished(migration, scope, within))
+            ).one_or_none()
+        return None if row is None else _reconciliation(row)
 
     def keep(self, run: Reconciliation, state: Mapping[str, Any]) -> None:
         """Keep how far it is; raises LeaseLost where another worker has taken over."""
@@ -115,6 +121,13 @@ class Reconciliations:
         with self._database.statement() as connection:
             if not connection.execute(mine.values(**values)).rowcount:
                 raise LeaseLost(f"reconciliation {run.id} of {run.migration!r} is another worker's now: this one stops")
+
+
+def _unfinished(migration: str, scope: Scope, within: float | None) -> sa.ColumnElement[bool]:
+    c = reconciliation.c
+    newest = sa.select(sa.func.max(c.id)).where(c.migration == migration, c.scope == scope).scalar_subquery()
+    since = sa.true() if within is None else c.began_at > ahead(-within)
+    return sa.and_(c.id == newest, sa.or_(c.outcome.is_(None), c.outcome == Outcome.PAUSED), since)
 
 
 def _reconciliation(row: sa.Row[Any]) -> Reconciliation:

@@ -1,5 +1,8 @@
 """Reconciliation where something gets in between: what was found is not lost, not named twice, and never mended the wrong way."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +12,7 @@ from vectorferry.core.model import Phase
 from vectorferry.core.records import make_batch
 from vectorferry.engine import pipeline
 from vectorferry.engine.cutover.handover import move_authority
-from vectorferry.engine.reconcile import drift, preconditions
+from vectorferry.engine.reconcile import drift, fingerprint_spill, preconditions
 from vectorferry.engine.reconcile.preconditions import keep_equal
 from vectorferry.engine.reconcile.repair import drift_figures
 from vectorferry.engine.reconcile.run_state import folder_of
@@ -125,6 +128,46 @@ def test_a_cohort_whose_authority_was_emptied_is_refused(two: Sides) -> None:
         two.session().source.delete(name, [key[1] for key in two.content("source") if key[0] == name])
     with pytest.raises(GateError, match="has the authority and is empty"):
         compared(two)
+
+
+def paced(two: Sides, days: float) -> Mapping[str, Any]:
+    """The night `days` later, under a ceiling that allows one part of each side."""
+    two.age(days / 7)
+    two.settle_down()
+    return drift_figures(pipeline.reconcile(two.session(None, requests=1), full=False))
+
+
+@pytest.mark.parametrize("days", [1.0, 8.0])  # within the period, and beyond it
+def test_a_first_pass_that_its_ceiling_paused_is_gone_on_with_as_that_pass(
+    two: Sides, monkeypatch: pytest.MonkeyPatch, days: float
+) -> None:
+    monkeypatch.setattr(fingerprint_spill, "PART_ROWS", 7)
+    monkeypatch.setattr(fingerprint_spill, "_BATCH_ROWS", 3)
+    two.write("target", (A, "a"), two.value())
+    nights = [paced(two, days) for _ in range(7)]
+    first = next(n for n, night in enumerate(nights) if night["outcome"] != "paused")
+    assert 2 < first < 7, "one part a night"
+    assert {(night["reconciliation"], night["scope"]) for night in nights[: first + 1]} == {
+        (nights[0]["reconciliation"], "full")
+    }
+    assert nights[first]["compared"] == len(two.content("source"))
+    assert nights[first]["kinds"] == {"vector": 1}
+    assert all(night["scope"] == ("share" if days < 7 else "full") for night in nights[first + 1 :])
+    kept = two.run_sql("SELECT max(length(state)) FROM vectorferry.reconciliation").scalar()
+    assert kept < 3_000
+
+
+def test_a_full_pass_that_was_cut_short_is_gone_on_with_by_the_next_night(
+    two: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared(two)
+    for name in NAMESPACES:
+        two.write("target", (name, "a"), two.content("target")[name, "a"])  # so that it is read again
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("vectorferry.engine.reconcile.reconcile.confirm", lambda *_: 1 / 0)
+        compared(two)
+    assert drift_figures(shared(two, 0.1))["scope"] == "full"
+    assert drift_figures(shared(two, 0.1))["scope"] == "share"
 
 
 def test_a_share_that_has_nothing_to_read_hands_on_how_far_the_last_one_was(two: Sides) -> None:

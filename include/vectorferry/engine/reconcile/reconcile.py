@@ -38,8 +38,7 @@ def reconcile(session: Session, *, full: bool) -> Verdict:
         raise GateError(reason)
     share = 1.0 if full else due_share(session)
     scope = Scope.FULL if share >= 1.0 else Scope.SHARE
-    within = session.spec.reconcile.period.total_seconds()
-    run = session.journal.reconciliations.begin(session.migration, scope, session.run_id, within)
+    run = session.journal.reconciliations.begin(session.migration, scope, session.run_id, _within(session, scope))
     try:
         return _compared(ReconciliationRun(session, run), plan, share)
     except (GateError, StagingCorrupt) as error:
@@ -48,12 +47,26 @@ def reconcile(session: Session, *, full: bool) -> Verdict:
 
 
 def due_share(session: Session) -> float:
-    """Which share of all records is due now, so that each is compared once in a period; 1 where there was no reconciliation yet."""
-    done = session.journal.reconciliations.latest(session.migration, *ENDED, Outcome.PAUSED)
+    """Which share of all records is due now, so that each is compared once in a period.
+
+    1 where there was no reconciliation yet, and where a full pass was paused, or cut short: it is gone on with, shares wait for its end.
+    """
+    runs = session.journal.reconciliations
+    if runs.unfinished(session.migration, Scope.FULL, _within(session, Scope.FULL)):
+        return 1.0
+    done = runs.latest(session.migration, *ENDED, Outcome.PAUSED)
     if done is None:
         return 1.0
     elapsed = datetime.now(UTC) - done.began_at
     return max(elapsed, timedelta(0)) / session.spec.reconcile.period
+
+
+def _within(session: Session, scope: Scope) -> float | None:
+    """For how many seconds one that did not end is gone on with; None: for ever."""
+    if scope is Scope.FULL and session.journal.reconciliations.latest(session.migration, *ENDED, scope=scope) is None:
+        # Of the first pass: below a ceiling it may take longer than a period, and begun anew it would never come to its end.
+        return None
+    return session.spec.reconcile.period.total_seconds()
 
 
 def _compared(reading: ReconciliationRun, plan: Plan, share: float) -> Verdict:
