@@ -61,7 +61,10 @@ class Airflow:
         }
 
     def services(self) -> list[Service]:
-        """Return the metadata database's migration and, after it, the api-server, scheduler and dag-processor."""
+        """Return the metadata database's migration and, after it, what Airflow's page calls its health.
+
+        No task of ours waits in the triggerer; without one that page is red, and a DAG of other people would wait for ever.
+        """
         self._write_passwords()
         return [
             self._service(
@@ -72,10 +75,11 @@ class Airflow:
                 "airflow-scheduler", ("vectorferry.local.servers.airflow_scheduler", "--skip-serve-logs"), "scheduler"
             ),
             self._component("airflow-dag-processor", ("airflow", "dag-processor"), "dag_processor"),
+            self._component("airflow-triggerer", ("airflow", "triggerer", "--skip-serve-logs"), "triggerer"),
         ]
 
     def is_healthy(self, component: str, since: float) -> bool:
-        """Say whether `scheduler` or `dag_processor` gave a sign of life after `since`, or whether the `api` answers."""
+        """Say whether `scheduler`, `dag_processor` or `triggerer` gave a sign of life after `since`, or the `api` answers."""
         try:
             health = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5, trust_env=False)
         except httpx.TransportError:
