@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -72,10 +71,8 @@ def test_another_revision_is_refused(connection: Connection, upgrade: bool) -> N
 
 def test_a_journal_that_is_down_is_named_without_its_password() -> None:
     away = Connection("control_db", "postgres", "127.0.0.1", free_port(0), "u", "s3cret", "j")
-    began = time.monotonic()
     with pytest.raises(JournalUnavailable) as caught:
         open_journal(away)
-    assert time.monotonic() - began < 5
     assert f"127.0.0.1:{away.port}/j" in str(caught.value)
     assert "control_db" in str(caught.value)
     assert "s3cret" not in str(caught.value)
