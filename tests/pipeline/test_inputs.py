@@ -351,6 +351,13 @@ def test_a_record_that_stays_behind_is_counted_and_named(to_pinecone: World) -> 
     assert compared.code == NO
     assert f"asyncio/{id_} missing" in compared.text
     assert ": 1 differences" in compared.text
+    assert "`--excused`" in compared.text
+    assert on(to_pinecone, "compare", "--excused").code == 0
+    with opened(to_pinecone, "target", to_pinecone.spec.target.collection) as target:
+        target.delete(FUTURE[0], [FUTURE[1]])
+    lost = on(to_pinecone, "compare", "--excused")
+    assert lost.code == NO
+    assert ": 1 differences" in lost.text
 
 
 def test_a_filter_that_the_target_cannot_express(to_weaviate: World) -> None:

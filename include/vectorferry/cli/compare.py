@@ -1,27 +1,35 @@
-"""`vectorferry compare`: compares every record of both sides, without a journal."""
+"""`vectorferry compare`: compares every record of both sides, without a journal unless excused records are to be left out."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vectorferry.cli.console import Console
-from vectorferry.cli.opening import read_spec, store_of
+from vectorferry.cli.opening import journal_of, read_spec, store_of
 from vectorferry.cli.options import Json, SpecPath
 from vectorferry.engine import pipeline
 
 if TYPE_CHECKING:
     from vectorferry.engine.pipeline import Comparison
+    from vectorferry.spec.migration import MigrationSpec
+
+
+_NEXT = """What was excused on purpose is left out with `--excused`; `vectorferry reconcile` finds out which side is right, and repairs."""
 
 
 def compare(
     spec: SpecPath,
     json: Json = False,
     limit: Annotated[int, typer.Option(min=1, help="How many differing ids to list.")] = 20,
+    excused: Annotated[
+        bool, typer.Option("--excused", help="Let the target lack what the journal says is excused.")
+    ] = False,
 ) -> None:
     """Read both sides in full and compare every record. Exits 0 only when they hold the same records."""
     console, loaded = Console(json=json), read_spec(spec)
     with store_of(loaded, "source") as source, store_of(loaded, "target") as target:
-        found = pipeline.compare(source, target, loaded.namespaces, report=console.report, limit=limit)
+        behind = _excused(loaded) if excused else frozenset()
+        found = pipeline.compare(source, target, loaded.namespaces, report=console.report, limit=limit, excused=behind)
     _show(console, found)
     if loaded.source.sparse == "leave":
         console.note("sparse vectors were not compared: they stay behind (`source.sparse: leave`)")
@@ -29,7 +37,12 @@ def compare(
         raise typer.Exit(1)
 
 
+def _excused(spec: "MigrationSpec") -> frozenset[tuple[str, str]]:
+    with journal_of(spec) as journal:
+        return frozenset((row.namespace, row.id) for row in journal.records.excused(spec.migration))
+
+
 def _show(console: Console, found: "Comparison") -> None:
     differences = "\n".join(f"  {each}" for each in found.differences)
-    verdict = "equal" if found.equal else f"{found.total} differences\n{differences}"
+    verdict = "equal" if found.equal else f"{found.total} differences\n{differences}\n{_NEXT}"
     console.result(found, f"source {found.rows_source} rows, target {found.rows_target} rows: {verdict}")

@@ -24,6 +24,8 @@ from vectorferry.core.errors import CheckFailed, GateError, VectorferryError
 from vectorferry.core.model import COHORT, FINALIZE, REPAIR, ROLLBACK, FieldType, Partition, Phase, Side, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from vectorferry.engine.backup.format import Backup as Backup
     from vectorferry.engine.backup.restore import Restored as Restored
     from vectorferry.engine.backup.retention import Removal as Removal
@@ -455,12 +457,21 @@ def taint(session: "Session", reason: str) -> int:
 
 
 def compare(
-    source: "VectorStore", target: "VectorStore", chosen: "Namespaces", *, report: "Report", limit: int
+    source: "VectorStore",
+    target: "VectorStore",
+    chosen: "Namespaces",
+    *,
+    report: "Report",
+    limit: int,
+    excused: "Container[tuple[str, str]]" = frozenset(),
 ) -> "Comparison":
-    """Read both sides in full and compare every record; keeps the first `limit` differences. Needs no journal."""
+    """Read both sides in full and compare every record; keeps the first `limit` differences. Needs no journal.
+
+    The target may lack the records of `excused`, (namespace, id), and nothing else.
+    """
     from vectorferry.engine.diff.full_compare import compare
 
-    return compare(source, target, chosen, report=report, limit=limit)
+    return compare(source, target, chosen, report=report, limit=limit, excused=excused)
 
 
 def leftovers(session: "Session") -> "Leftovers":

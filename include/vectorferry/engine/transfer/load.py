@@ -84,7 +84,8 @@ def _batches(session: Session, plan: Plan, partition: Partition) -> Iterator[Bat
 
 def _refuse_rejected(session: Session, rejected: Sequence[Rejection]) -> None:
     if rejected and session.spec.limits.unheld == "refuse":
-        raise CheckFailed(_too_many(session, rejected, "limits.unheld is refuse"))
+        way_out = "leave them behind with `limits.unheld: excuse`, or mend them in the source; then run again, what is loaded stays"
+        raise CheckFailed(_too_many(session, rejected, f"limits.unheld is refuse; {way_out}"))
 
 
 def _excuse(session: Session, plan: Plan, partition: Partition, result: SentBatch) -> None:
@@ -103,7 +104,11 @@ def _excuse(session: Session, plan: Plan, partition: Partition, result: SentBatc
     total = sum(1 for _ in session.journal.records.excused(session.migration))
     if total > allowed:
         raise CheckFailed(
-            _too_many(session, rejected, f"{total} rows would stay behind, limits.excused allows {allowed}")
+            _too_many(
+                session,
+                rejected,
+                f"{total} rows would stay behind, limits.excused allows {allowed}; raise it, or mend the source; then run again",
+            )
         )
 
 
