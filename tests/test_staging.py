@@ -1,12 +1,15 @@
 """Staging: nothing half-written is ever seen, and every failure says where and what to do."""
 
 import errno
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from vectorferry.core.errors import StagingCorrupt, StagingError, StagingFull
 from vectorferry.core.records import make_batch
@@ -18,8 +21,14 @@ def some_batch(n: int = 100) -> pa.RecordBatch:
     return make_batch("ns", [f"id{i:04}" for i in range(n)], rng.standard_normal((n, 8), np.float32), ["{}"] * n)
 
 
+@pytest.fixture(params=["local", "memory"])
+def staging(request: pytest.FixtureRequest, tmp_path: Path) -> Staging:
+    """On a local folder, and on fsspec's file system in memory, whose files are committed as they are closed, as an object store's are."""
+    return Staging(str(tmp_path) if request.param == "local" else f"memory://{tmp_path}").at("plan")
+
+
 @pytest.fixture
-def staging(tmp_path: Path) -> Staging:
+def local(tmp_path: Path) -> Staging:
     return Staging(str(tmp_path)).at("plan")
 
 
@@ -53,15 +62,66 @@ def test_a_rewrite_keeps_the_old_file_until_it_is_whole(staging: Staging) -> Non
     assert staging.read_json("m.json") == {"rows": 1}
 
 
-def test_no_space_left_is_said_plainly(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_writers_of_one_name_never_share_a_file(staging: Staging) -> None:
+    def slow() -> Iterator[pa.RecordBatch]:
+        yield some_batch()
+        staging.write_table("part.parquet", some_batch().schema, [some_batch(30)])
+        assert staging.read_table("part.parquet").num_rows == 30
+        yield some_batch()
+
+    assert staging.write_table("part.parquet", some_batch().schema, slow()).rows == 200
+    assert staging.read_table("part.parquet").num_rows == 200
+    assert staging.list("") == ["part.parquet"]
+
+
+def test_a_file_that_was_replaced_is_not_read_as_the_one_that_was_noted(staging: Staging) -> None:
+    noted = staging.write_table("part.parquet", some_batch().schema, [some_batch()])
+    assert sum(map(len, staging.read_batches("part.parquet", 10, size=noted.bytes))) == 100
+    staging.write_table("part.parquet", some_batch().schema, [some_batch(99)])
+    with pytest.raises(
+        StagingCorrupt, match=rf"part\.parquet is damaged: it has \d+ bytes, {noted.bytes} were written"
+    ):
+        list(staging.read_batches("part.parquet", 10, size=noted.bytes))
+
+
+def test_what_was_written_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    staging, real = Staging(f"memory://{tmp_path}"), MemoryFileSystem.pipe_file
+
+    def another(fs: MemoryFileSystem, path: str, value: bytes) -> None:
+        real(fs, path, value)
+        if path.endswith("part.parquet"):
+            staging.write_table("other.parquet", some_batch().schema, [some_batch(99)])
+            real(fs, path, fs.cat_file(path.replace("part.", "other.")))
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", another)
+    with pytest.raises(StagingError, match=r"part\.parquet has 99 rows in .* bytes, 100 rows in .* were written"):
+        staging.write_table("part.parquet", some_batch().schema, [some_batch()])
+
+
+def test_a_file_and_each_new_folder_above_it_are_on_disk(
+    local: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, real = set[int](), os.fsync
+
+    def noting(file: int) -> None:
+        synced.add(os.fstat(file).st_ino)
+        real(file)
+
+    monkeypatch.setattr("os.fsync", noting)
+    local.write_json("parts/p/manifest.json", {})
+    places = ["plan/parts/p/manifest.json", "plan/parts/p", "plan/parts", "plan", "."]
+    assert {(tmp_path / place).stat().st_ino for place in places} <= synced
+
+
+def test_no_space_left_is_said_plainly(local: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StagingFull, match=r"no space left at .*plan/x\.json"):
-        staging.write_json("x.json", {})
-    assert not staging.exists("x.json")
-    assert staging.list("") == []
+        local.write_json("x.json", {})
+    assert not local.exists("x.json")
+    assert local.list("") == []
 
 
 def test_a_damaged_part_is_named(staging: Staging, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -40,6 +41,7 @@ class Staging:
         try:
             with _explaining(url):
                 self._fs, self._root = fsspec.core.url_to_fs(url, **(options or {}))
+                self._fs.dircache.use_listings_cache = False  # other workers write files here too
         except ValueError as error:
             raise StagingError(f"{url}: {error}; write a folder, or a URL as in s3://bucket/folder") from error
         self.url = url
@@ -121,7 +123,10 @@ class Staging:
             ) from error
 
     def write_table(self, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> StagedPart:
-        """Commit a Parquet file of these batches; vectors are stored plain (byte-stream-split), everything in zstd."""
+        """Commit a Parquet file of these batches; vectors are stored plain (byte-stream-split), everything in zstd.
+
+        Reads its size and its number of rows back; raises StagingError where they are not what was written.
+        """
         rows = 0
         encoding = _encoding(schema)
         with (
@@ -132,16 +137,33 @@ class Staging:
             for batch in batches:
                 writer.write_batch(batch, row_group_size=ROW_GROUP)
                 rows += len(batch)
-        return StagedPart(path, rows, int(self._fs.size(self._full(path))))
+            writer.close()
+            stream.flush()
+            size = file.tell()
+        self._prove_committed(path, rows, size)
+        return StagedPart(path, rows, size)
+
+    def _prove_committed(self, path: str, rows: int, size: int) -> None:
+        with _explaining(self.locate(path)), self._reading(path) as file:
+            found = pq.ParquetFile(file).metadata.num_rows, _size(file)
+        if found != (rows, size):
+            raise StagingError(
+                f"{self.locate(path)} has {found[0]} rows in {found[1]} bytes, {rows} rows in {size} bytes were written: "
+                "another process writes under the same name, or the storage lost some; run the step again"
+            )
 
     def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """A committed Parquet file, whole; raises StagingCorrupt."""
         with self._reading(path) as file:
             return pq.read_table(file, columns=columns)
 
-    def read_batches(self, path: str, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Batches of a committed Parquet file, in order; raises StagingCorrupt."""
+    def read_batches(
+        self, path: str, rows: int, columns: Sequence[str] | None = None, size: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Batches of a committed Parquet file, in order; raises StagingCorrupt, also where it has not `size` bytes."""
         with self._reading(path) as file:
+            if size is not None and (found := _size(file)) != size:
+                raise StagingCorrupt(f"{self.locate(path)} is damaged: it has {found} bytes, {size} were written")
             yield from pq.ParquetFile(file).iter_batches(rows, columns=columns)
 
     def read_bucket(self, path: str, column: str, value: int, columns: Sequence[str]) -> pa.Table:
@@ -161,24 +183,17 @@ class Staging:
 
     @contextmanager
     def _committing(self, path: str) -> Iterator[Any]:
-        # Object stores show a file once it is closed whole; a local file system needs a rename for that.
         full = self._full(path)
-        local = isinstance(self._fs, LocalFileSystem)
-        written = f"{full}.{os.getpid()}.tmp" if local else full
         with _explaining(self.locate(path)):
-            self._fs.makedirs(posixpath.dirname(full), exist_ok=True)
-            try:
-                with self._fs.open(written, "wb") as file:
-                    yield file
-                    if local:
-                        file.flush()
-                        os.fsync(file.fileno())
-            except BaseException:
-                if local and self._fs.exists(written):
-                    self._fs.rm_file(written)
-                raise
-            if local:
-                os.replace(written, full)  # noqa: PTH105
+            if isinstance(self._fs, LocalFileSystem):
+                with _renamed_once_whole(Path(full)) as local:
+                    yield local
+            else:
+                # Closing a file of an object store commits it, however short it is: nothing is sent before it is whole.
+                whole = BytesIO()
+                yield whole
+                self._fs.makedirs(posixpath.dirname(full), exist_ok=True)
+                self._fs.pipe_file(full, whole.getvalue())
 
     def _full(self, path: str) -> str:
         return posixpath.join(self._root, path) if path else self._root
@@ -197,6 +212,51 @@ def read_anywhere(place: str) -> bytes:
 
 
 @contextmanager
+def _renamed_once_whole(path: Path) -> Iterator[Any]:
+    """A file that stands under its name, whole and on disk, once the block ends without an error, and not at all otherwise.
+
+    No two writers ever share the file that they write to: processes of two containers may have the same number.
+    """
+    _make_folder(path.parent)
+    written = path.with_name(f"{path.name}.{uuid4().hex}{_UNCOMMITTED}")
+    try:
+        with written.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        written.replace(path)
+    except BaseException:
+        written.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each entry on disk: a power cut must not take a file that the journal has noted."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        # Some network file systems have no such call, and keep folders safe by themselves.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(opened)
+
+
+def _size(file: Any) -> int:
+    """Bytes of a file that is open for reading."""
+    return int(file.seek(0, os.SEEK_END))
+
+
+@contextmanager
 def _buffered(file: Any) -> Iterator[Any]:
     """Few large writes: each one needs Python's lock, for which the threads that read the source would make it wait."""
     stream = pa.BufferedOutputStream(pa.PythonFile(file, "w"), WRITE_BUFFER)
@@ -206,8 +266,11 @@ def _buffered(file: Any) -> Iterator[Any]:
         stream.detach()  # which flushes, and leaves the file open
 
 
+_UNCOMMITTED = ".tmp"
+
+
 def _uncommitted(path: str) -> bool:
-    return path.endswith(".tmp")
+    return path.endswith(_UNCOMMITTED)
 
 
 @contextmanager

@@ -204,7 +204,7 @@ def test_a_plan_of_another_spec(signing: World) -> None:
     moved(signing)
 
 
-def test_a_full_disk(signing: World) -> None:
+def test_a_full_disk(signing: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's own ENOSPC: the second part is written to /dev/full."""
     signing.fill(rows_of("asyncio", "wave", most=60))
     signing.spec_dict["partitions"] = {"rows": 100, "part_rows": 20, "parallel": 1}
@@ -212,12 +212,15 @@ def test_a_full_disk(signing: World) -> None:
     [plan] = (signing.folder / "staging" / "small").iterdir()
     parts = plan / "parts" / "p0000"
     parts.mkdir(parents=True)
-    (parts / f"part-00001.parquet.{os.getpid()}.tmp").symlink_to("/dev/full")
-    ran = on(signing, "run", answers=APPROVE)
+    known = uuid.UUID(int=1)
+    (parts / f"part-00001-1.parquet.{known.hex}.tmp").symlink_to("/dev/full")
+    with monkeypatch.context() as patch:
+        patch.setattr("vectorferry.staging.uuid4", lambda: known)
+        ran = on(signing, "run", answers=APPROVE)
     assert ran.code == TRY_AGAIN
-    assert f"no space left at {parts}/part-00001.parquet" in ran.text
+    assert f"no space left at {parts}/part-00001-1.parquet" in ran.text
     assert "free some space" in ran.text
-    assert sorted(path.name for path in parts.iterdir()) == ["part-00000.parquet"]
+    assert sorted(path.name for path in parts.iterdir()) == ["part-00000-1.parquet"]
     moved(signing)
 
 

@@ -29,6 +29,11 @@ class HeldPartition:
         self._thread.start()
 
     @property
+    def number(self) -> int:
+        """Which attempt this is, from 1: no other one at this step of this partition has the same."""
+        return self._attempt.number
+
+    @property
     def resumes(self) -> bool:
         """Whether an earlier attempt may have sent something that it did not note."""
         return self._attempt.number > 1

@@ -14,7 +14,7 @@ from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.metadata_profile import Profile
 from vectorferry.engine.transfer.part_reader import BATCH_ROWS, PartReader, Place, write_behind
 from vectorferry.engine.transfer.staged import listed_ids, manifest_of, manifest_path, part_batches
-from vectorferry.journal import Plan
+from vectorferry.journal import Plan, StepDone
 from vectorferry.staging import Staging
 
 STEP = "export"
@@ -26,16 +26,26 @@ def export(session: Session, plan: Plan, partition: Partition) -> Mapping[str, A
     Returns the manifest.
     """
     staged = session.staged(plan)
-    if session.journal.attempts.completed(plan.id, partition.name, STEP) is None:
+    done = session.journal.attempts.completed(plan.id, partition.name, STEP)
+    if done is None:
         with hold_partition(session, plan, partition, STEP) as work:
             contents = _write_parts(session, plan, partition, work)
             manifest = _manifest(session, plan, partition, contents)
-            staged.write_json(manifest_path(partition), manifest)
+            path = f"parts/{partition.name}/manifest-{work.number}.json"
+            staged.write_json(path, manifest)
             work.finish(None, 0.0)
-        session.journal.attempts.complete(
-            plan.id, partition.name, STEP, manifest["rows"], 0, {"digest": manifest["digest"]}
-        )
+        detail = {"digest": manifest["digest"], "manifest": path}
+        session.journal.attempts.complete(plan.id, partition.name, STEP, manifest["rows"], 0, detail)
+        done = session.journal.attempts.completed(plan.id, partition.name, STEP)
+        assert done is not None, "complete() committed"
+    _publish(staged, partition, done)
     return manifest_of(staged, partition)
+
+
+def _publish(staged: Staging, partition: Partition, done: StepDone) -> None:
+    """Put the manifest that the journal names under the name that is read: another attempt may have ended first, and it counts."""
+    if "manifest" in done.detail:  # an export of an earlier release has only the one that is read
+        staged.write_json(manifest_path(partition), staged.read_json(done.detail["manifest"]))
 
 
 @dataclass
@@ -102,7 +112,8 @@ def _numbered(
 ) -> Iterator[_Part]:
     for number, (end, batches) in enumerate(read, first):
         work.check()
-        yield _Part(number, f"parts/{partition.name}/part-{number:05}.parquet", end, batches)
+        # Named by the attempt: what a worker that was superseded still writes replaces no part that its successor has noted.
+        yield _Part(number, f"parts/{partition.name}/part-{number:05}-{work.number}.parquet", end, batches)
 
 
 def _write(staged: Staging, plan: Plan, contents: _Contents, part: _Part) -> _Written:

@@ -71,7 +71,7 @@ def staged_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Staged records of a partition, ordered by key, at most `rows` at a time.
 
-    Raises StagingCorrupt where a part is missing or has not as many rows as the manifest says.
+    Raises StagingCorrupt where a part is missing or has not as many rows or bytes as the manifest says.
     """
     return part_batches(staged, manifest_of(staged, partition)["parts"], rows, columns)
 
@@ -82,7 +82,7 @@ def part_batches(
     """Records of these parts of a manifest; raises as `staged_batches` does."""
     for part in parts:
         found = 0
-        for batch in staged.read_batches(part["path"], rows, columns):
+        for batch in staged.read_batches(part["path"], rows, columns, part["bytes"]):
             found += len(batch)
             yield batch
         if found != part["rows"]:
