@@ -1,16 +1,19 @@
 """Collections of Weaviate that hold what a migration cannot move: preflight says so, by name and number, before anything is written."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 from weaviate import WeaviateClient
-from weaviate.classes.config import Configure
-from weaviate.classes.data import DataObject
+from weaviate.classes.config import Configure, DataType, Property
+from weaviate.classes.data import DataObject, GeoCoordinate, PhoneNumber
 
+from pipeline.commanding import on
 from pipeline.worlds import World, weaviate_connection
 from stores.weaviate.tools import vendor
+from stores.weaviate.witness import held
 from vectorferry.core.errors import GateError, PreflightFailed
 from vectorferry.engine import pipeline
 from vectorferry.engine.backup.create import backup
@@ -97,3 +100,51 @@ def test_objects_without_a_vector_are_told(lossy: WeaviateClient, look: Look) ->
     assert any(
         text.startswith(f"3 of 6 records have no vector (first (default)/{UUID(int=1)}") for text in found.warnings
     )
+
+
+INSIDE = [
+    Property(name="color", data_type=DataType.TEXT),
+    Property(name="seen", data_type=DataType.DATE_ARRAY),
+    Property(
+        name="sizes",
+        data_type=DataType.OBJECT_ARRAY,
+        nested_properties=[Property(name="cm", data_type=DataType.NUMBER)],
+    ),
+]
+RICH = [
+    Property(name="title", data_type=DataType.TEXT),
+    Property(name="where", data_type=DataType.GEO_COORDINATES),
+    Property(name="call", data_type=DataType.PHONE_NUMBER),
+    Property(name="made", data_type=DataType.DATE),
+    Property(name="batch", data_type=DataType.UUID),
+    Property(name="attrs", data_type=DataType.OBJECT, nested_properties=INSIDE),
+]
+
+
+def test_a_target_of_native_properties_that_was_made_beforehand_holds_all_that_the_source_holds(
+    lossy: WeaviateClient, world: World, weaviate: Weaviate
+) -> None:
+    for name in ("Lossy", "Beforehand"):
+        lossy.collections.delete(name)
+        lossy.collections.create(name, properties=RICH, vector_config=Configure.Vectors.self_provided())
+    moment = datetime(2024, 5, 6, 7, 8, 9, 120000, UTC)
+    rich = {
+        "where": GeoCoordinate(latitude=52.52, longitude=13.405),
+        "call": PhoneNumber(number="0171 1234567", default_country="DE"),
+        "made": moment,
+        "batch": UUID(int=99),
+        "attrs": {"color": "red", "seen": [moment], "sizes": [{"cm": 1.5}, {}]},
+    }
+    rows = [
+        DataObject({"title": f"t{n}"} | (rich if n % 2 else {}), UUID(int=n + 1), vector=[0.5, n, 1.0])
+        for n in range(60)
+    ]
+    assert not lossy.collections.use("Lossy").data.insert_many(rows).has_errors
+    world.connections |= {side: weaviate_connection(weaviate) for side in ("source", "target")}
+    world.spec_dict["source"]["collection"] = "Lossy"
+    world.spec_dict["target"] |= {"collection": "Beforehand", "adopt": True}
+    world.spec_dict |= {"fields": {}, "approval": {"four_eyes": False, "terminal": True}}
+    ran = on(world, "run", answers="approve\nyes\n")
+    assert ran.code == 0, ran.text
+    assert held(weaviate, "Beforehand") == held(weaviate, "Lossy")
+    lossy.collections.delete("Beforehand")

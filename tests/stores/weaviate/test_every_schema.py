@@ -4,7 +4,7 @@ import base64
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from stores.weaviate.tools import open_store, vendor
 from stores.weaviate.witness import Held, held, read
 from vectorferry.core.errors import RecordError, Unsupported
 from vectorferry.core.model import CollectionDefinition, KeyRange
+from vectorferry.core.records import parse_json
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.stores.memory import MemoryStore
 from vectorferry.stores.weaviate.store import WeaviateStore
@@ -131,14 +132,14 @@ def cases(draw: st.DrawFn) -> Case:
 @pytest.fixture(scope="module")
 def client(weaviate: Weaviate) -> Iterator[WeaviateClient]:
     with vendor(weaviate) as found:
-        found.collections.delete(["Any", "Liked"])
+        found.collections.delete(["Any", "Twin", "Liked"])
         liked = found.collections.create("Liked", vector_config=Configure.Vectors.self_provided())
         liked.data.insert({}, uuid=LIKED)
         yield found
-        found.collections.delete(["Any", "Liked"])
+        found.collections.delete(["Any", "Twin", "Liked"])
 
 
-def make(client: WeaviateClient, case: Case) -> None:
+def make(client: WeaviateClient, case: Case, name: str = "Any") -> None:
     """The collection, by the vendor's client."""
     vectors = Configure.Vectors.self_provided
     configs: dict[str, Any] = {
@@ -147,9 +148,9 @@ def make(client: WeaviateClient, case: Case) -> None:
         "several": lambda: [vectors(name="a"), vectors(name="b")],
         "multi": lambda: [Configure.MultiVectors.self_provided(name="m")],
     }
-    client.collections.delete("Any")
+    client.collections.delete(name)
     made = client.collections.create(
-        "Any",
+        name,
         properties=[each.property() for each in case.shapes],
         references=[ReferenceProperty(name="like", target_collection="Liked")],
         vector_config=configs[case.vectors](),
@@ -157,6 +158,10 @@ def make(client: WeaviateClient, case: Case) -> None:
         multi_tenancy_config=Configure.multi_tenancy(auto_tenant_creation=True) if case.tenant else None,
     )
     put = made.with_tenant(case.tenant) if case.tenant else made
+    if not case.objects:
+        if case.tenant:
+            made.tenants.create([case.tenant])
+        return
     # The server stores vectors of another length as well, and answers that it cannot index them.
     put.data.insert_many([_object(case, number) for number in range(len(case.objects))])
     assert put.aggregate.over_all(total_count=True).total_count == len(case.objects)
@@ -215,4 +220,24 @@ def test_it_is_moved_whole_or_refused_by_name(weaviate: Weaviate, client: Weavia
                 for length in sorted({floats for _, floats, _ in case.objects})
             }
         else:
-            assert moved(store, case.tenant) == held(weaviate, "Any", case.tenant)
+            found = moved(store, case.tenant)
+            assert found == held(weaviate, "Any", case.tenant)
+            put_into_a_twin(weaviate, client, store, case, found)
+
+
+def put_into_a_twin(
+    server: Weaviate, client: WeaviateClient, store: WeaviateStore, case: Case, found: dict[str, Held]
+) -> None:
+    """What was read is written to a collection of the same schema, which holds the same then; what is no value of its own is refused."""
+    make(client, replace(case, objects=()), "Twin")
+    with closing(open_store(server, "Twin")) as twin:
+        refused = {
+            rejection.id: rejection.reason
+            for b in store.scan(KeyRange(case.tenant))
+            for rejection in twin.upsert(b).rejected
+        }
+    names = {each.name for each in case.shapes if each.kind is DataType.BLOB_HASH} | {"like"}
+    expected = {id_ for id_, each in found.items() if names & parse_json(each.metadata).keys()}
+    assert refused.keys() == expected
+    assert all(any(repr(name) in reason for name in names) for reason in refused.values())
+    assert held(server, "Twin", case.tenant) == {id_: each for id_, each in found.items() if id_ not in expected}

@@ -1,6 +1,7 @@
 """Properties of every type come over as they are held, those too that the server withholds unless it is asked for them by name."""
 
 import base64
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -16,7 +17,7 @@ from stores.weaviate.witness import Held, held, read
 from vectorferry.core.errors import RecordError, Unsupported
 from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
 from vectorferry.core.names import record_uuid
-from vectorferry.core.records import parse_json
+from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.stores.weaviate.store import WeaviateStore
 from vectorferry.testing.assertions import put_all
@@ -189,3 +190,60 @@ def test_a_vector_without_a_name_beside_a_named_one_is_refused(weaviate: Weaviat
     with pytest.raises(Unsupported, match="several vectors: one without a name, and own"):
         store.describe()
     rest(weaviate, "DELETE", "/schema/Everything")
+
+
+PHONE = {
+    "input": "0171 1234567", "defaultCountry": "DE", "countryCode": 49, "internationalFormatted": "+49 171 1234567",
+    "national": 1711234567, "nationalFormatted": "0171 1234567", "valid": True,
+}  # fmt: skip
+BEACON = f"weaviate://localhost/Everything/{SOMEWHERE}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("date", "2024-01-02T03:04:05.000Z", "'date' of the type date .* as in 2024-01-02T03:04:05.67Z"),
+        ("date", "2024-01-02T03:04:05+00:00", "'date' of the type date"),
+        ("dates", ["2024-01-02T03:04:05Z", "2024-01-02T03:04:05.120Z"], r"'dates' of the type date\[\]"),
+        ("geo", {"latitude": 52.123456, "longitude": 1.0}, "'geo' of the type geoCoordinates .* a number of 32 bits"),
+        ("geo", {"latitude": 91.0, "longitude": 1.0}, "'geo'"),
+        ("phone", {"input": "0171 1234567", "defaultCountry": "DE"}, "'phone' of the type phoneNumber .* countryCode"),
+        ("hash", BLOB, "'hash' of the type blobHash .* not the blob"),
+        ("object", {"unknown": 1}, "no property 'object.unknown'"),
+        ("object", {"object": {"number": "x"}}, "'object.object.number' of the type number"),
+        ("objects", [{"text": "a"}, {"dates": "x"}], "'objects.dates' holds lists"),
+        ("objects", {"text": "a"}, "'objects' holds lists"),
+        ("like", [BEACON], "'like' refers to objects of Everything: they are not written"),
+    ],
+)
+def test_a_value_that_would_come_back_as_another_is_refused_by_name(
+    client: WeaviateClient, store: WeaviateStore, key: str, value: Any, words: str
+) -> None:
+    like = [ReferenceProperty(name="like", target_collection="Everything")]
+    client.collections.create(
+        "Everything", properties=PROPERTIES, references=like, vector_config=VECTORS.self_provided()
+    )
+    [rejection] = store.upsert(records("", [str(UUID(int=1))], metadata=[{key: value}])).rejected
+    assert re.search(words, rejection.reason), rejection.reason
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"date": "2024-01-02T03:04:05.12+02:00", "dates": ["2024-01-02T03:04:05Z"]},
+        {"geo": {"latitude": 52.5, "longitude": -4.25}},
+        {"phone": PHONE},
+        {"object": {"blob": BLOB, "object": {"number": 1.5}}, "objects": [{}, {"text": "a", "dates": []}]},
+        {"object": {"object": {}}, "objects": []},
+    ],
+)
+def test_a_value_of_a_native_type_is_read_back_as_it_was_written(
+    weaviate: Weaviate, client: WeaviateClient, store: WeaviateStore, value: Any
+) -> None:
+    client.collections.create("Everything", properties=PROPERTIES, vector_config=VECTORS.self_provided())
+    ids = [str(UUID(int=n)) for n in (1, 2)]
+    assert not store.upsert(records("", ids, metadata=[value, {}])).rejected
+    store.update("", ids[1], metadata=canonical_json(value))
+    found = both_ways(store)
+    assert found == held(weaviate, "Everything")
+    assert [parse_json(found[id_].metadata) for id_ in ids] == [value, value]

@@ -4,7 +4,7 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import numpy as np
@@ -17,19 +17,21 @@ from vectorferry.stores.weaviate.objects import Row
 from vectorferry.stores.weaviate.proto import base_pb2, batch_pb2, search_get_pb2
 from vectorferry.stores.weaviate.schema import Layout, is_object, refers, withheld
 
-_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+# As the server gives a moment back, however it was written: no zeros at the end of a fraction, and UTC as Z.
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?(Z|[+-](?!00:00)\d\d:\d\d)")
 _KINDS = frozenset({"number_value", "bool_value", "date_value", "uuid_value", "int_value", "blob_value", "text_value"})
 _LISTED = frozenset({"bool_values", "date_values", "uuid_values", "text_values"})
 
 
 class ForeignCodec:
-    """Reads any property, writes what it can write back unchanged; null and a missing property are the same to Weaviate."""
+    """Reads any property, writes what it gives back unchanged; null and a missing property are the same to Weaviate."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         types = {name: kind for name, kind in layout.foreign_types.items() if name in layout.exact}
         integers = frozenset(name for name, kind in layout.properties.items() if kind == "int")
         self.fields: Fields = ForeignFields(types, integers, layout.nulls)
+        self._items = _by_name(layout.shape)
         self._wanted = _wanted(layout.shape)
 
     def tenant(self, namespace: str) -> str | None:
@@ -58,11 +60,7 @@ class ForeignCodec:
     def fill(self, target: batch_pb2.BatchObject, namespace: str, id_: str, metadata: str) -> None:
         """Each metadata key to the property of that name."""
         del namespace, id_
-        for key, value in parse_json(metadata).items():
-            kind = self._layout.properties.get(key)
-            if kind is None:
-                raise RecordError(f"the collection has no property {key!r}")
-            _set_value(target.properties, key, kind, value)
+        _fill(target.properties, self._items, parse_json(metadata))
 
     def wanted(self, *, ids_only: bool) -> search_get_pb2.PropertiesRequest:
         """All properties but the references, which are read by themselves (see `ReferenceReader`)."""
@@ -154,11 +152,37 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _set_value(target: batch_pb2.BatchObject.Properties, name: str, kind: str, value: Any) -> None:
+Properties: TypeAlias = batch_pb2.BatchObject.Properties | base_pb2.ObjectPropertiesValue
+"""The properties of an object, and those of an object inside of it: messages of the same form."""
+
+
+def _fill(
+    target: Properties, items: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any], path: str = ""
+) -> None:
+    """Each value to the property of its name; `items` are these as the schema has them, `path` is where they are, for messages."""
+    for key, value in values.items():
+        if key not in items:
+            raise RecordError(f"the collection has no property {path + key!r}")
+        _set_value(target, items[key], value, path)
+
+
+def _set_value(target: Properties, item: Mapping[str, Any], value: Any, path: str) -> None:
+    name, kind, place = item["name"], item["dataType"][0], path + item["name"]
+    if refers(item):
+        raise RecordError(f"property {place!r} refers to objects of {', '.join(item['dataType'])}: {_NO_REFERENCES}")
     if kind.endswith("[]"):
-        _set_list(target, name, kind.removesuffix("[]"), value)
+        _set_list(target, item, value, place)
     elif kind not in _TAKES or not _TAKES[kind](value):
-        raise RecordError(f"property {name!r} of the type {kind} cannot be written from {kind_of(value)} metadata")
+        how = f": {_HOW[kind]}" if kind in _HOW else ""
+        raise RecordError(
+            f"property {place!r} of the type {kind} cannot be written from {kind_of(value)} metadata{how}"
+        )
+    elif kind == "object":
+        made = target.object_properties.add(prop_name=name).value
+        made.SetInParent()  # or the server fails on an object without properties
+        _fill(made, _by_name(item.get("nestedProperties") or ()), value, f"{place}.")
+    elif kind in _PARTS:
+        target.non_ref_properties.fields[name].struct_value.update({part: value[part] for part in _PARTS[kind]})
     elif isinstance(value, bool):
         target.non_ref_properties.fields[name].bool_value = value
     elif isinstance(value, str):
@@ -167,17 +191,28 @@ def _set_value(target: batch_pb2.BatchObject.Properties, name: str, kind: str, v
         target.non_ref_properties.fields[name].number_value = value
 
 
-def _set_list(target: batch_pb2.BatchObject.Properties, name: str, kind: str, value: Any) -> None:
+def _set_list(target: Properties, item: Mapping[str, Any], value: Any, place: str) -> None:
+    name, kind = item["name"], item["dataType"][0].removesuffix("[]")
     if value is None:
         return
     if not isinstance(value, list):
-        raise RecordError(f"property {name!r} holds lists, not {kind_of(value)} metadata")
+        raise RecordError(f"property {place!r} holds lists, not {kind_of(value)} metadata")
     if not value:
         target.empty_list_props.append(name)
         return
-    if kind not in _LISTS or not all(map(_TAKES[kind], value)):
-        raise RecordError(f"property {name!r} of the type {kind}[] cannot hold this list")
-    _LISTS[kind](target, name, value)
+    if kind not in _LISTED_TYPES or not all(map(_TAKES[kind], value)):
+        how = f": {_HOW[kind]}" if kind in _HOW else ""
+        raise RecordError(f"property {place!r} of the type {kind}[] cannot hold this list{how}")
+    if kind == "object":
+        made, inside = target.object_array_properties.add(prop_name=name), _by_name(item.get("nestedProperties") or ())
+        for each in value:
+            _fill(made.values.add(), inside, each, f"{place}.")
+    else:
+        _LISTS[kind](target, name, value)
+
+
+def _by_name(items: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {item["name"]: item for item in items}
 
 
 def _add_texts(target: batch_pb2.BatchObject.Properties, name: str, value: Sequence[Any]) -> None:
@@ -194,6 +229,7 @@ _LISTS: Mapping[str, Callable[[Any, str, Sequence[Any]], None]] = {
     "int": lambda target, name, value: target.int_array_properties.add(prop_name=name, values=value),
     "boolean": lambda target, name, value: target.boolean_array_properties.add(prop_name=name, values=value),
 }
+_LISTED_TYPES = frozenset(_LISTS) | {"object"}
 
 
 def _is_uuid(value: Any) -> bool:
@@ -205,7 +241,7 @@ def _is_uuid(value: Any) -> bool:
 
 
 def _is_date(value: Any) -> bool:
-    """Whether it is a moment by RFC 3339."""
+    """Whether it is a moment by RFC 3339, as the server gives it back."""
     if not isinstance(value, str) or not _DATE.fullmatch(value):
         return False
     try:
@@ -226,6 +262,33 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _is_place(value: Any) -> bool:
+    """Whether it is a place, kept in 32 bits a number."""
+    if not isinstance(value, dict) or value.keys() != {"latitude", "longitude"}:
+        return False
+    numbers = [value["latitude"], value["longitude"]]
+    exact = all(_is_number(each) and float(np.float32(each)) == each for each in numbers)
+    return exact and abs(numbers[0]) <= 90 and abs(numbers[1]) <= 180
+
+
+def _is_phone(value: Any) -> bool:
+    """Whether it is a phone number as the server makes it of its input and country."""
+    return isinstance(value, dict) and value.keys() == _PHONE and all(isinstance(value[part], str) for part in _WRITTEN)
+
+
+_WRITTEN = ("input", "defaultCountry")
+_PHONE = {*_WRITTEN, "countryCode", "internationalFormatted", "national", "nationalFormatted", "valid"}
+# What is written of a value that has parts; the server makes the others.
+_PARTS: Mapping[str, Sequence[str]] = {"geoCoordinates": ("latitude", "longitude"), "phoneNumber": _WRITTEN}
+_NO_REFERENCES = (
+    "they are not written, for what they lead to must be there first; a collection made by us keeps them as text"
+)
+_HOW: Mapping[str, str] = {
+    "date": "it takes moments as Weaviate gives them back, as in 2024-01-02T03:04:05.67Z or 2024-01-02T03:04:05+01:00",
+    "geoCoordinates": "it takes {latitude, longitude}, each a number of 32 bits",
+    "phoneNumber": f"it takes objects with {', '.join(sorted(_PHONE))}, of which the server makes all but input and defaultCountry anew",
+    "blobHash": "it keeps the hash of a blob, which is not the blob",
+}
 # What a property of a type takes, and gives back as it was.
 _TAKES: Mapping[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
@@ -235,6 +298,9 @@ _TAKES: Mapping[str, Callable[[Any], bool]] = {
     "number": _is_number,
     "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "boolean": lambda value: isinstance(value, bool),
+    "object": lambda value: isinstance(value, dict),
+    "geoCoordinates": _is_place,
+    "phoneNumber": _is_phone,
 }
 
 FOREIGN_KINDS = frozenset(MetadataKind) - {MetadataKind.NULL}
