@@ -273,5 +273,5 @@ def test_abandon_is_refused_after_the_cut_over(world: World, database: str) -> N
     assert on(world, "run", answers=APPROVE).code == 0
     ran = on(world, "abandon", "--yes")
     assert ran.code == 1
-    assert "is in TRACK_B: it can no longer be abandoned, roll it back instead" in ran.text
+    assert "can no longer be abandoned: cohort all is in TRACK_B: the target has the authority" in ran.text
     assert "docs_moved" in tables(database)

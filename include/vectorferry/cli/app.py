@@ -81,7 +81,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except VectorferryError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.told}\n")
         sys.exit(2 if isinstance(error, BAD_INPUT) else 1 if isinstance(error, NO) else 3)
 
 

@@ -213,8 +213,10 @@ def record_answer(
 def cut_over(session: "Session", plan: "Plan", evidence_hash: str, cohort: str = COHORT) -> "Switched":
     """Move a cohort's authority to the target, if the journal holds a valid approval of this evidence; else refuse."""
     from vectorferry.engine.cutover.switch import cut_over
+    from vectorferry.engine.cutover.way_out import naming_way_out
 
-    return cut_over(session, plan, evidence_hash, cohort)
+    with naming_way_out(session):
+        return cut_over(session, plan, evidence_hash, cohort)
 
 
 def watch_cohort(session: "Session", cohort: str) -> None:
@@ -234,12 +236,14 @@ def opens_at(window: "ChangeWindow", now: datetime) -> datetime | None:
 def verify(session: "Session", plan: "Plan") -> Verdict:
     """Verify the new authority after the cut-over."""
     from vectorferry.engine.cutover.target_check import verify_after
+    from vectorferry.engine.cutover.way_out import naming_way_out
     from vectorferry.engine.signoff.gate import record, require_passed
 
-    verdict = verify_after(session, plan)
-    record(session, plan, [verdict])
-    session.journal.audit.write(session.migration, session.actor, "verified", {"passed": verdict.passed})
-    require_passed([verdict])
+    with naming_way_out(session):
+        verdict = verify_after(session, plan)
+        record(session, plan, [verdict])
+        session.journal.audit.write(session.migration, session.actor, "verified", {"passed": verdict.passed})
+        require_passed([verdict])
     return verdict
 
 
@@ -370,8 +374,10 @@ def roll_back(session: "Session", evidence_hash: str) -> "Switched":
 def roll_back_now(session: "Session", reason: str, cohort: str | None = None) -> "Switched":
     """Roll back on an operator's word: one cohort, or all that were cut over, the last first."""
     from vectorferry.engine.cutover.switch import roll_back
+    from vectorferry.engine.cutover.way_out import naming_way_out
 
-    return roll_back(session, reason, cohort)
+    with naming_way_out(session):
+        return roll_back(session, reason, cohort)
 
 
 def prepare_finalize(session: "Session") -> "Evidence":
@@ -399,23 +405,27 @@ def prepare_finalize(session: "Session") -> "Evidence":
 def finish(session: "Session", evidence_hash: str) -> None:
     """Enter DONE as it was approved, and wait until nothing can write to the source any more. Safe to call again."""
     from vectorferry.engine.cutover.finalize import finish
+    from vectorferry.engine.cutover.way_out import naming_way_out
 
-    finish(session, evidence_hash)
+    with naming_way_out(session):
+        finish(session, evidence_hash)
 
 
 def finalize(session: "Session", approve: Approve) -> bool:
     """The end in one process: a fresh comparison, the approval, DONE; whether it was approved. Goes on where it was killed."""
     from vectorferry.engine.cutover.finalize import is_done
+    from vectorferry.engine.cutover.way_out import naming_way_out
 
-    signed = session.journal.evidence.latest(session.migration, FINALIZE)
-    if signed is not None and is_done(session):
-        finish(session, signed.hash)
+    with naming_way_out(session):
+        signed = session.journal.evidence.latest(session.migration, FINALIZE)
+        if signed is not None and is_done(session):
+            finish(session, signed.hash)
+            return True
+        made = prepare_finalize(session)
+        if not approve(session, made):
+            return False
+        finish(session, made.hash)
         return True
-    made = prepare_finalize(session)
-    if not approve(session, made):
-        return False
-    finish(session, made.hash)
-    return True
 
 
 def is_cut_over(session: "Session") -> bool:
@@ -430,16 +440,20 @@ def is_cut_over(session: "Session") -> bool:
 
 def settle_up_to_now(session: "Session") -> None:
     """Settle everything that routers have written until now."""
+    from vectorferry.engine.cutover.way_out import naming_way_out
     from vectorferry.engine.sync.settle_loop import settle_up_to_now
 
-    settle_up_to_now(session)
+    with naming_way_out(session):
+        settle_up_to_now(session)
 
 
 def settle_continuously(session: "Session") -> None:
     """Settle whatever routers write, until DONE."""
+    from vectorferry.engine.cutover.way_out import naming_way_out
     from vectorferry.engine.sync.settle_loop import settle_continuously
 
-    settle_continuously(session)
+    with naming_way_out(session):
+        settle_continuously(session)
 
 
 def excuse(session: "Session", namespace: str, id_: str, reason: str) -> str:

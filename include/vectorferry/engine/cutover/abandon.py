@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from vectorferry.core.errors import GateError, NotFound
 from vectorferry.core.model import Phase
 from vectorferry.engine.backup.format import FOLDER, names
+from vectorferry.engine.cutover.way_out import ways_out
 from vectorferry.engine.lease import wait_landed
 from vectorferry.engine.members import live_members
 from vectorferry.engine.plan.target_ownership import last_mark, made_by_us, target_place
@@ -32,7 +33,7 @@ def leftovers(session: Session) -> Leftovers:
     for row in session.journal.control.all(session.migration):
         if row.phase not in _REVERSIBLE:
             raise GateError(
-                f"migration {session.migration} is in {row.phase}: it can no longer be abandoned, roll it back instead"
+                f"migration {session.migration} can no longer be abandoned: {ways_out([row], routers=bool(session.spec.routers))}"
             )
     _refuse_other_target(session)
     _refuse_routers(session)

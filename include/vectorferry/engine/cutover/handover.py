@@ -42,7 +42,7 @@ def move_authority(session: Session, cohort: str, to: Phase, *, reason: str, hol
         )
     if row.phase is start:
         _require_ready(session, cohort, hold)
-        row = _step(session, row, first, reason, hold)
+        row = _begin_hold(session, row, first, reason, hold)
     began = time.monotonic()
     try:
         if row.phase is first:
@@ -57,6 +57,16 @@ def move_authority(session: Session, cohort: str, to: Phase, *, reason: str, hol
         step_back(session, cohort, start, f"stepped back: {error}")
         raise
     return Moved(row.phase, time.monotonic() - began)
+
+
+def _begin_hold(session: Session, row: ControlRow, first: Phase, reason: str, hold: float) -> ControlRow:
+    try:
+        return _step(session, row, first, reason, hold)
+    except PhaseConflict:  # nothing was changed: a hold that stands now is somebody else's
+        raise
+    except VectorferryError as error:  # it may have begun without an answer
+        step_back(session, row.cohort, row.phase, f"stepped back: {error}")
+        raise
 
 
 def _step(session: Session, row: ControlRow, to: Phase, reason: str, hold: float | None = None) -> ControlRow:

@@ -157,15 +157,18 @@ def inspect_rollback(session: Session) -> Verdict:
 
 
 def _away(session: Session, cohort: str | None) -> tuple[ControlRow, ...]:
-    """The cohorts that can be rolled back, the last first; raises GateError where there is none."""
-    if not session.spec.routers:
+    """The cohorts that can be rolled back, the last first; raises GateError where there is none.
+
+    Without routers it is a hold that a cut-over left standing: the target has not got the authority yet.
+    """
+    control = session.journal.control
+    every = control.all(session.migration) if cohort is None else (control.get(session.migration, cohort),)
+    rows = [row for row in every if row.phase not in _AT_HOME]
+    if not session.spec.routers and any(row.came_from is not Phase.TRACK_A for row in rows):
         raise GateError(
             f"migration {session.migration} has no routers: nobody tracked what was written to the target since the cut-over; "
             "point the applications back by hand"
         )
-    control = session.journal.control
-    every = control.all(session.migration) if cohort is None else (control.get(session.migration, cohort),)
-    rows = [row for row in every if row.phase not in _AT_HOME]
     if not rows:
         phases = ", ".join(sorted({row.phase for row in every})) or "unknown to the journal"
         raise GateError(f"migration {session.migration} is in {phases}: there is nothing to roll back")
@@ -180,8 +183,8 @@ def is_away(session: Session) -> bool:
 def roll_back(session: Session, reason: str, cohort: str | None = None) -> Switched:
     """Move the authority back to the source, which routers kept up with every write; ends a cut-over that is in its hold.
 
-    All cohorts, the last first, or one. Safe to call again after any crash. Raises GateError without routers, or naming what is in the
-    way; then nothing has changed for that cohort.
+    All cohorts, the last first, or one. Safe to call again after any crash. Raises GateError without routers once the target has the
+    authority, or naming what is in the way; then nothing has changed for that cohort.
     """
     held = [_roll_back(session, row, reason) for row in _away(session, cohort)]
     return Switched(Phase.TRACK_A, max(held), 0, session.actor)
@@ -201,7 +204,7 @@ def _roll_back(session: Session, row: ControlRow, reason: str) -> float:
 
 
 def unfinished(session: Session, evidence_hash: str) -> bool:
-    """Whether a switch was cut short: in a hold, between two cohorts, or before the new authority was verified.
+    """Whether a switch was cut short: in a hold, between two cohorts, or before the new authority passed its verification.
 
     Between two cohorts it goes on only while the approval holds; else the checks are due again.
     """
@@ -210,8 +213,8 @@ def unfinished(session: Session, evidence_hash: str) -> bool:
         return True
     if phases == {Phase.TRACK_A, Phase.TRACK_B}:
         return _is_approved(session, evidence_hash)
-    done = [row.action for row in session.journal.audit.trail(session.migration) if row.action in ("phase", "verified")]
-    return Phase.TRACK_B in phases and done[-1] == "phase"
+    done = [row for row in session.journal.audit.trail(session.migration) if row.action in ("phase", "verified")]
+    return Phase.TRACK_B in phases and not (done[-1].action == "verified" and done[-1].detail["passed"])
 
 
 def _hold(session: Session, plan: Plan, row: ControlRow, evidence_hash: str) -> ControlRow:
