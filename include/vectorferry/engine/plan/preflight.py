@@ -4,7 +4,10 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+import pyarrow as pa
 
 from vectorferry.core.capacity import Fill
 from vectorferry.core.errors import (
@@ -31,6 +34,7 @@ from vectorferry.engine.checks.filter_support import unsupported_filters
 from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
 from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
+from vectorferry.engine.plan.source_sample import asked, drawn
 from vectorferry.engine.plan.target_definition import target_definition, without_index
 from vectorferry.engine.plan.target_ownership import filled_by_us
 from vectorferry.engine.probe import refusal
@@ -97,10 +101,11 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         raise PreflightFailed(
             [*obstacles, *_source_problems(session, source, namespaces), *_shape_problems(session, source)]
         )
-    held = session.source.inventory(list(namespaces), most=LOOKED_AT) if sample else Inventory()
+    looked_into = drawn(namespaces)
+    held = session.source.inventory(list(looked_into), most=LOOKED_AT) if sample else Inventory()
     unmovable = list(_held_problems(session, held))
     # What the inventory names, the first record read would name again.
-    seen = _sample(session, namespaces) if sample and not unmovable else _Sample()
+    seen = _sample(session, looked_into) if sample and not unmovable else _Sample()
     room = outlook(session, source, _to_come(session, namespaces, target), seen.row_bytes)
     problems = [
         *_source_problems(session, source, namespaces),
@@ -128,7 +133,12 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         target is not None,
         shortest_hold(session) if session.spec.routers else None,
         room.fills,
-        (*source.notes, *room.warnings, *(_record_warnings(session, source, held, figures) if sample else ())),
+        (
+            *source.notes,
+            *room.warnings,
+            *(_record_warnings(session, source, held, figures) if sample else ()),
+            *(_sample_warnings(namespaces, looked_into) if sample else ()),
+        ),
     )
 
 
@@ -178,12 +188,15 @@ def _misfits(session: Session, namespaces: Mapping[str, int]) -> Iterator[str]:
 
 
 def _no_uuid(session: Session, namespaces: Mapping[str, int]) -> str:
-    """The first of a page of each namespace's ids that is no UUID, as text for a person; empty where all are."""
-    for namespace in namespaces:
-        for id_ in next(iter(session.source.list_ids(KeyRange(namespace))), ()):
-            if not is_uuid(id_):
-                return f"{namespace or '(default)'}/{id_}"
+    """The first of a page of the ids of namespaces drawn that is no UUID, as text for a person; empty where all are."""
+    for namespace, ids in asked(session, tuple(drawn(namespaces)), partial(_first_page, session)):
+        if odd := next((id_ for id_ in ids if not is_uuid(id_)), None):
+            return f"{namespace or '(default)'}/{odd}"
     return ""
+
+
+def _first_page(session: Session, namespace: str) -> Sequence[str]:
+    return next(iter(session.source.list_ids(KeyRange(namespace))), ())
 
 
 def _staging_problems(session: Session) -> Iterator[str]:
@@ -277,6 +290,14 @@ def _record_warnings(
     yield from _warnings(session, source, figures)
 
 
+def _sample_warnings(namespaces: Mapping[str, int], looked_into: Mapping[str, int]) -> Iterator[str]:
+    if len(looked_into) < len(namespaces):
+        yield (
+            f"{len(looked_into)} of {len(namespaces)} namespaces were looked into, the largest among them; the export looks into all, "
+            "and what it finds is told then"
+        )
+
+
 def _held_warnings(held: Inventory) -> Iterator[str]:
     if lacking := held.lengths.get(0):
         yield f"{lacking.records} of {held.looked_at} records have no vector (first {', '.join(lacking.first)})"
@@ -343,21 +364,26 @@ class _Sample:
 def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
     found = _Sample()
     rejected: list[Rejection] = []
-    for namespace, rows in namespaces.items():
-        ids = next(iter(session.source.list_ids(KeyRange(namespace))), [])[:SAMPLE]
-        try:
-            batch = session.source.fetch(namespace, list(ids))
-        except RecordError as error:
-            found.problems.append(f"source {session.source.name}: {error}")
+    for namespace, batch in asked(session, tuple(namespaces), partial(_some, session)):
+        if isinstance(batch, RecordError):
+            found.problems.append(f"source {session.source.name}: {batch}")
             continue
         found.profile.see(batch.column("metadata").to_pylist())
         if len(batch):
-            found.sizes[namespace] = rows, float(payload_bytes(batch).mean())
+            found.sizes[namespace] = namespaces[namespace], float(payload_bytes(batch).mean())
         rejected += session.target.rejections(batch)
         session.report(StepProgress("preflight", namespace, found.profile.rows))
     if session.spec.limits.unheld == "refuse":
         found.problems += _rejected(session, rejected, found.profile.rows)
     return found
+
+
+def _some(session: Session, namespace: str) -> pa.RecordBatch | RecordError:
+    """Some records of a namespace, or why they cannot be read."""
+    try:
+        return session.source.fetch(namespace, list(_first_page(session, namespace)[:SAMPLE]))
+    except RecordError as error:
+        return error
 
 
 def _rejected(session: Session, rejections: Sequence[Rejection], looked_at: int) -> Iterator[str]:
