@@ -93,7 +93,7 @@ lock: $(UV) ## Compile requirements.txt from pyproject.toml, and that of the tes
 	$(UV) pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--quiet --output-file requirements.txt $(ARGS)
 	$(UV) pip compile tests/requirements.in --constraints requirements.txt --python-version 3.11 --generate-hashes --no-header \
-		--no-annotate --quiet --output-file tests/requirements.txt $(ARGS)
+		--no-annotate --no-strip-markers --quiet --output-file tests/requirements.txt $(ARGS)
 
 ready: $(READY)
 

@@ -120,3 +120,21 @@ def test_a_target_without_a_place_for_ids_and_namespaces_is_refused_once(filled:
     first, second = refusal.value.problems
     assert "has no tenants, and so no place for the namespace" in first
     assert "keeps UUIDs in lowercase as ids and nothing else, and the source has" in second
+
+
+def test_a_table_that_people_have_is_refused_as_what_it_is_by_plan_run_and_compare(
+    filled: World, database: str
+) -> None:
+    with psycopg.connect(database, autocommit=True) as db:
+        db.execute(
+            "CREATE TABLE public.langchain_pg_embedding (id text PRIMARY KEY, embedding vector(8), cmetadata jsonb)"
+        )
+        try:
+            filled.spec_dict["source"]["collection"] = "langchain_pg_embedding"
+            for command in ("plan", "run", "compare"):
+                ran = on(filled, command)
+                assert ran.code == 1
+                assert "(it has id text, embedding vector(8), cmetadata jsonb)" in ran.text
+                assert "vectorferry gateway pinecone --store" in ran.text
+        finally:
+            db.execute("DROP TABLE public.langchain_pg_embedding")

@@ -1,5 +1,6 @@
-"""What PostgreSQL must have is told with the way out; old versions are judged by their numbers, as no old server can be had here."""
+"""What PostgreSQL must have is told with the way out; old versions are judged by their numbers, and one for real in test_old_server."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -88,6 +89,36 @@ def test_a_taken_name_is_told_and_refused(store: PgvectorStore, postgres: Postgr
             store.describe()
         db.execute("DROP TABLE required")
     assert not store.obstacles(COSINE)
+
+
+@pytest.mark.parametrize(
+    ("made", "collection", "words"),
+    [
+        ("TABLE required (content text, embedding vector(8))", "required", "Vectorferry (it has content text, embedding vector(8))"),
+        ("VIEW required AS SELECT 1 AS one", "required", "of the schema public was not made by Vectorferry (it has one integer)"),
+        ("TABLE ai.required (id int)", "required", 'set "schema": "ai" in the extra'),
+        ("TABLE ai.required (id int)", "ai.required", 'set "schema": "ai" in the extra of the connection, and name the table only'),
+        ("TABLE other (id int)", "required", "no such collection"),
+    ],
+)  # fmt: skip
+def test_a_table_of_others_is_told_from_one_that_is_not_there(
+    connection: Connection, postgres: Postgres, made: str, collection: str, words: str
+) -> None:
+    store = PgvectorStore.open(connection, collection, StoreOptions())
+    with psycopg.connect(postgres.url(DATABASE), autocommit=True) as db:
+        db.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        db.execute("CREATE SCHEMA ai")
+        db.execute(f"CREATE {made}".encode())
+        try:
+            with pytest.raises(NotFound, match=re.escape(words)):
+                store.describe()
+            for read in (lambda: store.fetch("n", ["a"]), store.count, lambda: store.delete("n", ["a"])):
+                with pytest.raises(NotFound):
+                    read()
+        finally:
+            store.close()
+            db.execute(f"DROP {' '.join(made.split()[:2])} CASCADE".encode())
+            db.execute("DROP SCHEMA ai CASCADE")
 
 
 def test_a_missing_right_is_told(connection: Connection, postgres: Postgres) -> None:

@@ -84,15 +84,13 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
     is judged.
     """
     _require_usable(session)
-    source = _existing(session.source, "source", session.spec.source.connection)
-    if source is None:
-        raise PreflightFailed([f"source {session.source.name} is not there; check `source.collection` in the spec"])
+    source = _source(session)
     namespaces = {
         n: rows
         for n, rows in source.namespaces.items()
         if session.spec.namespaces.chosen(n) and n != RESERVED_NAMESPACE
     }
-    target = _existing(session.target, "target", session.spec.target.connection)
+    target = _target(session)
     if obstacles := [
         *_misfits(session, namespaces),
         *_obstacles(session, source, target),
@@ -212,14 +210,27 @@ def _staging_problems(session: Session) -> Iterator[str]:
         yield f"staging {error}; {hint}"
 
 
-def _existing(store: VectorStore, side: str, connection: str) -> CollectionInfo | None:
+def _source(session: Session) -> CollectionInfo:
+    try:
+        return _described(session.source, "source", session.spec.source.connection)
+    except NotFound as error:
+        raise PreflightFailed([f"source {error}; check `source.collection` in the spec"]) from error
+
+
+def _target(session: Session) -> CollectionInfo | None:
+    try:
+        return _described(session.target, "target", session.spec.target.connection)
+    except NotFound:
+        return None
+
+
+def _described(store: VectorStore, side: str, connection: str) -> CollectionInfo:
+    """Raises NotFound, what trying again or another key helps with as it is, and PreflightFailed for all else."""
     with reaching(side, connection):
         try:
             return store.describe()
-        except NotFound:
-            return None
-        except (RetryableError, Unauthorized):
-            raise  # as it is: a database that was away for a moment is tried again
+        except (NotFound, RetryableError, Unauthorized):
+            raise
         except StoreError as error:
             raise PreflightFailed([f"{side} {error}"]) from error
 

@@ -1,6 +1,6 @@
 """What PostgreSQL must have: versions, schema, rights and a free name, asked of the server, and how to come by them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 OLDEST_POSTGRES = 14
@@ -20,6 +20,15 @@ SERVER = """SELECT current_setting('server_version_num')::int, current_schema():
             WHERE relname = %s AND nspname = current_schema())
 FROM (SELECT) AS one LEFT JOIN pg_extension AS installed ON installed.extname = 'vector'
 LEFT JOIN pg_namespace AS placed ON placed.oid = installed.extnamespace"""
+
+# Tables and views of a name, written with its schema or without, those where sessions look first.
+NAMESAKES = """SELECT nspname::text, relname::text, coalesce(nspname = current_schema(), false) AS here, (
+    SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) FROM pg_attribute
+    WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped)
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relkind IN ('r', 'v', 'm', 'p', 'f') AND nspname NOT LIKE 'pg\\_%%' AND nspname <> 'information_schema'
+    AND %s::text IN (relname::text, nspname || '.' || relname)
+ORDER BY here DESC, nspname"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,23 @@ def unmakeable(server: Server, collection: str, dimension: int, index_type: str,
             f"pgvector {_text(server.extension)} indexes at most {most} dimensions ({_text(HALF_VECTORS)} or later: 4000): "
             "upgrade it, or set the index type to none, and every search reads the whole namespace"
         )
+
+
+def absent(collection: str, namesakes: Sequence[tuple[str, str, bool, str | None]]) -> str:
+    """Why a name is no collection; `namesakes` are the answer to NAMESAKES."""
+    for schema, table, here, columns in namesakes:
+        if here and table == collection:
+            return (
+                f"the table {table!r} of the schema {schema} was not made by Vectorferry (it has {columns or 'no columns'}), "
+                "which reads its own tables only. To move its rows, write them to an index of `vectorferry gateway pinecone "
+                "--store CONNECTION` (docs/gateway.md), which keeps them in such a table, and name that index as the collection"
+            )
+        asked = "" if table == collection else ", and name the table only"
+        return (
+            f"there is no such collection where this connection looks, but a table {table!r} in the schema {schema}: "
+            f'if Vectorferry made it, set "schema": "{schema}" in the extra of the connection{asked}'
+        )
+    return "no such collection"
 
 
 def _text(version: tuple[int, ...]) -> str:

@@ -45,7 +45,16 @@ from vectorferry.stores.caller import Caller
 from vectorferry.stores.obstacles import refuse_obstacles, wrong_shape
 from vectorferry.stores.pgvector.binary import batch_of, copy_data, vector_array
 from vectorferry.stores.pgvector.filters import compile_filter, field_key
-from vectorferry.stores.pgvector.requirements import ITERATIVE_SCANS, SERVER, Server, unmakeable, unusable, version_of
+from vectorferry.stores.pgvector.requirements import (
+    ITERATIVE_SCANS,
+    NAMESAKES,
+    SERVER,
+    Server,
+    absent,
+    unmakeable,
+    unusable,
+    version_of,
+)
 from vectorferry.stores.pgvector.sessions import Session, Sessions
 from vectorferry.stores.pgvector.sql import (
     CATALOG,
@@ -262,6 +271,7 @@ class PgvectorStore:
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id, some thousand at a time."""
+        self._definition()
         query = self._sql("DELETE FROM {table} WHERE namespace = %s AND id = ANY (%s)")
         for part in chunks(ids, _LISTED_IDS):
             self._do(partial(_execute, query, [_plain(namespace), _sendable(part)]))
@@ -336,6 +346,9 @@ class PgvectorStore:
         return sql.SQL(text).format(table=sql.Identifier(self._collection.replace("%", "%%")), **parts)
 
     def _read_all(self, text: str, values: Sequence[Any], *, unbounded: bool = False) -> list[Any]:
+        if "{table}" in text:
+            self._definition()  # a table of others is no collection, whatever its columns are called
+
         def read(session: Session) -> list[Any]:
             if unbounded:
                 _lift_timeout(session)
@@ -360,7 +373,7 @@ class PgvectorStore:
         there = _rows(session, "SELECT to_regclass(%s) IS NOT NULL", [CATALOG])[0][0]
         rows = _rows(session, query, [self._collection]) if there else []
         if not rows:
-            raise NotFound("no such collection", store=self.name)
+            raise NotFound(absent(self._collection, _rows(session, NAMESAKES, [self._collection])), store=self.name)
         dimension, metric, fields, index = rows[0]
         types = {name: FieldType(kind) for name, kind in orjson.loads(fields).items()}
         return CollectionDefinition(dimension, Metric(metric), types, orjson.loads(index))
