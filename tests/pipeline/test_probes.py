@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from psycopg import sql
 
@@ -138,3 +141,18 @@ def test_a_table_that_people_have_is_refused_as_what_it_is_by_plan_run_and_compa
                 assert "vectorferry gateway pinecone --store" in ran.text
         finally:
             db.execute("DROP TABLE public.langchain_pg_embedding")
+
+
+def test_queries_that_cannot_be_asked_are_refused_by_plan_and_those_left_out_are_told(filled: World) -> None:
+    file = filled.folder / "asked.parquet"
+    filled.spec_dict["checks"]["recall"]["queries"] = str(file)
+    vectors = np.full((3, 384), 0.1, np.float32)
+    pq.write_table(pa.table({"namespace": ["wave", "asyncoi", "__default__"], "vector": vectors.tolist()}), file)
+    ran = on(filled, "plan")
+    assert ran.code == 1
+    assert f"{file}, row 1: the source has no namespace 'asyncoi' (did you mean 'asyncio'?)" in ran.text
+    pq.write_table(pa.table({"namespace": ["wave", "email", "__default__"], "vector": vectors.tolist()}), file)
+    filled.spec_dict["namespaces"] = {"exclude": ["email"]}
+    ran = on(filled, "plan")
+    assert ran.code == 0, ran.text
+    assert "1 queries are not asked, for `namespaces` leaves out where they ask ('email')" in ran.text

@@ -55,11 +55,14 @@ def test_records_without_a_vector_are_never_asked(tmp_path: Path) -> None:
 def test_recorded_queries_come_first_and_only_from_chosen_namespaces(tmp_path: Path) -> None:
     file = query_file(
         tmp_path,
-        namespace=["n", "elsewhere", None, "n"],
+        namespace=["n", "left", None, "n"],
         vector=vectors(4, seed=3).astype(np.float64).tolist(),
         filter=[None, None, "", '{"lines": {"$gt": 1.0}}'],
     )
-    made = build(tmp_path, [records("n", 30), records("", 5)], checks={"recall": {"queries": file, "sample": 2}})
+    checks = {"recall": {"queries": file, "sample": 2}}
+    made = build(
+        tmp_path, [records("n", 30), records("", 5)], checks=checks, sections={"namespaces": {"exclude": ["left"]}}
+    )
     asked = asked_of(made)
     assert list(asked.namespaces) == ["n", "", "n", "", "", "n", "n"]
     assert list(asked.recorded) == [True] * 3 + [False] * 4
@@ -81,7 +84,16 @@ def test_queries_are_prepared_once_for_the_same_settings(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"namespace": ["n"], "vector": [[1.0, 2.0]]}, "vectors of 2 dimensions, the source has 8"),
+        (
+            {"namespace": ["n"] * 6, "vector": [[1.0] * 8, *[[1.0, 2.0]] * 5]},
+            "rows 1, 2, 3 and 2 more: vectors of 2 dimensions, the source has 8",
+        ),
+        (
+            {"namespace": ["n", "m", "nn"], "vector": [[1.0] * 8] * 3},
+            r"rows 1, 2: the source has no namespace 'm' and 1 more: correct the column `namespace`",
+        ),
+        ({"namespace": ["nn"], "vector": [[1.0] * 8]}, r"row 0: the source has no namespace 'nn' \(did you mean 'n'"),
+        ({"namespace": ["__default__"], "vector": [[1.0] * 8]}, "row 0: the source has no namespace ''"),
         ({"namespace": ["n"], "vector": [None]}, "vectors of 0 dimensions"),
         ({"namespace": ["n"], "vector": [[float("nan")] * 8]}, "row 0: the vector holds NaN"),
         ({"namespace": ["n"]}, "no column 'vector'"),
@@ -99,6 +111,15 @@ def test_a_wrong_query_file_is_refused_by_name(tmp_path: Path, columns: dict[str
     with pytest.raises(PreflightFailed, match=message) as refused:
         prepare_queries(made.session, made.plan)
     assert file in str(refused.value)
+
+
+def test_pinecones_name_of_the_default_namespace_means_it_unless_a_namespace_is_called_that(tmp_path: Path) -> None:
+    file = query_file(tmp_path, namespace=["__default__"], vector=vectors(1).tolist())
+    checks = {"recall": {"queries": file, "sample": 1}}
+    default = build(tmp_path / "default", [records("", 30)], checks=checks)
+    assert list(asked_of(default).namespaces) == ["", ""]
+    named = build(tmp_path / "named", [records("", 30), records("__default__", 9)], checks=checks)
+    assert next(iter(asked_of(named).namespaces)) == "__default__"
 
 
 @pytest.mark.parametrize("name", ["nowhere.parquet", "text.parquet", "nosuch://place/asked.parquet"])

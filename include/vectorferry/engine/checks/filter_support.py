@@ -18,7 +18,7 @@ def unsupported_filters(spec: MigrationSpec, target: VectorStore) -> list[str]:
     """The recorded filters of the spec and of its query file that the target does not support, naming operator and field."""
     texts = [spelt(parse_filter(raw)) for raw in spec.checks.filters.recorded]
     if spec.checks.recall.queries:
-        texts += [text for _, text in recorded_filters(spec.checks.recall.queries)]
+        texts += recorded_filters(spec.checks.recall.queries)
     able, name = target.capabilities, target.name
     return [
         f"filter {text}: {name} {problem}"

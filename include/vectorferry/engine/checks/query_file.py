@@ -1,5 +1,10 @@
 """Query file of a spec: recorded vectors, namespaces and filters, refused by the file's name where it is wrong."""
 
+import difflib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -8,23 +13,80 @@ import pyarrow.parquet as pq
 
 from vectorferry.core.errors import FilterError, PreflightFailed
 from vectorferry.core.filters import parse_filter
-from vectorferry.core.model import Vectors
+from vectorferry.core.model import DEFAULT_NAMESPACE, Vectors
 from vectorferry.core.records import canonical_json
+from vectorferry.spec.migration import Namespaces
 from vectorferry.staging import read_anywhere
 
-
-def recorded_filters(path: str) -> list[tuple[str, str]]:
-    """(namespace, filter as canonical JSON) of a query file, each once; raises PreflightFailed naming the file."""
-    table = _table(path, _content(path))
-    pairs = zip(table.column("namespace").to_pylist(), _filters(path, table), strict=True)
-    return list(dict.fromkeys((namespace or "", text) for namespace, text in pairs if text is not None))
+_SHOWN_ROWS = 3
+_PINECONES_DEFAULT = "__default__"
 
 
-def _content(path: str) -> bytes:
+@dataclass(frozen=True)
+class Recorded:
+    """The queries of a file that are asked, in its order: `namespaces` as records carry them, `filters` canonical JSON or None, `vectors`
+    of shape [n, d]. `left_out` counts, by namespace, those that ask where nothing is moved because the spec says so."""
+
+    namespaces: Sequence[str]
+    filters: Sequence[str | None]
+    vectors: Vectors
+    left_out: Mapping[str, int]
+
+
+def content_of(path: str) -> bytes:
+    """The bytes of a query file. Raises PreflightFailed naming it."""
     try:
         return read_anywhere(path)
     except (OSError, ValueError, ImportError) as error:
         raise PreflightFailed([f"query file {path} cannot be read: {error}; check `checks.recall.queries`"]) from error
+
+
+def recorded_queries(
+    path: str, content: bytes, *, moved: Collection[str], dimension: int | None, chosen: Namespaces
+) -> Recorded:
+    """What a query file asks of the namespaces that are moved. Raises PreflightFailed, which names the file, its rows (from 0) and why.
+
+    Null and Pinecone's `__default__` are the default namespace, unless one is called that. A query of a namespace that is not there is
+    refused; one that asks what `chosen` leaves out is counted. `dimension` is the source's, None where it has no vectors.
+    """
+    table = _table(path, content)
+    names = [_ours(name, moved) for name in table.column("namespace").to_pylist()]
+    unknown = [row for row, name in enumerate(names) if name not in moved and chosen.chosen(name)]
+    if unknown:
+        raise PreflightFailed([_not_there(path, unknown, names, moved)])
+    filters, vectors = _filters(path, table), _vectors(path, table, dimension)
+    rows = [row for row, name in enumerate(names) if name in moved]
+    left_out = Counter(name for name in names if name not in moved)
+    return Recorded([names[row] for row in rows], [filters[row] for row in rows], vectors[rows], left_out)
+
+
+def recorded_filters(path: str) -> list[str]:
+    """Filters of a query file as canonical JSON, each once. Raises PreflightFailed naming the file."""
+    found = _filters(path, _table(path, content_of(path)))
+    return list(dict.fromkeys(text for text in found if text is not None))
+
+
+def _ours(name: str | None, moved: Collection[str]) -> str:
+    return DEFAULT_NAMESPACE if name is None or (name == _PINECONES_DEFAULT and name not in moved) else name
+
+
+def _not_there(path: str, rows: Sequence[int], names: Sequence[str], moved: Collection[str]) -> str:
+    asked = dict.fromkeys(names[row] for row in rows)
+    first = next(iter(asked))
+    near = difflib.get_close_matches(first, moved, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    others = f" and {len(asked) - 1} more" if len(asked) > 1 else ""
+    return (
+        f"query file {path}, {_rows(rows)}: the source has no namespace {first!r}{hint}{others}: correct the column `namespace`, or take "
+        "these queries out, for they cannot be asked"
+    )
+
+
+def _rows(rows: Sequence[int]) -> str:
+    """The first of some row numbers, as text."""
+    shown = ", ".join(map(str, rows[:_SHOWN_ROWS]))
+    more = f" and {len(rows) - _SHOWN_ROWS} more" if len(rows) > _SHOWN_ROWS else ""
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{more}"
 
 
 def _table(path: str, content: bytes) -> pa.Table:
@@ -60,10 +122,11 @@ def _vectors(path: str, table: pa.Table, dimension: int | None) -> Vectors:
         column = table.column("vector").combine_chunks().cast(pa.list_(pa.float32()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise PreflightFailed([f"query file {path}: the column 'vector' holds no lists of numbers: {error}"]) from error
-    lengths = set(pc.fill_null(pc.list_value_length(column), 0).to_pylist())
-    if lengths - {dimension}:
-        wrong = min(lengths - {dimension})
-        raise PreflightFailed([f"query file {path} has vectors of {wrong} dimensions, the source has {dimension}"])
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
+    wrong = [row for row, length in enumerate(lengths) if length != dimension]
+    if wrong:
+        has = f"vectors of {lengths[wrong[0]]} dimensions, the source has {dimension}"
+        raise PreflightFailed([f"query file {path}, {_rows(wrong)}: {has}; ask with the model that made its vectors"])
     vectors: Vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension or 0)
     if not np.isfinite(vectors).all():
         row = int(np.argmin(np.isfinite(vectors).all(axis=1)))

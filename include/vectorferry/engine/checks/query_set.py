@@ -13,7 +13,7 @@ from vectorferry.core.filters import Filter, parse_filter
 from vectorferry.core.keys import order_hash
 from vectorferry.core.model import KeyRange, Vectors
 from vectorferry.core.records import vector_array, vectors_of
-from vectorferry.engine.checks.query_file import _content, _filters, _table, _vectors
+from vectorferry.engine.checks.query_file import content_of, recorded_queries
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.staged import listed_ids, planned_namespaces
 from vectorferry.journal import Plan
@@ -51,15 +51,15 @@ class Queries:
 def prepare_queries(session: Session, plan: Plan) -> int:
     """Write the plan's queries to staging, once for the same settings and query file; returns how many there are.
 
-    Raises PreflightFailed naming the query file where it is missing, damaged or has vectors of another dimension.
+    Raises PreflightFailed naming the query file where it is missing or damaged, or asks what the source cannot answer.
     """
     staged = session.staged(plan)
     settings = session.spec.checks.recall
-    content = _content(settings.queries) if settings.queries else b""
+    content = content_of(settings.queries) if settings.queries else b""
     key = xxhash.xxh3_64_hexdigest(b"%d:%b" % (settings.sample, content))
     if staged.exists(_NOTE) and staged.exists(PATH) and staged.read_json(_NOTE)["key"] == key:
         return int(staged.read_json(_NOTE)["queries"])
-    found = [*_recorded(settings.queries, content, plan), *_held_out(session, plan)]
+    found = [*_recorded(session, plan, content), *_held_out(session, plan)]
     _write(staged, plan, found)
     queries = sum(len(part) for part in found)
     staged.write_json(_NOTE, {"key": key, "queries": queries})
@@ -104,18 +104,20 @@ def _write(staged: Staging, plan: Plan, found: Sequence[Queries]) -> None:
     staged.write_table(PATH, schema, batches)
 
 
-def _recorded(path: str | None, content: bytes, plan: Plan) -> Iterator[Queries]:
+def _recorded(session: Session, plan: Plan, content: bytes) -> Iterator[Queries]:
+    path = session.spec.checks.recall.queries
     if path is None:
         return
-    table = _table(path, content)
-    chosen = frozenset(planned_namespaces(plan))
-    namespaces = [name or "" for name in table.column("namespace").to_pylist()]
-    filters = _filters(path, table)
-    rows = [row for row, name in enumerate(namespaces) if name in chosen]
-    vectors = _vectors(path, table, plan.details["dimension"])[rows]
+    found = recorded_queries(
+        path,
+        content,
+        moved=frozenset(planned_namespaces(plan)),
+        dimension=plan.details["dimension"],
+        chosen=session.spec.namespaces,
+    )
+    rows = len(found.namespaces)
     if rows:
-        names, texts = [namespaces[row] for row in rows], [filters[row] for row in rows]
-        yield Queries(names, vectors, [None] * len(rows), texts, [True] * len(rows))
+        yield Queries(found.namespaces, found.vectors, [None] * rows, found.filters, [True] * rows)
 
 
 def _held_out(session: Session, plan: Plan) -> Iterator[Queries]:

@@ -31,6 +31,7 @@ from vectorferry.core.model import (
 )
 from vectorferry.core.names import is_uuid
 from vectorferry.engine.checks.filter_support import unsupported_filters
+from vectorferry.engine.checks.query_file import content_of, recorded_queries
 from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
 from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
@@ -104,6 +105,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
     unmovable = list(_held_problems(session, held))
     # What the inventory names, the first record read would name again.
     seen = _sample(session, looked_into) if sample and not unmovable else _Sample()
+    asked = _asked(session, source, namespaces)
     room = outlook(session, source, _to_come(session, namespaces, target), seen.row_bytes)
     problems = [
         *_source_problems(session, source, namespaces),
@@ -111,7 +113,8 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         *unmovable,
         *_target_problems(session, source, target),
         *_switch_problems(session),
-        *unsupported_filters(session.spec, session.target),
+        *asked.problems,
+        *(unsupported_filters(session.spec, session.target) if not asked.problems else ()),
         *(map(str, expectation_faults(session.spec)) if sample else ()),
         *room.problems,
         *seen.problems,
@@ -133,6 +136,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         room.fills,
         (
             *source.notes,
+            *asked.warnings,
             *room.warnings,
             *(_record_warnings(session, source, held, figures) if sample else ()),
             *(_sample_warnings(namespaces, looked_into) if sample else ()),
@@ -332,6 +336,35 @@ def _target_problems(session: Session, source: CollectionInfo, target: Collectio
             f"target {name} is not empty ({rows} rows) and was not made by this migration: "
             "name another collection, empty it, or set `target.adopt: true`"
         )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is wrong with the query file, and what of it is not asked."""
+
+    problems: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
+def _asked(session: Session, source: CollectionInfo, namespaces: Mapping[str, int]) -> _Asked:
+    path = session.spec.checks.recall.queries
+    if path is None:
+        return _Asked()
+    try:
+        found = recorded_queries(
+            path, content_of(path), moved=namespaces, dimension=source.dimension, chosen=session.spec.namespaces
+        )
+    except PreflightFailed as error:
+        return _Asked(problems=error.problems)
+    if not found.left_out:
+        return _Asked()
+    names = ", ".join(map(repr, list(found.left_out)[:3])) + (", …" if len(found.left_out) > 3 else "")
+    left = sum(found.left_out.values())
+    return _Asked(
+        warnings=[
+            f"query file {path}: {left} queries are not asked, for `namespaces` leaves out where they ask ({names})"
+        ]
+    )
 
 
 def _switch_problems(session: Session) -> Iterator[str]:
