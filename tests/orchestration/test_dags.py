@@ -232,15 +232,25 @@ def test_what_comes_after_the_cut_over_is_asked_for_first() -> None:
 
 def test_the_nightly_reconciliation_asks_where_it_must() -> None:
     nightly = build_dags(spec(reconcile={"schedule": "30 3 * * *", "timezone": "Europe/Berlin"}))[4]
-    assert (nightly.dag_id, set(nightly.task_ids)) == ("docs.reconcile", {"look", "approve_repair", "repair", "report"})
-    assert nightly.get_task("approve_repair").upstream_task_ids == {"look"}
-    assert nightly.get_task("repair").upstream_task_ids == {"look", "approve_repair"}
-    assert nightly.get_task("report").upstream_task_ids == {"look", "repair"}
+    assert (nightly.dag_id, set(nightly.task_ids)) == ("docs.reconcile", {"look", "ask", "repair", "report"})
+    assert nightly.get_task("ask").upstream_task_ids == nightly.get_task("repair").upstream_task_ids == {"look"}
+    assert nightly.get_task("report").upstream_task_ids == {"look", "ask", "repair"}
     assert [asset.name for asset in nightly.get_task("report").outlets] == ["docs.reconciled"]
     assert nightly.schedule == CronTriggerTimetable("30 3 * * *", timezone="Europe/Berlin")
     assert build_dags(spec(reconcile={"schedule": None}))[4].schedule is None
     assert {name: param.resolve() for name, param in nightly.params.items()} == {"full": False}
     DagSerialization.validate_schema(DagSerialization.to_dict(nightly))
+
+
+def test_a_repair_is_asked_for_beside_the_nights_and_not_for_longer_than_its_evidence_counts() -> None:
+    wanted = spec(approval={"timeout": "9h", "evidence_age": "6h", "reminders": 1})
+    nightly, asking = dag_of(wanted, "docs.reconcile"), dag_of(wanted, "docs.repair")
+    assert nightly.get_task("ask").outlets == asking.schedule
+    assert (asking.max_active_runs, asking.is_paused_upon_creation) == (1, False)
+    assert asking.get_task("repair").upstream_task_ids == {"approve_repair"}
+    assert asking.get_task("report").upstream_task_ids == {"repair"}
+    assert asking.get_task("approve_repair").response_timeout.total_seconds() == 3 * 3600
+    DagSerialization.validate_schema(DagSerialization.to_dict(asking))
 
 
 def test_the_switch_waits_for_its_window() -> None:

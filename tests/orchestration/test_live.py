@@ -106,7 +106,7 @@ def journal_of(stage: Stage, statement: str) -> list[tuple[object, ...]]:
 
 
 def reconciled(stage: Stage) -> None:
-    """More is only in the old side than may be deleted without asking; a person says no, then yes."""
+    """More is only in the old side than may be deleted without asking; a person says no, then yes. Nights go on while it is asked."""
     stage.sql(
         """INSERT INTO source_live (namespace, id, vector, metadata)
         SELECT namespace, 'planted ' || n, vector, '{}' FROM source_live, generate_series(1, 2) AS n
@@ -114,20 +114,56 @@ def reconciled(stage: Stage) -> None:
     )
     planted = "SELECT count(*) FROM source_live WHERE id LIKE 'planted %'"
     for option, repair, left in (("Reject", "skipped", 2), ("Approve", "success", 0)):
-        run = stage.begin("live", verb="reconcile", full=True)
+        before = len(repairs(stage))
+        assert night(stage)["ask"] == "success"
+        run = repair_of(stage, before)
+        run.question()
+        assert [night(stage)["ask"] for _ in range(2)] == ["success"] * 2
+        assert len(repairs(stage)) == before + 1
+        assert [asked.run_id for asked in run.operator.questions(run.dag_id)] == [run.run_id], "one question at a time"
+        # What is answered is no longer what was found last.
         asked = run.answer(option)
         assert asked.subject == "Repair 2 records of live, deleting 2?"
         assert "`asyncio/planted 1`" in asked.body
         assert run.end() == "success", run.states()
-        states = run.states()
-        assert (states["approve_repair"], states["repair"], states["report"]) == ("success", repair, "success")
+        assert run.states() == {"approve_repair": "success", "repair": repair, "report": "success"}
+        after = repair_of(stage, before + 1)
+        assert after.end() == "success", after.states()
+        assert set(after.states().values()) == {"skipped"}, "somebody has answered since"
         assert stage.sql(planted) == [(left,)]
-    query = {"source_dag_id": "live.reconcile", "order_by": "timestamp"}
+    assert outcomes(run, "live.reconcile") == ["drift"] * 6
+    assert outcomes(run, "live.repair") == ["drift", "repaired"]
+    assert len(repairs(stage)) == 4
+    with stage.journal() as journal:
+        told = [row.detail["text"] for row in journal.audit.trail("live", "alert")]
+    assert sum("a person must decide" in text and "live.repair" in text for text in told) == 6, (
+        "each night tells it again"
+    )
+
+
+def night(stage: Stage) -> dict[str, str | None]:
+    """A reconciliation, to its end, whatever is open."""
+    run = stage.begin("live", verb="reconcile", full=True)
+    assert run.end() == "success", run.states()
+    return run.states()
+
+
+def repairs(stage: Stage) -> list[str]:
+    """Runs that ask a person, the oldest first."""
+    found = stage.api("operator").call("GET", "/dags/live.repair/dagRuns", params={"order_by": "id"})
+    return [each["dag_run_id"] for each in found["dag_runs"]]
+
+
+def repair_of(stage: Stage, number: int) -> Story:
+    wait_for(lambda: len(repairs(stage)) > number, "a run that asks")
+    return Story(stage, "live", repairs(stage)[number], "repair")
+
+
+def outcomes(run: Story, dag_id: str) -> list[str]:
+    """What a DAG told other DAGs."""
+    query = {"source_dag_id": dag_id, "order_by": "timestamp"}
     events = run.operator.call("GET", "/assets/events", params=query)["asset_events"]
-    assert [(event["name"], event["extra"]["outcome"]) for event in events] == [
-        ("live.reconciled", "drift"),
-        ("live.reconciled", "repaired"),
-    ]
+    return [event["extra"]["outcome"] for event in events if event["name"] == "live.reconciled"]
 
 
 def rolled_back(stage: Stage) -> None:

@@ -80,7 +80,7 @@ def test_what_a_reconciliation_found_and_that_none_came_to_an_end(tracked: Pair)
     refused, mended, asks = texts(tracked, spec)
     assert refused == "a reconciliation was refused, nothing was changed: emptied"
     assert mended.endswith("apart: 2 extra, 1 vector; 3 were repaired; see /d.parquet")
-    assert asks.endswith("1 vector; a person must decide (2 > 1); see small.reconcile and /d.parquet")
+    assert asks.endswith("1 vector; a person must decide (2 > 1): answer in small.repair; see /d.parquet")
     rare = spec.reconcile.model_copy(update={"period": timedelta(0)})
     assert texts(tracked, spec.model_copy(update={"reconcile": rare}))[-1].startswith(
         "no reconciliation came to an end for 0.0"

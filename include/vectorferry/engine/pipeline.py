@@ -551,6 +551,20 @@ def summarize(figures: Mapping[str, Any]) -> str:
     return summarize(figures)
 
 
+def finding_to_decide(session: "Session") -> "Evidence":
+    """What this run asks a person about; raises GateError where nothing waits for an answer."""
+    from vectorferry.engine.reconcile.undecided import finding_to_decide
+
+    return finding_to_decide(session)
+
+
+def note_question(session: "Session", evidence: "Evidence") -> None:
+    """Keep that this run asks about this evidence; raises GateError where it asked about other evidence before."""
+    from vectorferry.engine.signoff.questions import note_question
+
+    note_question(session, evidence)
+
+
 def repair(session: "Session", evidence_hash: str) -> Verdict:
     """Repair what a reconciliation found, and compare it once more; raises CheckFailed where it still differs. Safe to call again."""
     from vectorferry.engine.reconcile.repair import repair

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from vectorferry.core.errors import NotApproved
+from vectorferry.core.model import REPAIR
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import approval, audit, clock, evidence, migration, plan
 
@@ -129,6 +130,8 @@ _STANDING = sa.select(
     (clock() - evidence.c.created_at).label("age"),
     sa.select(_NEWER.c.hash)
     .where(_NEWER.c.migration == evidence.c.migration, _NEWER.c.kind == evidence.c.kind, _NEWER.c.seq > evidence.c.seq)
+    # A repair of these records is as right after another look: each is read afresh. Nights go on while a question is open.
+    .where(evidence.c.kind != REPAIR)
     .order_by(_NEWER.c.seq.desc())
     .limit(1)
     .scalar_subquery()

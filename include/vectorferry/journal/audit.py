@@ -54,8 +54,10 @@ class Audit:
         with self._database.statement() as connection:
             note(connection, migration, actor, action, detail)
 
-    def trail(self, migration: str) -> tuple[AuditRow, ...]:
-        """All rows of a migration, oldest first."""
+    def trail(self, migration: str, *actions: str) -> tuple[AuditRow, ...]:
+        """All rows of a migration, or those of some actions, oldest first."""
+        query = sa.select(audit).where(audit.c.migration == migration)
+        query = query.where(audit.c.action.in_(actions)) if actions else query
         with self._database.statement() as connection:
-            rows = connection.execute(sa.select(audit).where(audit.c.migration == migration).order_by(audit.c.id))
+            rows = connection.execute(query.order_by(audit.c.id))
             return tuple(AuditRow(**row._mapping) for row in rows)  # noqa: SLF001 (SQLAlchemy's public name)

@@ -14,7 +14,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context, Param
 from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.hitl import HITLUser
 
 from vectorferry.core.errors import GateError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 EVIDENCE = "evidence"
 REASON = "reason"
-ASKED = "ask_approval"
 SUBJECTS = {CUTOVER: "Cut over {}?", ROLLBACK: "Roll back {}?", FINALIZE: "Finish {} for good?", REPAIR: "Repair {}?"}
 DECISIONS: Mapping[str, Any] = {ApprovalOperator.APPROVE: "approve", ApprovalOperator.REJECT: "reject"}
 USER_IDS = ("vectorferry", "user_ids")
@@ -51,7 +50,9 @@ class BoundApproval(ApprovalOperator):
             subject=SUBJECTS[kind].format(spec.migration),
             body="",
             params=_form("", spec),
-            response_timeout=rules.timeout / (rules.reminders + 1),
+            # An answer to evidence that has lapsed would be refused: a repair is asked for anew by then, about what is found then.
+            response_timeout=(min(rules.timeout, rules.evidence_age) if kind == REPAIR else rules.timeout)
+            / (rules.reminders + 1),
             retries=rules.reminders,
             retry_delay=timedelta(seconds=5),
             **arguments,
@@ -64,7 +65,7 @@ class BoundApproval(ApprovalOperator):
         from vectorferry.questions.cutover import question
 
         with run_session(self.spec) as session:
-            evidence = _approvable(session, self.kind)
+            evidence = _asked_about(session, self.kind)
             asked = question(session, evidence)
             self.assigned_users = _assigned(self.spec, evidence)
             _note_question(session, evidence)
@@ -104,9 +105,32 @@ def _form(digest: str, spec: MigrationSpec) -> dict[str, Param]:
     }
 
 
-def _approvable(session: "Session", kind: str) -> "Evidence":
+def _asked_about(session: "Session", kind: str) -> "Evidence":
+    """The evidence to ask about. Skipped where a repair waits for nobody any more: somebody else answered, or repaired."""
+    from vectorferry.engine import pipeline
+
+    if kind == REPAIR:
+        try:
+            return pipeline.finding_to_decide(session)
+        except GateError as error:
+            raise AirflowSkipException(str(error)) from error
+    return _approvable(session, kind)
+
+
+def _note_question(session: "Session", evidence: "Evidence") -> None:
+    from vectorferry.engine import pipeline
+
     try:
-        evidence = own_evidence(session, kind)
+        pipeline.note_question(session, evidence)
+    except GateError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def _approvable(session: "Session", kind: str) -> "Evidence":
+    from vectorferry.engine import pipeline
+
+    try:
+        evidence = pipeline.finding_to_decide(session) if kind == REPAIR else own_evidence(session, kind)
     except GateError as error:
         raise AirflowFailException(str(error)) from error
     if not evidence.approvable:
@@ -114,23 +138,6 @@ def _approvable(session: "Session", kind: str) -> "Evidence":
             f"evidence {evidence.hash[:12]} says NO-GO or is of a part: see the log of `evidence`"
         )
     return evidence
-
-
-def _note_question(session: "Session", evidence: "Evidence") -> None:
-    """Write to the audit trail that this is asked; raises AirflowFailException where Airflow would show an older question.
-
-    Airflow keeps the text of a task's first question for ever: asked again about other evidence, people would read the old figures.
-    """
-    trail = session.journal.audit.trail(session.migration)
-    shown = next((r.detail for r in trail if r.action == ASKED and r.detail["run"] == session.run_id), None)
-    if shown is not None and shown[EVIDENCE] != evidence.hash:
-        raise AirflowFailException(
-            f"this run asked about evidence {shown[EVIDENCE][:12]} before, and Airflow would show that question again "
-            f"instead of the one about {evidence.hash[:12]}: trigger a new run; what is loaded stays loaded"
-        )
-    session.journal.audit.write(
-        session.migration, session.actor, ASKED, {"run": session.run_id, EVIDENCE: evidence.hash}
-    )
 
 
 def _keep(session: "Session", kind: str, event: Mapping[str, Any], asked_at: Any) -> "Approval":

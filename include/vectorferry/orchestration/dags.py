@@ -1,4 +1,4 @@
-"""DAGs of a spec: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch`, `.reconcile` and `.restore_drill`."""
+"""DAGs of a spec: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch`, `.reconcile`, `.repair` and `.restore_drill`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,15 @@ from vectorferry.orchestration.drill_tasks import DRILL_DOC, wire_drill
 from vectorferry.orchestration.migrate_tasks import LABEL, Steps
 from vectorferry.orchestration.notify import callbacks
 from vectorferry.orchestration.params import form
-from vectorferry.orchestration.reconcile_tasks import RECONCILE_DOC, reconcile_form, schedule_of, wire_reconcile
+from vectorferry.orchestration.reconcile_tasks import (
+    RECONCILE_DOC,
+    REPAIR_DOC,
+    reconcile_form,
+    schedule_of,
+    undecided,
+    wire_reconcile,
+    wire_repair,
+)
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.spec_location import find_spec
 from vectorferry.orchestration.window_sensor import CutOverWindow
@@ -45,12 +53,16 @@ def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
     nightly = schedule_of(spec.reconcile.schedule, spec.reconcile.timezone)
     with _dag(spec, "reconcile", equal, RECONCILE_DOC, schedule=nightly, params=reconcile_form()) as reconcile:
         wire_reconcile(spec)
+    much = f"Asks whether to repair what {spec.source.collection} and {spec.target.collection} drifted by"
+    # Unpaused from the start: it does nothing before it is asked to, and nobody would be asked by one that nobody has unpaused.
+    with _dag(spec, "repair", much, REPAIR_DOC, schedule=[undecided(spec)], is_paused_upon_creation=False) as repair:
+        wire_repair(spec)
     weekly = schedule_of(spec.backup.drill_schedule, spec.backup.timezone)
     with _dag(
         spec, "restore_drill", f"Restores a backup of {spec.target.collection}", DRILL_DOC, schedule=weekly
     ) as drill:
         wire_drill(spec)
-    return migrate, back, end, watch, reconcile, drill
+    return migrate, back, end, watch, reconcile, repair, drill
 
 
 def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule: Any = None, **arguments: Any) -> DAG:

@@ -1,13 +1,15 @@
 """Reconciliation where something gets in between: what was found is not lost, not named twice, and never mended the wrong way."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
 from engine.reconcile.drifting import COHORTS, KIND, NAMESPACES, Key, Sides, on_clock
-from vectorferry.core.errors import CheckFailed, GateError, PhaseConflict, StagingCorrupt
+from vectorferry.core.errors import CheckFailed, GateError, NotApproved, PhaseConflict, StagingCorrupt
 from vectorferry.core.model import Phase
 from vectorferry.core.records import make_batch
 from vectorferry.engine import pipeline
@@ -16,6 +18,7 @@ from vectorferry.engine.reconcile import drift, fingerprint_spill, preconditions
 from vectorferry.engine.reconcile.preconditions import keep_equal
 from vectorferry.engine.reconcile.repair import drift_figures
 from vectorferry.engine.reconcile.run_state import folder_of
+from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.journal import Evidence, Journal
 
 A, B, C = NAMESPACES
@@ -270,3 +273,48 @@ def test_a_pair_whose_declaration_was_cut_short_is_declared_anew(two: Sides) -> 
         compared(two)
     keep_equal(two.session())
     assert drift_figures(compared(two))["outcome"] == "equal"
+
+
+def much(two: Sides, *ids: str) -> Evidence:
+    """What a night finds after so many extras were planted: more than may be deleted without asking."""
+    for id_ in ids:
+        two.write("target", (A, id_), two.value())
+    return compared(two)
+
+
+def test_an_answer_counts_for_what_was_asked_whatever_was_found_since(two: Sides) -> None:
+    asked = much(two, "x1", "x2")
+    later = much(two, "x3")
+    two.approve(asked)
+    assert pipeline.repair(two.session(), asked.hash).passed
+    assert {(A, "x1"), (A, "x2"), (A, "x3")} & two.content("target").keys() == {(A, "x3")}
+    with pytest.raises(NotApproved, match="nobody has answered"):
+        pipeline.repair(two.session(), later.hash)
+
+
+def test_a_run_goes_on_asking_about_what_it_asked_first_and_others_about_what_was_found_last(two: Sides) -> None:
+    with pytest.raises(GateError, match="waits for a person"):
+        pipeline.finding_to_decide(two.session())
+    first, asking = much(two, "x1", "x2"), two.session()
+    assert pipeline.finding_to_decide(asking) == first
+    pipeline.note_question(asking, first)
+    later = much(two, "x3")
+    assert pipeline.finding_to_decide(asking) == first
+    assert pipeline.finding_to_decide(two.session()) == later
+    record_answer(two.session(), first.hash, "reject", person="ann", reason="", via="airflow")
+    with pytest.raises(GateError, match="somebody answered"):
+        pipeline.finding_to_decide(two.session())
+    again = compared(two)
+    assert pipeline.finding_to_decide(two.session()) == again
+    two.approve(again)
+    assert pipeline.repair(two.session(), again.hash).passed
+    with pytest.raises(GateError, match="somebody answered, or repaired"):
+        pipeline.finding_to_decide(two.session())
+
+
+def test_what_lapsed_is_not_asked_about(two: Sides) -> None:
+    much(two, "x1", "x2")
+    session = two.session()
+    soon = session.spec.approval.model_copy(update={"evidence_age": timedelta(0)})
+    with pytest.raises(GateError, match="has lapsed"):
+        pipeline.finding_to_decide(replace(session, spec=session.spec.model_copy(update={"approval": soon})))

@@ -39,8 +39,9 @@ def _found(spec: MigrationSpec, run: Reconciliation) -> Iterator[tuple[str, str]
 def _done(spec: MigrationSpec, figures: Mapping[str, Any]) -> str:
     if REPAIRED in figures:
         return f"{figures[REPAIRED]} were repaired; see {figures['file']}"
-    asks = f"a person must decide ({'; '.join(figures['over'])})" if figures["over"] else "not repaired"
-    return f"{asks}; see {spec.migration}.reconcile and {figures['file']}"
+    if figures["over"]:
+        return f"a person must decide ({'; '.join(figures['over'])}): answer in {spec.migration}.repair; see {figures['file']}"
+    return f"not repaired; see {spec.migration}.reconcile and {figures['file']}"
 
 
 def _overdue(
