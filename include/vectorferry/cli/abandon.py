@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vectorferry.cli.confirming import require_yes
 from vectorferry.cli.console import Console
 from vectorferry.cli.opening import read_spec, session_of
 from vectorferry.cli.options import Json, SpecPath
@@ -25,7 +26,11 @@ def abandon(
         found = pipeline.leftovers(session)
         left = [(name, value) for name, value in asdict(found).items() if value]
         console.table("Left behind", ("what", "where"), left)
-        if not yes and not typer.confirm("Remove all of it?"):
-            raise typer.Exit(1)
+        if left and not yes:
+            require_yes(console, "Remove all of it?", unchanged="nothing was removed")
         pipeline.abandon(session)
-    console.result({"removed": asdict(found)}, "removed")
+    console.result(
+        {"removed": asdict(found)},
+        "removed" if left else "there was nothing to remove",
+        then="`vectorferry plan SPEC` looks at both databases; `vectorferry run SPEC` begins anew",
+    )

@@ -21,7 +21,9 @@ from vectorferry.cli.finalize import finalize
 from vectorferry.cli.gateway import gateway_app
 from vectorferry.cli.journal import journal_app
 from vectorferry.cli.members import members
+from vectorferry.cli.next_step import after_error, written_out
 from vectorferry.cli.observe import observe
+from vectorferry.cli.plain import plain
 from vectorferry.cli.plan import plan
 from vectorferry.cli.prune import prune
 from vectorferry.cli.reconcile import reconcile
@@ -39,7 +41,10 @@ from vectorferry.core.errors import (
     ConnectionMissing,
     FilterError,
     GateError,
-    PlanMismatch,
+    JournalError,
+    JournalUnavailable,
+    LeaseLost,
+    PhaseConflict,
     RecordError,
     SpecError,
     StagingCorrupt,
@@ -71,7 +76,8 @@ app.add_typer(gateway_app, name="gateway")
 app.add_typer(journal_app, name="journal")
 
 BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, StagingRefused, Unauthorized, Unsupported)
-NO = (GateError, PlanMismatch, StagingCorrupt, TerminalError)
+AGAIN = (JournalUnavailable, LeaseLost, PhaseConflict)
+NO = (GateError, JournalError, StagingCorrupt, TerminalError)
 
 
 def main() -> None:
@@ -81,8 +87,14 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except VectorferryError as error:
-        sys.stderr.write(f"{error.told}\n")
-        sys.exit(2 if isinstance(error, BAD_INPUT) else 1 if isinstance(error, NO) else 3)
+        sys.stderr.write(f"{plain(str(error))}\n{written_out(after_error(error))}\n")
+        sys.exit(_code(error))
+
+
+def _code(error: VectorferryError) -> int:
+    if isinstance(error, AGAIN):
+        return 3
+    return 2 if isinstance(error, BAD_INPUT) else 1 if isinstance(error, NO) else 3
 
 
 if __name__ == "__main__":

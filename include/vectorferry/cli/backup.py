@@ -5,6 +5,8 @@ from vectorferry.cli.opening import read_spec, session_of
 from vectorferry.cli.options import Json, SideOption, SpecPath, Which
 from vectorferry.engine import pipeline
 
+_THEN = "`vectorferry drill SPEC` rehearses to restore it; `vectorferry restore` brings it back"
+
 
 def backup(spec: SpecPath, side: SideOption = Which.TARGET, json: Json = False) -> None:
     """Back a collection up to staging: every record, its definition, and a manifest that accounts for all of it.
@@ -16,4 +18,4 @@ def backup(spec: SpecPath, side: SideOption = Which.TARGET, json: Json = False) 
         made = pipeline.backup(session, side.value)
     found = made.manifest
     value = {"backup": made.files.url, "rows": found.rows, "bytes": found.bytes, "namespaces": len(found.namespaces)}
-    console.result(value, f"{found.rows} rows of {found.collection.name} in {made.files.url}")
+    console.result(value, f"{found.rows:,} rows of {found.collection.name} in {made.files.url}", then=_THEN)

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from vectorferry.spec.migration import MigrationSpec
 
 
-_NEXT = """What was excused on purpose is left out with `--excused`; `vectorferry reconcile` finds out which side is right, and repairs."""
-
-
 def compare(
     spec: SpecPath,
     json: Json = False,
@@ -43,6 +40,19 @@ def _excused(spec: "MigrationSpec") -> frozenset[tuple[str, str]]:
 
 
 def _show(console: Console, found: "Comparison") -> None:
-    differences = "\n".join(f"  {each}" for each in found.differences)
-    verdict = "equal" if found.equal else f"{found.total} differences\n{differences}\n{_NEXT}"
-    console.result(found, f"source {found.rows_source} rows, target {found.rows_target} rows: {verdict}")
+    verdict = "equal" if found.equal else _differing(found)
+    then = (
+        ""
+        if found.equal
+        else "what was excused on purpose is left out with `--excused`; `vectorferry reconcile SPEC` repairs the rest once a migration "
+        "is loaded, or names it with --report-only"
+    )
+    console.result(found, f"source {found.rows_source:,} rows, target {found.rows_target:,} rows: {verdict}", then=then)
+
+
+def _differing(found: "Comparison") -> str:
+    """The differences that are listed, and that there are more."""
+    lines = [f"{found.total:,} differences", *(f"  {each}" for each in found.differences)]
+    if (more := found.total - len(found.differences)) > 0:
+        lines.append(f"  … and {more:,} more: --limit lists as many as it says")
+    return "\n".join(lines)

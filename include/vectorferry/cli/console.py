@@ -6,6 +6,7 @@ from dataclasses import asdict, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from vectorferry.cli.next_step import written_out
 from vectorferry.cli.plain import plain
 from vectorferry.cli.progress import Live
 
@@ -36,27 +37,31 @@ class Console:
         """Show progress."""
         self._live.show(progress)
 
-    def result(self, value: Any, text: str) -> None:
-        """Print a result: `value` for machines, `text` for people."""
+    def result(self, value: Any, text: str, *, then: str = "") -> None:
+        """Print a result: `value` for machines, `text` for people, and for them what to do `then`."""
         self._live.close()
         if self.json:
             import orjson
 
             self._file.write(orjson.dumps(value, default=_plain).decode() + "\n")
         else:
-            self._out.print(plain(text), markup=False)
+            self._out.print(plain(text), markup=False, soft_wrap=True)
+            if then:
+                self._out.print(plain(written_out(then)), markup=False, soft_wrap=True)
 
     def table(self, title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-        """Print a table for people."""
+        """Print a table for people; one without rows says nothing."""
         self._live.close()
-        if self.json:
+        shown = [[plain(str(cell)) for cell in row] for row in rows]
+        if self.json or not shown:
             return
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*columns, title=Text(plain(title)), title_justify="left")
-        for row in rows:
-            table.add_row(*(Text(plain(str(cell))) for cell in row))
+        names = list(columns)
+        table = Table(*names, title=Text(plain(title)), title_justify="left", show_header=any(names))
+        for row in shown:
+            table.add_row(*map(Text, row))
         self._out.print(table)
 
     def markdown(self, text: str) -> None:

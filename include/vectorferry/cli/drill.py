@@ -25,8 +25,12 @@ def drill(
     console = Console(json=json)
     with session_of(read_spec(spec), console, "drill", upgrade=True) as session:
         found = pipeline.drill(session, side.value, fresh=fresh).figures
-    told = f"{found['rows']} rows of backup {found['backup']} restored and verified: "
+    told = f"{found['rows']:,} rows of backup {found['backup']} restored and verified: "
     speed = (
-        f"{word} in {found[f'{verb}_seconds']:.1f} s ({found[f'{verb}_rate']:.0f} rows/s)" for verb, word in _VERBS
+        f"{word} in {found[f'{verb}_seconds']:.1f} s ({found[f'{verb}_rate']:,.0f} rows/s)" for verb, word in _VERBS
     )
-    console.result(dict(found), told + ", ".join(speed))
+    console.result(
+        dict(found),
+        told + ", ".join(speed),
+        then="`vectorferry finalize SPEC` accepts this drill until it is older than `backup.drill_age`",
+    )

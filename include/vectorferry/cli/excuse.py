@@ -27,4 +27,6 @@ def excuse(
     with session_of(read_spec(spec), console, "excuse") as session:
         why = pipeline.excuse(session, namespace, id, reason)
     value = {"namespace": namespace, "id": id, "rejection": why}
-    console.result(value, f"excused {namespace or '(default)'}/{id} ({why}); `vectorferry settle` takes it from here")
+    console.result(
+        value, f"excused {namespace or '(default)'}/{id} ({why})", then="`vectorferry settle SPEC` takes it from here"
+    )

@@ -21,6 +21,11 @@ def finalize(spec: SpecPath, json: Json = False) -> None:
     text = (
         f"DONE: nothing writes to {loaded.source.collection} any more" if done else "not approved: nothing has changed"
     )
-    console.result({"done": done}, text)
+    then = (
+        "the source may be deleted; `vectorferry prune SPEC` lists staged files that are no longer kept"
+        if done
+        else "`vectorferry finalize SPEC` compares and asks again; until then a rollback is possible"
+    )
+    console.result({"done": done}, text, then=then)
     if not done:
         raise typer.Exit(1)

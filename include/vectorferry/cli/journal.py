@@ -20,4 +20,6 @@ def journal_roles(spec: SpecPath, json: Json = False) -> None:
     with journal_of(read_spec(spec), upgrade=True) as journal:
         create_roles(journal)
     text = f"role {ROUTER} is up to date; give it to the login of your applications: GRANT {ROUTER} TO <login>"
-    Console(json=json).result({"role": ROUTER}, text)
+    Console(json=json).result(
+        {"role": ROUTER}, text, then="`vectorferry register SPEC`, then start your applications' routers"
+    )

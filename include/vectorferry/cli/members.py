@@ -31,10 +31,17 @@ def members(
     with journal_of(loaded) as journal:
         if forget:
             journal.members.forget(loaded.migration, forget, operator())
-        _show(Console(json=json), journal.members.all(loaded.migration))
+        _show(Console(json=json), journal.members.all(loaded.migration), loaded.routers)
 
 
-def _show(console: Console, found: "Sequence[Member]") -> None:
+def _show(console: Console, found: "Sequence[Member]", expected: int) -> None:
+    then = "`vectorferry run SPEC`" + (
+        " waits for all that are expected" if expected else ": nobody has to join, the spec says `writers: none`"
+    )
+    if len(found) < expected:
+        then = "start the routers that are missing: `Router(migration, journal)` in each process that writes (docs/applications.md)"
     rows = [pipeline.member_row(member) for member in found]
     console.table("Routers", MEMBER_COLUMNS, rows)
-    console.result([dict(zip(_NAMES, row, strict=True)) for row in rows], f"{len(found)} routers")
+    console.result(
+        [dict(zip(_NAMES, row, strict=True)) for row in rows], f"{len(found)} routers of {expected} expected", then=then
+    )

@@ -35,4 +35,12 @@ def observe(
 def _show(console: Console, uses: "Sequence[Use]") -> None:
     rows = [(use.kind, use.name or "(default)", use.count, use.problem or "yes") for use in uses]
     console.table("Observed", ("what", "which", "times", "served"), rows)
-    console.result(uses, f"{len(uses)} uses, {sum(bool(use.problem) for use in uses)} of them cannot be served")
+    lacking = any(use.problem for use in uses)
+    then = (
+        "change what cannot be served in your application, or choose another target"
+        if lacking
+        else "`vectorferry plan SPEC`"
+    )
+    console.result(
+        uses, f"{len(uses)} uses, {sum(bool(use.problem) for use in uses)} of them cannot be served", then=then
+    )

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from vectorferry.journal import Plan
 
 
+_THEN = "`vectorferry run SPEC` moves it; or trigger the DAG `<migration>.migrate` in Airflow"
+
+
 def plan(
     spec: SpecPath,
     json: Json = False,
@@ -36,11 +39,13 @@ def plan(
 
 def _show(console: Console, found: "Preflight", made: "Plan | None" = None) -> None:
     _show_tables(console, found)
-    console.result(_value(found, made), "\n".join(_lines(found, made)))
+    console.result(_value(found, made), "\n".join(_lines(found, made)), then=_THEN)
 
 
 def _show_tables(console: Console, found: "Preflight") -> None:
-    console.table("Namespaces", ("namespace", "rows"), ((n or "(default)", r) for n, r in found.namespaces.items()))
+    console.table(
+        "Namespaces", ("namespace", "rows"), ((n or "(default)", f"{r:,}") for n, r in found.namespaces.items())
+    )
     costs = (("one pass over the source", found.pass_cost), ("the load", found.load_cost))
     console.table("Cost", ("of", "requests", "hours", "read units", "US$"), (_cost(n, c) for n, c in costs))
     if found.capacity:
@@ -67,7 +72,7 @@ def _value(found: "Preflight", made: "Plan | None") -> dict[str, Any]:
 
 def _lines(found: "Preflight", made: "Plan | None") -> list[str]:
     proposed = ", ".join(f"{name}: {kind}" for name, kind in found.proposed.items()) or "none"
-    lines = [f"{found.rows} rows. Fields worth declaring: {proposed}", *(f"warning: {w}" for w in found.warnings)]
+    lines = [f"{found.rows:,} rows. Fields worth declaring: {proposed}", *(f"warning: {w}" for w in found.warnings)]
     if found.shortest_hold is not None:
         lines.append(f"Shortest possible hold of writes: {found.shortest_hold:g} s")
     if made:
@@ -76,7 +81,7 @@ def _lines(found: "Preflight", made: "Plan | None") -> list[str]:
 
 
 def _cost(name: str, cost: "Cost") -> tuple[object, ...]:
-    return name, cost.requests, f"{cost.hours:.2f}", f"{cost.read_units:.0f}", f"{cost.dollars:.2f}"
+    return name, f"{cost.requests:,}", f"{cost.hours:.2f}", f"{cost.read_units:,.0f}", f"{cost.dollars:,.2f}"
 
 
 def _fill(fill: "Fill") -> tuple[object, ...]:

@@ -50,6 +50,11 @@ class _Step:
         assert self.newest is not None, "it was reported"
         return sum(each.total or 0 for each in self.scopes.values()) if self.announced else self.newest.total
 
+    @property
+    def ended(self) -> bool:
+        """Whether all is done of which is known how much it is."""
+        return self.total is not None and self.done >= self.total
+
     def line(self) -> str:
         """As text: the rate is that of the time in which the step was worked on."""
         from vectorferry.engine.session import pace
@@ -74,6 +79,7 @@ class Live:
         self._lock = threading.Lock()
         self._steps: dict[str, _Step] = {}
         self._shown: dict[str, float] = {}
+        self._unfinished: set[str] = set()
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
 
@@ -94,13 +100,13 @@ class Live:
             step.take(progress, now)
             if self._console.is_terminal:
                 self._draw(step)
-            elif progress.done and now - self._shown.get(step.name, 0.0) > EVERY:
+            elif progress.done and self._is_due(step, now):
                 self._shown[step.name] = now
                 self._console.print(plain(step.line()), markup=False)
 
     def note(self, text: str) -> None:
         """Print one line."""
-        self._console.print(plain(text), markup=False)
+        self._console.print(plain(text), markup=False, soft_wrap=True)
 
     def ask(self, prompt: str) -> str:
         """A line that a person types; raises EOFError where nobody does."""
@@ -112,6 +118,17 @@ class Live:
             if self._bars is not None:
                 self._bars.stop()
             self._bars, self._tasks = None, {}
+
+    def _is_due(self, step: _Step, now: float) -> bool:
+        """Now and then; and at its end, where the line printed last would look as if it had stopped before."""
+        if step.ended:
+            due = step.name in self._unfinished or now - self._shown.get(step.name, 0.0) > EVERY
+            self._unfinished.discard(step.name)
+            return due
+        due = now - self._shown.get(step.name, 0.0) > EVERY
+        if due:
+            self._unfinished.add(step.name)
+        return due
 
     def _note(self, progress: "StepProgress", now: float) -> None:
         """Print a note, of what says the same again and again now and then only."""

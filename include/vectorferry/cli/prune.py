@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from vectorferry.cli.confirming import require_yes
 from vectorferry.cli.console import Console
 from vectorferry.cli.opening import read_spec, session_of
 from vectorferry.cli.options import Json, SpecPath
@@ -23,7 +24,10 @@ def prune(
     with session_of(read_spec(spec), console, "prune", upgrade=True) as session:
         found = pipeline.prunable(session)
         console.table("No longer kept", ("what", "why"), ((each.path, each.why) for each in found))
-        if found and not yes and not typer.confirm("Remove all of it?"):
-            raise typer.Exit(1)
+        if found and not yes:
+            require_yes(console, "Remove all of it?", unchanged="nothing was removed")
         removed = pipeline.prune(session, found)
-    console.result({"removed": [each.path for each in removed]}, f"removed {len(removed)}")
+    console.result(
+        {"removed": [each.path for each in removed]},
+        f"removed {len(removed)}" if removed else "there is nothing to remove",
+    )

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from vectorferry.spec.migration import MigrationSpec
 
 
+_THEN = {
+    "drift": "`vectorferry reconcile SPEC` repairs it; above the limits of `reconcile` in the spec a person is asked",
+    "paused": "`vectorferry reconcile SPEC` goes on where this run was paused",
+}
+
+
 def reconcile(
     spec: SpecPath,
     json: Json = False,
@@ -50,7 +56,7 @@ def reconcile(
         if not report_only:
             _repair(session, found, console)
         figures = _figures(session, found)
-    console.result(dict(figures), pipeline.summarize(figures))
+    console.result(dict(figures), pipeline.summarize(figures), then=_THEN.get(str(figures["outcome"]), ""))
     if figures["outcome"] not in ("equal", "repaired"):
         raise typer.Exit(1)
 

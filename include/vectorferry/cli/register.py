@@ -16,5 +16,12 @@ def register(spec: SpecPath, json: Json = False) -> None:
     with journal_of(loaded, upgrade=True) as journal:
         pipeline.register(journal, loaded, operator())
         phases = {row.cohort: str(row.phase) for row in journal.control.all(loaded.migration)}
+    then = (
+        "start your applications' routers; `vectorferry members SPEC` shows who has joined"
+        if loaded.routers
+        else "`vectorferry plan SPEC` looks at both databases"
+    )
     value = {"migration": loaded.migration, "expected_routers": loaded.routers, "phases": phases}
-    Console(json=json).result(value, f"{loaded.migration} is registered; it expects {loaded.routers} routers")
+    Console(json=json).result(
+        value, f"{loaded.migration} is registered; it expects {loaded.routers} routers", then=then
+    )

@@ -46,8 +46,9 @@ def restore(
             store.point_alias(alias)
     finally:
         store.close()
+    then = f"point your application at {to}" if not alias else f"{alias} points to it already"
     notes = [*done.notes, *_alias_notes(found, store, alias)]
-    console.result(_value(to, done, notes), "\n".join(_lines(to, done, notes)))
+    console.result(_value(to, done, notes), "\n".join(_lines(to, done, notes)), then=then)
 
 
 def _store(to: str, found: "Backup") -> "VectorStore":
@@ -101,6 +102,6 @@ def _value(to: str, done: "Restored", notes: list[str]) -> dict[str, Any]:
 
 def _lines(to: str, done: "Restored", notes: list[str]) -> list[str]:
     loaded, seconds = done.loaded, done.verdict.figures["seconds"]
-    told = f"{loaded.rows} rows in {to}, loaded in {loaded.seconds:.1f} s ({loaded.rate:.0f} rows/s)"
+    told = f"{loaded.rows:,} rows in {to}, loaded in {loaded.seconds:.1f} s ({loaded.rate:,.0f} rows/s)"
     left = (f"left behind: {each.namespace or '(default)'}/{each.id}: {each.reason}" for each in loaded.excused)
     return [f"{told}, every one read back and compared in {seconds:.1f} s", *left, *(f"note: {note}" for note in notes)]

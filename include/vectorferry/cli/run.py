@@ -36,8 +36,15 @@ def _show(console: Console, session: "Session", outcome: "RunOutcome") -> None:
         console.result(
             value | {"phase": "TRACK_A"},
             f"not approved: nothing has changed, the source has the authority. Files: {folder}",
+            then="`vectorferry run SPEC` repeats the checks and asks again; what is loaded stays loaded",
         )
         return
     value |= {"phase": str(outcome.switched.phase), "approved_by": outcome.switched.approved_by}
     value |= {"hold_seconds": round(outcome.switched.hold_seconds, 3)} if session.spec.routers else {}
-    console.result(value, f"cut over: phase {outcome.switched.phase}, the target has the authority. Files: {folder}")
+    then = (
+        "`vectorferry settle SPEC --follow` keeps the source up for a rollback; `vectorferry finalize SPEC` ends the migration for good"
+        if session.spec.routers
+        else "point readers at the target; `vectorferry finalize SPEC` ends the migration once the source is no longer needed"
+    )
+    told = f"cut over: phase {outcome.switched.phase}, the target has the authority. Files: {folder}"
+    console.result(value, told, then=then)

@@ -23,5 +23,6 @@ def settle(
     with session_of(loaded, console, "settle") as session:
         (pipeline.settle_continuously if follow else pipeline.settle_up_to_now)(session)
         left = [session.journal.claims.backlog(loaded.migration, cohort.name) for cohort in loaded.cohorts]
+    then = "`vectorferry status SPEC` shows what is in the way of the next step"
     value = {"dirty": sum(each.dirty for each in left), "open": sum(each.open for each in left)}
-    console.result(value, f"settled; written meanwhile: {value['dirty']} dirty, {value['open']} open")
+    console.result(value, f"settled; written meanwhile: {value['dirty']} dirty, {value['open']} open", then=then)

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from vectorferry.engine.pipeline import Status
 
 WATCH_SECONDS = 1.0
+_RUN = "`vectorferry run SPEC` goes on from here; or trigger the DAG `<migration>.migrate`"
+_THEN = {
+    **dict.fromkeys(("OFF", "TRACK_A", "HOLD_A", "HOLD_B"), _RUN),
+    "TRACK_B": "`vectorferry finalize SPEC` ends the migration for good; with routers `vectorferry rollback SPEC` undoes the cut-over",
+    "DONE": "nothing is left to do: the migration has ended",
+}
 
 
 def status(
@@ -43,7 +49,15 @@ def _show(console: Console, found: "Status") -> None:
     for title, lines in (("In the way of the next step", found.in_the_way), ("Alerts", found.alerts)):
         if lines:
             console.table(title, ("",), ((line,) for line in lines))
-    console.result(found, _evidence(found) if found.phases else f"migration {found.migration} was never begun")
+    text = _evidence(found) if found.phases else f"migration {found.migration} was never begun"
+    console.result(found, text, then=_then({phase for _, phase, _ in found.phases}))
+
+
+def _then(phases: set[str]) -> str:
+    """What comes next; of several cohorts the one that is furthest behind counts."""
+    if not phases:
+        return "`vectorferry plan SPEC` looks at both databases; `vectorferry run SPEC` begins"
+    return next((then for phase, then in _THEN.items() if phase in phases), "")
 
 
 def _show_writes(console: Console, found: "Status") -> None:

@@ -22,4 +22,6 @@ def taint(
     console = Console(json=json)
     with session_of(read_spec(spec), console, "taint") as session:
         marked = pipeline.taint(session, reason)
-    console.result({"marked": marked}, f"{marked} records are to be settled; `vectorferry settle` does it")
+    console.result(
+        {"marked": marked}, f"{marked:,} records are to be settled", then="`vectorferry settle SPEC` settles them"
+    )

@@ -20,5 +20,7 @@ def validate(spec: SpecPath, json: Json = False) -> None:
     refuse_faults(spec, pipeline.expectation_faults(loaded))
     result = {"migration": loaded.migration, "fingerprint": loaded.fingerprint}
     Console(json=json).result(
-        result, f"{spec} is valid: migration {loaded.migration}, fingerprint {loaded.fingerprint[:12]}"
+        result,
+        f"{spec} is valid: migration {loaded.migration}, fingerprint {loaded.fingerprint[:12]}",
+        then="`vectorferry plan SPEC` looks at both databases and moves nothing",
     )

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """One step of progress for people: what is worked on, rows done and rows in all (None where it is not known).
+    """One step of progress for people: what is worked on, how much is done, and of how much (None where it is not known).
 
     A step that works on partitions is reported with nothing done for each of them first, so that all of it is known from the start.
     """
@@ -33,13 +33,14 @@ class StepProgress:
     done: int
     total: int | None = None
     note: str = ""
+    unit: str = "rows"
 
     def text(self, elapsed: float, first: int = 0) -> str:
-        """As one line; `elapsed` is in seconds since `first` rows were done."""
+        """As one line; `elapsed` is in seconds since `first` of them were done."""
         if self.note:
             return f"{self.step} {self.scope}: {self.note}"
         of = f" of {self.total:,}" if self.total else ""
-        return f"{self.step} {self.scope}: {self.done:,}{of}{pace(self.done - first, elapsed, (self.total or 0) - self.done)}"
+        return f"{self.step} {self.scope}: {self.done:,}{of} {self.unit}{pace(self.done - first, elapsed, (self.total or 0) - self.done)}"
 
 
 MEASURED_SECONDS = 5.0

@@ -95,7 +95,9 @@ class Control:
             query = sa.select(migration.c.spec_fingerprint).where(migration.c.name == migration_name)
             found: str | None = connection.scalar(query)
         if found is None:
-            raise JournalError(f"the journal at {self._database.where} knows no migration {migration_name!r}")
+            raise JournalError(
+                f"the journal at {self._database.where} knows no migration {migration_name!r}: `vectorferry register SPEC` tells it"
+            )
         return found
 
     def get(self, migration: str, cohort: str) -> ControlRow:

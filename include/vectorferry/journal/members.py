@@ -66,7 +66,9 @@ class Members:
             _lock(connection)
             rows = control_rows(connection, migration)
             if not rows:
-                raise JournalError(f"the journal at {self._database.where} knows no migration {migration!r}")
+                raise JournalError(
+                    f"the journal at {self._database.where} knows no migration {migration!r}: `vectorferry register SPEC` tells it"
+                )
             values = {"id": name, "migration": migration, "host": host, "pid": pid, "version": version}
             new = insert(member).values(**values, lease_until=ahead(lease), deadline_seconds=deadline)
             changed = {"lease_until": new.excluded.lease_until}

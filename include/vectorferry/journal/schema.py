@@ -39,7 +39,8 @@ def _refusal(where: str, found: str | None) -> str:
     has = "there is no journal yet" if found is None else f"its schema has revision {found}"
     return (
         f"the journal at {where} cannot be used: {has}, this version of vectorferry needs {REVISION}. "
-        "Upgrade it with open_journal(connection, upgrade=True), or install the version of vectorferry that made it"
+        "`vectorferry register SPEC` makes it or brings it up to date (in Python open_journal(connection, upgrade=True)); "
+        "one that a newer version made needs that version"
     )
 
 

@@ -274,7 +274,9 @@ def _rows(session: Session, plan: Plan, partition: Any, keys: Sequence[str]) -> 
         for namespace, id_, text in columns:
             metadata = parse_json(text)
             yield [namespace, id_, *(metadata.get(key) for key in keys)]
-    session.report(StepProgress("expectations", partition.name, partition.index + 1, len(plan.partitions)))
+    session.report(
+        StepProgress("expectations", partition.name, partition.index + 1, len(plan.partitions), unit="partitions")
+    )
 
 
 def _validate(suites: Sequence[Suite], scratch: Path, title: str) -> list[tuple[str, str, bool]]:

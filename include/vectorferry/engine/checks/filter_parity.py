@@ -78,7 +78,7 @@ class _Check:
         outcomes = []
         for done, case in enumerate(cases):
             outcomes.append(self._run(case, truths[done]))
-            self._session.report(StepProgress("filters", spelt(case.where), done + 1, len(cases)))
+            self._session.report(StepProgress("filters", spelt(case.where), done + 1, len(cases), unit="filters"))
         each = [_verdict(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)]
         return (*each, _overall(declared, each, outcomes))
 

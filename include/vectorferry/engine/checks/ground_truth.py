@@ -64,7 +64,7 @@ def partition_truth(session: Session, plan: Plan, partition: Partition) -> None:
     staged.write_table(path, _SCHEMA, rows)
     # The note comes last: truth without it is made again.
     staged.write_json(note, {"key": key, "searchable": dict(search.searchable)})
-    session.report(StepProgress("truth", partition.name, len(wanted), len(wanted)))
+    session.report(StepProgress("truth", partition.name, len(wanted), len(wanted), unit="queries"))
 
 
 def _path(partition: Partition) -> str:

@@ -60,7 +60,7 @@ def _measure(session: Session, asked: Queries, side: str, queries: int) -> dict[
     paced = store.usage.paced_seconds
     session.report(StepProgress("latency", side, 0, queries, f"{rate:g} searches/s"))
     seconds = at_rate([_searching(store, asked, number, settings.k, effort) for number in numbers], rate)
-    session.report(StepProgress("latency", side, queries, queries))
+    session.report(StepProgress("latency", side, queries, queries, unit="searches"))
     return {**percentiles(seconds), "queries": queries, "rate": round(rate, 3), **_queued(store, paced)}
 
 

@@ -128,7 +128,7 @@ def _held_out(session: Session, plan: Plan) -> Iterator[Queries]:
         part = _held_out_of(session, plan, namespace)
         if len(part):
             yield part
-        session.report(StepProgress("queries", namespace, done + 1, len(namespaces)))
+        session.report(StepProgress("queries", namespace, done + 1, len(namespaces), unit="namespaces"))
 
 
 def _held_out_of(session: Session, plan: Plan, namespace: str) -> Queries:

@@ -58,7 +58,7 @@ def _answers(session: Session, asked: Queries, touched: Touched) -> Iterator[pa.
         for part in chunks(numbers, _BATCH):
             yield _ask(session, asked, namespace, where, part, touched)
             done += len(part)
-            session.report(StepProgress("search", namespace, done, len(asked)))
+            session.report(StepProgress("search", namespace, done, len(asked), unit="queries"))
 
 
 def _ask(

@@ -29,7 +29,11 @@ def watch(session: Session, cohort: str) -> None:
     rules, began = session.spec.switch.guardrails, time.monotonic()
     while (left := rules.watch.total_seconds() - (time.monotonic() - began)) > 0:
         _require(session, cohort, row.changed_at)
-        session.report(StepProgress("watch", cohort, int(time.monotonic() - began), int(rules.watch.total_seconds())))
+        session.report(
+            StepProgress(
+                "watch", cohort, int(time.monotonic() - began), int(rules.watch.total_seconds()), unit="seconds"
+            )
+        )
         time.sleep(min(left, POLL_SECONDS))
     seen = _require(session, cohort, row.changed_at)
     if seen.operations < rules.min_operations:

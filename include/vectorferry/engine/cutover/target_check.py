@@ -90,7 +90,9 @@ def _alias(session: Session) -> list[Difference]:
 def _samples(session: Session, plan: Plan) -> Iterator[Difference]:
     for partition in plan.partitions:
         yield from _sample(session, plan, partition)
-        session.report(StepProgress("verify", partition.name, partition.index + 1, len(plan.partitions)))
+        session.report(
+            StepProgress("verify", partition.name, partition.index + 1, len(plan.partitions), unit="partitions")
+        )
 
 
 def _sample(session: Session, plan: Plan, partition: Partition) -> Iterator[Difference]:

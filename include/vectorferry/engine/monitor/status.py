@@ -1,5 +1,6 @@
 """Status: the state of a migration, read from the journal alone."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from vectorferry.journal import Approval, ControlRow, Evidence, Journal, Member,
 from vectorferry.spec.migration import MigrationSpec
 
 STEPS = ("export", "load")
+_HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,4 +168,6 @@ def _answer(approval: Approval) -> tuple[str, str, str]:
 
 
 def _short(detail: Any) -> str:
-    return ", ".join(f"{key} {value}" for key, value in dict(detail).items())[:160]
+    """The details in one line; of a hash its beginning, as it is shown elsewhere."""
+    told = ((key, value) for key, value in dict(detail).items() if value is not None)
+    return ", ".join(f"{key} {_HASH.sub(lambda found: found[0][:12], str(value))}" for key, value in told)[:160]

@@ -40,7 +40,7 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     spans: list[KeyRange] = []
     for number, namespace in enumerate(namespaces):
         spans += _ranges(session, staged, namespaces, number) if not able.lists_ranges else _split(session, namespace)
-        session.report(StepProgress("plan", namespace, number + 1, len(namespaces)))
+        session.report(StepProgress("plan", namespace, number + 1, len(namespaces), unit="namespaces"))
     partitions = _packed(session.spec, spans)
     listing = "" if able.lists_ranges else "listing"
     details = {"namespaces": namespaces, "rows": sum(p.rows for p in partitions), "metric": str(found.source.metric)}

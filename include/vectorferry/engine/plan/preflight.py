@@ -416,7 +416,7 @@ def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
         if len(batch):
             found.sizes[namespace] = namespaces[namespace], float(payload_bytes(batch).mean())
         rejected += session.target.rejections(batch)
-        session.report(StepProgress("preflight", namespace, found.profile.rows))
+        session.report(StepProgress("preflight", namespace, found.profile.rows, unit="rows looked at"))
     if session.spec.limits.unheld == "refuse":
         found.problems += _rejected(session, rejected, found.profile.rows)
     return found

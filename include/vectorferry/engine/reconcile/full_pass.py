@@ -48,7 +48,9 @@ def _join(reading: ReconciliationRun, number: int) -> None:
         second_records=doubled[:MOST_SECOND_RECORDS],
         doubtful=sorted(doubtful),
     )
-    reading.session.report(StepProgress("join", "both sides", number + 1, reading.get("buckets")))
+    reading.session.report(
+        StepProgress("join", "both sides", number + 1, reading.get("buckets"), unit="buckets of ids")
+    )
 
 
 def _second_records(rows: pa.Table) -> Iterator[tuple[str, str]]:

@@ -54,7 +54,7 @@ def compare_touched(session: Session, rows: Iterable[TouchedRow], watermark: int
         ids = [row.id for row in page if not row.excused]
         suspects.setdefault(namespace, []).extend(dict.fromkeys(d.id for d in differing(session, namespace, ids)))
         touched, excused = touched + len(page), excused + len(page) - len(ids)
-        session.report(StepProgress("recheck", namespace or "(default)", touched))
+        session.report(StepProgress("recheck", namespace or "(default)", touched, unit="written records"))
     findings, again = Findings(), sum(map(len, suspects.values()))
     rounds = compare_until_settled(session, {name: ids for name, ids in suspects.items() if ids}, findings)
     figures = {"touched": touched, "compared": touched - excused, "looked_at_again": again, "rounds": rounds}
