@@ -38,7 +38,7 @@ with: ## Run a command among the servers of the last demo: RUN='vectorferry comp
 	@$(MAKE) --no-print-directory -j2 ready $(if $(filter weaviate,$(SOURCE) $(TARGET)),weaviate)
 	@$(BIN)/python -m vectorferry.local.demo --source $(SOURCE) --target $(TARGET) --command "$(RUN)"
 
-test: ## Run every kind of test, two at a time (15 minutes); ARGS= for pytest, JOBS=0 for one at a time
+test: ## Run every kind of test, two at a time (17 minutes); ARGS= for pytest, JOBS=0 for one at a time
 	@$(MAKE) --no-print-directory -j2 ready weaviate
 	@$(BIN)/pytest -m "not long" $(BESIDE) $(ARGS)
 
@@ -101,7 +101,7 @@ $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
 		|| { echo "Python 3.11 or 3.12 is needed; name it with PYTHON="; exit 1; }
 	@echo "environment: installing uv $(UV_VERSION) into .tools"
-	@$(PYTHON) -m venv .tools
+	@$(PYTHON) -m venv --clear .tools
 	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(READY): | $(UV)

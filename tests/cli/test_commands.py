@@ -100,6 +100,13 @@ def test_validate(world: World) -> None:
     assert asked == {"migration": "small", "fingerprint": world.spec.fingerprint}
 
 
+def test_validate_wants_the_connection_of_staging_too(world: World) -> None:
+    world.spec_dict["staging"]["connection"] = "bucket"
+    ran = on(world, "validate")
+    assert ran.code == 2
+    assert "AIRFLOW_CONN_BUCKET" in ran.text
+
+
 def test_validate_shows_every_problem_with_its_line(world: World) -> None:
     world.spec_dict |= {"partitons": {}, "limits": {"excused": -1}, "staging": {"urll": "x"}}
     text = world.spec_file.read_text(encoding="utf-8").splitlines()

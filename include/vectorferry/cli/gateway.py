@@ -79,9 +79,15 @@ def gateway_pinecone(
     from vectorferry.gateway.pinecone.server import Serving, run_gateway
 
     if bool(store) == bool(migration):
-        raise ConnectionMissing("a gateway takes either --store or --migration")
+        raise typer.BadParameter(
+            "give one of them: --store CONNECTION is a local Pinecone, --migration NAME serves applications through a router",
+            param_hint="--store, --migration",
+        )
     if bool(collection) != bool(store and observe):
-        raise ConnectionMissing("--collection goes with --store and --observe, and they with it")
+        raise typer.BadParameter(
+            "give --store, --collection and --observe together, to count what applications ask of that collection",
+            param_hint="--collection",
+        )
     serving = Serving(
         keys=_keys(keys),
         host=host,
@@ -172,5 +178,5 @@ def _tls(certificate: Path | None, key: Path | None) -> "Tls | None":
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
-        raise ConnectionMissing("TLS needs both --tls-cert and --tls-key")
+        raise typer.BadParameter("TLS needs both --tls-cert and --tls-key", param_hint="--tls-cert, --tls-key")
     return Tls(certificate, key)

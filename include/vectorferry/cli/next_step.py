@@ -49,7 +49,7 @@ _STEPS: Mapping[type[VectorferryError], str] = {
     StagingError: "see to the place that is named, then run the same command again",
     StagingRefused: "correct `staging.url` or the rights of `staging.connection`, then run the same command again",
     StagingFull: "make room there (`vectorferry prune SPEC` lists what is no longer kept), then run the same command again",
-    StagingCorrupt: "bring the file back, or begin anew: `vectorferry abandon SPEC` lists what would be removed",
+    StagingCorrupt: "bring the file back to where it lay; a migration that lost it begins anew after `vectorferry abandon SPEC`",
     JournalError: "`vectorferry register SPEC` makes the journal ready, and the migration known to it",
     JournalUnavailable: _AGAIN,
     LeaseLost: _AGAIN,

@@ -15,8 +15,9 @@ def validate(spec: SpecPath, json: Json = False) -> None:
     from vectorferry.spec.loader import refuse_faults
 
     loaded = read_spec(spec)
-    for name in (loaded.source.connection, loaded.target.connection, loaded.journal):
-        connection_from_environment(name)
+    for name in (loaded.source.connection, loaded.target.connection, loaded.journal, loaded.staging.connection):
+        if name:
+            connection_from_environment(name)
     refuse_faults(spec, pipeline.expectation_faults(loaded))
     result = {"migration": loaded.migration, "fingerprint": loaded.fingerprint}
     Console(json=json).result(

@@ -25,9 +25,9 @@ def test_what_is_no_list_of_keys_is_refused_without_showing_any(entries: list[st
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "either --store or --migration"),
-        (("--store", "a", "--migration", "b"), "either --store or --migration"),
-        (("--store", "a", "--collection", "b"), "--collection goes with --store and --observe"),
+        ((), "give one of them"),
+        (("--store", "a", "--migration", "b"), "give one of them"),
+        (("--store", "a", "--collection", "b"), "give --store, --collection and --observe"),
         (("--store", "a", "--tls-cert", "c.pem"), "TLS needs both"),
         (("--store", "a", "--keys", "nowhere"), "the API keys cannot be read"),
     ],

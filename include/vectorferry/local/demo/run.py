@@ -2,15 +2,17 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vectorferry.engine import pipeline
+from vectorferry.engine.session import pace
 from vectorferry.journal import Journal, open_journal
 from vectorferry.local.demo.live import LiveDemo
 from vectorferry.local.demo.spec import Demo
 from vectorferry.local.servers.airflow import Airflow
-from vectorferry.local.servers.airflow_api import AirflowApi, AirflowError, PendingQuestion
+from vectorferry.local.servers.airflow_api import AirflowApi, AirflowError, PendingQuestion, TaskState
 from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.spec.connections import connection_from_environment
 from vectorferry.spec.loader import load_spec
@@ -104,27 +106,42 @@ def _read(spec: MigrationSpec) -> "Status":
 def _show_progress(watch: _Watch) -> None:
     found = _read(watch.spec)
     tasks = watch.api.tasks(watch.dag_id, watch.run_id)
-    checks = Counter(t.state for t in tasks if "check" in t.task_id and t.map_index >= 0)
     busy = sorted({t.task_id.split(".")[-1] for t in tasks if t.state == "running"})
-    steps = ", ".join(f"{s.step} {s.done}/{s.partitions}" for s in found.steps)
-    rows = next((s.rows for s in found.steps if s.step == "load"), 0)
-    failed = f", {checks['failed']} FAILED" if checks["failed"] else ""
-    text = f"{steps or 'preparing'}; checks {checks['success']} passed{failed}; running: {', '.join(busy) or '-'}"
-    rate = _rate(watch, rows)
-    if text != watch.shown:
+    parts = [*_moved(watch, found), *_checked(tasks), *([f"running: {', '.join(busy)}"] if busy else [])]
+    text = "; ".join(parts)
+    if parts and text != watch.shown:
         _clear(watch)
-        print(f"[{time.monotonic() - watch.start:4.0f} s] {rows:6,} of {found.rows:,} rows{rate}; {text}", flush=True)
+        print(f"[{time.monotonic() - watch.start:4.0f} s] {text}", flush=True)
         watch.shown = text
 
 
-def _rate(watch: _Watch, rows: int) -> str:
+def _moved(watch: _Watch, found: "Status") -> Iterator[str]:
+    """How far each step is; of the load also its rate, which is no more told once it has ended."""
+    _count(watch, next((s.rows for s in found.steps if s.step == "load"), 0))
+    for step in found.steps:
+        if step.done == step.partitions:
+            yield f"{step.step} done"
+        elif step.step == "load" and step.rows:
+            rate = pace(watch.rows, watch.moved - watch.began, found.rows - watch.rows)
+            yield f"load {step.done} of {step.partitions} partitions, {step.rows:,} of {found.rows:,} rows{rate}"
+        else:
+            yield f"{step.step} {step.done} of {step.partitions} partitions"
+
+
+def _count(watch: _Watch, rows: int) -> None:
     now = time.monotonic()
     if not rows:
         watch.began = now
     if rows > watch.rows:
         watch.rows, watch.moved = rows, now
-    elapsed = watch.moved - watch.began
-    return f" ({watch.rows / elapsed:,.0f} rows/s)" if elapsed > 1 else ""
+
+
+def _checked(tasks: list[TaskState]) -> Iterator[str]:
+    checks = Counter(t.state for t in tasks if "check" in t.task_id and t.map_index >= 0)
+    if checks["success"]:
+        yield f"{checks['success']} checks of partitions passed"
+    if checks["failed"]:
+        yield f"{checks['failed']} FAILED"
 
 
 def _show_question(watch: _Watch, airflow: Airflow, question: PendingQuestion) -> None:
@@ -132,7 +149,7 @@ def _show_question(watch: _Watch, airflow: Airflow, question: PendingQuestion) -
     for name, passed, total in _read(watch.spec).verdicts:
         print(f"{name:14}{passed:>8}{total:>6}{'' if passed == total else '   FAILED'}")
     print(f"\n{question.subject}")
-    print(f"Approve or reject at {watch.api.question_url(question)}")
+    print(f"Next: log in as {APPROVER}, and approve or reject at {watch.api.question_url(question)}")
     for user in ("operator", APPROVER):
         print(f"  user {user}, password {airflow.password(user)}")
     print("Ctrl-C stops everything that this command started.", flush=True)
