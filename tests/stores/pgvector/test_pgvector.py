@@ -1,6 +1,7 @@
 """The pgvector store keeps the contract on a real PostgreSQL, with and without its HNSW index."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from vectorferry.core.errors import NotFound, OutcomeUnknown, Refused, Unavailable
+from vectorferry.core.errors import NotFound, OutcomeUnknown, RecordError, Refused, Unavailable
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import CollectionDefinition, FieldType, KeyRange, Metric
 from vectorferry.local.servers.ports import LOOPBACK, free_port
@@ -288,3 +289,30 @@ def test_a_database_that_takes_no_writes_says_so(database: str):
     found = store.capacity()
     store.close()
     assert found.read_only and found.rows == 0 and found.disk is not None
+
+
+def test_metadata_that_others_wrote_is_carried_exactly_or_refused_by_name(
+    connection: Connection, postgres: Postgres
+) -> None:
+    with closing(open_store(connection, new_name())) as store, psycopg.connect(postgres.url("contract")) as raw:
+        store.create(CollectionDefinition(2, Metric.COSINE))
+        table = store.name.removeprefix("pgvector ")
+        put_all(store, records("n", ["a"], np.ones((1, 2), np.float32)))
+
+        def write(column: str, value: str | bytes) -> None:
+            raw.execute(f"UPDATE {table} SET {column} = %s".encode(), [value])
+            raw.commit()
+
+        write("metadata", '{"z": 1.0, "a": [ ]}')
+        assert store.fetch("n", ["a"]).column("metadata").to_pylist() == ['{"a":[],"z":1}']
+        for text in ('{"a":1e400}', '{"a":0.10000000000000000555}', '{"a":1,"a":2}', '{"a":123456789012345678901}'):
+            write("metadata", text)
+            with pytest.raises(RecordError, match=f"pgvector {table}, namespace n, id a: the stored metadata cannot"):
+                list(store.scan(KeyRange("n")))
+            with pytest.raises(RecordError, match="cannot be carried"):
+                store.update("n", "a", metadata='{"b":1}')
+        write("metadata", "{}")
+        write("sparse", b"12345")
+        with pytest.raises(RecordError, match="the sparse vector has 5 bytes"):
+            store.fetch("n", ["a"])
+        store.drop()

@@ -16,13 +16,14 @@ from vectorferry.core.errors import (
     ConnectionMissing,
     FilterError,
     NotFound,
+    RecordError,
     Refused,
     Unavailable,
     Unsupported,
 )
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import CollectionDefinition, FieldType, KeyOrder, KeyRange, Metric
-from vectorferry.core.names import record_uuid
+from vectorferry.core.names import encode_tenant, record_uuid
 from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.local.servers.ports import free_port
 from vectorferry.local.servers.supervisor import Supervisor
@@ -616,3 +617,16 @@ def test_metrics_that_cannot_be_had(weaviate: Weaviate) -> None:
 )
 def test_memory_by_the_published_rule(index: Mapping[str, Any], bytes_a_vector: float | None) -> None:
     assert vector_memory(384, index) == bytes_a_vector
+
+
+def test_metadata_that_others_wrote_is_carried_exactly_or_refused_by_name(
+    weaviate: Weaviate, store: WeaviateStore
+) -> None:
+    put_all(store, records("n", ["a"]))
+    key = record_uuid("n", "a")
+    change(weaviate, "Fresh", str(key), tenant=encode_tenant("n"), vf_metadata='{"z": 1.0, "other": [ ]}')
+    assert store.fetch("n", ["a"]).column("metadata").to_pylist() == ['{"other":[],"z":1}']
+    for text in ('{"other":1e400}', '{"other":1,"other":2}', "no JSON"):
+        change(weaviate, "Fresh", str(key), tenant=encode_tenant("n"), vf_metadata=text)
+        with pytest.raises(RecordError, match="Fresh, namespace n, id a: the stored metadata cannot be carried"):
+            list(store.scan(KeyRange("n")))

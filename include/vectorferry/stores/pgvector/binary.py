@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vectorferry.core.errors import RecordError
 from vectorferry.core.model import Vectors
 from vectorferry.core.records import make_batch, vectors_of
+from vectorferry.core.stored_json import as_canonical
 
 Row = tuple[str, bytes | None, bytes | None, str]
 """What is read back of a record: id, vector, sparse, metadata."""
@@ -43,12 +45,17 @@ def vector_array(vectors: Vectors, oid: int) -> bytes:
     return struct.pack(">iiiii", 1, 0, oid, len(vectors), 1) + _framed(vectors).tobytes()
 
 
-def batch_of(namespace: str, rows: Sequence[Row], dimension: int) -> pa.RecordBatch:
-    """A canonical batch of rows that were read in binary format."""
-    ids, vectors, sparse, metadata = zip(*rows, strict=True) if rows else ((), (), (), ())
+def batch_of(store: str, namespace: str, rows: Sequence[Row], dimension: int) -> pa.RecordBatch:
+    """A canonical batch of rows that were read in binary format.
+
+    Raises RecordError for metadata or a sparse vector that others wrote so that no record can carry it.
+    """
+    ids, vectors, sparse, texts = zip(*rows, strict=True) if rows else ((), (), (), ())
+    places = [f"{store}, namespace {namespace or '(default)'}, id {id_}" for id_ in ids]
+    metadata = list(map(as_canonical, texts, places))
     missing = np.array([vector is None for vector in vectors], bool)
     dense = _dense(vectors, dimension, filled=not missing.any())
-    thin = None if all(item is None for item in sparse) else [_sparse_row(item) for item in sparse]
+    thin = None if all(item is None for item in sparse) else list(map(_sparse_row, sparse, places))
     return make_batch(namespace, ids, dense, metadata, thin, missing=missing)
 
 
@@ -91,9 +98,11 @@ def _sparse_field(indices: pa.Array, values: pa.Array) -> bytes:
     return struct.pack(">i", len(raw)) + raw
 
 
-def _sparse_row(raw: bytes | None) -> dict[str, Any] | None:
+def _sparse_row(raw: bytes | None, place: str) -> dict[str, Any] | None:
     if raw is None:
         return None
+    if len(raw) % 8:
+        raise RecordError(f"{place}: the sparse vector has {len(raw)} bytes, which is no number of indices and values")
     half = len(raw) // 2
     return {"indices": np.frombuffer(raw[:half], "<u4"), "values": np.frombuffer(raw[half:], "<f4")}
 

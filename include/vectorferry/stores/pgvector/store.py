@@ -38,6 +38,7 @@ from vectorferry.core.model import (
     WriteResult,
 )
 from vectorferry.core.records import canonical_json, dimension_of, parse_json, vectors_of
+from vectorferry.core.stored_json import as_canonical
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
@@ -229,7 +230,7 @@ class PgvectorStore:
         del ids
         dimension = self._definition().dimension
         for rows in self._pages("id, vector, sparse, metadata", span, batch_rows):
-            yield batch_of(span.namespace, rows, dimension)
+            yield batch_of(self.name, span.namespace, rows, dimension)
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
         """The records found, in the order of `ids`."""
@@ -238,7 +239,7 @@ class PgvectorStore:
         for part in chunks(list(dict.fromkeys(ids)), _CAPABILITIES.max_fetch_ids):
             found.update((row[0], row) for row in self._read_all(query, [namespace, _sendable(part)]))
         rows = [found[id_] for id_ in dict.fromkeys(ids) if id_ in found]
-        return batch_of(namespace, rows, self._definition().dimension)
+        return batch_of(self.name, namespace, rows, self._definition().dimension)
 
     def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
         """What the limits and PostgreSQL's text forbid, and another dimension than the collection's."""
@@ -418,7 +419,9 @@ class PgvectorStore:
     def _merge(self, session: Session, patch: pa.RecordBatch) -> None:
         key = [patch.column(name)[0].as_py() for name in ("namespace", "id")]
         for (stored,) in _rows(session, self._sql(LOCK_METADATA), key):
-            merged = canonical_json(parse_json(stored) | parse_json(patch.column("metadata")[0].as_py()))
+            # What others wrote there must not be rounded on the way.
+            whole = as_canonical(stored, f"{self.name}, namespace {key[0] or '(default)'}, id {key[1]}")
+            merged = canonical_json(parse_json(whole) | parse_json(patch.column("metadata")[0].as_py()))
             session.execute(self._sql(SET_METADATA), [merged, *key])
             if patch.column("vector").null_count == 0:
                 session.execute(self._sql(SET_VECTOR), [self._vectors.parameter(session, vectors_of(patch)), *key])

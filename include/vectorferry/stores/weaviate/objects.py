@@ -11,6 +11,7 @@ from vectorferry.core.errors import RecordError
 from vectorferry.core.model import FieldType
 from vectorferry.core.names import encode_tenant, record_uuid
 from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
+from vectorferry.core.stored_json import as_canonical
 from vectorferry.stores.row_limits import Reason
 from vectorferry.stores.weaviate.filters import (
     KEYS,
@@ -130,8 +131,10 @@ class OwnCodec:
         for name in self._strangers:
             if has_value(values, name):
                 raise stranger(self._layout, (values[NAMESPACE].text_value, values[ID].text_value, ""), name)
-        metadata = values[METADATA].text_value if METADATA in values else "{}"
-        return values[NAMESPACE].text_value, values[ID].text_value, self._with_typed(metadata, values)
+        stored_in, id_ = values[NAMESPACE].text_value, values[ID].text_value
+        text = values[METADATA].text_value if METADATA in values else "{}"
+        metadata = as_canonical(text, f"{self._layout.collection}, namespace {stored_in or '(default)'}, id {id_}")
+        return stored_in, id_, self._with_typed(metadata, values)
 
     def _with_typed(self, metadata: str, values: Mapping[str, Any]) -> str:
         if not self._names:
