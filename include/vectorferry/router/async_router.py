@@ -65,12 +65,14 @@ class AsyncRouter:
         return await self._read(lambda: self._router.fetch(namespace, ids))
 
     async def fetch_where(
-        self, namespace: str, where: Mapping[str, Any], *, after: str = "", limit: int = 100
+        self, namespace: str, where: Mapping[str, Any], *, after: str | None = None, limit: int = 100
     ) -> dict[str, Record]:
         """See `Router.fetch_where`."""
         return await self._read(lambda: self._router.fetch_where(namespace, where, after=after, limit=limit))
 
-    async def list_ids(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = 100) -> list[str]:
+    async def list_ids(
+        self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> list[str]:
         """See `Router.list_ids`."""
         return await self._read(lambda: self._router.list_ids(namespace, prefix=prefix, after=after, limit=limit))
 

@@ -131,7 +131,7 @@ class Router:
         )
 
     def fetch_where(
-        self, namespace: str, where: Mapping[str, Any], *, after: str = "", limit: int = 100
+        self, namespace: str, where: Mapping[str, Any], *, after: str | None = None, limit: int = 100
     ) -> dict[str, Record]:
         """The first records that pass a filter in Pinecone's language, by id; `after` is the last id of the page before.
 
@@ -140,12 +140,12 @@ class Router:
         parsed = parse_filter(where)
 
         def page(store: VectorStore) -> pa.RecordBatch:
-            ids = (id_ for id_ in all_matching(store, namespace, parsed) if id_ > after)
+            ids = (id_ for id_ in all_matching(store, namespace, parsed) if after is None or id_ > after)
             return store.fetch(namespace, list(islice(ids, limit)))
 
         return records_of(self._reading(namespace, page))
 
-    def list_ids(self, namespace: str, *, prefix: str = "", after: str = "", limit: int = 100) -> list[str]:
+    def list_ids(self, namespace: str, *, prefix: str = "", after: str | None = None, limit: int = 100) -> list[str]:
         """The first ids that start with `prefix`, in bitwise order; `after` is the last id of the page before."""
 
         def page(store: VectorStore) -> list[str]:

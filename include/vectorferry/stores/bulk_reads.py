@@ -28,18 +28,18 @@ class Lists(Protocol):
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]: ...  # noqa: D102
 
 
-def ids_after(store: Lists, namespace: str, *, prefix: str = "", after: str = "") -> Iterator[Sequence[str]]:
-    """Ids behind `after` that start with `prefix`, in bitwise order, in pages.
+def ids_after(store: Lists, namespace: str, *, prefix: str = "", after: str | None = None) -> Iterator[Sequence[str]]:
+    """Ids behind `after`, None for all, that start with `prefix`, in bitwise order, in pages.
 
     A store that is ordered by something else is read as a whole first: that costs as much as listing the namespace.
     """
     if store.capabilities.key_order is KeyOrder.ID:
-        span = KeyRange(namespace, max(prefix, after) or None, _end_of(prefix))
+        span = KeyRange(namespace, max(prefix, after or "") or None, _end_of(prefix))
         pages: Iterator[Sequence[str]] = store.list_ids(span)
     else:
         pages = iter([sorted(chain.from_iterable(store.list_ids(KeyRange(namespace))))])
     for page in pages:
-        yield [id_ for id_ in page if id_ > after and id_.startswith(prefix)]
+        yield [id_ for id_ in page if (after is None or id_ > after) and id_.startswith(prefix)]
 
 
 def all_matching(store: Lists, namespace: str, where: Filter) -> list[str]:

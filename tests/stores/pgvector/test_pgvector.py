@@ -1,6 +1,6 @@
 """The pgvector store keeps the contract on a real PostgreSQL, with and without its HNSW index."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from vectorferry.local.servers.postgres import Postgres
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.batching import payload_bytes
+from vectorferry.stores.bulk_reads import ids_after
 from vectorferry.stores.caller import ONCE, Caller, RetryPolicy
 from vectorferry.stores.pgvector import store as pgvector_store
 from vectorferry.stores.pgvector.store import PgvectorStore
@@ -316,3 +317,19 @@ def test_metadata_that_others_wrote_is_carried_exactly_or_refused_by_name(
         with pytest.raises(RecordError, match="the sparse vector has 5 bytes"):
             store.fetch("n", ["a"])
         store.drop()
+
+
+def test_the_empty_id_which_others_wrote_is_on_the_first_page(connection: Connection, postgres: Postgres) -> None:
+    with closing(open_store(connection, new_name())) as store, psycopg.connect(postgres.url("contract")) as raw:
+        store.create(CollectionDefinition(8, Metric.COSINE))
+        put_all(store, records("n", ["a", "b"]))
+        raw.execute(f"UPDATE {store.name.removeprefix('pgvector ')} SET id = '' WHERE id = 'b'".encode())
+        raw.commit()
+        assert ids_of_pages(ids_after(store, "n")) == ["", "a"]
+        assert ids_of_pages(ids_after(store, "n", after="")) == ["a"]
+        assert [id_ for page in store.list_ids(KeyRange("n")) for id_ in page] == ["", "a"]
+        store.drop()
+
+
+def ids_of_pages(pages: Iterator[Sequence[str]]) -> list[str]:
+    return [id_ for page in pages for id_ in page]

@@ -20,11 +20,11 @@ _FRESH_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a listing stands: after the id `skip_past`, among ids that start with `prefix`."""
+    """Where a listing stands: after the id `skip_past`, None at the beginning, among ids that start with `prefix`."""
 
     namespace: str
     prefix: str = ""
-    skip_past: str = ""
+    skip_past: str | None = None
 
     def token(self, last: str) -> str:
         """The pagination token for what follows `last`, in the vendor's form."""
@@ -71,7 +71,9 @@ class Listing:
         state, ahead = (store.name, position), self._alone or store.capabilities.key_order is not KeyOrder.ID
         ids = self._take(cursor, state)
         if len(ids) <= limit:
-            ids = self._read(store, cursor, max(limit + 1, _READ_AHEAD) if ahead and cursor.skip_past else limit + 1)
+            ids = self._read(
+                store, cursor, max(limit + 1, _READ_AHEAD) if ahead and cursor.skip_past is not None else limit + 1
+            )
         page, rest = ids[:limit], ids[limit:]
         if rest and ahead:
             self._keep(Cursor(cursor.namespace, cursor.prefix, page[-1]), rest, state)
@@ -101,5 +103,6 @@ class Listing:
 
 def page_of_names(names: Sequence[str], cursor: Cursor, limit: int) -> tuple[list[str], bool]:
     """A page of sorted names, and whether more follow."""
-    found = [name for name in names if name > cursor.skip_past and name.startswith(cursor.prefix)]
+    after = cursor.skip_past
+    found = [name for name in names if (after is None or name > after) and name.startswith(cursor.prefix)]
     return found[:limit], len(found) > limit

@@ -22,6 +22,7 @@ from vectorferry.gateway.pinecone.api.requests import (
 
 _READY = {"ready": True, "state": "Ready"}
 _FIRST_SCHEMA_VERSION = "2026-07"
+_GREATEST = float(np.finfo(np.float32).max)
 
 
 def dumps(value: Any) -> bytes:
@@ -142,13 +143,18 @@ def listed(page: IdPage, namespace: str) -> bytes:
     return dumps({**answer, "pagination": {"next": page.token}} if page.token else answer)
 
 
+def _single(score: float) -> np.float32:
+    """A score as the vendor's 32 bits; one that is beyond them is the greatest of them, for JSON has no infinity."""
+    return np.float32(np.clip(score, -_GREATEST, _GREATEST))
+
+
 def matched(matches: Matches, query: QueryRequest) -> bytes:
     """The answer to a query."""
     records: Mapping[str, Any] = {}
     if matches.records is not None:
         records = records_by_id(matches.records, values=query.include_values, metadata=query.include_metadata)
     rows = [
-        {"values": [], **records.get(id_, {"id": id_}), "score": np.float32(score)}
+        {"values": [], **records.get(id_, {"id": id_}), "score": _single(score)}
         for id_, score in zip(matches.ids, matches.scores, strict=True)
     ]
     return dumps({"results": [], "matches": rows, "namespace": query.namespace, "usage": {"readUnits": 1}})
