@@ -75,7 +75,7 @@ def test_the_way_of_a_migration_is_told_from_step_to_step(world: World) -> None:
     assert "`vectorferry finalize " in step_of(on(world, "run", answers=APPROVE))
     assert "`vectorferry status " in step_of(on(world, "run", answers=APPROVE))
     assert "`vectorferry finalize " in step_of(on(world, "status"))
-    assert "`vectorferry status " in step_of(on(world, "abandon", "--yes"))
+    assert "`vectorferry run " in step_of(on(world, "abandon", "--yes"))
     assert "drill" in step_of(on(world, "finalize", answers=APPROVE))
     assert "`vectorferry drill " in step_of(on(world, "backup"))
     assert "`vectorferry finalize " in step_of(on(world, "drill"))

@@ -21,7 +21,7 @@ from vectorferry.cli.finalize import finalize
 from vectorferry.cli.gateway import gateway_app
 from vectorferry.cli.journal import journal_app
 from vectorferry.cli.members import members
-from vectorferry.cli.next_step import after_error, written_out
+from vectorferry.cli.next_step import after_error, for_this_spec, written_out
 from vectorferry.cli.observe import observe
 from vectorferry.cli.plain import plain
 from vectorferry.cli.plan import plan
@@ -87,7 +87,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except VectorferryError as error:
-        sys.stderr.write(f"{plain(str(error))}\n{written_out(after_error(error))}\n")
+        sys.stderr.write(f"{for_this_spec(plain(error.told))}\n{written_out(after_error(error))}\n")
         sys.exit(_code(error))
 
 

@@ -33,6 +33,7 @@ from vectorferry.core.errors import (
 )
 
 _COMMAND = re.compile(r"vectorferry [a-z]+(?P<arguments>[^`]*)(?=`)")
+_FOR_A_SPEC = re.compile(r"(`vectorferry [a-z-]+ )SPEC")
 _AGAIN = "run the same command again once that is over; what is done is not done twice"
 _STATUS = "`vectorferry status SPEC` shows where the migration stands and what is in the way"
 # The most special class of an error counts.
@@ -66,11 +67,7 @@ _STEPS: Mapping[type[VectorferryError], str] = {
 
 
 def after_error(error: VectorferryError) -> str:
-    """What to do about an error that ended a command: what was noted on its way up, else the command that its message names, else what
-    goes for its class.
-    """
-    if notes := getattr(error, "__notes__", ()):
-        return "\n".join(notes)
+    """What to do about an error that ended a command: the command that its message names, else what goes for its class."""
     step = next(_STEPS[kind] for kind in type(error).__mro__ if kind in _STEPS)
     if step == _STATUS and (named := _COMMAND.search(str(error))):
         return f"`{named[0]}`" if named["arguments"] else f"`{named[0]} SPEC`"
@@ -79,5 +76,10 @@ def after_error(error: VectorferryError) -> str:
 
 def written_out(step: str) -> str:
     """A step as one line, with the spec of this command in the place of SPEC."""
+    return f"Next: {for_this_spec(step)}"
+
+
+def for_this_spec(text: str) -> str:
+    """A text whose commands have the spec of this command in the place of SPEC."""
     given = next((each for each in sys.argv[1:] if each.endswith((".yaml", ".yml"))), "SPEC")
-    return f"Next: {step.replace('SPEC', given)}"
+    return _FOR_A_SPEC.sub(lambda command: f"{command[1]}{given}", text)
