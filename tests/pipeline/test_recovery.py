@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.worlds import World, rows_of
+from pipeline.worlds import World, postgres_connection, rows_of
+from servers import MakeJournal
 from vectorferry.core.errors import AlreadyExists, GateError, NotApproved, PreflightFailed, SourceChanged, Unsupported
 from vectorferry.core.model import CollectionDefinition, KeyRange, Metric, Phase
 from vectorferry.engine import pipeline
@@ -218,3 +219,25 @@ def test_a_listing_that_was_cut_short_is_not_taken_for_another_namespaces(
             for partition in plan.partitions:
                 pipeline.move_partition(session, plan, partition)
             assert session.target.count() == len(rows) + 17
+
+
+def test_a_target_remembers_its_journal_until_the_migration_is_abandoned(
+    filled: World, make_journal_database: MakeJournal
+) -> None:
+    """An older state of the journal knows nothing of what was moved, of which side has the authority, or of who writes."""
+    filled.spec_dict["target"]["adopt"] = True
+    other = replace(
+        filled, connections={**filled.connections, "journal": postgres_connection("journal", make_journal_database())}
+    )
+    with filled.session() as session, other.session() as lost:
+        source = session.source.describe()
+        session.target.create(CollectionDefinition(source.dimension or 0, source.metric, session.spec.fields))
+        pipeline.prepare(session)
+        assert session.target.marker("small") == str(session.journal.marker("small"))
+        with pytest.raises(GateError, match=r"the target knows epoch 1 of journal \S+, and the journal only 0"):
+            pipeline.prepare(lost)
+        assert lost.journal.control.all("small") == ()
+        abandon(session)
+        assert session.target.marker("small") is None
+        pipeline.prepare(lost)
+        assert lost.target.marker("small") == str(lost.journal.marker("small"))

@@ -1,19 +1,25 @@
 """A journal that was restored from an older state: routers find out, and taint has everything settled anew."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from router.conftest import DIMENSION, Pair
 from router.planting import eventually
-from vectorferry.core.errors import GateError, NotDone
+from vectorferry.core.errors import GateError, NotDone, Unavailable
 from vectorferry.core.model import COHORT, Phase
+from vectorferry.engine import pipeline
+from vectorferry.engine.marker import mark
+from vectorferry.engine.plan.begin import begin
 from vectorferry.engine.session import Session
 from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.taint import taint
-from vectorferry.router import Record
+from vectorferry.journal import Marker, open_journal
+from vectorferry.router import Record, journal_check
 from vectorferry.spec.migration import Writers
+from vectorferry.stores.pgvector.store import PgvectorStore
 
 
 def record(id_: str, value: float = 1.0) -> Record:
@@ -58,6 +64,112 @@ def test_an_epoch_that_goes_back_is_noticed(tracked: Pair) -> None:
             return False
 
         eventually(refused)
+
+
+OLDER = "UPDATE vectorferry.control SET epoch = epoch - 1"
+ANOTHER = "UPDATE vectorferry.journal_meta SET id = gen_random_uuid()"
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        (OLDER, r"knows epoch \d+ of journal \S+, and the journal only \d+"),
+        (ANOTHER, r"under journal \S+, and this one is \S+:"),
+    ],
+)
+def test_a_router_that_starts_later_finds_it_in_the_target(tracked: Pair, statement: str, why: str) -> None:
+    mark(tracked.session)
+    with tracked.router() as router:
+        router.upsert("n", [record("a")])
+    run(tracked, statement)
+    with tracked.router() as later:
+        for call in (lambda: later.fetch("n", ["a"]), lambda: later.upsert("n", [record("b")])):
+            with pytest.raises(NotDone, match=why) as refused:
+                call()
+            assert not refused.value.retryable
+        assert not later.is_member
+    assert held(tracked, "b") == [[], []]
+
+
+def test_a_router_that_starts_later_draws_no_generation_again(tracked: Pair) -> None:
+    """No phase has changed since: only writes were forgotten."""
+    with tracked.router() as router:
+        router.upsert("n", [record("a"), record("c")])
+        eventually(lambda: tracked.dirty() == 0)
+    mark(tracked.session)
+    run(tracked, "ALTER SEQUENCE vectorferry.generation RESTART WITH 1")
+    with tracked.router() as later, pytest.raises(NotDone, match="restored from an older state, or is another one"):
+        later.upsert("n", [record("b")])
+    assert held(tracked, "b") == [[], []]
+    with pytest.raises(GateError, match=r"knows write \d+ of this journal, and the journal only 1"):
+        pipeline.settle_up_to_now(live(tracked))
+
+
+def test_a_target_that_is_away_keeps_no_router_from_the_source_and_is_asked_again(
+    tracked: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark(tracked.session)
+    run(tracked, OLDER)
+    away, real = [True], PgvectorStore.marker
+
+    def marker(store: PgvectorStore, name: str) -> str | None:
+        if away:
+            raise Unavailable("on purpose")
+        return real(store, name)
+
+    monkeypatch.setattr(PgvectorStore, "marker", marker)
+    monkeypatch.setattr(journal_check, "AGAIN_SECONDS", 0.05)
+    with tracked.router() as router:
+        router.upsert("n", [record("a")])
+        assert router.is_member
+        away.clear()
+        eventually(lambda: not router.is_member)
+        with pytest.raises(NotDone, match="knows epoch"):
+            router.fetch("n", ["a"])
+
+
+@pytest.mark.parametrize("statement", [OLDER, ANOTHER])
+def test_every_verb_refuses_such_a_journal_until_somebody_has_looked(tracked: Pair, statement: str) -> None:
+    mark(tracked.session)
+    run(tracked, statement)
+    with open_journal(tracked.world.connection("journal")) as journal:
+        session = replace(live(tracked), journal=journal)
+        for verb in (
+            pipeline.settle_up_to_now,
+            pipeline.settle_continuously,
+            lambda session: pipeline.roll_back_now(session, "test"),
+            lambda session: pipeline.finish(session, "e"),
+            lambda session: begin(session, made_up()),
+        ):
+            with pytest.raises(
+                GateError, match=r"restored from an older state.*`vectorferry taint SPEC`.*`vectorferry abandon SPEC`"
+            ):
+                verb(session)
+        taint(session, "we have looked")
+        pipeline.settle_up_to_now(session)
+    with tracked.router() as router:
+        router.upsert("n", [record("b")])
+
+
+def made_up() -> Any:
+    """`begin` is refused before it looks at what preflight found."""
+    return None
+
+
+def test_what_a_verb_has_led_to_is_marked_and_nothing_of_it_is_seen(tracked: Pair) -> None:
+    session, journal = live(tracked), tracked.session.journal
+    before = session.target.describe()
+    with tracked.router():
+        tracked.step(Phase.HOLD_A, hold=30.0)
+        pipeline.roll_back_now(session, "test")
+    known = Marker.parse(session.target.marker("small") or "")
+    assert known == journal.marker("small")
+    assert known.epoch == journal.control.get("small", COHORT).epoch
+    assert session.target.describe() == before
+
+
+def held(pair: Pair, *ids: str) -> list[list[str]]:
+    return [store.fetch("n", ids)["id"].to_pylist() for store in (pair.session.source, pair.session.target)]
 
 
 def test_taint_has_every_record_settled_anew(tracked: Pair) -> None:

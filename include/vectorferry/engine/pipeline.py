@@ -130,9 +130,11 @@ def move_partition(session: "Session", plan: "Plan", partition: Partition) -> No
 
 def settle(session: "Session", plan: "Plan") -> None:
     """Settle what routers wrote while the partitions were moved."""
+    from vectorferry.engine.marker import under_marker
     from vectorferry.engine.sync.touched_check import settle_after_load
 
-    settle_after_load(session, plan)
+    with under_marker(session):
+        settle_after_load(session, plan)
 
 
 def merge(session: "Session", plan: "Plan") -> None:
@@ -214,16 +216,19 @@ def cut_over(session: "Session", plan: "Plan", evidence_hash: str, cohort: str =
     """Move a cohort's authority to the target, if the journal holds a valid approval of this evidence; else refuse."""
     from vectorferry.engine.cutover.switch import cut_over
     from vectorferry.engine.cutover.way_out import naming_way_out
+    from vectorferry.engine.marker import under_marker
 
-    with naming_way_out(session):
+    with naming_way_out(session), under_marker(session):
         return cut_over(session, plan, evidence_hash, cohort)
 
 
 def watch_cohort(session: "Session", cohort: str) -> None:
     """Watch a cohort after its switch; one that breaks a guardrail is rolled back, and GateError says why."""
     from vectorferry.engine.cutover.guardrails import watch
+    from vectorferry.engine.marker import under_marker
 
-    watch(session, cohort)
+    with under_marker(session):
+        watch(session, cohort)
 
 
 def opens_at(window: "ChangeWindow", now: datetime) -> datetime | None:
@@ -375,8 +380,9 @@ def roll_back_now(session: "Session", reason: str, cohort: str | None = None) ->
     """Roll back on an operator's word: one cohort, or all that were cut over, the last first."""
     from vectorferry.engine.cutover.switch import roll_back
     from vectorferry.engine.cutover.way_out import naming_way_out
+    from vectorferry.engine.marker import under_marker
 
-    with naming_way_out(session):
+    with naming_way_out(session), under_marker(session):
         return roll_back(session, reason, cohort)
 
 
@@ -406,8 +412,9 @@ def finish(session: "Session", evidence_hash: str) -> None:
     """Enter DONE as it was approved, and wait until nothing can write to the source any more. Safe to call again."""
     from vectorferry.engine.cutover.finalize import finish
     from vectorferry.engine.cutover.way_out import naming_way_out
+    from vectorferry.engine.marker import under_marker
 
-    with naming_way_out(session):
+    with naming_way_out(session), under_marker(session):
         finish(session, evidence_hash)
 
 
@@ -441,18 +448,20 @@ def is_cut_over(session: "Session") -> bool:
 def settle_up_to_now(session: "Session") -> None:
     """Settle everything that routers have written until now."""
     from vectorferry.engine.cutover.way_out import naming_way_out
+    from vectorferry.engine.marker import under_marker
     from vectorferry.engine.sync.settle_loop import settle_up_to_now
 
-    with naming_way_out(session):
+    with naming_way_out(session), under_marker(session):
         settle_up_to_now(session)
 
 
 def settle_continuously(session: "Session") -> None:
     """Settle whatever routers write, until DONE."""
     from vectorferry.engine.cutover.way_out import naming_way_out
+    from vectorferry.engine.marker import under_marker
     from vectorferry.engine.sync.settle_loop import settle_continuously
 
-    with naming_way_out(session):
+    with naming_way_out(session), under_marker(session):
         settle_continuously(session)
 
 

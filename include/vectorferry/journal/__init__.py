@@ -8,6 +8,7 @@ from vectorferry.journal.control import ControlRow
 from vectorferry.journal.evidence import Evidence
 from vectorferry.journal.intents import Intent, Write
 from vectorferry.journal.journal import Journal, open_journal
+from vectorferry.journal.marker import Marker
 from vectorferry.journal.members import Member, Standing
 from vectorferry.journal.operation_counts import Counted
 from vectorferry.journal.plans import Plan
@@ -33,6 +34,7 @@ __all__ = [
     "Journal",
     "JournalPacer",
     "Latencies",
+    "Marker",
     "Member",
     "Outcome",
     "Plan",

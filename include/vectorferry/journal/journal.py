@@ -15,6 +15,7 @@ from vectorferry.journal.database import Database
 from vectorferry.journal.evidence import EvidenceStore
 from vectorferry.journal.forget import forget
 from vectorferry.journal.intents import Intents
+from vectorferry.journal.marker import Marker
 from vectorferry.journal.members import Members
 from vectorferry.journal.operation_counts import OperationCounts
 from vectorferry.journal.plans import Plans
@@ -50,6 +51,14 @@ class Journal:
     def forget(self, migration: str, *, actor: str = "journal") -> None:
         """Delete all rows of a migration but its audit; raises GateError from HOLD_A on or while it has live routers."""
         forget(self.database, migration, actor)
+
+    def epoch(self, migration: str) -> int:
+        """The sum of its cohorts' epochs: grows with every change of a phase."""
+        return sum(row.epoch for row in self.control.all(migration))
+
+    def marker(self, migration: str) -> Marker:
+        """What a target is to remember of this journal now."""
+        return Marker(self.id, self.epoch(migration), self.records.watermark())
 
     def close(self) -> None:
         """Close the connections."""

@@ -19,6 +19,7 @@ from vectorferry.core.model import CollectionInfo, Phase, cohort_of
 from vectorferry.journal import Journal, open_journal
 from vectorferry.router.answer_comparison import AnswerComparison, Fetched, Searched
 from vectorferry.router.changes import Change, Delete, Put
+from vectorferry.router.journal_check import JournalCheck
 from vectorferry.router.membership import Membership, Ticket, new_name
 from vectorferry.router.operation_counts import OperationCounter
 from vectorferry.router.shadow_reads import Read, ShadowReader
@@ -52,6 +53,7 @@ class _Open:
     writer: Writer
     traffic: OperationCounter
     shadow: ShadowReader
+    check: JournalCheck
 
 
 class Router:
@@ -238,6 +240,7 @@ class Router:
             opened, self._open, self._closed = self._open, None, True
         if opened is None or opened.pid != os.getpid():
             return
+        opened.check.close()
         opened.membership.drain()
         opened.writer.close()
         opened.shadow.close()
@@ -311,14 +314,20 @@ class Router:
             cleanup.callback(source.close)
             cleanup.callback(target.close)
             name = self._names.setdefault(os.getpid(), new_name())
+            check = JournalCheck(journal, target, self._migration)
+            contradiction = check.look()  # before it joins: a target that does not answer would take the lease's time
             membership = Membership(journal, self._migration, name, lease=self._lease, deadline=deadline)
             del self._names[os.getpid()]
             cleanup.pop_all()
+        if contradiction:
+            membership.fence_off(contradiction)
+        elif contradiction is None:
+            check.begin(membership.fence_off)
         traffic = OperationCounter(journal, self._migration)
         traffic.start()
-        writer = Writer(journal, self._migration, membership, source, target, deadline, traffic)
+        writer = Writer(journal, self._migration, membership, source, target, deadline, traffic, lambda: check.newest)
         shadow = ShadowReader(journal, self._migration, membership, (source, target), spec.shadow.share)
-        return _Open(os.getpid(), journal, source, target, membership, writer, traffic, shadow)
+        return _Open(os.getpid(), journal, source, target, membership, writer, traffic, shadow, check)
 
     def _spec(self, journal: Journal) -> MigrationSpec:
         found = journal.control.spec(self._migration)

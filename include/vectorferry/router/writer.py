@@ -35,7 +35,7 @@ RECORD_AGAIN_SECONDS = 0.5
 
 
 class Writer:
-    """Carries out the writes of one router. Thread-safe. `deadline` is D in seconds."""
+    """Carries out the writes of one router. Thread-safe. `deadline` is D in seconds; `known` is a generation that never comes again."""
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Writer:
         target: VectorStore,
         deadline: float,
         traffic: OperationCounter,
+        known: Callable[[], int] = lambda: 0,
     ) -> None:
         self._journal = journal
         self._migration = migration
@@ -59,6 +60,7 @@ class Writer:
         self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="close")
         self._waiting = BoundedSemaphore(MOST_WAITING)
         self._newest = 0
+        self._known = known
 
     def write(self, change: Change) -> None:
         """Carry out a change; returns once the authority has acknowledged it.
@@ -116,7 +118,7 @@ class Writer:
             raise NotDone(f"not written: {error}", retryable=isinstance(error, RetryableError)) from error
 
     def _open(self, write: Write, ids: Sequence[str]) -> dict[str, Intent]:
-        newest = self._newest
+        newest = max(self._newest, self._known())
         try:
             with journal_call(self._migration, "open"):
                 opened = self._journal.intents.open(write, ids, seconds=WRITE_SECONDS + self._deadline)

@@ -42,6 +42,7 @@ class Capabilities:
     `lists_ranges`: `scan` reads a key range by itself; where False it is fed ids (see `scan`).
     `max_matching`: the most ids that `matching` returns, None where it returns all.
     `merges_metadata`: `update` takes metadata; where False it takes a vector only.
+    `markers`: `keep_marker` works.
     `reads_per_second`, `writes_per_second`: the vendor's published quota of requests, None where it has none.
     `read_unit_price`: US dollars for a million read units, and `read_units_per_row` what fetching a record costs about.
     """
@@ -77,6 +78,7 @@ class Capabilities:
     resend_after_delete: bool = False
     merges_metadata: bool = True
     aliases: bool = False
+    markers: bool = False
     typed_fields: bool = False
     vector_tolerance: float = 0.0
     visibility_delay: float = 0.0
@@ -286,6 +288,19 @@ class VectorStore(Protocol):
 
     def point_alias(self, alias: str) -> None:
         """Make an alias point to this collection, atomically; creates it where it is missing. Raises Unsupported."""
+        ...
+
+    def marker(self, name: str) -> str | None:
+        """The text that `keep_marker` kept under a name; None where there is none, or no collection. Raises Unsupported without markers."""
+        ...
+
+    def keep_marker(self, name: str, text: str | None) -> None:
+        """Keep a text with the collection, in the place of the one under that name; None removes it. Idempotent.
+
+        At most 120 letters, digits, spaces and dashes, where no record, search or count shows it and nothing that people wrote is
+        lost. It goes with the collection when that is dropped. Raises NotFound without the collection, Unsupported without
+        `capabilities.markers`.
+        """
         ...
 
     def close(self) -> None:

@@ -64,6 +64,7 @@ class _Collection:
     namespaces: dict[str, dict[str, _Row]] = field(default_factory=dict)
     made: int = field(default_factory=lambda: next(_numbers))
     changes: dict[str, int] = field(default_factory=dict)
+    markers: dict[str, str | None] = field(default_factory=dict)
 
     def changed(self, namespace: str) -> None:
         self.changes[namespace] = next(_numbers)
@@ -81,7 +82,7 @@ class _Database:
 _databases: dict[str, _Database] = {}
 _databases_lock = threading.Lock()
 
-MEMORY = Capabilities(product="memory", aliases=True)
+MEMORY = Capabilities(product="memory", aliases=True, markers=True)
 
 
 class MemoryStore:
@@ -288,6 +289,19 @@ class MemoryStore:
             self._existing()
             self._database.aliases[alias] = self._collection
 
+    def marker(self, name: str) -> str | None:
+        """The text that was kept."""
+        self._refuse_without_markers()
+        with self._database.lock:
+            found = self._database.collections.get(self._collection)
+            return None if found is None else found.markers.get(name)
+
+    def keep_marker(self, name: str, text: str | None) -> None:
+        """Keep a text with the collection."""
+        self._refuse_without_markers()
+        with self._database.lock:
+            self._existing().markers[name] = text
+
     def close(self) -> None:
         """Nothing to release: the collection lives as long as the process."""
 
@@ -371,6 +385,10 @@ class MemoryStore:
         undeclared = sorted(fields_of(where) - self.describe().fields.keys())
         if undeclared and not self._capabilities.filters_any_field:
             raise FilterError(f"{self.name} cannot filter by {undeclared[0]!r}: the field is not declared")
+
+    def _refuse_without_markers(self) -> None:
+        if not self._capabilities.markers:
+            raise Unsupported("there are no markers", store=self.name)
 
     def _refuse_without_aliases(self) -> None:
         if not self._capabilities.aliases:

@@ -7,6 +7,7 @@ from vectorferry.core.model import Phase
 from vectorferry.engine.backup.format import FOLDER, names
 from vectorferry.engine.cutover.way_out import ways_out
 from vectorferry.engine.lease import wait_landed
+from vectorferry.engine.marker import forget_marker
 from vectorferry.engine.members import live_members
 from vectorferry.engine.plan.target_ownership import last_mark, made_by_us, target_place
 from vectorferry.engine.session import Session
@@ -94,6 +95,8 @@ def abandon(session: Session) -> Leftovers:
     )
     if found.target is not None:
         session.target.drop()
+    else:
+        forget_marker(session)
     _remove_staging(session)
     session.journal.forget(session.migration)
     # Last, so that a crash before it leaves the target known as ours and abandon can be called again.

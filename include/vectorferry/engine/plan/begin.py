@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from vectorferry.core.errors import AlreadyExists, GateError
 from vectorferry.core.model import Phase
+from vectorferry.engine.marker import mark, require_own_journal
 from vectorferry.engine.members import await_expected
 from vectorferry.engine.plan.preflight import Preflight
 from vectorferry.engine.plan.register import register
@@ -18,6 +19,7 @@ def begin(session: Session, found: Preflight) -> None:
 
     Idempotent; refused once the authority has moved. Raises GateError naming who is missing.
     """
+    require_own_journal(session)
     register(session.journal, session.spec, session.actor)
     rows = session.journal.control.all(session.migration)
     _require_source_rules(session.migration, rows)
@@ -28,6 +30,7 @@ def begin(session: Session, found: Preflight) -> None:
     reason = f"begin: {session.spec.routers} routers" if session.spec.routers else "begin: writers none"
     for row in (row for row in rows if row.phase is Phase.OFF):
         session.journal.control.advance(row, Phase.TRACK_A, actor=session.actor, reason=reason)
+    mark(session)
     if session.spec.routers:
         await_expected(session)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, Phase
+from vectorferry.engine.marker import mark
 from vectorferry.engine.plan.register import register
 from vectorferry.engine.plan.target_ownership import target_place
 from vectorferry.engine.session import Session
@@ -141,6 +142,7 @@ def keep_equal(session: Session) -> Plan:
         if row.phase is Phase.OFF:
             session.journal.control.advance(row, Phase.TRACK_A, actor=session.actor, reason="kept equal as a pair")
         session.journal.control.mark_loaded(session.migration, row.cohort)
+    mark(session)
     return found
 
 

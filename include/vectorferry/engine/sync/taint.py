@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import RESERVED_NAMESPACE, KeyRange, Phase
+from vectorferry.engine.marker import accept_journal
 from vectorferry.engine.session import Session, StepProgress
 
 TAINT = "taint"
@@ -12,7 +13,8 @@ TAINT = "taint"
 def taint(session: Session, reason: str) -> int:
     """Mark every record that either side holds as dirty; voids evidence and approvals. Returns how many ids there are.
 
-    Settling then copies each, read afresh, from the side that has the authority. Raises GateError where nothing is tracked.
+    Settling then copies each, read afresh, from the side that has the authority; a journal that was restored is accepted. Raises GateError
+    where nothing is tracked.
     """
     rows = session.journal.control.all(session.migration)
     if not session.spec.routers or not any(row.phase.tracks or row.phase.blocks_writes for row in rows):
@@ -23,6 +25,7 @@ def taint(session: Session, reason: str) -> int:
         )
     # First of all: from here on no approval holds, however far this comes.
     session.journal.audit.write(session.migration, session.actor, TAINT, {"reason": reason})
+    accept_journal(session)
     marked = 0
     for namespace in sorted(_namespaces(session)):
         for page in _ids(session, namespace):

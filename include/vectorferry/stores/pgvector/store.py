@@ -43,6 +43,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
+from vectorferry.stores.markers import marker_in, with_marker
 from vectorferry.stores.obstacles import refuse_obstacles, wrong_shape
 from vectorferry.stores.pgvector.binary import batch_of, copy_data, vector_array
 from vectorferry.stores.pgvector.filters import compile_filter, field_key
@@ -97,6 +98,7 @@ _CAPABILITIES = Capabilities(
     max_namespace_bytes=512,
     max_dimension=16_000,
     max_indexed_dimension=MAX_HNSW_DIMENSION,
+    markers=True,
 )
 _SCORES: Mapping[Metric, Callable[[float], float]] = {
     Metric.COSINE: lambda distance: 1.0 - distance,
@@ -333,6 +335,21 @@ class PgvectorStore:
         del alias
         raise Unsupported("there are no aliases", store=self.name)
 
+    def marker(self, name: str) -> str | None:
+        """The text that was kept, in a line of the table's comment."""
+        return marker_in(self._do(self._comment), name)
+
+    def keep_marker(self, name: str, text: str | None) -> None:
+        """Keep a text in a line of the table's comment; needs the table's owner."""
+        self._definition()
+
+        def keep(session: Session) -> None:
+            comment = with_marker(self._comment(session), name, text)
+            told = sql.Literal(comment.replace("%", "%%"))
+            session.execute(self._sql("COMMENT ON TABLE {table} IS {told}", told=told), [])
+
+        self._do(keep)
+
     def close(self) -> None:
         """Close idle sessions."""
         self._sessions.close()
@@ -362,6 +379,10 @@ class PgvectorStore:
             if self._known is None:
                 self._known = self._do(self._read_definition)
             return self._known
+
+    def _comment(self, session: Session) -> str:
+        query = "SELECT coalesce(obj_description(to_regclass(quote_ident(%s)), 'pg_class'), '')"
+        return str(_rows(session, query, [self._collection])[0][0])
 
     def _dimension(self) -> int | None:
         try:

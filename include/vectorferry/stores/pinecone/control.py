@@ -161,6 +161,22 @@ class ControlPlane:
         self._call(lambda: self._create(definition), retry=False)
         self._await("ready", self._ready)
 
+    def marker(self, name: str) -> str | None:
+        """The text that was kept in a tag of the index; None without the index."""
+        try:
+            return (self._describe().tags or {}).get(_tag(name))
+        except NotFound:
+            return None
+
+    def keep_marker(self, name: str, text: str | None) -> None:
+        """Keep a text in a tag of the index; the others stay. Raises NotFound."""
+
+        def keep() -> None:
+            with translating(self._store, write=True):
+                self._client().indexes.configure(self._name, tags={_tag(name): text or ""})  # an empty one is removed
+
+        self._call(keep)
+
     def drop(self) -> None:
         """Delete the index and wait until it is gone; not-found is success. Raises Refused where deletion protection is on."""
         try:
@@ -335,6 +351,10 @@ def _takes_sparse(model: IndexModel) -> bool:
     if not isinstance(model.schema.fields.get(_SPARSE), SparseVectorField):
         return False
     return not isinstance(dense, DenseVectorField) or dense.metric == "dotproduct"
+
+
+def _tag(name: str) -> str:
+    return f"vectorferry-{name}"
 
 
 def _settings(model: IndexModel) -> dict[str, Any]:

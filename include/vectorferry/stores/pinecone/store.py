@@ -68,6 +68,7 @@ PINECONE = Capabilities(
     reads_per_second=100.0,
     writes_per_second=100.0,
     write_concurrency=4,
+    markers=True,
     read_unit_price=16.0,
     read_units_per_row=0.1,
 )
@@ -285,6 +286,14 @@ class PineconeStore:
     def point_alias(self, alias: str) -> None:
         """Not supported."""
         raise Unsupported(f"there are no aliases, so no {alias!r}", store=self.name)
+
+    def marker(self, name: str) -> str | None:
+        """The text that was kept, in a tag of the index."""
+        return self._control.marker(name)
+
+    def keep_marker(self, name: str, text: str | None) -> None:
+        """Keep a text in a tag of the index."""
+        self._control.keep_marker(name, text)
 
     def close(self) -> None:
         """Release connections and threads."""

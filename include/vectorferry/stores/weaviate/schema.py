@@ -277,7 +277,8 @@ def _quantizer_of(config: Mapping[str, Any]) -> str:
 
 def _described(item: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        found = orjson.loads(item.get("description") or "{}")
+        # Of a collection, lines after the first are markers.
+        found = orjson.loads((item.get("description") or "{}").partition("\n")[0])
     except orjson.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}

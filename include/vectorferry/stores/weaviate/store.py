@@ -36,6 +36,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
+from vectorferry.stores.markers import marker_in, with_marker
 from vectorferry.stores.obstacles import refuse_obstacles
 from vectorferry.stores.row_limits import (
     Reason,
@@ -84,6 +85,7 @@ OWN_LAYOUT = Capabilities(
     filters_any_field=False,
     resend_after_delete=True,
     merges_metadata=False,
+    markers=True,
     write_concurrency=4,
 )
 FOREIGN_LAYOUT = replace(
@@ -273,6 +275,19 @@ class WeaviateStore:
             raise NotFound(
                 f"the alias {alias!r} was there a moment ago and is gone: it does not point here", store=self.name
             )
+
+    def marker(self, name: str) -> str | None:
+        """The text that was kept, in a line of the collection's description."""
+        schema = self._schema()
+        return None if schema is None else marker_in(schema.get("description") or "", name)
+
+    def keep_marker(self, name: str, text: str | None) -> None:
+        """Keep a text in a line of the collection's description; needs the right to change the collection."""
+        schema = self._schema()
+        if schema is None:
+            raise NotFound("no such collection", store=self.name)
+        told = with_marker(schema.get("description") or "", name, text)
+        self._call(lambda: self._link.send("PUT", f"/schema/{schema['class']}", {**schema, "description": told}))
 
     # --- Reading
 

@@ -25,7 +25,32 @@ def assert_refused_as_told(store: VectorStore, definition: CollectionDefinition)
 
 
 class CollectionContract(StoreFixtures):
-    """`create`, `describe`, `drop`, `count`, and aliases."""
+    """`create`, `describe`, `drop`, `count`, markers and aliases."""
+
+    def test_a_marker_is_kept_beside_the_collection_and_goes_with_it(self, make_store: MakeStore) -> None:
+        store = make_store()
+        if not store.capabilities.markers:
+            with pytest.raises(Unsupported):
+                store.marker("m")
+            with pytest.raises(Unsupported):
+                store.keep_marker("m", "1")
+            return
+        before, text = store.describe(), "0b8f7c36-7b8f-4b56-9d0c-1f2e3d4c5b6a 12 9000000000000000000 " + "x" * 50
+        assert store.marker("m") is None
+        for name, kept in (("m", "1"), ("other-m_2", text), ("m", text)):
+            store.keep_marker(name, kept)
+        assert (store.marker("m"), store.marker("other-m_2"), store.marker("other")) == (text, text, None)
+        assert store.describe() == before
+        assert store.count() == 0
+        store.keep_marker("m", None)
+        store.keep_marker("m", None)
+        assert (store.marker("m"), store.marker("other-m_2")) == (None, text)
+        store.drop()
+        assert store.marker("other-m_2") is None
+        with pytest.raises(NotFound):
+            store.keep_marker("m", text)
+        store.create(CollectionDefinition(DIMENSION, Metric.COSINE))
+        assert store.marker("other-m_2") is None
 
     def test_describes_what_was_created(self, make_store: MakeStore) -> None:
         store = make_store(

@@ -226,6 +226,15 @@ class SqliteStore:
         """Raises Unsupported."""
         raise Unsupported(f"there are no aliases, so no {alias!r}", store=self.name)
 
+    def marker(self, name: str) -> str | None:
+        """Raises Unsupported."""
+        raise Unsupported(f"there are no markers, so no {name!r}", store=self.name)
+
+    def keep_marker(self, name: str, text: str | None) -> None:
+        """Raises Unsupported."""
+        del text
+        raise Unsupported(f"there are no markers, so no {name!r}", store=self.name)
+
     def close(self) -> None:
         """Nothing to release: each request opens the file."""
 
