@@ -254,6 +254,14 @@ def test_compare_tells_one_changed_value(world: World, database: str) -> None:
     assert limited["differences"][0]["field"] == "public"
 
 
+def test_compare_of_nothing_is_no_success(world: World) -> None:
+    assert on(world, "run", answers=APPROVE).code == 0
+    world.spec_dict["namespaces"] = {"include": ["asyncoi"]}
+    ran = on(world, "compare")
+    assert ran.code == 1
+    assert "nothing was compared; check `namespaces`" in ran.text
+
+
 def test_compare_needs_no_journal_and_both_sides(world: World) -> None:
     del world.connections["journal"]
     ran = on(world, "compare")

@@ -1,6 +1,7 @@
 """A migration in this process, already exported and loaded: memory stores, staging in a folder, and of a journal what stayed behind."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,12 +191,14 @@ def _write_parts(built: Built, partition: Partition, rows: Sequence[pa.RecordBat
         path = f"parts/{partition.name}/part-{number:05}.parquet"
         part = built.staged.write_table(path, batch.schema, [batch])
         parts.append({"path": path, "rows": part.rows, "bytes": part.bytes, "digest": _digest([batch])})
-    counts: dict[str, int] = {}
-    for namespace, _ in (key for batch in rows for key in _keys(batch)):
-        counts[namespace] = counts.get(namespace, 0) + 1
+    counts, vectors = Counter[str](), Counter[str]()
+    for batch in rows:
+        counts.update(batch.column("namespace").to_pylist())
+        vectors.update(batch.column("namespace").filter(batch.column("vector").is_valid()).to_pylist())
     manifest = {"rows": sum(map(len, rows)), "digest": _digest(rows), "dimension": built.plan.details["dimension"]}
     built.staged.write_json(
-        f"parts/{partition.name}/manifest.json", manifest | {"parts": parts, "profile": {}, "namespaces": counts}
+        f"parts/{partition.name}/manifest.json",
+        manifest | {"parts": parts, "profile": {}, "namespaces": counts, "vectors": vectors},
     )
 
 

@@ -11,13 +11,15 @@ from weaviate.classes.config import Configure, DataType, Property
 from weaviate.classes.data import DataObject, GeoCoordinate, PhoneNumber
 
 from pipeline.commanding import on
+from pipeline.test_run import approve
 from pipeline.worlds import World, weaviate_connection
-from stores.weaviate.tools import vendor
+from stores.weaviate.tools import rest, vendor
 from stores.weaviate.witness import held
 from vectorferry.core.errors import GateError, PreflightFailed
 from vectorferry.engine import pipeline
 from vectorferry.engine.backup.create import backup
 from vectorferry.engine.plan.preflight import Preflight
+from vectorferry.engine.signoff.evidence import verdicts_of
 from vectorferry.local.servers.weaviate import Weaviate
 
 Look = Callable[[], Preflight]
@@ -148,3 +150,27 @@ def test_a_target_of_native_properties_that_was_made_beforehand_holds_all_that_t
     assert ran.code == 0, ran.text
     assert held(weaviate, "Beforehand") == held(weaviate, "Lossy")
     lossy.collections.delete("Beforehand")
+
+
+def test_a_source_without_an_index_is_moved_and_only_its_latency_is_not_measured(
+    lossy: WeaviateClient, look: Look, world: World, weaviate: Weaviate
+) -> None:
+    rest(weaviate, "POST", "/schema", {
+        "class": "Lossy", "vectorizer": "none", "vectorIndexConfig": {"skip": True},
+    })  # fmt: skip
+    rows = [DataObject(uuid=UUID(int=n + 1), properties={}, vector=[1.0, n, 3.0]) for n in range(20)]
+    lossy.collections.use("Lossy").data.insert_many(rows)
+    assert look().rows == 20
+    with world.session() as session:
+        outcome = pipeline.run(session, approve)
+        [latency] = verdicts_of(outcome.evidence, "latency")
+        assert (
+            "p95_ms" in latency["figures"]["target"]
+            and "without an index" in latency["figures"]["source"]["not_measured"]
+        )
+    world.spec_dict |= {"migration": "back"}
+    world.connections |= {"source": world.connections["target"], "target": world.connections["source"]}
+    world.spec_dict["source"]["collection"], world.spec_dict["target"]["collection"] = "docs_moved", "Lossy"
+    world.spec_dict["target"]["adopt"] = True
+    with pytest.raises(PreflightFailed, match="target weaviate Lossy keeps its vectors without an index"):
+        look()

@@ -30,7 +30,7 @@ def compare(
     _show(console, found)
     if loaded.source.sparse == "leave":
         console.note("sparse vectors were not compared: they stay behind (`source.sparse: leave`)")
-    if not found.equal:
+    if not found.equal or found.empty:
         raise typer.Exit(1)
 
 
@@ -41,6 +41,8 @@ def _excused(spec: "MigrationSpec") -> frozenset[tuple[str, str]]:
 
 def _show(console: Console, found: "Comparison") -> None:
     verdict = "equal" if found.equal else _differing(found)
+    if found.empty:
+        verdict = "nothing was compared; check `namespaces` and the collections in the spec"
     then = (
         ""
         if found.equal
@@ -55,4 +57,4 @@ def _differing(found: "Comparison") -> str:
     lines = [f"{found.total:,} differences", *(f"  {each}" for each in found.differences)]
     if (more := found.total - len(found.differences)) > 0:
         lines.append(f"  … and {more:,} more: --limit lists as many as it says")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"  {each}" for each in found.miscounts)])

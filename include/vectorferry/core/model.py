@@ -201,17 +201,31 @@ class LengthCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Records of a namespace as its database counts them by itself; `vectors` of them have a dense vector, None where it does not tell."""
+
+    rows: int
+    vectors: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """What a database holds, looked at by a path of its own that leaves nothing out.
 
-    `lengths` maps a number of floats to the records whose vector has it, 0 to those without a vector: of all `rows` records, or of
-    as many as were looked at. Empty where the database itself holds all vectors to one length. `unread` has a sentence for each thing
-    that is held and that a record cannot carry, with its name and the number of records.
+    `held` are the counts of each namespace that was asked for, which may lag (see `Capabilities.exact_count`). `lengths` maps a number of
+    floats to the records whose vector has it, 0 to those without a vector: of all `rows` records, or of as many as were looked at. Empty
+    where the database itself holds all vectors to one length. `unread` has a sentence for each thing that is held and that a record
+    cannot carry, with its name and the number of records.
     """
 
-    rows: int = 0
+    held: Mapping[str, Held] = field(default_factory=dict)
     lengths: Mapping[int, LengthCount] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Records in all of these namespaces."""
+        return sum(held.rows for held in self.held.values())
 
     @property
     def looked_at(self) -> int:

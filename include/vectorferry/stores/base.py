@@ -13,6 +13,7 @@ from vectorferry.core.model import (
     CollectionInfo,
     FieldType,
     Footprint,
+    Held,
     Inventory,
     KeyOrder,
     KeyRange,
@@ -39,6 +40,7 @@ class Capabilities:
     namespace "", and for any other.
     `exact_count`: `count` is exact and current. `indexes_later`: search lags behind writes until `pending_index` is 0.
     `resend_after_delete`: a put whose client went away may be stored and not indexed, and the same put again does not help.
+    `searches`: False where the collection keeps vectors and no index, and the database refuses to search it.
     `lists_ranges`: `scan` reads a key range by itself; where False it is fed ids (see `scan`).
     `max_matching`: the most ids that `matching` returns, None where it returns all.
     `merges_metadata`: `update` takes metadata; where False it takes a vector only.
@@ -74,6 +76,7 @@ class Capabilities:
     lists_ranges: bool = True
     exact_count: bool = True
     indexes_later: bool = False
+    searches: bool = True
     conditional_writes: bool = False
     resend_after_delete: bool = False
     merges_metadata: bool = True
@@ -146,9 +149,11 @@ class VectorStore(Protocol):
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """What the database holds in these namespaces, `scan` and `fetch` notwithstanding; looks at about `most` vectors.
 
-        Where there are more, those looked at are spread over the namespaces and their keys. Nothing is refused, only told.
+        Where there are more, those looked at are spread over the namespaces and their keys. Nothing is refused, only told. Checks hold
+        what was read against it. This default, for stores that inherit it, tells what `count` counts.
         """
-        ...
+        del most
+        return Inventory({namespace: Held(self.count(namespace)) for namespace in namespaces})
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
         """Why this collection could not be made as defined, or with None why the database cannot be used at all; empty where it can.

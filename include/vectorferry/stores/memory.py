@@ -18,7 +18,6 @@ from vectorferry.core.model import (
     CollectionDefinition,
     CollectionInfo,
     Footprint,
-    Inventory,
     KeyOrder,
     KeyRange,
     Metric,
@@ -31,7 +30,7 @@ from vectorferry.core.model import (
 from vectorferry.core.names import record_uuid
 from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.spec.connections import Connection
-from vectorferry.stores.base import Capabilities, StoreOptions
+from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
 from vectorferry.stores.batching import chunks, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.obstacles import refuse_obstacles, unknown_settings, wrong_shape
@@ -85,7 +84,7 @@ _databases_lock = threading.Lock()
 MEMORY = Capabilities(product="memory", aliases=True, markers=True)
 
 
-class MemoryStore:
+class MemoryStore(VectorStore):
     """A collection in this process, shared by all stores opened on a connection of the same name."""
 
     def __init__(
@@ -135,11 +134,6 @@ class MemoryStore:
             fields=definition.fields,
             index=definition.index,
         )
-
-    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
-        """Nothing to tell: a batch has one dimension, and what is put is what is read."""
-        del namespaces, most
-        return Inventory()
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
         """A metric or a dimension that the capabilities have not, and any index setting: there is no index."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vectorferry.engine.checks.expectations import Expected, Suite, _validate
+from vectorferry.engine.checks.expectations import Expected, Suite, _unseen, _validate
 
 ADDRESSES = ["ann@example.org", "bob@example.org", "no address at all"]
 
@@ -26,3 +26,15 @@ def test_no_value_of_the_metadata_gets_into_the_pages(tmp_path: Path) -> None:
     made = pages(tmp_path)
     assert "expect_column_values_to_match_regex" in made
     assert not any(address in made for address in ADDRESSES)
+
+
+def test_an_expectation_on_a_key_that_no_record_has_looked_at_nothing() -> None:
+    table = pd.DataFrame({"metadata.lines": [1, None], "metadata.linse": [None, None]})
+    within = {"min_value": 0, "max_value": 9}
+    between = [
+        Expected("expect_column_values_to_be_between", {"column": f"metadata.{key}"} | within)
+        for key in ("lines", "linse")
+    ]
+    absent = Expected("expect_column_values_to_be_null", {"column": "metadata.linse"})
+    found = list(_unseen([Suite("metadata", table, (*between, absent), private=True)]))
+    assert found == [("expect_column_values_to_be_between", "metadata.linse")]

@@ -20,6 +20,11 @@ class Held:
     metadata: str
     vector: bytes | None
 
+    @staticmethod
+    def of(metadata: str, floats: list[float] | None) -> "Held":
+        """One of numbers."""
+        return Held(metadata, _floats(floats))
+
 
 def held(server: Weaviate, collection: str, tenant: str = "") -> dict[str, Held]:
     """Objects by UUID. Raises where one has several vectors."""
@@ -35,10 +40,10 @@ def held(server: Weaviate, collection: str, tenant: str = "") -> dict[str, Held]
 def read(batches: list[pa.RecordBatch]) -> dict[str, Held]:
     """The same of batches that were read."""
     rows = (row for batch in batches for row in batch.to_pylist())
-    return {row["id"]: Held(_told(parse_json(row["metadata"])), _floats(row["vector"])) for row in rows}
+    return {row["id"]: Held(told(parse_json(row["metadata"])), _floats(row["vector"])) for row in rows}
 
 
-def _told(metadata: dict[str, Any]) -> str:
+def told(metadata: dict[str, Any]) -> str:
     """As canonical JSON. How a number beyond 2^53 is written does not tell whether it is an integer: it is written as a float."""
     return canonical_json({name: _same(value) for name, value in metadata.items()})
 
@@ -53,7 +58,7 @@ def _same(value: Any) -> Any:
 
 
 def _metadata(item: dict[str, Any]) -> str:
-    return _told({name: _plain(value) for name, value in (item.get("properties") or {}).items()})
+    return told({name: _plain(value) for name, value in (item.get("properties") or {}).items()})
 
 
 def _plain(value: Any) -> Any:

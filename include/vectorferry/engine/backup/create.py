@@ -1,6 +1,7 @@
 """Backup: one side of a migration, whatever its product, read in key order into Parquet parts and one manifest, written last."""
 
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from vectorferry.core.errors import GateError, StagingCorrupt
-from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, KeyRange, Side
+from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, Held, KeyRange, Side
 from vectorferry.core.records import record_schema
 from vectorferry.engine.backup.format import (
     MANIFEST,
@@ -23,6 +24,7 @@ from vectorferry.engine.backup.format import (
     together,
     total,
 )
+from vectorferry.engine.diff.own_counts import LOOKED_AT, RECORDS, Miscount, own_counts
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.part_reader import PartReader, Place, write_behind
 from vectorferry.spec.migration import Source, Target
@@ -47,7 +49,8 @@ def backup(session: Session, side: Side = "target") -> Backup:
 
     The collection may be written meanwhile. Each record is then in the backup as it was at some moment between `began` and `ended`, or
     earlier by no more than the store's visibility delay: it is no snapshot of one moment. What is written to a namespace that appears
-    meanwhile may be missing. Records of the reserved namespace are left out. Several at a time do not harm each other.
+    meanwhile may be missing. Records of the reserved namespace are left out. Several at a time do not harm each other. Raises GateError
+    where the database counts more by itself, before and after, than was read of it.
     """
     begun = _unfinished(session, side) or _begin(session, side)
     written = (*begun.written, *_write(session, begun))
@@ -55,6 +58,7 @@ def backup(session: Session, side: Side = "target") -> Backup:
     ended = datetime.now(UTC)
     manifest = Manifest(begun.id, session.migration, side, begun.collection, begun.began, ended, parts)
     _require_parts(begun.files, parts)
+    _require_complete(session, begun, written)
     begun.files.write_json(MANIFEST, manifest.to_json())
     detail = {"backup": begun.id, "side": side, "collection": begun.collection.name, "rows": manifest.rows}
     session.journal.audit.write(session.migration, session.actor, DONE, detail | {"bytes": manifest.bytes})
@@ -68,31 +72,43 @@ class _Written:
     part: BackupPart
     after: Place | None
     end: Place
+    vectors: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
         places = {
             name: place and [place.span, place.last] for name, place in (("after", self.after), ("end", self.end))
         }
-        return self.part.to_json() | places
+        return self.part.to_json() | places | {"vectors": dict(self.vectors)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "_Written":
         after = Place(*value["after"]) if value["after"] else None
-        return cls(BackupPart.from_json(value), after, Place(*value["end"]))
+        return cls(BackupPart.from_json(value), after, Place(*value["end"]), value["vectors"])
 
 
 @dataclass(frozen=True)
 class _Begun:
-    """A backup under way: the namespaces that it reads, in order, and the parts that are committed."""
+    """A backup under way: the namespaces that it reads, in order, with what the database counted in each, and the committed parts.
+
+    `watermark` is the generation at which it began.
+    """
 
     id: str
     files: Staging
     side: Side
     collection: Collection
-    namespaces: tuple[str, ...]
-    rows: int
+    held: Mapping[str, Held]
+    watermark: int
     began: datetime
     written: tuple[_Written, ...] = ()
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        return tuple(self.held)
+
+    @property
+    def rows(self) -> int:
+        return sum(held.rows for held in self.held.values())
 
     @property
     def end(self) -> Place | None:
@@ -101,7 +117,8 @@ class _Begun:
 
 def _begin(session: Session, side: Side) -> _Begun:
     began = datetime.now(UTC)
-    found = side_of(session, side)[0].describe()
+    store, watermark = session.store(side), session.journal.records.watermark()
+    found = store.describe()
     if found.asleep:
         raise GateError(
             f"{len(found.asleep)} namespaces of {found.name} sleep in their database ({', '.join(found.asleep[:5])}): a backup would lack "
@@ -109,9 +126,11 @@ def _begin(session: Session, side: Side) -> _Begun:
         )
     namespaces = tuple(sorted((n for n in found.namespaces if n != RESERVED_NAMESPACE), key=str.encode))
     id_ = f"{began:%Y%m%dT%H%M%S.%f}-{side}-{secrets.token_hex(2)}"
-    files, rows = folder_of(session.staging, id_), sum(found.namespaces[n] for n in namespaces)
-    begun = _Begun(id_, files, side, _collection(session, side, found), namespaces, rows, began)
-    note = {"side": side, "collection": begun.collection.to_json(), "namespaces": namespaces, "rows": rows}
+    files, collection = folder_of(session.staging, id_), _collection(session, side, found)
+    held = store.inventory(namespaces, most=LOOKED_AT).held
+    begun = _Begun(id_, files, side, collection, {name: held[name] for name in namespaces}, watermark, began)
+    counts = [[name, each.rows, each.vectors] for name, each in begun.held.items()]
+    note = {"side": side, "collection": collection.to_json(), "held": counts, "watermark": watermark}
     files.write_json(BEGUN, note | {"began": began.isoformat()})
     return begun
 
@@ -160,7 +179,8 @@ def _unfinished(session: Session, side: Side) -> _Begun | None:
 def _read(name: str, files: Staging) -> _Begun:
     note = files.read_json(BEGUN)
     collection, began = Collection.from_json(note["collection"]), datetime.fromisoformat(note["began"])
-    begun = _Begun(name, files, note["side"], collection, tuple(note["namespaces"]), note["rows"], began)
+    held = {namespace: Held(*counts) for namespace, *counts in note["held"]}
+    begun = _Begun(name, files, note["side"], collection, held, note["watermark"], began)
     written: list[_Written] = []
     for path in files.list(NOTES):
         each = _Written.from_json(files.read_json(path))
@@ -208,9 +228,36 @@ def _pieces(parts: Iterator[tuple[Place, list[pa.RecordBatch]]], first: int, aft
 
 
 def _write_part(begun: _Begun, path: str, piece: _Piece) -> _Written:
-    namespaces = together(map(tallied, piece.batches))
+    namespaces, vectors = together(map(tallied, piece.batches)), Counter[str]()
+    for batch in piece.batches:
+        vectors.update(batch.column("namespace").filter(batch.column("vector").is_valid()).to_pylist())
     written = begun.files.write_table(path, record_schema(begun.collection.dimension), piece.batches)
-    return _Written(BackupPart(path, written.bytes, namespaces), piece.after, piece.end)
+    return _Written(BackupPart(path, written.bytes, namespaces), piece.after, piece.end, vectors)
+
+
+def _require_complete(session: Session, begun: _Begun, written: Sequence[_Written]) -> None:
+    """Refuse a backup that lacks what the database counted both when it began and when it ended; it is begun anew the next time."""
+    rows, vectors = together(each.part.namespaces for each in written), Counter[str]()
+    for each in written:
+        vectors.update(each.vectors)
+    read = {name: Held(rows[name].rows if name in rows else 0, vectors[name]) for name in begun.namespaces}
+    records, store = session.journal.records, session.store(begun.side)
+    counts = own_counts(store, read, written=lambda: records.touched_since(session.migration, begun.watermark))
+    lacking = [*counts.told.unread, *map(str, (each for each in counts.wrong if _was_there(begun, each)))]
+    if lacking:
+        begun.files.remove(BEGUN)
+        more = f" and {len(lacking) - 1} more like it" if len(lacking) > 1 else ""
+        raise GateError(
+            f"the backup of {store.name} would lack something: {lacking[0]}{more}. If applications write to it past the routers, begin it "
+            "again while they write less; else a reader leaves out what is there"
+        )
+
+
+def _was_there(begun: _Begun, found: Miscount) -> bool:
+    """Whether the database counted more than was read at the end, and at the beginning too: what came meanwhile may be missing."""
+    held = begun.held[found.namespace]
+    before = held.rows if found.what == RECORDS else held.vectors
+    return found.counted > found.read and before is not None and before > found.read
 
 
 def _require_parts(files: Staging, parts: Sequence[BackupPart]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vectorferry.core.model import CollectionInfo, KeyRange, Verdict
+from vectorferry.core.model import CollectionInfo, Held, Inventory, KeyRange, Verdict
 from vectorferry.engine.backup.format import Backup, BackupPart, RowsAndDigest, tallied, total
 from vectorferry.engine.diff.full_compare import Comparison, compare
 from vectorferry.engine.session import Report, silent
@@ -38,9 +38,10 @@ def verify(backup: Backup, store: VectorStore, excused: Mapping[Key, int], repor
         "excused": len(excused),
         "seconds": time.monotonic() - began,
     }
-    reason = f"{len(wrong)} namespaces have other counts or digests, the first is {wrong[0]!r}" if wrong else ""
+    reasons = [f"{len(wrong)} namespaces have other counts or digests, the first is {wrong[0]!r}"] if wrong else []
+    reasons += map(str, compared.miscounts)
     passed = compared.equal and not wrong
-    return Verdict(CHECK, "overall", passed, figures, compared.differences, compared.total, reason)
+    return Verdict(CHECK, "overall", passed, figures, compared.differences, compared.total, "; ".join(reasons))
 
 
 def compare_part(backup: Backup, store: VectorStore, report: Report = silent) -> Comparison:
@@ -92,6 +93,12 @@ class BackupReader:
         rows = {name: tally.rows for name, tally in manifest.namespaces.items()}
         return CollectionInfo(manifest.collection.name, manifest.collection.dimension, manifest.collection.metric, rows)
 
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """The rows that the manifest states."""
+        del most
+        stated = self._backup.manifest.namespaces
+        return Inventory({name: Held(stated[name].rows if name in stated else 0) for name in namespaces})
+
     def scan(self, span: KeyRange, *, batch_rows: int = 1000) -> Iterator[pa.RecordBatch]:
         """Records of a whole namespace in key order."""
         assert (span.start, span.end) == (None, None), "a backup is read by whole namespaces"
@@ -121,6 +128,10 @@ class TallyingReader:
     def describe(self) -> CollectionInfo:
         """The collection."""
         return self._store.describe()
+
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """Its own counts."""
+        return self._store.inventory(namespaces, most=most)
 
     def scan(self, span: KeyRange, *, batch_rows: int = 1000) -> Iterator[pa.RecordBatch]:
         """Records in key order."""

@@ -275,7 +275,7 @@ class _Check:
                 reasons.append("the staged files do not have the digest that their manifest states")
         if found.differing or found.missing.total:
             reasons.append("source and target differ")
-        if total.compared > total.excused + total.set_aside and not total.target:
+        if total.staged > total.excused + total.set_aside and not total.target:
             reasons.append("no row could be compared")
         return found.content.verdict(
             "content", self._partition.name, passed=not reasons, figures=figures, reason="; ".join(reasons)

@@ -36,8 +36,8 @@ def check_extras(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     return (_Check(session, plan).verdict(),)
 
 
-def _partial(plan: Plan) -> dict[str, list[KeyRange]]:
-    """Ranges of the namespaces that the plan's partitions do not cover."""
+def partial_namespaces(plan: Plan) -> dict[str, list[KeyRange]]:
+    """Namespaces of which the plan's partitions, a subset of a plan, have only a part, with the ranges that they have."""
     spans: dict[str, list[KeyRange]] = {}
     for span in (span for partition in plan.partitions for span in partition.ranges):
         spans.setdefault(span.namespace, []).append(span)
@@ -55,7 +55,7 @@ class _Check:
     def __init__(self, session: Session, plan: Plan) -> None:
         self._session, self._plan = session, plan
         self._planned = planned_namespaces(plan)
-        self._spans = _partial(plan)
+        self._spans = partial_namespaces(plan)
         self._excused = excused_ids(session)
         self._findings = Findings()
         self._touched = Touched(session, plan)

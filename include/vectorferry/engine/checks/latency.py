@@ -20,13 +20,17 @@ from vectorferry.stores.base import VectorStore
 _WARM_UP = 5
 _WORKERS = 16
 _MOST_SECONDS_ON_SOURCE = 60.0
+_UNSEARCHABLE: Mapping[str, Any] = {
+    "not_measured": "the source keeps its vectors without an index, and refuses to be searched"
+}
 _SPARE = 0.9  # of the budget: at the whole of it searches would queue behind the budget, not behind the database
 
 
 def check_latency(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     """The verdict 'latency': p50, p95 and p99 in milliseconds of the same searches on both sides.
 
-    The source is asked only as far as its budget allows. Fails where the target's p95 exceeds `checks.latency.max_p95_ms`.
+    The source is asked only as far as its budget allows, and not at all where it cannot be searched. Fails where the
+    target's p95 exceeds `checks.latency.max_p95_ms`.
     A search that raises is no measurement: the error goes to the caller.
     """
     settings = session.spec.checks.latency
@@ -35,7 +39,9 @@ def check_latency(session: Session, plan: Plan) -> tuple[Verdict, ...]:
         reason = "no record has a dense vector: there was nothing to search"
         return (Verdict("latency", "overall", settings.max_p95_ms is None, {"queries": 0}, reason=reason),)
     target = _measure(session, asked, "target", settings.queries)
-    source = _measure(session, asked, "source", settings.queries)
+    source = (
+        _measure(session, asked, "source", settings.queries) if session.source.capabilities.searches else _UNSEARCHABLE
+    )
     figures = {"queries": settings.queries, "rate": settings.rate, "target": target, "source": source}
     limit = settings.max_p95_ms
     passed = limit is None or target["p95_ms"] <= limit

@@ -19,6 +19,7 @@ from vectorferry.journal import TouchedRow
 CHECK = "equal"
 RELEASED = "released"
 MOST_SUSPECTS = 10_000
+MOST_MISCOUNTS = 5
 # What changes here is in other processes: routers that acknowledge, requests that end.
 POLL_SECONDS = 0.2
 
@@ -55,16 +56,19 @@ def verify_fresh(session: Session) -> Verdict:
     settle_up_to_now(session)
     watermark = session.journal.records.watermark()
     excused = excused_ids(session)
-    found = _compared(session, excused)
+    found = _compared(session, excused, watermark)
     figures = {WATERMARK: watermark, "rows_source": found.rows_source, "rows_target": found.rows_target}
     if found.total > len(found.differences):
         reason = f"{found.total} differences are too many to look at again one by one"
+        return Verdict(CHECK, "overall", False, figures, found.differences[:100], found.total, reason)
+    if found.miscounts:
+        reason = "; ".join(map(str, found.miscounts[:MOST_MISCOUNTS]))
         return Verdict(CHECK, "overall", False, figures, found.differences[:100], found.total, reason)
     again = compare_touched(session, _suspects(found, excused), watermark, CHECK)
     return replace(again, figures={**again.figures, **figures})
 
 
-def _compared(session: Session, excused: frozenset[tuple[str, str]]) -> Comparison:
+def _compared(session: Session, excused: frozenset[tuple[str, str]], watermark: int) -> Comparison:
     return compare(
         session.source,
         session.target,
@@ -72,6 +76,7 @@ def _compared(session: Session, excused: frozenset[tuple[str, str]]) -> Comparis
         report=session.report,
         limit=MOST_SUSPECTS,
         excused=excused,
+        written=lambda: session.journal.records.touched_since(session.migration, watermark),
     )
 
 

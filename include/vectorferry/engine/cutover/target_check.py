@@ -1,6 +1,5 @@
-"""Verification of the target around the cut-over: counts, a sample of records and the alias, read from the database again."""
+"""Verification of the target around the cut-over: its own counts, a sample of records and the alias, read from the database again."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any
@@ -9,12 +8,14 @@ from vectorferry.core.errors import CheckFailed
 from vectorferry.core.keys import order_hash
 from vectorferry.core.model import Difference, DifferenceKind, Partition, Verdict
 from vectorferry.core.records import keys_of
+from vectorferry.engine.checks.held import loaded
+from vectorferry.engine.diff.own_counts import own_counts
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.touched import Touched, watermark_of
 from vectorferry.engine.sync.touched_check import compare_touched, differing
 from vectorferry.engine.transfer.loaded import excused_ids
-from vectorferry.engine.transfer.staged import manifest_of, staged_batches
+from vectorferry.engine.transfer.staged import staged_batches
 from vectorferry.journal import Plan
 
 SAMPLE = 100
@@ -22,7 +23,7 @@ _BATCH_ROWS = 10_000
 
 
 def verify_after(session: Session, plan: Plan) -> Verdict:
-    """Compare the target with what was staged: rows per namespace, a sample of every partition, and where the alias points.
+    """Compare the target with what was staged: its own counts of each namespace, a sample of every partition, and where the alias points.
 
     Where routers write, rows are not counted, what they touched is left out of the samples, and a sample of it is compared by itself.
     """
@@ -57,18 +58,7 @@ def _touched(session: Session, plan: Plan) -> Sequence[Difference]:
 
 
 def _counts(session: Session, plan: Plan) -> list[Difference]:
-    expected = Counter[str]()
-    for partition in plan.partitions:
-        expected.update(manifest_of(session.staged(plan), partition)["namespaces"])
-    expected.subtract(namespace for namespace, _ in excused_ids(session))
-    if not session.target.capabilities.exact_count:
-        return []
-    found = {namespace: session.target.count(namespace) for namespace in expected}
-    return [
-        Difference(DifferenceKind.RESULT, namespace, "", "count", str(expected[namespace]), str(found[namespace]))
-        for namespace in expected
-        if expected[namespace] != found[namespace]
-    ]
+    return [each.difference for each in own_counts(session.target, loaded(session, plan)).wrong]
 
 
 def _alias(session: Session) -> list[Difference]:

@@ -1,16 +1,25 @@
 """Full comparison of two collections, with no journal and no staging: what `vectorferry compare` runs."""
 
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 
-from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, KeyRange
+from vectorferry.core.model import (
+    RESERVED_NAMESPACE,
+    CollectionInfo,
+    Difference,
+    DifferenceKind,
+    Held,
+    Inventory,
+    KeyRange,
+)
 from vectorferry.core.records import keys_of
 from vectorferry.engine.diff.key_set import KeySet, hashes
 from vectorferry.engine.diff.merge_join import join
+from vectorferry.engine.diff.own_counts import Miscount, nobody_wrote, own_counts
 from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
 from vectorferry.engine.session import Report, StepProgress, silent
 from vectorferry.spec.migration import Namespaces
@@ -36,6 +45,10 @@ class Readable(Protocol):
         """Its namespaces."""
         ...
 
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """Its own counts."""
+        ...
+
     def scan(self, span: KeyRange, *, batch_rows: int = 1000) -> Iterator[pa.RecordBatch]:
         """Records in key order."""
         ...
@@ -55,13 +68,22 @@ class Fetchable(Readable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was read of both sides. `differences` are the first ones, `total` how many there are."""
+    """What was read of both sides. `differences` are the first ones, `total` how many there are.
+
+    `miscounts` are where a database counts other numbers than were read of it. `equal` has neither.
+    """
 
     rows_source: int
     rows_target: int
     equal: bool
     differences: tuple[Difference, ...]
     total: int
+    miscounts: tuple[Miscount, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was there to compare."""
+        return not (self.rows_source or self.rows_target)
 
 
 def compare(
@@ -72,12 +94,14 @@ def compare(
     report: Report = silent,
     limit: int = 20,
     excused: Container[tuple[str, str]] = frozenset(),
+    written: Callable[[], int] = nobody_wrote,
 ) -> Comparison:
     """Read every record of the chosen namespaces from both sides and compare; rows of `excused`, (namespace, id), may be missing.
 
+    Then both databases are asked how much they hold; `written` tells how many records were written since before the reading began.
     Memory holds a batch of each side; 16 bytes a row of a namespace more where the sides are ordered differently.
     """
-    return _Comparing(source, target, report, limit, excused).run(namespaces)
+    return _Comparing(source, target, report, limit, excused).run(namespaces, written)
 
 
 class _Comparing:
@@ -94,18 +118,23 @@ class _Comparing:
         self._source, self._target, self._report, self._excused = source, target, report, excused
         self._tolerance = max(source.capabilities.vector_tolerance, target.capabilities.vector_tolerance)
         self._findings = Findings(limit)
-        self._rows_source = self._rows_target = 0
-        self._by_namespace = Counter[str]()
+        self._source_seen, self._target_seen = _Seen(), _Seen()
 
-    def run(self, namespaces: Namespaces) -> Comparison:
-        """Compare namespace by namespace."""
-        for name in self._chosen(namespaces):
+    def run(self, namespaces: Namespaces, written: Callable[[], int]) -> Comparison:
+        """Compare namespace by namespace, then ask both sides for their own counts."""
+        names = list(self._chosen(namespaces))
+        for name in names:
             if self._same_order():
                 self._merge(name)
             else:
                 self._look_up(name)
-        found = self._findings
-        return Comparison(self._rows_source, self._rows_target, not found.total, tuple(found.kept), found.total)
+        found, source, target = self._findings, self._source_seen, self._target_seen
+        miscounts = (
+            *own_counts(self._source, source.held(names), written=written).wrong,
+            *own_counts(self._target, target.held(names), written=written).wrong,
+        )
+        equal = not found.total and not miscounts
+        return Comparison(source.rows.total(), target.rows.total(), equal, tuple(found.kept), found.total, miscounts)
 
     def _chosen(self, namespaces: Namespaces) -> Iterator[str]:
         found = {*self._source.describe().namespaces, *self._target.describe().namespaces} - {RESERVED_NAMESPACE}
@@ -121,7 +150,9 @@ class _Comparing:
         source = self._source.scan(span, batch_rows=_BATCH_ROWS)
         target = self._target.scan(span, batch_rows=_BATCH_ROWS)
         for joined in join(source, target, self._source.capabilities.key_order, names):
-            self._seen(namespace, len(joined.left) + len(joined.left_only), len(joined.right) + len(joined.right_only))
+            self._source_seen.see(namespace, joined.left, joined.left_only)
+            self._target_seen.see(namespace, joined.right, joined.right_only)
+            self._tell(namespace)
             self._findings.add(row_differences(joined.left, joined.right, self._tolerance))
             self._missing(keys_of(joined.left_only))
             self._findings.note(DifferenceKind.EXTRA, keys_of(joined.right_only))
@@ -133,7 +164,8 @@ class _Comparing:
             ids = batch.column("id").to_pylist()
             keys.append(hashes(namespace, ids))
             there, found, missing = aligned(batch, self._target.fetch(namespace, ids))
-            self._seen(namespace, len(batch), 0)
+            self._source_seen.see(namespace, batch)
+            self._tell(namespace)
             self._findings.add(row_differences(there, found, self._tolerance))
             self._missing((namespace, id_) for id_ in missing)
         known = KeySet(keys)
@@ -142,13 +174,37 @@ class _Comparing:
             fresh = known.mark(known.find(hashes(namespace, list(page))), seen)
             extra = [(namespace, id_) for id_, is_fresh in zip(page, fresh.tolist(), strict=True) if not is_fresh]
             self._findings.note(DifferenceKind.EXTRA, extra)
-            self._seen(namespace, 0, len(page))
+            self._target_seen.list(namespace, len(page))
+            self._tell(namespace)
 
     def _missing(self, keys: Iterator[tuple[str, str]]) -> None:
         self._findings.note(DifferenceKind.MISSING, (key for key in keys if key not in self._excused))
 
-    def _seen(self, namespace: str, source: int, target: int) -> None:
-        self._rows_source += source
-        self._rows_target += target
-        self._by_namespace[namespace] += source
-        self._report(StepProgress("compare", namespace or "(default)", self._by_namespace[namespace]))
+    def _tell(self, namespace: str) -> None:
+        self._report(StepProgress("compare", namespace or "(default)", self._source_seen.rows[namespace]))
+
+
+class _Seen:
+    """What was read of one side, by namespace."""
+
+    def __init__(self) -> None:
+        self.rows = Counter[str]()
+        self._vectors = Counter[str]()
+        self._listed = set[str]()
+
+    def see(self, namespace: str, *batches: pa.RecordBatch) -> None:
+        """Count records."""
+        for batch in batches:
+            self.rows[namespace] += len(batch)
+            self._vectors[namespace] += len(batch) - batch.column("vector").null_count
+
+    def list(self, namespace: str, ids: int) -> None:
+        """Count ids that were listed without their records."""
+        self.rows[namespace] += ids
+        self._listed.add(namespace)
+
+    def held(self, namespaces: Sequence[str]) -> Mapping[str, Held]:
+        """The counts; of vectors only where all records were read."""
+        return {
+            name: Held(self.rows[name], None if name in self._listed else self._vectors[name]) for name in namespaces
+        }

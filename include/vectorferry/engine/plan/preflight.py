@@ -328,6 +328,8 @@ def _target_problems(session: Session, source: CollectionInfo, target: Collectio
         yield f"target {name} has {target.dimension} dimensions, the source {source.dimension}"
     if target.metric is not source.metric:
         yield f"target {name} measures by {target.metric}, the source by {source.metric}"
+    if not session.target.capabilities.searches:
+        yield f"target {name} keeps its vectors without an index, and cannot be searched: name a collection that has one"
     rows = sum(
         n for namespace, n in target.namespaces.items() if namespace != RESERVED_NAMESPACE
     )  # a probe may be seen late

@@ -34,13 +34,14 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Spilled:
-    """How far a side is: parts and rows committed, and the last record in them, in the namespace of that number."""
+    """How far a side is: parts and rows committed, `vectors` of them with one, and the last record, in the namespace of that number."""
 
     parts: tuple[str, ...] = ()
     rows: int = 0
     namespace: int = 0
     last: str | None = None
     ended: bool = False
+    vectors: int = 0
 
 
 def buckets_for(rows: int) -> int:
@@ -52,18 +53,20 @@ def spill(reading: ReconciliationRun, side: Side, namespaces: Sequence[str], row
     """Read the rest of a side; False where a ceiling was reached before its end. Goes on after the last committed part."""
     done = spilled(reading, side)
     waiting: list[pa.RecordBatch] = []
+    vectors = 0
     at, part_rows = done.namespace, max(PART_ROWS, rows // MOST_PARTS)
     for at, batch in _batches(reading.session.store(side), namespaces, done):
         waiting.append(_row_fingerprints(batch, reading.get("buckets")))
+        vectors += len(batch) - batch.column("vector").null_count
         if sum(map(len, waiting)) >= part_rows:
-            done = _commit(reading, side, done, at, waiting)
-            waiting = []
+            done = _commit(reading, side, done, at, waiting, vectors)
+            waiting, vectors = [], 0
             if reading.exhausted():
                 return False
         reading.check()
         reading.session.report(StepProgress("reconcile", side, done.rows + sum(map(len, waiting)), rows))
     if waiting:
-        done = _commit(reading, side, done, at, waiting)
+        done = _commit(reading, side, done, at, waiting, vectors)
     _keep(reading, side, replace(done, ended=True))
     return True
 
@@ -126,7 +129,7 @@ def _buckets(ids: pa.Array, buckets: int) -> pa.Array:
 
 
 def _commit(
-    reading: ReconciliationRun, side: Side, done: Spilled, at: int, batches: Sequence[pa.RecordBatch]
+    reading: ReconciliationRun, side: Side, done: Spilled, at: int, batches: Sequence[pa.RecordBatch], vectors: int
 ) -> Spilled:
     reading.check()
     table = pa.Table.from_batches(batches)
@@ -136,7 +139,7 @@ def _commit(
     # Under a name of its own: a worker that was taken over from may still write, and what it writes is in no list.
     part = f"{side}/{len(done.parts):05}-{reading.run.worker[:8]}.parquet"
     reading.folder.write_table(part, SCHEMA, sorted_.to_batches())
-    grown = Spilled((*done.parts, part), done.rows + len(table), at, last)
+    grown = Spilled((*done.parts, part), done.rows + len(table), at, last, vectors=done.vectors + vectors)
     # Kept only now: a killed reader writes this part again, from the same record on.
     _keep(reading, side, grown)
     return grown

@@ -72,6 +72,11 @@ def inspect_pair(session: Session, plan: Plan) -> Pair:
     _require_alike(session, source, target)
     by_cohort = {row.cohort: row for row in rows}
     pair = Pair(source, target, _namespaces(session, plan, source, target), by_cohort, session.spec)
+    if not pair.namespaces and (source.rows or target.rows):
+        raise GateError(
+            f"`namespaces` of the spec chooses none of those that {session.source.name} and {session.target.name} have: nothing would be "
+            "compared"
+        )
     _require_filled(session, pair)
     return pair
 

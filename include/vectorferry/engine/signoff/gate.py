@@ -9,7 +9,7 @@ from vectorferry.engine.sync.touched import watermark_of
 from vectorferry.journal import Plan
 
 PER_PARTITION = ("counts", "content", "recall")
-OVERALL = ("recall", "extras", "filters", "latency", "expectations")
+OVERALL = ("recall", "extras", "held", "filters", "latency", "expectations")
 
 
 def required(plan: Plan) -> frozenset[tuple[str, str]]:

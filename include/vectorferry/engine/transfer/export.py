@@ -55,6 +55,7 @@ class _Contents:
     paths: set[str] = field(default_factory=set)
     profile: Profile = field(default_factory=Profile)
     namespaces: Counter[str] = field(default_factory=Counter)
+    vectors: Counter[str] = field(default_factory=Counter)
 
     def see(self, path: str, batches: Iterable[pa.RecordBatch]) -> None:
         """Count the records of one part."""
@@ -62,6 +63,7 @@ class _Contents:
         for batch in batches:
             self.profile.see(batch.column("metadata").to_pylist())
             self.namespaces.update(batch.column("namespace").to_pylist())
+            self.vectors.update(batch.column("namespace").filter(batch.column("vector").is_valid()).to_pylist())
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ def _manifest(session: Session, plan: Plan, partition: Partition, contents: _Con
     for part in parts:
         if part["path"] not in contents.paths:  # an earlier attempt's
             contents.see(
-                part["path"], part_batches(session.staged(plan), [part], BATCH_ROWS, ["namespace", "metadata"])
+                part["path"],
+                part_batches(session.staged(plan), [part], BATCH_ROWS, ["namespace", "vector", "metadata"]),
             )
     return {
         "partition": partition.name,
@@ -155,5 +158,6 @@ def _manifest(session: Session, plan: Plan, partition: Partition, contents: _Con
         "dimension": plan.details["dimension"],
         "parts": parts,
         "namespaces": dict(sorted(contents.namespaces.items())),
+        "vectors": dict(sorted(contents.vectors.items())),
         "profile": contents.profile.figures(),
     }

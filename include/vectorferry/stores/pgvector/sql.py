@@ -39,6 +39,11 @@ SELECT namespace, id, vector, sparse, metadata FROM vectorferry_staging ORDER BY
 ON CONFLICT (namespace, id) DO UPDATE
 SET vector = excluded.vector, sparse = excluded.sparse, metadata = excluded.metadata"""
 
+# What the server itself counts, by no path that a reader of records takes.
+HELD = "SELECT namespace, count(*), count(vector) FROM {table} WHERE namespace = ANY (%s) GROUP BY namespace"
+FIRST_WITHOUT_VECTOR = """SELECT namespace, id FROM {table} WHERE namespace = ANY (%s) AND vector IS NULL
+ORDER BY namespace, id LIMIT 3"""
+
 # A change to a record reads it under the lock of its row: whoever writes it meanwhile waits.
 LOCK_METADATA = "SELECT metadata FROM {table} WHERE namespace = %s AND id = %s FOR UPDATE"
 SET_METADATA = "UPDATE {table} SET metadata = %s WHERE namespace = %s AND id = %s"

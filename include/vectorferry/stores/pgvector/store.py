@@ -28,8 +28,10 @@ from vectorferry.core.model import (
     CollectionInfo,
     FieldType,
     Footprint,
+    Held,
     Inventory,
     KeyRange,
+    LengthCount,
     Metric,
     Neighbours,
     Rejection,
@@ -63,6 +65,8 @@ from vectorferry.stores.pgvector.sql import (
     CREATE_CATALOG,
     CREATE_STAGING,
     CREATE_TABLE,
+    FIRST_WITHOUT_VECTOR,
+    HELD,
     INSERT_STAGED,
     LOCK_METADATA,
     MAX_HALF,
@@ -161,9 +165,16 @@ class PgvectorStore:
         )
 
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
-        """Nothing to tell: the column's type holds all vectors to one length, and a query names every column."""
-        del namespaces, most
-        return Inventory()
+        """Counted by the server in one query, whatever `most` is; the column's type holds all vectors to one length."""
+        del most
+        wanted, dimension = [_sendable(namespaces)], self._definition().dimension
+        found = {name: Held(rows, vectors) for name, rows, vectors in self._read_all(HELD, wanted, unbounded=True)}
+        vectors = sum(held.vectors or 0 for held in found.values())
+        lengths = {dimension: LengthCount(vectors)} if vectors else {}
+        if lacking := sum(held.rows for held in found.values()) - vectors:
+            first = self._read_all(FIRST_WITHOUT_VECTOR, wanted, unbounded=True)
+            lengths[0] = LengthCount(lacking, tuple(f"{name or '(default)'}/{id_}" for name, id_ in first))
+        return Inventory({name: found.get(name, Held(0, 0)) for name in namespaces}, lengths)
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
         """What keeps the table from being made: its name, dimension or index; an old server or extension, a missing right, a taken name."""
@@ -612,8 +623,9 @@ def _plain(value: Any) -> Any:
     return _NO_NAMESPACE if isinstance(value, str) and "\0" in value else value
 
 
-def _sendable(ids: Sequence[str]) -> list[str]:
-    return [id_ for id_ in ids if "\0" not in id_]
+def _sendable(names: Sequence[str]) -> list[str]:
+    """The ids or namespaces without U+0000: no others are here."""
+    return [name for name in names if "\0" not in name]
 
 
 def _with_nul(batch: pa.RecordBatch) -> Iterator[Reason]:

@@ -17,6 +17,7 @@ from vectorferry.core.model import (
     CollectionDefinition,
     CollectionInfo,
     Footprint,
+    Held,
     Inventory,
     KeyRange,
     Neighbours,
@@ -128,9 +129,12 @@ class PineconeStore:
         )
 
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
-        """Nothing to tell: an index has one dimension, and answers with whole records."""
-        del namespaces, most
-        return Inventory()
+        """The index's statistics, which lag behind writes. A dense index has one dimension, and no record without a vector."""
+        del most
+        wire = self._wire()
+        counts, dense = wire.counts(), wire.info.dimension is not None
+        rows = {namespace: counts.get(namespace, 0) for namespace in namespaces}
+        return Inventory({namespace: Held(found, found if dense else None) for namespace, found in rows.items()})
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
         """Pinecone's rules for names and settings; a dimension beyond its limit. Its service has one version, so that nothing is asked."""

@@ -64,7 +64,7 @@ class Layout:
     `vector`: name of the vector read and written, empty for the unnamed one. `fields` and `names` map declared metadata keys to types and
     property names (own only); `properties` maps every property to its data type; `exact` are properties whose index answers equality
     exactly. `shape` are the properties as the schema has them, `references` those that refer to other objects, `strangers` those of a
-    collection of ours that others added to it.
+    collection of ours that others added to it. `searches` is False where the vectors are kept without an index ("skip").
     """
 
     collection: str
@@ -84,6 +84,7 @@ class Layout:
     shape: tuple[Mapping[str, Any], ...] = ()
     references: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
+    searches: bool = True
 
     @property
     def foreign_types(self) -> dict[str, FieldType]:
@@ -232,6 +233,7 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
         shape=shape,
         references=tuple(item["name"] for item in shape if refers(item)),
         strangers=tuple(item["name"] for item in declared if not _is_field(item)),
+        searches=not config.get("skip"),
     )
 
 

@@ -21,6 +21,7 @@ from vectorferry.core.model import (
     CollectionDefinition,
     CollectionInfo,
     Footprint,
+    Held,
     Inventory,
     KeyOrder,
     KeyRange,
@@ -167,14 +168,23 @@ class WeaviateStore:
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """Lengths of the vectors, tenant by tenant, read without the records, since the server counts no vectors; properties not read."""
         reader = self._reading()
-        rows = self._rows_of_tenants(reader, namespaces)
-        share, chosen = shares(rows, most), set(namespaces)
+        counts = dict(zip(namespaces, self._in_parallel(reader.count, namespaces), strict=True))
+        rows = _rows_of_tenants(reader, counts)
+        share = shares(rows, most)
+        vectors = Counter[str]()
 
         def look(tenant: str) -> dict[int, LengthCount]:
             seen = reader.vector_lengths(tenant, rows[tenant], share[tenant])
-            return counted(each for each in seen if tenant or each[0] in chosen)
+            mine = [each for each in seen if tenant or each[0] in counts]
+            found = Counter(namespace for namespace, _, floats in mine if floats)
+            with self._lock:
+                vectors.update(found)
+            return counted(mine)
 
-        return Inventory(sum(rows.values()), added(self._in_parallel(look, rows)), tuple(reader.unread()))
+        lengths = added(self._in_parallel(look, rows))
+        every = share == rows
+        held = {name: Held(count, vectors[name] if every else None) for name, count in counts.items()}
+        return Inventory(held, lengths, tuple(reader.unread()))
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
         """A server that is too old or whose gRPC is not reached; besides what Weaviate's rules for a new collection forbid."""
@@ -450,15 +460,6 @@ class WeaviateStore:
             [tenant for tenant in asked if self._is_chosen(reader.layout, tenant)] if reader.layout.tenants else asked
         )
 
-    def _rows_of_tenants(self, reader: ObjectReader, namespaces: Sequence[str]) -> dict[str, int]:
-        """Rows of these namespaces by tenant; where the collection has no tenants it is the only one, without a name."""
-        rows = Counter[str]()
-        for namespace, count in zip(namespaces, self._in_parallel(reader.count, namespaces), strict=True):
-            tenant = reader.codec.tenant(namespace)
-            if tenant is not None:
-                rows[tenant] += count
-        return dict(rows)
-
     def _namespaces(self, reader: ObjectReader, tenants: Tenants) -> dict[str, int]:
         if reader.layout.own and not reader.layout.tenants:
             counted = reader.count_by(TENANT)
@@ -486,8 +487,23 @@ def _alias_path(alias: str) -> str:
 
 def _able(layout: Layout) -> Capabilities:
     if layout.own:
-        return OWN_LAYOUT
-    return replace(FOREIGN_LAYOUT, default_namespace=not layout.tenants, named_namespaces=layout.tenants)
+        return replace(OWN_LAYOUT, searches=layout.searches)
+    return replace(
+        FOREIGN_LAYOUT,
+        default_namespace=not layout.tenants,
+        named_namespaces=layout.tenants,
+        searches=layout.searches,
+    )
+
+
+def _rows_of_tenants(reader: ObjectReader, counts: Mapping[str, int]) -> dict[str, int]:
+    """Rows of namespaces by tenant; where the collection has no tenants it is the only one, without a name."""
+    rows = Counter[str]()
+    for namespace, count in counts.items():
+        tenant = reader.codec.tenant(namespace)
+        if tenant is not None:
+            rows[tenant] += count
+    return dict(rows)
 
 
 def _pending(shard: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -46,6 +47,20 @@ class ReadingContract(StoreFixtures):
 
     def test_count_is_exact_where_declared(self, store: VectorStore, crowd: pa.RecordBatch) -> None:
         eventually(store, lambda: assert_same(store.count(crowd.column("namespace")[0].as_py()), len(crowd)))
+
+    def test_an_inventory_counts_records_and_vectors(self, store: VectorStore) -> None:
+        full, other, gone = new_name(), new_name(), new_name()
+        lacking = store.capabilities.vectorless
+        put_all(store, records(full, list("abc"), missing=np.array([lacking, False, False])))
+        put_all(store, records(other, ["a"]))
+
+        def counted() -> None:
+            told = store.inventory([full, gone], most=10_000)
+            assert {name: held.rows for name, held in told.held.items()} == {full: 3, gone: 0} and told.rows == 3
+            assert told.held[full].vectors in (None, 3 - lacking) and told.held[gone].vectors in (None, 0)
+            assert told.unread == ()
+
+        eventually(store, counted)
 
     def test_listing_is_complete_and_ordered(self, store: VectorStore, crowd: pa.RecordBatch) -> None:
         pages = list(store.list_ids(KeyRange(crowd.column("namespace")[0].as_py())))

@@ -13,7 +13,6 @@ from vectorferry.core.model import (
     CollectionDefinition,
     CollectionInfo,
     Footprint,
-    Inventory,
     KeyRange,
     Neighbours,
     Rejection,
@@ -23,7 +22,7 @@ from vectorferry.core.model import (
 )
 from vectorferry.core.records import parse_json, vectors_of
 from vectorferry.spec.connections import Connection
-from vectorferry.stores.base import Capabilities, StoreOptions
+from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.obstacles import refuse_obstacles, unknown_settings, wrong_shape
@@ -36,7 +35,7 @@ CAPABILITIES = Capabilities(product="sqlite")
 _PAGE = 1000
 
 
-class SqliteStore:
+class SqliteStore(VectorStore):
     """A collection in a file, the `host` of the connection. A namespace is a column; there are no aliases and no index of vectors."""
 
     def __init__(self, client: SqliteClient, collection: str, caller: Caller) -> None:
@@ -75,11 +74,6 @@ class SqliteStore:
         return CollectionInfo(
             self._collection, made.dimension, made.metric, dict(rows), sparse=True, fields=made.fields, index=made.index
         )
-
-    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
-        """Nothing to tell: every vector is held to one length, and every row is read whole."""
-        del namespaces, most
-        return Inventory()
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
         """A dimension beyond the limit, and any index setting: there is no index."""

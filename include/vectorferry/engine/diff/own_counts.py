@@ -1,0 +1,98 @@
+"""Own counts: what a database counts by itself, by a path of its own, held against what was read of it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from vectorferry.core.model import Difference, DifferenceKind, Held, Inventory
+from vectorferry.stores.base import Capabilities
+
+LOOKED_AT = 100_000
+"""Vectors that are looked at, one by one, of a database that counts none; beyond it only records are counted."""
+RECORDS, VECTORS = "records", "vectors"
+_POLL = 1.0
+
+
+class Countable(Protocol):
+    """What is asked for its own counts: a store, or a backup of one. All as `VectorStore` says."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Whether it counts exactly, and after how long."""
+        ...
+
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """Its own counts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Miscount:
+    """Records, or vectors, of a namespace of which a database counts another number than was read of it."""
+
+    store: str
+    namespace: str
+    what: str
+    read: int
+    counted: int
+
+    def __str__(self) -> str:
+        place = repr(self.namespace) if self.namespace else "(default)"
+        return f"{self.store} counts {self.counted:,} {self.what} in namespace {place}, and {self.read:,} were read"
+
+    @property
+    def difference(self) -> Difference:
+        """As evidence keeps it."""
+        field = f"{self.what} that {self.store} counts"
+        return Difference(DifferenceKind.RESULT, self.namespace, "", field, str(self.read), str(self.counted))
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCounts:
+    """What a database said of itself, and where that is not what was read."""
+
+    told: Inventory
+    wrong: tuple[Miscount, ...]
+
+
+def nobody_wrote() -> int:
+    """Where nothing writes, no record is at another number's place."""
+    return 0
+
+
+def own_counts(
+    store: Countable, read: Mapping[str, Held], *, written: Callable[[], int] = nobody_wrote, most: int = LOOKED_AT
+) -> OwnCounts:
+    """Ask a database for its own counts of the namespaces that were read, and compare them with what was read.
+
+    `written` tells, asked after the counts, how many records were written since: by so many a count may be off. A statistic that lags may
+    be lower than what was read; one that is higher is asked for again until the store's visibility delay is over.
+    """
+    able, began = store.capabilities, time.monotonic()
+    while True:
+        told = store.inventory(list(read), most=most)
+        wrong = _wrong(store.name, read, told, written(), exact=able.exact_count)
+        if not wrong or able.exact_count or time.monotonic() - began >= able.visibility_delay:
+            return OwnCounts(told, wrong)
+        time.sleep(min(_POLL, able.visibility_delay))
+
+
+def _wrong(name: str, read: Mapping[str, Held], told: Inventory, slack: int, *, exact: bool) -> tuple[Miscount, ...]:
+    found = []
+    for namespace, seen in read.items():
+        counted = told.held[namespace]
+        for what, is_read, is_held in (
+            (RECORDS, seen.rows, counted.rows),
+            (VECTORS, seen.vectors, counted.vectors),
+        ):
+            if is_read is None or is_held is None:
+                continue
+            if is_held > is_read + slack or (exact and is_held < is_read - slack):
+                found.append(Miscount(name, namespace, what, is_read, is_held))
+    return tuple(found)
