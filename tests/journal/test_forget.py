@@ -35,7 +35,7 @@ def fill(journal: Journal, behind: Database, migration: str, tag: str) -> None:
         migration=migration,
     )
     behind.acknowledge(f"m-{tag}", Phase.TRACK_A)
-    journal.reconciliations.begin(migration, Scope.FULL, "run", 60)
+    journal.reconciliations.begin(migration, Scope.FULL, "run", 60, lease=60)
     journal.shadows.add(
         migration, f"m-{tag}", "search", ShadowFigures(reads=1), cohort="all", phase=Phase.TRACK_A, seconds=1
     )

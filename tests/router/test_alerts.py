@@ -76,7 +76,7 @@ def test_what_a_reconciliation_found_and_that_none_came_to_an_end(tracked: Pair)
         (Outcome.REPAIRED, {"repaired": 3}),
         (Outcome.REFUSED, {"reason": "emptied"}),
     ):
-        kept.end(kept.begin("small", Scope.FULL, "run", 60), outcome, {**figures, **more})
+        kept.end(kept.begin("small", Scope.FULL, "run", 60, lease=60), outcome, {**figures, **more})
     refused, mended, asks = texts(tracked, spec)
     assert refused == "a reconciliation was refused, nothing was changed: emptied"
     assert mended.endswith("apart: 2 extra, 1 vector; 3 were repaired; see /d.parquet")

@@ -37,7 +37,7 @@ ENDED = (Outcome.EQUAL, Outcome.DRIFT, Outcome.REPAIRED)
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """One comparison; `outcome` is None while it has not come to an end."""
+    """One comparison; `outcome` is None while it has not come to an end. `alive`: its worker said lately that it lives."""
 
     id: int
     migration: str
@@ -49,6 +49,8 @@ class Reconciliation:
     outcome: Outcome | None
     state: Mapping[str, Any]
     figures: Mapping[str, Any] | None
+    alive_until: datetime
+    alive: bool
 
 
 class Reconciliations:
@@ -57,8 +59,8 @@ class Reconciliations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, migration: str, scope: Scope, run_id: str, within: float | None) -> Reconciliation:
-        """The one that `unfinished` names, to be gone on with; else a new one.
+    def begin(self, migration: str, scope: Scope, run_id: str, within: float | None, *, lease: float) -> Reconciliation:
+        """The one that `unfinished` names, to be gone on with; else a new one. It is taken to live for `lease` seconds.
 
         From then on nobody who worked on it before can keep anything.
         """
@@ -67,27 +69,38 @@ class Reconciliations:
             update = (
                 sa.update(reconciliation)
                 .where(_unfinished(migration, scope, within))
-                .values(run_id=run_id, worker=worker, outcome=None)
+                .values(run_id=run_id, worker=worker, outcome=None, alive_until=ahead(lease))
             )
-            row = connection.execute(update.returning(reconciliation)).one_or_none()
+            row = connection.execute(update.returning(*_COLUMNS)).one_or_none()
             if row is None:
                 new = sa.insert(reconciliation).values(
-                    migration=migration, scope=scope, run_id=run_id, worker=worker, state={}
+                    migration=migration,
+                    scope=scope,
+                    run_id=run_id,
+                    worker=worker,
+                    setting={},
+                    state={},
+                    alive_until=ahead(lease),
                 )
-                row = connection.execute(new.returning(reconciliation)).one()
+                row = connection.execute(new.returning(*_COLUMNS)).one()
         return _reconciliation(row)
 
     def unfinished(self, migration: str, scope: Scope, within: float | None) -> Reconciliation | None:
         """The newest of this scope, where it was cut short or paused and began at most `within` seconds ago (None: whenever)."""
         with self._database.statement() as connection:
-            row = connection.execute(
-                sa.select(reconciliation).where(_unfinished(migration, scope, within))
-            ).one_or_none()
+            row = connection.execute(sa.select(*_COLUMNS).where(_unfinished(migration, scope, within))).one_or_none()
         return None if row is None else _reconciliation(row)
 
-    def keep(self, run: Reconciliation, state: Mapping[str, Any]) -> None:
-        """Keep how far it is; raises LeaseLost where another worker has taken over."""
-        self._update(run, state=dict(state))
+    def keep(self, run: Reconciliation, state: Mapping[str, Any], setting: Mapping[str, Any] | None = None) -> None:
+        """Keep how far it is, and, where it is given, what does not change from step to step: both are read as one `state`.
+
+        Raises LeaseLost where another worker has taken over.
+        """
+        self._update(run, state=dict(state), **({} if setting is None else {"setting": dict(setting)}))
+
+    def renew(self, run: Reconciliation, lease: float) -> None:
+        """Say that its worker lives, for `lease` seconds from now. Raises LeaseLost as `keep` does."""
+        self._update(run, alive_until=ahead(lease))
 
     def end(self, run: Reconciliation, outcome: Outcome, figures: Mapping[str, Any]) -> None:
         """Keep what it came to; a later outcome replaces an earlier one, as after a repair. Raises LeaseLost as `keep` does."""
@@ -96,20 +109,20 @@ class Reconciliations:
     def get(self, id: int) -> Reconciliation:  # noqa: A002 (the field's name)
         """One of them."""
         with self._database.statement() as connection:
-            query = sa.select(reconciliation).where(reconciliation.c.id == id)
+            query = sa.select(*_COLUMNS).where(reconciliation.c.id == id)
             return _reconciliation(connection.execute(query).one())
 
     def all(self, migration: str, most: int = 50) -> tuple[Reconciliation, ...]:
         """The newest ones, the newest first."""
         c = reconciliation.c
-        query = sa.select(reconciliation).where(c.migration == migration).order_by(c.id.desc()).limit(most)
+        query = sa.select(*_COLUMNS).where(c.migration == migration).order_by(c.id.desc()).limit(most)
         with self._database.statement() as connection:
             return tuple(_reconciliation(row) for row in connection.execute(query))
 
     def latest(self, migration: str, *outcomes: Outcome, scope: Scope | None = None) -> Reconciliation | None:
         """The newest with one of these outcomes; None where there is none."""
         c = reconciliation.c
-        query = sa.select(reconciliation).where(c.migration == migration, c.outcome.in_(outcomes))
+        query = sa.select(*_COLUMNS).where(c.migration == migration, c.outcome.in_(outcomes))
         query = query if scope is None else query.where(c.scope == scope)
         with self._database.statement() as connection:
             row = connection.execute(query.order_by(c.id.desc()).limit(1)).one_or_none()
@@ -123,6 +136,10 @@ class Reconciliations:
                 raise LeaseLost(f"reconciliation {run.id} of {run.migration!r} is another worker's now: this one stops")
 
 
+# A column of its own is not written again with the others.
+_COLUMNS = (*reconciliation.c, (reconciliation.c.alive_until > clock()).label("alive"))
+
+
 def _unfinished(migration: str, scope: Scope, within: float | None) -> sa.ColumnElement[bool]:
     c = reconciliation.c
     newest = sa.select(sa.func.max(c.id)).where(c.migration == migration, c.scope == scope).scalar_subquery()
@@ -133,7 +150,8 @@ def _unfinished(migration: str, scope: Scope, within: float | None) -> sa.Column
 def _reconciliation(row: sa.Row[Any]) -> Reconciliation:
     values = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name)
     outcome = None if values["outcome"] is None else Outcome(values["outcome"])
-    return Reconciliation(**{**values, "scope": Scope(values["scope"]), "outcome": outcome})
+    state = {**values.pop("setting"), **values["state"]}
+    return Reconciliation(**{**values, "scope": Scope(values["scope"]), "outcome": outcome, "state": state})
 
 
 REPAIRED = "repaired"

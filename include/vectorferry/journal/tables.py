@@ -395,7 +395,8 @@ usage = sa.Table(
 )
 sa.Index("usage_run", usage.c.migration, usage.c.run_id)
 
-# One comparison of both sides; `state` is how far it is, for whoever goes on with it. Only the last `worker` may say so.
+# One comparison of both sides, for whoever goes on with it: `setting` is kept once, `state` is how far it is. Only the last `worker` may
+# say so, which lives for as long as it renews `alive_until`.
 reconciliation = sa.Table(
     "reconciliation",
     metadata,
@@ -407,8 +408,10 @@ reconciliation = sa.Table(
     _time("began_at"),
     _time("ended_at", nullable=True),
     sa.Column("outcome", sa.Text),
+    _json("setting"),
     _json("state"),
     sa.Column("figures", Json),
+    _time("alive_until"),
 )
 sa.Index("reconciliation_migration", reconciliation.c.migration, reconciliation.c.id)
 

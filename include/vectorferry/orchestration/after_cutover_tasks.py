@@ -32,7 +32,7 @@ WATCH_DOC = """# Watch
 
 Tells the people under `notify.on_alert` what they should know before it hurts: a router that fell silent, a hold that was stepped back,
 a growing backlog, a database that fills up or cannot be asked how full it is, an approval or a question about to lapse, a rollback window
-about to end, drift that was found, a reconciliation that was refused or is overdue. Each is told once a day.
+about to end, drift that was found, a reconciliation that was refused, died or is overdue. Each is told once a day.
 Unpause it with the migration.
 """
 

@@ -364,7 +364,7 @@ class Notify(Section):
     on_alert: list[Notifier] = Field(
         default_factory=list,
         description="What <migration>.watch finds: silent routers, holds that were stepped back, a growing backlog, "
-        "databases that fill up, times that run out, drift, a reconciliation that was refused or is overdue. "
+        "databases that fill up, times that run out, drift, a reconciliation that was refused, died or is overdue. "
         "Arguments may use {{ alert }}.",
     )
     watch_every: Annotated[Duration, Between("10s", "1d")] = Field(

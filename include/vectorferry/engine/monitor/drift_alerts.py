@@ -1,6 +1,6 @@
 """Drift alerts: drift that was found, reconciliations that were refused, comparisons that are overdue."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,9 @@ def drift_alerts(
     """Keys and texts of what should be known now."""
     if not rows or not all(row.loaded and row.phase.tracks for row in rows):
         return
-    for run in journal.reconciliations.all(spec.migration):
+    runs = journal.reconciliations.all(spec.migration)
+    yield from _died(spec, runs)
+    for run in runs:
         if run.ended_at is not None and now - run.ended_at < _LATELY:
             yield from _found(spec, run)
     yield from _overdue(journal, spec, rows, now)
@@ -34,6 +36,19 @@ def _found(spec: MigrationSpec, run: Reconciliation) -> Iterator[tuple[str, str]
         doubled = f"{figures['second_records']} ids have a second record" if figures["second_records"] else ""
         found = "; ".join(filter(None, (kinds_of(figures), doubled)))
         yield f"drift {run.id} {run.outcome}", f"source and target had drifted apart: {found}; {_done(spec, figures)}"
+
+
+def _died(spec: MigrationSpec, runs: Sequence[Reconciliation]) -> Iterator[tuple[str, str]]:
+    """What was cut short, and that nobody has gone on with, or done anew, since."""
+    newest_end = max((run.ended_at for run in runs if run.ended_at is not None), default=None)
+    for run in runs:
+        if run.outcome is None and not run.alive and (newest_end is None or newest_end < run.alive_until):
+            text = (
+                f"reconciliation {run.id} was cut short: its worker (run {run.run_id}) has been silent since "
+                f"{run.alive_until:%H:%M:%S} UTC. It was killed, or it failed, which its log says; "
+                f"the next run of {spec.migration}.reconcile goes on with it"
+            )
+            yield f"reconcile died {run.id} {run.worker[:8]}", text
 
 
 def _done(spec: MigrationSpec, figures: Mapping[str, Any]) -> str:

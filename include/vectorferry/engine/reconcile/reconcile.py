@@ -38,9 +38,13 @@ def reconcile(session: Session, *, full: bool) -> Verdict:
         raise GateError(reason)
     share = 1.0 if full else due_share(session)
     scope = Scope.FULL if share >= 1.0 else Scope.SHARE
-    run = session.journal.reconciliations.begin(session.migration, scope, session.run_id, _within(session, scope))
+    run = session.journal.reconciliations.begin(
+        session.migration, scope, session.run_id, _within(session, scope), lease=session.lease
+    )
+    reading = ReconciliationRun(session, run)
     try:
-        return _compared(ReconciliationRun(session, run), plan, share)
+        with reading.kept_alive():
+            return _compared(reading, plan, share)
     except (GateError, StagingCorrupt) as error:
         session.journal.reconciliations.end(run, Outcome.REFUSED, {"reason": str(error)})
         raise
@@ -50,9 +54,11 @@ def due_share(session: Session) -> float:
     """Which share of all records is due now, so that each is compared once in a period.
 
     1 where there was no reconciliation yet, and where a full pass was paused, or cut short: it is gone on with, shares wait for its end.
+    One that somebody works on now is left to them.
     """
     runs = session.journal.reconciliations
-    if runs.unfinished(session.migration, Scope.FULL, _within(session, Scope.FULL)):
+    unfinished = runs.unfinished(session.migration, Scope.FULL, _within(session, Scope.FULL))
+    if unfinished is not None and not (unfinished.outcome is None and unfinished.alive):
         return 1.0
     done = runs.latest(session.migration, *ENDED, Outcome.PAUSED)
     if done is None:

@@ -2,14 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from vectorferry.core.errors import JournalUnavailable, LeaseLost
 from vectorferry.core.model import SIDES, Side, Usage
 from vectorferry.engine.session import Session
 from vectorferry.journal import Reconciliation
 from vectorferry.staging import Staging
+
+# Kept once or twice, and large where there are many namespaces: not to be written with each step.
+SETTING = frozenset({"namespaces", "tokens", "skipped", "vouched"})
 
 
 def folder_of(session: Session, reconciliation: int) -> Staging:
@@ -24,6 +29,7 @@ class ReconciliationRun:
         self.session, self.run = session, run
         self.folder: Staging = folder_of(session, run.id)
         self._state = dict(run.state)
+        self._setting_kept = False
         self._lock = threading.Lock()
         self._began, self._used = time.monotonic(), session.usage
         self._failed: BaseException | None = None
@@ -32,11 +38,41 @@ class ReconciliationRun:
         """What was kept under a name."""
         return self._state.get(name, default)
 
+    @contextmanager
+    def kept_alive(self) -> Iterator[None]:
+        """Tell the journal that this worker lives, until it ends: one that was killed is told of once its lease is over."""
+        ended = threading.Event()
+        renewing = threading.Thread(target=self._renew, args=(ended,), name="reconcile lease", daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            renewing.join()
+            # One that failed is at an end now. Where the journal cannot be told, its lease ends by itself.
+            with suppress(JournalUnavailable, LeaseLost):
+                self.session.journal.reconciliations.renew(self.run, 0.0)
+
+    def _renew(self, ended: threading.Event) -> None:
+        lease = self.session.lease
+        # A third of the lease: two renewals may fail before it is over.
+        while not ended.wait(lease / 3):
+            try:
+                self.session.journal.reconciliations.renew(self.run, lease)
+            except JournalUnavailable:
+                continue
+            except LeaseLost:
+                return  # its next step hears of it, too
+
     def keep(self, **values: Any) -> None:
         """Keep values. Raises LeaseLost where another process has taken over."""
         with self._lock:
             self._state |= values
-            self.session.journal.reconciliations.keep(self.run, self._state)
+            steps = {name: value for name, value in self._state.items() if name not in SETTING}
+            whole = {name: self._state[name] for name in SETTING & self._state.keys()}
+            changed = not self._setting_kept or SETTING & values.keys()
+            self.session.journal.reconciliations.keep(self.run, steps, whole if changed else None)
+            self._setting_kept = True
 
     def check(self) -> None:
         """Raise what the other side's reader has failed with."""
