@@ -252,7 +252,7 @@ def test_growth_is_told_from_a_measurement_before(filled: World) -> None:
         assert len(kept) == 1
         later = kept[0].at + timedelta(hours=12)
         source = replace(seen[0], fills=tuple(replace(fill, used=(fill.used or 0) + 50) for fill in seen[0].fills))
-        [(_, text)] = capacity_alerts(journal, spec, source, later)
+        [(_, text)] = capacity_alerts(journal.audit.trail("small"), spec, source, later)
         assert "growing by 100 rows a day" in text
 
 

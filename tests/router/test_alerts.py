@@ -1,11 +1,18 @@
 """What people are told of, and what `status` names as being in the way."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
+import sqlalchemy as sa
+
 from router.conftest import Pair
+from vectorferry.core.capacity import Fill, Seen
 from vectorferry.core.model import COHORT, Phase
+from vectorferry.engine.cutover.abandon import abandon
 from vectorferry.engine.monitor.alerts import alerts, new_alerts
 from vectorferry.engine.monitor.blockers import blockers
+from vectorferry.engine.monitor.status import status
 from vectorferry.journal import Outcome, Scope
 from vectorferry.spec.migration import MigrationSpec, Writers
 
@@ -95,3 +102,30 @@ def test_a_router_that_has_not_followed_is_in_the_way(tracked: Pair) -> None:
     tracked.step(Phase.HOLD_A)
     found = blockers(journal, live(tracked))
     assert "all: router asleep on far is not in HOLD_A with all that it has under way" in found
+
+
+def walks(work: Callable[[], object]) -> int:
+    """How often the audit trail is read."""
+    read: list[str] = []
+
+    def see(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        read.extend([statement] if "FROM vectorferry.audit" in statement else [])
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", see)
+    try:
+        work()
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", see)
+    return len(read)
+
+
+@pytest.mark.parametrize("verb", ["alerts", "status", "abandon"])
+def test_the_audit_trail_is_read_once(tracked: Pair, verb: str) -> None:
+    session, spec = tracked.session, live(tracked)
+    fills = tuple(Fill("target", what, 99, 100) for what in ("disk", "memory", "rows"))
+    work = {
+        "alerts": lambda: new_alerts(session.journal, spec, "watch", [Seen("target", "x", fills=fills)]),
+        "status": lambda: status(session.journal, spec),
+        "abandon": lambda: abandon(session),
+    }
+    assert walks(work[verb]) == 1

@@ -111,12 +111,8 @@ def _clear(session: Session, scratch: _Scratch) -> None:
 
 
 def _is_ours(session: Session, scratch: _Scratch) -> bool:
-    trail = session.journal.audit.trail(session.migration)
-    marks = [
-        row.action
-        for row in trail
-        if row.action in (DRILL, BEGUN, TAKEN) and scratch.place.items() <= row.detail.items()
-    ]
+    trail = session.journal.audit.trail(session.migration, DRILL, BEGUN, TAKEN)
+    marks = [row.action for row in trail if scratch.place.items() <= row.detail.items()]
     return bool(marks) and marks[-1] == BEGUN
 
 
@@ -220,8 +216,8 @@ def _last(session: Session) -> Mapping[str, Any] | None:
     """The last drill of the target that the spec names, with when it was."""
     place = session.spec.target
     wanted = {"side": "target", "collection": place.collection, "connection": place.connection}
-    trail = session.journal.audit.trail(session.migration)
-    drills = [row for row in trail if row.action == DRILL and wanted.items() <= row.detail.items()]
+    trail = session.journal.audit.trail(session.migration, DRILL)
+    drills = [row for row in trail if wanted.items() <= row.detail.items()]
     return {**drills[-1].detail, "at": drills[-1].at.isoformat()} if drills else None
 
 

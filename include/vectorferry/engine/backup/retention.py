@@ -53,8 +53,8 @@ def superfluous(newest_first: Sequence[str], proven: Iterable[str], keep: int) -
 
 def _backups(session: Session) -> Iterator[Removal]:
     keep = session.spec.backup.keep
-    trail = session.journal.audit.trail(session.migration)
-    proven = [str(row.detail["backup"]) for row in trail if row.action == DRILL and row.detail["passed"]]
+    drills = session.journal.audit.trail(session.migration, DRILL)
+    proven = [str(row.detail["backup"]) for row in drills if row.detail["passed"]]
     sides: Mapping[str, list[str]] = {"source": [], "target": []}
     for each in complete(session.staging):
         sides[each.manifest.side].append(each.manifest.id)

@@ -9,7 +9,7 @@ from vectorferry.engine.cutover.way_out import ways_out
 from vectorferry.engine.lease import wait_landed
 from vectorferry.engine.marker import forget_marker
 from vectorferry.engine.members import live_members
-from vectorferry.engine.plan.target_ownership import last_mark, made_by_us, target_place
+from vectorferry.engine.plan.target_ownership import Mark, last_mark, made_by_us, target_place
 from vectorferry.engine.session import Session
 
 _REVERSIBLE = (Phase.OFF, Phase.TRACK_A)
@@ -36,20 +36,20 @@ def leftovers(session: Session) -> Leftovers:
             raise GateError(
                 f"migration {session.migration} can no longer be abandoned: {ways_out([row], routers=bool(session.spec.routers))}"
             )
-    _refuse_other_target(session)
+    mark = last_mark(session)
+    _refuse_other_target(session, mark)
     _refuse_routers(session)
     plan = session.journal.plans.current(session.migration)
     rows = _target_rows(session)
     return Leftovers(
-        session.target.name if rows is not None and made_by_us(session) else None,
+        session.target.name if rows is not None and made_by_us(session, mark) else None,
         rows or 0,
         session.staging.url if session.staging.exists("") else None,
         plan.id if plan else None,
     )
 
 
-def _refuse_other_target(session: Session) -> None:
-    mark = last_mark(session)
+def _refuse_other_target(session: Session, mark: Mark | None) -> None:
     if mark is not None and mark[1] != target_place(session):
         raise GateError(
             f"migration {session.migration} began with target {mark[1]['target']} of connection {mark[1]['connection']!r}, "

@@ -86,8 +86,7 @@ def _suspects(found: Comparison, excused: frozenset[tuple[str, str]]) -> Iterato
 
 
 def _verified(session: Session) -> Verdict:
-    trail = session.journal.audit.trail(session.migration)
-    done = [row.detail["passed"] for row in trail if row.action == "verified"]
+    done = [row.detail["passed"] for row in session.journal.audit.trail(session.migration, "verified")]
     reason = "" if done and done[-1] else "the verification after the cut-over has not passed"
     return Verdict(CHECK, "overall", not reason, {"verified": len(done)}, reason=reason)
 

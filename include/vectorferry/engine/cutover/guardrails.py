@@ -46,7 +46,7 @@ def watch(session: Session, cohort: str) -> None:
 
 
 def _was_watched(session: Session, cohort: str, epoch: int) -> bool:
-    trail = (row.detail for row in session.journal.audit.trail(session.migration) if row.action == WATCHED)
+    trail = (row.detail for row in session.journal.audit.trail(session.migration, WATCHED))
     return any((told["cohort"], told["epoch"]) == (cohort, epoch) for told in trail)
 
 

@@ -213,7 +213,7 @@ def unfinished(session: Session, evidence_hash: str) -> bool:
         return True
     if phases == {Phase.TRACK_A, Phase.TRACK_B}:
         return _is_approved(session, evidence_hash)
-    done = [row for row in session.journal.audit.trail(session.migration) if row.action in ("phase", "verified")]
+    done = session.journal.audit.trail(session.migration, "phase", "verified")
     return Phase.TRACK_B in phases and not (done[-1].action == "verified" and done[-1].detail["passed"])
 
 

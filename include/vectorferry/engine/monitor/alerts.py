@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from vectorferry.core.capacity import Seen
 from vectorferry.core.model import CUTOVER, Phase
-from vectorferry.engine.monitor.capacity_alerts import capacity_alerts, keep
+from vectorferry.engine.monitor.capacity_alerts import MEASURED, capacity_alerts, keep
 from vectorferry.engine.monitor.drift_alerts import drift_alerts
-from vectorferry.journal import ControlRow, Journal
+from vectorferry.journal import AuditRow, ControlRow, Journal
 from vectorferry.spec.migration import MigrationSpec
 
-ALERT = "alert"
+ALERT, PHASE = "alert", "phase"
 # An alert that stays true is told again after this long.
 AGAIN = timedelta(days=1)
 # Of the time that evidence may be used for; the rest is left to act in.
@@ -27,27 +27,38 @@ class Alert:
     text: str
 
 
-def alerts(journal: Journal, spec: MigrationSpec, measured: Sequence[Seen] = ()) -> tuple[Alert, ...]:
-    """Everything that people should know now: from the journal, and from what was measured of the databases, if anything was."""
+def alerts(
+    journal: Journal, spec: MigrationSpec, measured: Sequence[Seen] = (), *, trail: Sequence[AuditRow] | None = None
+) -> tuple[Alert, ...]:
+    """Everything that people should know now: from the journal, and from what was measured of the databases, if anything was.
+
+    `trail` is the migration's audit trail, where the caller has read it already.
+    """
+    trail = _read(journal, spec) if trail is None else trail
     now, rows = datetime.now(UTC), journal.control.all(spec.migration)
-    found = [*_silent(journal, spec), *_stepped_back(journal, spec, now), *_unanswered(journal, spec, rows, now)]
+    found = [*_silent(journal, spec), *_stepped_back(trail, now), *_unanswered(journal, spec, rows, now)]
     for row in rows:
         found += [*_backlog(journal, spec, row), *_rejected(journal, spec, row), *_window(spec, row, now)]
     for seen in measured:
-        found += [Alert(*each) for each in capacity_alerts(journal, spec, seen, now)]
+        found += [Alert(*each) for each in capacity_alerts(trail, spec, seen, now)]
     found += [Alert(*each) for each in drift_alerts(journal, spec, rows, now)]
     return tuple(found)
 
 
 def new_alerts(journal: Journal, spec: MigrationSpec, actor: str, measured: Sequence[Seen] = ()) -> tuple[Alert, ...]:
     """Those that nobody was told of yet, or not for a day; they count as told from now on. What was measured is kept once a day."""
-    since = datetime.now(UTC) - AGAIN
-    told = {row.detail["key"] for row in journal.audit.trail(spec.migration) if row.action == ALERT and row.at > since}
-    fresh = tuple(alert for alert in alerts(journal, spec, measured) if alert.key not in told)
+    since, trail = datetime.now(UTC) - AGAIN, _read(journal, spec)
+    told = {row.detail["key"] for row in trail if row.action == ALERT and row.at > since}
+    fresh = tuple(alert for alert in alerts(journal, spec, measured, trail=trail) if alert.key not in told)
     for alert in fresh:
         journal.audit.write(spec.migration, actor, ALERT, {"key": alert.key, "text": alert.text})
-    keep(journal, spec, actor, measured)
+    keep(journal, spec, actor, measured, trail)
     return fresh
+
+
+def _read(journal: Journal, spec: MigrationSpec) -> tuple[AuditRow, ...]:
+    """What alerts are told from, of the audit trail."""
+    return journal.audit.trail(spec.migration, ALERT, PHASE, MEASURED)
 
 
 def _silent(journal: Journal, spec: MigrationSpec) -> Iterator[Alert]:
@@ -59,9 +70,9 @@ def _silent(journal: Journal, spec: MigrationSpec) -> Iterator[Alert]:
             yield Alert(f"silent {member.id}", text)
 
 
-def _stepped_back(journal: Journal, spec: MigrationSpec, now: datetime) -> Iterator[Alert]:
+def _stepped_back(trail: Sequence[AuditRow], now: datetime) -> Iterator[Alert]:
     began: dict[str | None, Phase] = {}
-    for row in (row for row in journal.audit.trail(spec.migration) if row.action == "phase"):
+    for row in (row for row in trail if row.action == PHASE):
         old, new = Phase(row.detail["from"]), Phase(row.detail["to"])
         if new.blocks_writes and not old.blocks_writes:
             began[row.cohort] = old

@@ -12,7 +12,9 @@ _KEEP_EVERY = timedelta(days=1)
 _LEAST = timedelta(hours=1)  # growth over less says nothing of a day
 
 
-def capacity_alerts(journal: Journal, spec: MigrationSpec, seen: Seen, now: datetime) -> Iterator[tuple[str, str]]:
+def capacity_alerts(
+    trail: Sequence[AuditRow], spec: MigrationSpec, seen: Seen, now: datetime
+) -> Iterator[tuple[str, str]]:
     """Keys and texts of what should be known of one side now."""
     if seen.problem:
         yield f"capacity {seen.side}", f"nobody knows how full the {seen.side} is: {seen.problem}"
@@ -23,14 +25,16 @@ def capacity_alerts(journal: Journal, spec: MigrationSpec, seen: Seen, now: date
     for fill in seen.fills:
         if fill.share > rules.warn:
             above = "pause" if fill.share > rules.pause else "warn"
-            text = f"{fill}{_growth(journal, spec, fill, now)}. {_advice(fill, stopped=above == 'pause', pause=rules.pause)}"
+            text = f"{fill}{_growth(trail, fill, now)}. {_advice(fill, stopped=above == 'pause', pause=rules.pause)}"
             yield f"capacity {fill.name} {above}", text
 
 
-def keep(journal: Journal, spec: MigrationSpec, actor: str, measured: Sequence[Seen]) -> None:
+def keep(
+    journal: Journal, spec: MigrationSpec, actor: str, measured: Sequence[Seen], trail: Sequence[AuditRow]
+) -> None:
     """Keep what was measured, once a day, for the growth."""
     rows = {fill.name: fill.used for seen in measured for fill in seen.fills if fill.used is not None}
-    kept = _kept(journal, spec)
+    kept = _kept(trail)
     if rows and (not kept or datetime.now(UTC) - kept[-1].at >= _KEEP_EVERY):
         journal.audit.write(spec.migration, actor, MEASURED, rows)
 
@@ -41,8 +45,8 @@ def _advice(fill: Fill, *, stopped: bool, pause: float) -> str:
     return f"{then}: the {fill.side} needs {what}, or a higher capacity.{fill.side}.{fill.what}"
 
 
-def _growth(journal: Journal, spec: MigrationSpec, fill: Fill, now: datetime) -> str:
-    earlier = [row for row in _kept(journal, spec) if fill.name in row.detail and now - row.at >= _LEAST]
+def _growth(trail: Sequence[AuditRow], fill: Fill, now: datetime) -> str:
+    earlier = [row for row in _kept(trail) if fill.name in row.detail and now - row.at >= _LEAST]
     if not earlier or fill.used is None:
         return ""
     detail: Mapping[str, int] = earlier[-1].detail
@@ -50,5 +54,5 @@ def _growth(journal: Journal, spec: MigrationSpec, fill: Fill, now: datetime) ->
     return f", {'growing' if daily >= 0 else 'shrinking'} by {fill.amount(abs(daily))} a day"
 
 
-def _kept(journal: Journal, spec: MigrationSpec) -> list[AuditRow]:
-    return [row for row in journal.audit.trail(spec.migration) if row.action == MEASURED]
+def _kept(trail: Sequence[AuditRow]) -> list[AuditRow]:
+    return [row for row in trail if row.action == MEASURED]

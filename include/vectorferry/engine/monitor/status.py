@@ -2,15 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from vectorferry.core.model import Phase
-from vectorferry.engine.monitor.alerts import alerts
+from vectorferry.engine.monitor.alerts import PHASE, alerts
 from vectorferry.engine.monitor.blockers import blockers
-from vectorferry.journal import Approval, ControlRow, Evidence, Journal, Member, Plan, Reconciliation
+from vectorferry.journal import Approval, AuditRow, ControlRow, Evidence, Journal, Member, Plan, Reconciliation
 from vectorferry.spec.migration import MigrationSpec
 
 STEPS = ("export", "load")
@@ -79,6 +79,7 @@ def status(journal: Journal, spec: MigrationSpec, *, audit_rows: int = 10) -> St
     migration = spec.migration
     plan = journal.plans.current(migration)
     evidence = journal.evidence.latest(migration)
+    trail = journal.audit.trail(migration)
     return Status(
         migration,
         tuple((row.cohort, str(row.phase), row.epoch) for row in journal.control.all(migration)),
@@ -89,13 +90,11 @@ def status(journal: Journal, spec: MigrationSpec, *, audit_rows: int = 10) -> St
         evidence.hash if evidence else None,
         bool(evidence and evidence.approvable),
         tuple(_answer(a) for a in journal.approvals.all(evidence.hash)) if evidence else (),
-        tuple(
-            (row.at, row.actor, row.action, _short(row.detail)) for row in journal.audit.trail(migration)[-audit_rows:]
-        ),
+        tuple((row.at, row.actor, row.action, _short(row.detail)) for row in trail[-audit_rows:]),
         tuple(map(member_row, journal.members.all(migration))),
-        _live_writes(journal, migration),
+        _live_writes(journal, migration, trail),
         blockers(journal, spec),
-        tuple(alert.text for alert in alerts(journal, spec)),
+        tuple(alert.text for alert in alerts(journal, spec, trail=trail)),
         tuple(map(_reconciled, journal.reconciliations.all(migration, most=5))),
     )
 
@@ -120,24 +119,23 @@ def _by_cohort(phases: Mapping[str, str]) -> str:
     return ", ".join(f"{cohort} {phase}" for cohort, phase in phases.items())
 
 
-def _live_writes(journal: Journal, migration: str) -> tuple[LiveWrites, ...]:
+def _live_writes(journal: Journal, migration: str, trail: Sequence[AuditRow]) -> tuple[LiveWrites, ...]:
     spec, rows = journal.control.spec(migration), journal.control.all(migration)
     if spec is None or spec["writers"] == "none":
         return ()
-    return tuple(_live_of(journal, row) for row in rows)
+    return tuple(_live_of(journal, row, trail) for row in rows)
 
 
-def _live_of(journal: Journal, row: ControlRow) -> LiveWrites:
+def _live_of(journal: Journal, row: ControlRow, trail: Sequence[AuditRow]) -> LiveWrites:
     found = journal.claims.backlog(row.migration, row.cohort)
-    last = _last_hold(journal, row)
+    last = _last_hold(trail, row)
     return LiveWrites(row.cohort, found.dirty, found.rejected, found.open, found.oldest_open, row.hold_left, last)
 
 
-def _last_hold(journal: Journal, cohort: ControlRow) -> float | None:
+def _last_hold(trail: Sequence[AuditRow], cohort: ControlRow) -> float | None:
     """Seconds between the last time that a hold was entered and left."""
     began, seconds = None, None
-    trail = journal.audit.trail(cohort.migration)
-    for row in (row for row in trail if row.action == "phase" and row.cohort == cohort.cohort):
+    for row in (row for row in trail if row.action == PHASE and row.cohort == cohort.cohort):
         old, new = Phase(row.detail["from"]), Phase(row.detail["to"])
         if new.blocks_writes and not old.blocks_writes:
             began = row.at

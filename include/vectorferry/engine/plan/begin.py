@@ -9,7 +9,15 @@ from vectorferry.engine.members import await_expected
 from vectorferry.engine.plan.preflight import Preflight
 from vectorferry.engine.plan.register import register
 from vectorferry.engine.plan.target_definition import target_definition
-from vectorferry.engine.plan.target_ownership import CREATED, FILLED, TAKEN, filled_by_us, made_by_us, target_place
+from vectorferry.engine.plan.target_ownership import (
+    CREATED,
+    FILLED,
+    TAKEN,
+    filled_by_us,
+    last_mark,
+    made_by_us,
+    target_place,
+)
 from vectorferry.engine.session import Session
 from vectorferry.journal import ControlRow
 
@@ -48,7 +56,7 @@ def _create_target(session: Session, found: Preflight) -> None:
     if found.source.dimension is None:
         raise GateError(f"{session.source.name} has no dense vectors; sparse-only collections are not supported yet")
     definition = target_definition(session, found.source, found.source.dimension)
-    ours = made_by_us(session)
+    ours = made_by_us(session, last_mark(session))
     if not ours:
         # The audit row comes first: after a crash in between, the half-made target is known as ours.
         session.journal.audit.write(session.migration, session.actor, CREATED, target_place(session))

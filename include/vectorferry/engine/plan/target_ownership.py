@@ -11,9 +11,13 @@ CREATED, FILLED, TAKEN, ABANDONED = "create_target", "fill_target", "target_take
 _MARKS = (CREATED, FILLED, TAKEN, ABANDONED)
 
 
-def made_by_us(session: Session) -> bool:
-    """Whether this migration made the target that the spec names, and it was not abandoned since."""
-    return last_mark(session) == (CREATED, target_place(session))
+Mark = tuple[str, Mapping[str, Any]]
+"""What became of a target, and which it was."""
+
+
+def made_by_us(session: Session, mark: Mark | None) -> bool:
+    """Whether this migration made the target that the spec names, and it was not abandoned since, by the last mark."""
+    return mark == (CREATED, target_place(session))
 
 
 def filled_by_us(session: Session) -> bool:
@@ -27,8 +31,7 @@ def target_place(session: Session) -> dict[str, str]:
     return {"target": session.target.name, "connection": session.spec.target.connection}
 
 
-def last_mark(session: Session) -> tuple[str, Mapping[str, Any]] | None:
+def last_mark(session: Session) -> Mark | None:
     """What became of this migration's target last, and which it was; None where it has none, or it was abandoned."""
-    trail = session.journal.audit.trail(session.migration)
-    marks = [(row.action, row.detail) for row in trail if row.action in _MARKS]
+    marks = [(row.action, row.detail) for row in session.journal.audit.trail(session.migration, *_MARKS)]
     return marks[-1] if marks and marks[-1][0] not in (TAKEN, ABANDONED) else None

@@ -26,8 +26,8 @@ def note_repair(session: Session, evidence_hash: str, records: int, deletions: i
 def repairs_without_approval(session: Session) -> UnaskedRepairs:
     """What was repaired without asking within the last `reconcile.period`."""
     since = datetime.now(UTC) - session.spec.reconcile.period
-    trail = session.journal.audit.trail(session.migration)
+    trail = session.journal.audit.trail(session.migration, REPAIRED)
     # A repair that was cut short and called again is one repair.
-    rows = {row.detail["evidence"]: row.detail for row in trail if row.action == REPAIRED and row.at > since}
+    rows = {row.detail["evidence"]: row.detail for row in trail if row.at > since}
     unasked = [detail for detail in rows.values() if not detail["asked"]]
     return UnaskedRepairs(sum(each["records"] for each in unasked), sum(each["deletions"] for each in unasked))
