@@ -126,8 +126,8 @@ def test_from_the_cut_over_back(live: World) -> None:
     with joined(live) as router:
         ran = on(live, "run", answers=APPROVE)
         assert ran.code == 0, ran.text
-        assert "1 with a lease of 1 expected" in ran.text
-        assert "at most 10 s: writes wait, reads go on" in ran.text
+        assert "1 routers with a lease of 1 expected" in ran.text
+        assert "writes wait for at most 10 s, or nothing changes" in ran.text
         router.upsert("dataclasses", [record("new", 0.5)])
         settled = on(live, "settle")
         assert settled.code == 0

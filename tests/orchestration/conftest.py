@@ -81,6 +81,7 @@ LIVE: Mapping[str, Any] = {
 # by default after five minutes.
 SETTINGS = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+    "AIRFLOW__VECTORFERRY__JOURNAL": "journal",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
@@ -240,8 +241,9 @@ def without_postgres(server: Airflow) -> Iterator[Any]:
 
 def write_migrations(folder: Path) -> None:
     specs, dags = folder / "include" / "migrations", folder / "dags"
-    for each in (specs, dags, folder / "plugins"):
+    for each in (specs, dags):
         each.mkdir(parents=True)
+    (folder / "plugins").symlink_to(Path(__file__).parents[2] / "plugins")
     migrations = {name: spec_of(name, approval=approval) for name, approval in APPROVALS.items()}
     migrations["killed"] = spec_of("killed", approval={"approvers": ["approver"]}, **KILLED)
     migrations["watched"] = spec_of("watched", **LIVE)

@@ -54,7 +54,7 @@ def switched(stage: Stage) -> None:
         kill([wait_for(lambda: run.process("switch"), "the switch")])
         assert run.phase() is Phase.HOLD_A
     again(run, "switch")
-    assert "**1** with a lease of 1 expected" in asked.body
+    assert "**1** routers with a lease of 1 expected" in asked.body
     assert run.end() == "success", run.states()
     states = run.states()
     assert (states["settle"], states["recheck"], states["verify"]) == ("success", "success", "success")

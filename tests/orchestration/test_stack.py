@@ -1,8 +1,10 @@
 """Whole runs on a real Airflow: what cuts over, and everything that must not, tried with the role that could try it."""
 
+import re
 import time
 from collections.abc import Mapping
 
+import httpx
 import pytest
 
 from orchestration.conftest import NAMESPACES, PATIENCE, ROWS, Stage, Story
@@ -52,6 +54,26 @@ class TestHappy:
         assert f"source **{ROWS * len(NAMESPACES):,}**" in asked.body
         tries = {(t.task_id, t.map_index): t.try_number for t in run.tasks()}
         assert tries["partition.export", 1] == tries["partition.upsert", 0] == tries["partition.check_counts", 0] == 1
+
+    def test_the_question_links_to_a_report_for_those_who_may_read_the_dag(
+        self, stage: Stage, stories: Stories
+    ) -> None:
+        asked = stories["happy"].question()
+        link = re.search(r"\| \[every check with its figures\]\((\S+)\); asked by operator", asked.body)
+        assert link, asked.body
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            assert client.get(link[1]).status_code == 401
+            token = client.post(
+                f"{stage.airflow.url}/auth/token",
+                json={"username": "viewer", "password": stage.airflow.password("viewer")},
+            ).json()["access_token"]
+            client.cookies.set("_token", token)  # as a browser that is logged in sends it
+            page = client.get(link[1])
+            assert page.status_code == 200, page.text
+            assert "counts: 2 of 2 passed" in page.text
+            assert asked.params["evidence"] in page.text
+            other = link[1].replace("happy.migrate", "gate.migrate")
+            assert client.get(other).status_code == 404, "of another migration"
 
     def test_mapped_tasks_are_named_after_their_partition(self, stories: Stories) -> None:
         labels = {t.label for t in stories["happy"].tasks() if t.map_index >= 0}

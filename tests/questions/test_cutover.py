@@ -6,7 +6,7 @@ from typing import Any
 from journal.helpers import make_evidence
 from vectorferry.core.model import REPAIR, Phase
 from vectorferry.questions.cutover import question
-from vectorferry.questions.layout import NO_BREAK, plain
+from vectorferry.questions.layout import NO_BREAK, Question, plain
 from vectorferry.spec.migration import MigrationSpec, Switch, Writers
 from vectorferry.stores.pinecone.store import PINECONE
 
@@ -20,6 +20,9 @@ SPEC = MigrationSpec.model_validate(
         "approval": {"timeout": "36h", "evidence_age": "30m"},
     }
 )
+WINDOW = Switch.model_validate(
+    {"window": {"days": ["tue", "wed"], "begin": "09:00", "until": "11:00", "timezone": "Europe/Berlin"}}
+)
 FILTERS = {"filters": 9, "compared_on_target": 8, "refused_by_target": 1, "failed": 0}
 SPEED = {"p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0}
 
@@ -28,10 +31,10 @@ def verdict(check: str, scope: str = "overall", **figures: Any) -> dict[str, Any
     return {"check": check, "scope": scope, "passed": True, "figures": figures, "total_differences": 0}
 
 
-def rows_of(*verdicts: dict[str, Any], spec: MigrationSpec = SPEC, journal: Any = None) -> dict[str, str]:
-    """The question's table, by the name of its row."""
-    body = {
+def ask(*verdicts: dict[str, Any], spec: MigrationSpec = SPEC, journal: Any = None, **body: Any) -> Question:
+    evidence = {
         "go": True,
+        "against": [],
         "source": "pinecone x",
         "target": "weaviate X",
         "namespaces": 2,
@@ -49,10 +52,20 @@ def rows_of(*verdicts: dict[str, Any], spec: MigrationSpec = SPEC, journal: Any 
         target=SimpleNamespace(capabilities=PINECONE),
         staging=SimpleNamespace(locate=lambda path: f"/tmp/s/{path}"),
     )
-    asked = question(session, make_evidence("a" * 64, body=body))
+    return question(session, make_evidence("a" * 64, body=evidence | body), "http://airflow/report")
+
+
+def rows_of(*verdicts: dict[str, Any], **arguments: Any) -> dict[str, str]:
+    """The question's table, by the name of its row."""
+    asked = ask(*verdicts, **arguments)
     assert asked.subject == "GO: cut over docs to weaviate X?"
     lines = [line for line in asked.body.splitlines() if line.startswith("| ")][1:]
     return {name.replace(NO_BREAK, " "): value for name, value in (line.strip("| ").split(" | ") for line in lines)}
+
+
+def doubts_of(*verdicts: dict[str, Any], **arguments: Any) -> list[str]:
+    """What the question says to look at first."""
+    return [line for line in ask(*verdicts, **arguments).body.splitlines() if line.startswith("- ")]
 
 
 def test_the_figures_are_those_of_the_evidence() -> None:
@@ -69,25 +82,25 @@ def test_the_figures_are_those_of_the_evidence() -> None:
         verdict("latency", source=SPEED, target=SPEED),
         verdict("expectations", expectations=11),
     )
-    assert rows["Rows"] == "source **10**, target **9**, excused **1**, only in the target **2**"
-    assert rows["Content"] == "10 rows read back from both sides, **0** differ"
+    assert rows["Rows"] == "source **10**, target **9**, excused **1**, only in the target **2**; 2 namespaces"
+    assert rows["Checks"] == (
+        "10 rows read back, **0** differ; 8 filters, **0** differ; 11 expectations, **0** not met; "
+        "p95 of source 2.0 ms, target 2.0 ms"
+    )
     assert "worst namespace `(default)` **0.9700** [0.9600, 0.9800]; must reach 0.95" in rows["Recall"]
-    assert rows["Filters"].endswith("**0** differ, 1 that the target does not support")
-    assert rows["Latency"].startswith("source p50 1.0, p95 2.0, p99 3.0 ms; target")
-    assert rows["Expectations"].startswith("11 on the staged rows")
-    assert rows["Evidence"] == f"`{'a' * 64}`"
 
 
 def test_times_and_money_are_spelt_for_people() -> None:
     rows = rows_of()
-    assert rows["Answer within"] == "36 h; the evidence lapses after 30 min"
-    assert rows["Cost"].endswith("100,000 read units ($1.60)")
+    assert rows["Report"].endswith("; asked by ann; answer within 36 h; evidence `aaaaaaaaaaaa` lapses after 30 min")
+    assert "100,000 read units ($1.60)" in rows["Switch"]
 
 
 def test_what_was_not_measured_is_said() -> None:
     rows = rows_of()
-    assert (rows["Recall"], rows["Latency"]) == ("not measured", "not measured")
-    assert rows["Filters"] == "none compared: no declared fields"
+    assert rows["Recall"] == "not measured"
+    assert rows["Checks"].endswith("latency not measured")
+    assert "no filters, as no fields are declared" in rows["Checks"]
 
 
 def test_with_routers_it_tells_of_the_pause_and_who_writes() -> None:
@@ -102,16 +115,13 @@ def test_with_routers_it_tells_of_the_pause_and_who_writes() -> None:
     shadow = {"share": 0.05, "reads": 1230, "seconds": 720, "routers": 2, "search": searches, "fetch": {"reads": 0}}
     verdicts = (verdict("touched", touched=4321, compared=4321), verdict("shadow_reads", **shadow))
     rows = rows_of(*verdicts, spec=live, journal=journal)
-    assert rows["Shadow reads"] == (
-        "**1,230** compared over 12.0 min on 2 routers: search same ids **0.9912** (least 0.70), same order 0.9800, "
-        "score drift 1.0e-06, p95 source 3.1, target 5.2 ms, 2 failed, 3 dropped"
+    assert rows["Shadows"] == ("**1,230** compared: search same ids **0.9912** (least 0.70), 5 failed")
+    assert rows["Writes"] == (
+        "**2** routers with a lease of 2 expected, 3 in all; 4,321 records written since the plan; 1,200 to settle, 3 open"
     )
-    assert rows["Written since the plan"].startswith("4,321 records")
-    assert rows["Routers"] == "**2** with a lease of 2 expected; 3 in all"
-    assert rows["Backlog"].startswith("1,200 records to settle, 3 writes open")
-    assert rows["Write pause"].startswith("at most 7 s: writes wait, reads go on")
-    assert "vectorferry rollback" in rows["Undo"]
-    assert "rereads" not in " ".join(rows.values())
+    assert rows["Switch"].startswith("writes wait for at most 7 s, or nothing changes; reads go on")
+    assert "vectorferry rollback" in rows["Switch"]
+    assert "reads the source once more" not in " ".join(rows.values())
 
 
 def test_a_repair_tells_what_is_deleted_and_which_side_is_right() -> None:
@@ -141,23 +151,66 @@ def test_a_repair_tells_what_is_deleted_and_which_side_is_right() -> None:
         staging=SimpleNamespace(locate=lambda path: f"/tmp/s/{path}"),
     )
     body = {"requested_by": "scheduler", "run": "scheduled__1", "verdicts": [drift]}
-    asked = question(session, make_evidence("a" * 64, body=body, kind=REPAIR, migration="docs"))
+    asked = question(session, make_evidence("a" * 64, body=body, kind=REPAIR, migration="docs"), "")
     assert asked.subject == "Repair 1,205 records of docs, deleting 1,201?"
     assert "which **deletes 1,201** there" in asked.body
     assert "| Authority | `weaviate X` for canary; what is repaired is `pinecone x` |" in asked.body
-    assert "**1,200** will be **deleted**: `n/e`, …" in asked.body
+    assert "| Deleted | **1,200** extra: `n/e`, …; **1** of a wrong namespace" in asked.body
+    assert "| Written | **4** missing: " in asked.body
+    assert sum(line.startswith("| ") for line in asked.body.splitlines()) <= 10
     assert "`(default)/a\\|b'c\N{REPLACEMENT CHARACTER}`" in asked.body
     assert all(len(line) < 400 for line in asked.body.splitlines())
 
 
-def test_a_namespace_that_was_not_measured_is_counted() -> None:
-    rows = rows_of(
+def test_what_passed_and_is_doubtful_comes_first() -> None:
+    verdicts = (
+        verdict("content", "p0000", compared=5, of=10, share=0.5),
         verdict("recall", recall=0.99, low=0.98, high=1.0, threshold=0.95),
-        verdict("recall", "namespace:shop", recall=1.0, low=0.99, high=1.0),
-        verdict("recall", "namespace:rewritten", queries=0, set_aside=12),
+        verdict("recall", "namespace:shop", recall=0.96, low=0.93, high=1.0),
+        *(verdict("recall", f"namespace:rewritten {n}", queries=0, set_aside=12) for n in range(4)),
     )
-    assert "worst namespace `shop`" in rows["Recall"]
-    assert rows["Recall"].endswith("must reach 0.95; 1 namespaces not measured")
+    assert doubts_of(*verdicts) == [
+        "- **Excused:** 1 rows are left behind; the report lists them with their reasons",
+        "- **Content** was compared for a sample only: 50% of the rows, as the spec says",
+        "- **Recall** was not measured in 4 namespaces: `rewritten 0`, `rewritten 1`, `rewritten 2`, …",
+    ]
+    slow = verdict("latency", source=SPEED, target={**SPEED, "p95_ms": 5.0})
+    unable = verdict("filters", **FILTERS) | {"reason": "no [such] index"}
+    assert doubts_of(*verdicts, slow, unable)[3:] == ["- … and 3 more, in the report"]
+    assert doubts_of(slow, unable, rows={"planned": 1, "excused": 0}) == [
+        "- **Filters:** 1 are beyond what the target supports",
+        "- **Latency:** the target's p95 is 2.5 times the source's",
+        "- **Filters:** no \\[such\\] index",
+    ]
+
+
+def test_what_stands_against_it_comes_before_what_is_doubtful() -> None:
+    against = [f"recall of n{n}: too low" for n in range(3)]
+    body = ask(go=False, against=against, against_total=9).body
+    assert body.index("recall of n0") < body.index("recall of n2") < body.index("… and 6 more") < body.index("Excused")
+
+
+def test_without_doubts_nothing_is_said_of_them() -> None:
+    assert "Look at first" not in ask(rows={"planned": 10, "excused": 0}).body
+
+
+def test_a_question_with_many_namespaces_stays_one_screen() -> None:
+    """Airflow's buttons stand below the text: at 1,000 pixels there is room for seven rows, and four lines above them."""
+    names = [f"namespace:{'long name ' * 20}{n}" for n in range(300)]
+    body = ask(
+        verdict("recall", recall=0.99, low=0.9, high=1.0, threshold=0.95),
+        *(verdict("recall", name, recall=0.96, low=0.93, high=1.0) for name in names[:150]),
+        *(verdict("recall", name, queries=0) for name in names[150:]),
+        spec=SPEC.model_copy(update={"switch": WINDOW}),
+    ).body
+    lines = body.splitlines()
+    assert sum(line.startswith("| ") for line in lines) <= 8
+    assert sum(line.startswith("- ") for line in lines) <= 4
+    assert max(map(len, lines)) < 300
+
+
+def test_the_report_is_a_link_where_it_has_an_address() -> None:
+    assert rows_of()["Report"].startswith("[every check with its figures](http://airflow/report); asked by ann")
 
 
 def test_names_of_the_data_are_no_markup_and_add_no_rows() -> None:

@@ -21,8 +21,13 @@ def asking(console: Console) -> "Callable[[Session, Evidence], bool]":
 def ask_approval(console: Console, session: "Session", evidence: "Evidence") -> bool:
     """Put the question on the terminal and keep the answer; where the spec does not allow that, say how to go on."""
     from vectorferry.questions.cutover import question
+    from vectorferry.questions.layout import plain
+    from vectorferry.staging import report_folder
 
-    console.markdown(question(session, evidence).body)
+    asked = question(session, evidence)
+    console.markdown(f"**{plain(asked.subject)}**\n\n{asked.body}")
+    # Whole, to be opened: a table cuts what is longer than the terminal is wide.
+    console.note(f"report: {session.staging.locate(evidence.plan_id)}/{report_folder(evidence.run_id)}/evidence.json")
     if not session.spec.approval.terminal:
         console.note("the spec does not allow an approval on a terminal: trigger the DAG and approve in the Airflow UI")
         return False

@@ -20,6 +20,7 @@ from airflow.sdk.execution_time.hitl import HITLUser
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
 from vectorferry.orchestration.notify import callbacks
+from vectorferry.orchestration.report_link import report_link
 from vectorferry.orchestration.task_session import own_evidence, run_session
 from vectorferry.spec.migration import MigrationSpec
 
@@ -66,7 +67,7 @@ class BoundApproval(ApprovalOperator):
 
         with run_session(self.spec) as session:
             evidence = _asked_about(session, self.kind)
-            asked = question(session, evidence)
+            asked = question(session, evidence, report_link(self.spec, context["ti"].dag_id, evidence.hash))
             self.assigned_users = _assigned(self.spec, evidence)
             _note_question(session, evidence)
         self.subject, self.body = asked.subject, asked.body

@@ -1,4 +1,4 @@
-"""Question before a cut-over: one screen of Markdown, whatever the number of partitions."""
+"""Question before a cut-over: one screen of Markdown, whatever the number of partitions and namespaces."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,101 +9,147 @@ from vectorferry.engine.plan.target_definition import without_index
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.evidence import recall_of_namespaces, verdicts_of, worst_recall
 from vectorferry.journal import Evidence
-from vectorferry.questions.layout import Question, about, asked, code, plain
+from vectorferry.questions.layout import Question, about, asked, code, plain, shortened
 from vectorferry.questions.repair import repair_question
 from vectorferry.questions.rollback_finalize import finalize_question, roll_back_question
 
+NAMED = 3
+LONGEST_NAME = 24
+SLOWER = 1.5  # what a person should know of; `checks.latency.max_p95_ms` is what stops a cut-over
+# What passes with a reason says so once; what recall says of each namespace is told together.
+CHECKS = ("counts", "content", "extras", "filters", "latency", "expectations", "shadow_reads", "touched")
 
-def question(session: Session, evidence: Evidence) -> Question:
-    """The question about this evidence: what is asked depends on its kind."""
+
+def question(session: Session, evidence: Evidence, report: str | None = None) -> Question:
+    """The question about this evidence: what is asked depends on its kind. `report` is the address of its report, if it has one."""
     asks = {
         CUTOVER: _cut_over,
         ROLLBACK: roll_back_question,
         FINALIZE: finalize_question,
         REPAIR: repair_question,
     }
-    return asks[evidence.kind](session, evidence)
+    return asks[evidence.kind](session, evidence, report)
 
 
-def _cut_over(session: Session, evidence: Evidence) -> Question:
+def _cut_over(session: Session, evidence: Evidence, report: str | None) -> Question:
     body = evidence.body
     word = "GO" if body["go"] else "NO-GO"
     subject = f"{word}: cut over {evidence.migration} to {body['target']}?"
     sides = f"from {code(body['source'])} to {code(body['target'])}"
     told = f"Approved, the authority of **{evidence.migration}** moves {sides}. Rejected, nothing changes."
-    return asked(subject, told, _rows(session, evidence), _failures(body))
+    doubts = list(_doubts(session, evidence))
+    return asked(subject, told, _rows(session, evidence, report), doubts, _failures(body))
 
 
-def _rows(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
-    body = evidence.body
-    yield "Cohort", f"{_cohorts(session)}: {body['namespaces']} namespaces, {body['partitions']} partitions"
-    window = session.spec.switch.window
-    if window is not None:
-        times = f"{window.begin:%H:%M} to {window.until:%H:%M} {window.timezone}"
-        yield "Window", f"the switch waits for {', '.join(window.days)}, {times}"
+def _rows(session: Session, evidence: Evidence, report: str | None) -> Iterator[tuple[str, str]]:
     yield "Rows", _counts(evidence)
-    yield "Content", _content(evidence)
+    yield "Checks", "; ".join(each(evidence) for each in (_content, _filters, _expectations, _latency))
     yield "Recall", _recall(evidence)
-    yield "Filters", _filters(evidence)
-    yield "Latency", _latency(evidence)
-    if missing := without_index(session.target.capabilities, body.get("dimension")):
-        yield "Index", f"**none**: {missing}"
-    yield "Expectations", _expectations(evidence)
-    yield from _live(session, evidence) if session.spec.routers else _still(session, evidence)
-    yield from about(session, evidence)
+    if session.spec.routers:
+        yield "Writes", _writes(session, evidence)
+        yield "Shadows", _shadow_reads(evidence)
+    yield "Switch", "; ".join([*_switch(session, evidence), *_when(session)])
+    yield from about(session, evidence, report)
 
 
-def _cohorts(session: Session) -> str:
-    return ", then ".join(each.name for each in session.spec.cohorts)
+def _switch(session: Session, evidence: Evidence) -> Iterator[str]:
+    """What the switch does to those who write and read, and what undoes it."""
+    if session.spec.routers:
+        hold = session.spec.switch.hold.total_seconds()
+        yield f"writes wait for at most {hold:g} s, or nothing changes; reads go on"
+        yield "until `DONE`, `vectorferry rollback` undoes it"
+    else:
+        yield f"reads the source once more ({_cost(session, evidence)}) and refuses on any change, as nobody writes"
+        yield "until `DONE` the source keeps everything"
 
 
-def _still(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
-    yield "Shadow reads", "none: the spec says `writers: none`"
-    yield "Write pause", "none: nobody writes; the switch rereads the source and refuses on any change"
-    yield "Undo", "until `DONE`: the source keeps everything; point readers back to it"
-    yield "Cost", _cost(session, evidence)
+def _when(session: Session) -> Iterator[str]:
+    """What holds the switch back: the hours in which it may begin, and cohorts that come one after the other."""
+    window, cohorts = session.spec.switch.window, session.spec.cohorts
+    if window is not None:
+        yield f"waits for {', '.join(window.days)}, {window.begin:%H:%M} to {window.until:%H:%M} {window.timezone}"
+    if len(cohorts) > 1:
+        yield f"cohorts one by one: {', then '.join(plain(each.name) for each in cohorts)}"
 
 
-def _live(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
-    """What is different while applications write through routers, as it is at this moment."""
-    members = session.journal.members.all(session.migration)
-    ready = sum(member.lease_left > 0 for member in members)
+def _writes(session: Session, evidence: Evidence) -> str:
+    """Who writes, and what was written, as it is at this moment."""
+    ready, members = _routers(session)
     backlogs = [session.journal.claims.backlog(session.migration, each.name) for each in session.spec.cohorts]
     dirty, still_open = sum(each.dirty for each in backlogs), sum(each.open for each in backlogs)
-    touched: Mapping[str, Any] = next((v["figures"] for v in verdicts_of(evidence, "touched")), {})
-    yield "Written since the plan", f"{touched.get('touched', 0):,} records, settled and compared by themselves"
-    yield "Shadow reads", _shadow_reads(evidence)
-    yield "Routers", f"**{ready:,}** with a lease of {session.spec.routers:,} expected; {len(members):,} in all"
-    yield "Backlog", f"{dirty:,} records to settle, {still_open:,} writes open; settled before the pause ends"
-    hold = session.spec.switch.hold.total_seconds()
-    yield "Write pause", f"at most {hold:g} s: writes wait, reads go on; longer, and nothing changes"
-    yield "Undo", "`vectorferry rollback` until `DONE`: routers keep the source up with every write"
-    yield "Cost", "the switch compares a sample of what was written since the evidence"
+    lease = f"**{ready:,}** routers with a lease of {session.spec.routers:,} expected"
+    others = f", {members:,} in all" if members != ready else ""
+    return f"{lease}{others}; {_touched(evidence):,} records written since the plan; {dirty:,} to settle, {still_open:,} open"
+
+
+def _routers(session: Session) -> tuple[int, int]:
+    """How many routers hold a lease, and how many there are."""
+    members = session.journal.members.all(session.migration)
+    return sum(member.lease_left > 0 for member in members), len(members)
+
+
+def _touched(evidence: Evidence) -> int:
+    found: Mapping[str, Any] = _overall(evidence, "touched")
+    return int(found.get("touched", 0))
+
+
+def _overall(evidence: Evidence, check: str) -> Mapping[str, Any]:
+    """Figures of a check over the whole collection; none where it was not run."""
+    return next((v["figures"] for v in verdicts_of(evidence, check) if v["scope"] == "overall"), {})
+
+
+def _doubts(session: Session, evidence: Evidence) -> Iterator[str]:
+    """What passed, and what a person should still have seen."""
+    if missing := without_index(session.target.capabilities, evidence.body.get("dimension")):
+        yield f"**No index:** {missing}"
+    if excused := evidence.body["rows"]["excused"]:
+        yield f"**Excused:** {excused:,} rows are left behind; the report lists them with their reasons"
+    share = min((v["figures"].get("share", 1) for v in verdicts_of(evidence, "content")), default=1)
+    if share < 1:
+        yield f"**Content** was compared for a sample only: {share:.0%} of the rows, as the spec says"
+    yield from _doubts_of_recall(evidence)
+    if unable := _overall(evidence, "filters").get("refused_by_target"):
+        yield f"**Filters:** {unable:,} are beyond what the target supports"
+    slow = {side: found["p95_ms"] for side, found in _latencies(evidence)}
+    if len(slow) > 1 and slow["target"] >= SLOWER * slow["source"]:
+        yield f"**Latency:** the target's p95 is {slow['target'] / slow['source']:.1f} times the source's"
+    if session.spec.routers and _routers(session)[0] < session.spec.routers:
+        yield "**Routers:** fewer hold a lease than are expected; the switch waits for them"
+    for check in CHECKS:
+        reasons = dict.fromkeys(v["reason"] for v in verdicts_of(evidence, check) if v["passed"] and v.get("reason"))
+        yield from (f"**{check.capitalize()}:** {plain(reason)}" for reason in reasons)
+
+
+def _doubts_of_recall(evidence: Evidence) -> Iterator[str]:
+    unmeasured = [v for v in recall_of_namespaces(evidence.body["verdicts"]) if "low" not in v["figures"]]
+    if unmeasured:
+        first = ", ".join(_namespace(v) for v in unmeasured[:NAMED]) + (", …" if len(unmeasured) > NAMED else "")
+        yield f"**Recall** was not measured in {len(unmeasured):,} namespaces: {first}"
+
+
+def _namespace(verdict: Mapping[str, Any]) -> str:
+    return code(shortened(verdict["scope"].removeprefix("namespace:") or "(default)", LONGEST_NAME))
 
 
 def _shadow_reads(evidence: Evidence) -> str:
-    figures: Mapping[str, Any] = next((v["figures"] for v in verdicts_of(evidence, "shadow_reads")), {})
+    figures = _overall(evidence, "shadow_reads")
     if not figures.get("share"):
         return "none: the spec says `shadow: {share: 0}`"
     if not figures["reads"]:
         return f"none compared; the spec wants {figures['min_reads']:,}"
     kinds = (_of_kind(kind, figures[kind]) for kind in ("search", "fetch") if figures[kind]["reads"])
-    where = f"over {figures['seconds'] / 60:.1f} min on {figures['routers']:,} routers"
-    return f"**{figures['reads']:,}** compared {where}: {'; '.join(kinds)}"
+    return f"**{figures['reads']:,}** compared: {'; '.join(kinds)}"
 
 
 def _of_kind(kind: str, found: Mapping[str, Any]) -> str:
-    times = f"p95 source {found['authority']['p95_ms']:.1f}, target {found['follower']['p95_ms']:.1f} ms"
-    agreed = f"same ids **{found['overlap']:.4f}** (least {found['least_overlap']:.2f})"
-    order = "" if found["in_order"] is None else f", same order {found['in_order']:.4f}"
-    drift = "" if found["score_drift"] is None else f", score drift {found['score_drift']:.1e}"
-    return f"{kind} {agreed}{order}{drift}, {times}, {found['failed']:,} failed, {found['dropped']:,} dropped"
+    lost = found["failed"] + found["dropped"]
+    return f"{kind} same ids **{found['overlap']:.4f}** (least {found['least_overlap']:.2f}), {lost:,} failed"
 
 
 def _cost(session: Session, evidence: Evidence) -> str:
     cost = pass_cost(session, evidence.body["rows"]["planned"])
-    units = f" and {cost.read_units:,.0f} read units (${cost.dollars:,.2f})" if cost.read_units else ""
-    return f"the switch reads the source once more: about {cost.requests:,} requests{units}"
+    units = f", {cost.read_units:,.0f} read units (${cost.dollars:,.2f})" if cost.read_units else ""
+    return f"{cost.requests:,} request{'' if cost.requests == 1 else 's'}{units}"
 
 
 def _counts(evidence: Evidence) -> str:
@@ -111,28 +157,23 @@ def _counts(evidence: Evidence) -> str:
     source, target = (sum(f.get(side, 0) for f in counts) for side in ("source", "target"))
     extra = sum(v["figures"].get("extra", 0) for v in verdicts_of(evidence, "extras"))
     excused = evidence.body["rows"]["excused"]
-    return f"source **{source:,}**, target **{target:,}**, excused **{excused:,}**, only in the target **{extra:,}**"
+    told = f"source **{source:,}**, target **{target:,}**, excused **{excused:,}**, only in the target **{extra:,}**"
+    return f"{told}; {evidence.body['namespaces']:,} namespaces"
 
 
 def _content(evidence: Evidence) -> str:
     found = verdicts_of(evidence, "content")
     rows = sum(v["figures"].get("compared", 0) for v in found)
     differing = sum(v["total_differences"] for v in found)
-    return f"{rows:,} rows read back from both sides, **{differing:,}** differ"
+    return f"{rows:,} rows read back, **{differing:,}** differ"
 
 
 def _recall(evidence: Evidence) -> str:
-    overall: Mapping[str, Any] = next(
-        (v["figures"] for v in verdicts_of(evidence, "recall") if v["scope"] == "overall"), {}
-    )
-    worst = worst_recall(evidence.body["verdicts"])
+    overall, worst = _overall(evidence, "recall"), worst_recall(evidence.body["verdicts"])
     if worst is None or not overall:
         return "not measured"
-    name = worst["scope"].removeprefix("namespace:") or "(default)"
-    unmeasured = sum("low" not in v["figures"] for v in recall_of_namespaces(evidence.body["verdicts"]))
-    more = f"; {unmeasured:,} namespaces not measured" if unmeasured else ""
-    worst_text = f"worst namespace {code(name)} {_interval(worst['figures'])}"
-    return f"overall {_interval(overall)}; {worst_text}; must reach {overall['threshold']}{more}"
+    worst_text = f"worst namespace {_namespace(worst)} {_interval(worst['figures'])}"
+    return f"overall {_interval(overall)}; {worst_text}; must reach {overall['threshold']}"
 
 
 def _interval(figures: Mapping[str, Any]) -> str:
@@ -140,42 +181,33 @@ def _interval(figures: Mapping[str, Any]) -> str:
 
 
 def _filters(evidence: Evidence) -> str:
-    found: Mapping[str, Any] = next(
-        (v["figures"] for v in verdicts_of(evidence, "filters") if v["scope"] == "overall"), {}
-    )
+    found = _overall(evidence, "filters")
     if not found.get("filters"):
-        return "none compared: no declared fields"
-    unable = found["refused_by_target"]
-    beyond = f", {unable:,} that the target does not support" if unable else ""
-    return f"{found['compared_on_target']:,} compared with the staged records, **{found['failed']:,}** differ{beyond}"
+        return "no filters, as no fields are declared"
+    return f"{found['compared_on_target']:,} filters, **{found['failed']:,}** differ"
 
 
 def _expectations(evidence: Evidence) -> str:
     found = verdicts_of(evidence, "expectations")
     checked = sum(v["figures"]["expectations"] for v in found)
-    return (
-        f"{checked:,} on the staged rows and the verdicts, **{sum(v['total_differences'] for v in found):,}** not met"
-    )
+    return f"{checked:,} expectations, **{sum(v['total_differences'] for v in found):,}** not met"
 
 
 def _latency(evidence: Evidence) -> str:
-    figures: Mapping[str, Any] = next((v["figures"] for v in verdicts_of(evidence, "latency")), {})
-    sides = [
-        f"{side} p50 {found['p50_ms']:.1f}, p95 {found['p95_ms']:.1f}, p99 {found['p99_ms']:.1f} ms"
-        for side in ("source", "target")
-        if "p50_ms" in (found := figures.get(side) or {})
-    ]
-    return "; ".join(sides) or "not measured"
+    sides = [f"{side} {found['p95_ms']:.1f} ms" for side, found in _latencies(evidence)]
+    return f"p95 of {', '.join(sides)}" if sides else "latency not measured"
+
+
+def _latencies(evidence: Evidence) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The measured times of each side that was measured."""
+    figures = _overall(evidence, "latency")
+    for side in ("source", "target"):
+        if "p50_ms" in (found := figures.get(side) or {}):
+            yield side, found
 
 
 def _failures(body: Mapping[str, Any]) -> list[str]:
     if body["go"]:
         return []
     more = body["against_total"] - len(body["against"])
-    return [
-        "Against it:",
-        "",
-        *(f"- {plain(line)}" for line in body["against"]),
-        *([f"- … and {more} more"] if more else []),
-        "",
-    ]
+    return [*(plain(line) for line in body["against"]), *([f"… and {more} more against it"] if more else [])]

@@ -1,4 +1,4 @@
-"""Layout of every question to an approver: one screen of Markdown, a table, and who asks until when."""
+"""Layout of every question to an approver: one screen of Markdown, what is doubtful first, a table, and who asks until when."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,6 +9,7 @@ from vectorferry.engine.session import Session
 from vectorferry.journal import Evidence
 from vectorferry.staging import report_folder
 
+MOST_DOUBTS = 3
 NO_BREAK = "\N{NO-BREAK SPACE}"
 # An underscore within a word is none.
 _MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -22,23 +23,48 @@ class Question:
     body: str
 
 
-def asked(subject: str, told: str, rows: Iterable[tuple[str, str]], after: Sequence[str] = ()) -> Question:
-    """A question: what an answer does, a table of (name, value), and what comes below it."""
+def asked(
+    subject: str, told: str, rows: Iterable[tuple[str, str]], doubts: Sequence[str] = (), against: Sequence[str] = ()
+) -> Question:
+    """A question: what an answer does, what to look at first (what stands `against` it, then `doubts`), and a table of (name, value).
+
+    Airflow puts the buttons below it: with all of `doubts` shown they would not be seen on a screen of 1,000 pixels. Where something
+    stands against it, Airflow is never asked.
+    """
     table = (f"| {name.replace(' ', NO_BREAK)} | {value} |" for name, value in rows)
-    return Question(subject, "\n".join([told, "", "| | |", "|---|---|", *table, "", *after]))
+    return Question(subject, "\n".join([told, "", *_first(against, doubts), "| | |", "|---|---|", *table, ""]))
 
 
-def about(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
-    """The rows that end every table: what stays behind whatever the answer, who asks, until when, and where to read more."""
-    body, rules = evidence.body, session.spec.approval
-    if body.get("sparse") == "leave":
+def _first(against: Sequence[str], doubts: Sequence[str]) -> Iterator[str]:
+    if not against and not doubts:
+        return
+    yield "**Look at first:**"
+    yield ""
+    yield from (f"- {line}" for line in (*against, *doubts[:MOST_DOUBTS]))
+    if len(doubts) > MOST_DOUBTS:
+        yield f"- … and {len(doubts) - MOST_DOUBTS:,} more, in the report"
+    yield ""
+
+
+def about(session: Session, evidence: Evidence, report: str | None) -> Iterator[tuple[str, str]]:
+    """What ends every table: what stays behind whatever the answer, who asks, until when, where to read more, and what is signed.
+
+    `report` is the address of the report; where it is empty, the folder is named in which it lies. None where that is told elsewhere.
+    """
+    if evidence.body.get("sparse") == "leave":
         yield (
             "Left behind",
             f"**every sparse vector** of {code(session.source.name)} (`source.sparse: leave`): not moved, not compared",
         )
-    yield "Asked by", f"{plain(body['requested_by'])}, run {code(body['run'])}"
-    yield "Answer within", f"{span(rules.timeout)}; the evidence lapses after {span(rules.evidence_age)}"
-    yield "Report", code(f"{session.staging.locate(evidence.plan_id)}/{report_folder(evidence.run_id)}")
+    rules, who = session.spec.approval, plain(evidence.body["requested_by"])
+    within, lapses = f"answer within {span(rules.timeout)}", f"lapses after {span(rules.evidence_age)}"
+    if report:
+        asked_by = f"asked by {who}; {within}; evidence `{evidence.hash[:12]}` {lapses}"
+        yield "Report", f"[every check with its figures]({report}); {asked_by}"
+        return
+    yield "Asked by", f"{who}; {within}; the evidence {lapses}"
+    if report is not None:
+        yield "Report", code(f"{session.staging.locate(evidence.plan_id)}/{report_folder(evidence.run_id)}")
     yield "Evidence", f"`{evidence.hash}`"
 
 
@@ -52,6 +78,11 @@ def plain(text: str) -> str:
     """Text that may hold names of the data, as words: nothing in it is markup, and it stays on its line."""
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return _MARKUP.sub(r"\\\g<0>", shown)
+
+
+def shortened(text: str, most: int) -> str:
+    """Beginning and end of a long name: what tells names apart may be in either."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
 
 
 def span(value: timedelta) -> str:

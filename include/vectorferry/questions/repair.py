@@ -8,48 +8,54 @@ from vectorferry.engine.reconcile.repair import drift_figures
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.evidence import verdicts_of
 from vectorferry.journal import Evidence
-from vectorferry.questions.layout import Question, about, asked, code, plain
+from vectorferry.questions.layout import Question, about, asked, code, plain, shortened
 
 _FIRST = 2
 _MOST_OF_NAMESPACE, _MOST_OF_ID = 20, 36
-# What is deleted comes first.
-_KINDS: Mapping[str, tuple[str, str]] = {
-    DifferenceKind.EXTRA: ("Extra", "**deleted**"),
-    DifferenceKind.NAMESPACE: ("Wrong namespace", "written where they belong, **deleted** where they lie"),
-    DifferenceKind.MISSING: ("Missing", "written"),
-    DifferenceKind.VECTOR: ("Other vector", "overwritten"),
-    DifferenceKind.METADATA: ("Other metadata", "overwritten"),
+# What is deleted stands in a row of its own, before what is written.
+_ROWS: Mapping[str, Mapping[str, str]] = {
+    "Deleted": {
+        DifferenceKind.EXTRA: "extra",
+        DifferenceKind.NAMESPACE: "of a wrong namespace, written where they belong",
+    },
+    "Written": {
+        DifferenceKind.MISSING: "missing",
+        DifferenceKind.VECTOR: "with another vector",
+        DifferenceKind.METADATA: "with other metadata",
+    },
 }
 
 
-def repair_question(session: Session, evidence: Evidence) -> Question:
+def repair_question(session: Session, evidence: Evidence, report: str | None) -> Question:
     """Whether to repair what a reconciliation found."""
     figures = drift_figures(evidence)
     count, deletions = figures["repairs"], figures["deletions"]
     deleted = f"which **deletes {deletions:,}** there" if deletions else "which deletes nothing"
     told = (
-        f"Approved, each of **{count:,}** records is read again from the side that has the authority, and the other side is made to agree, "
-        f"{deleted}. Rejected, nothing changes: they go on differing, and the next reconciliation finds them again."
+        f"Approved, **{count:,}** records are read afresh from the authority and the other side is made to agree, {deleted}; "
+        "only a backup undoes it. Rejected, nothing changes, and the next reconciliation asks again."
     )
     subject = f"Repair {count:,} records of {evidence.migration}" + (f", deleting {deletions:,}?" if deletions else "?")
-    return asked(subject, told, _rows(session, evidence, figures))
+    return asked(subject, told, _rows(session, evidence, figures, report))
 
 
-def _rows(session: Session, evidence: Evidence, figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "Asked because", plain("; ".join(figures["over"]))
+def _rows(
+    session: Session, evidence: Evidence, figures: Mapping[str, Any], report: str | None
+) -> Iterator[tuple[str, str]]:
+    scope = "all" if figures["scope"] == "full" else "a share"
+    read = f"{figures['rows_source']:,} records of the source and {figures['rows_target']:,} of the target"
+    yield "Asked because", f"{plain('; '.join(figures['over']))}; compared: {scope}, {read}"
     yield from _authorities(session)
-    scope = "all of them" if figures["scope"] == "full" else "a share of them"
-    yield (
-        "Compared",
-        f"{scope}: {figures['rows_source']:,} records of the source, {figures['rows_target']:,} of the target",
-    )
     [verdict] = verdicts_of(evidence, "drift")
-    for kind, (name, done) in _KINDS.items():
-        if count := figures["kinds"].get(kind, 0):
-            yield name, f"**{count:,}** will be {done}: {_first(verdict['differences'], kind, count)}"
-    yield "Undo", "none: what the other side holds now is gone, unless a backup has it"
+    for row, kinds in _ROWS.items():
+        found = [(kind, words, count) for kind, words in kinds.items() if (count := figures["kinds"].get(kind, 0))]
+        if found:
+            yield (
+                row,
+                "; ".join(f"**{n:,}** {words}: {_first(verdict['differences'], kind, n)}" for kind, words, n in found),
+            )
     yield "All of them", code(figures["file"])
-    yield from about(session, evidence)
+    yield from about(session, evidence, report)
 
 
 def _authorities(session: Session) -> Iterator[tuple[str, str]]:
@@ -68,10 +74,5 @@ def _first(differences: Sequence[Mapping[str, Any]], kind: str, count: int) -> s
 
 def _place(found: Mapping[str, Any]) -> str:
     """A record's namespace and id as code, which neither ends the code nor the table."""
-    namespace = _short(found["namespace"] or "(default)", _MOST_OF_NAMESPACE)
-    return code(f"{namespace}/{_short(found['id'], _MOST_OF_ID)}")
-
-
-def _short(text: str, most: int) -> str:
-    """Beginning and end: what tells ids apart may be in either."""
-    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
+    namespace = shortened(found["namespace"] or "(default)", _MOST_OF_NAMESPACE)
+    return code(f"{namespace}/{shortened(found['id'], _MOST_OF_ID)}")

@@ -9,16 +9,16 @@ from vectorferry.journal import Evidence
 from vectorferry.questions.layout import Question, about, asked, code, plain, span
 
 
-def roll_back_question(session: Session, evidence: Evidence) -> Question:
+def roll_back_question(session: Session, evidence: Evidence, report: str | None) -> Question:
     """Whether to give the authority back to the source."""
     source = evidence.body["source"]
     told = (
         f"Approved, the authority of **{evidence.migration}** moves back to {code(source)}. Rejected, nothing changes."
     )
-    return asked(f"Roll {evidence.migration} back to {source}?", told, _back(session, evidence))
+    return asked(f"Roll {evidence.migration} back to {source}?", told, _back(session, evidence, report))
 
 
-def _back(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
+def _back(session: Session, evidence: Evidence, report: str | None) -> Iterator[tuple[str, str]]:
     [found] = (v["figures"] for v in verdicts_of(evidence, "way_back"))
     yield "Cohorts", f"{', '.join(found['cohorts'])}, in this order; in the target since {found['since']}"
     yield "Written", f"{found['touched']:,} records since tracking began: the source has all that was acknowledged"
@@ -29,20 +29,20 @@ def _back(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "Write pause", f"at most {session.spec.switch.hold.total_seconds():g} s a cohort: writes wait, reads go on"
     yield "Way back", "a probe record was written to the source, and deleted"
     yield "Undo", f"run `{evidence.migration}.migrate` again: what is loaded stays loaded"
-    yield from about(session, evidence)
+    yield from about(session, evidence, report)
 
 
-def finalize_question(session: Session, evidence: Evidence) -> Question:
+def finalize_question(session: Session, evidence: Evidence, report: str | None) -> Question:
     """Whether to end the migration for good."""
     body = evidence.body
     told = (
         f"Approved, **{evidence.migration}** is `DONE`: {code(body['source'])} is no longer kept up, and **there is no way back**. "
         "Rejected, nothing changes."
     )
-    return asked(f"Finish {evidence.migration} for good?", told, _final(session, evidence))
+    return asked(f"Finish {evidence.migration} for good?", told, _final(session, evidence, report))
 
 
-def _final(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
+def _final(session: Session, evidence: Evidence, report: str | None) -> Iterator[tuple[str, str]]:
     [found] = verdicts_of(evidence, "equal")
     rows = session.journal.control.all(session.migration)
     if session.spec.routers:
@@ -63,7 +63,7 @@ def _final(session: Session, evidence: Evidence) -> Iterator[tuple[str, str]]:
         f"{evidence.body['rows']['excused']:,} records that only the source holds, or holds completely: they are left behind",
     )
     yield "Undo", "none: from `DONE` on the way back is a new migration, the other way"
-    yield from about(session, evidence)
+    yield from about(session, evidence, report)
 
 
 def _drilled(evidence: Evidence) -> str:

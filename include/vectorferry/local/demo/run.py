@@ -109,7 +109,7 @@ def _show_progress(watch: _Watch) -> None:
     busy = sorted({t.task_id.split(".")[-1] for t in tasks if t.state == "running"})
     parts = [*_moved(watch, found), *_checked(tasks), *([f"running: {', '.join(busy)}"] if busy else [])]
     text = "; ".join(parts)
-    if parts and text != watch.shown:
+    if busy and text != watch.shown:
         _clear(watch)
         print(f"[{time.monotonic() - watch.start:4.0f} s] {text}", flush=True)
         watch.shown = text

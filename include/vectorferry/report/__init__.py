@@ -1,0 +1,1 @@
+"""Report of a run for people: every check with its figures, on one page."""

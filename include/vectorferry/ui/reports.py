@@ -1,0 +1,36 @@
+"""Reports at Airflow's own address: the page about one piece of evidence, for those who may read its DAG.
+
+Evidence is read from the journal, so that it needs no way to staging, and is the same that the approval binds to.
+"""
+
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.responses import HTMLResponse
+
+from vectorferry.core.errors import VectorferryError
+from vectorferry.orchestration.report_link import MOUNT, journal_of_reports
+
+# The page needs no script and no other server; were a name of the data taken for markup, it could do nothing.
+_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "private"}
+
+app = FastAPI(title="Vectorferry", docs_url=None, redoc_url=None, openapi_url=None)
+PLUGIN = {"app": app, "url_prefix": MOUNT, "name": "Vectorferry"}
+
+
+@app.get("/reports/{dag_id}/{digest}", dependencies=[Depends(requires_access_dag("GET"))])
+def report(dag_id: str, digest: str) -> HTMLResponse:
+    """The report of the evidence with this hash; 404 where this DAG's migration has none."""
+    from vectorferry.journal import open_journal
+    from vectorferry.orchestration.connections import airflow_connection
+    from vectorferry.report.page import report_page
+
+    try:
+        with open_journal(airflow_connection(journal_of_reports())) as journal:
+            found = journal.evidence.get(digest)
+    except VectorferryError as error:
+        raise HTTPException(
+            503, f"the journal did not answer: {type(error).__name__}; see the API server's log"
+        ) from error
+    if found is None or found.migration != dag_id.rpartition(".")[0]:
+        raise HTTPException(404, f"the journal has no such evidence of {dag_id}: open the newest question's report")
+    return HTMLResponse(report_page(found), headers=_HEADERS)
