@@ -140,3 +140,11 @@ def test_passwords_are_for_their_owner_only(airflow):
     path = airflow.folder / "passwords.json"
     assert path.stat().st_mode & 0o077 == 0
     assert set(json.loads(path.read_text())) == {"admin", "operator", "approver", "viewer"}
+
+
+def test_a_server_that_is_not_there_is_an_error_that_names_its_log():
+    with (
+        AirflowApi("http://127.0.0.1:9", "operator", "x") as api,
+        pytest.raises(AirflowError, match=r"airflow-api-server\.log"),
+    ):
+        api.questions()

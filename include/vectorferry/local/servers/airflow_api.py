@@ -14,6 +14,8 @@ from vectorferry.core.errors import VectorferryError
 POLL = 0.5
 # An answer that comes before the scheduler has noted that the asking task's process ended makes that task fail.
 ANSWER_AFTER = 3.0
+# Against a server that hangs: a busy machine may take a minute for an answer.
+HANGS_AFTER = 300.0
 FINISHED = frozenset({"success", "failed"})
 
 
@@ -59,7 +61,7 @@ class AirflowApi:
         self.url = url
         self.user = user
         self._password = password
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=HANGS_AFTER, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -72,10 +74,15 @@ class AirflowApi:
         self._client.close()
 
     def send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Send a request, `path` being below /api/v2, and return the answer whatever its status."""
-        if "Authorization" not in self._client.headers:
-            self._log_in()
-        return self._client.request(method, f"/api/v2{path}", **arguments)
+        """Send a request, `path` being below /api/v2, and return the answer whatever its status; AirflowError where none comes."""
+        try:
+            if "Authorization" not in self._client.headers:
+                self._log_in()
+            return self._client.request(method, f"/api/v2{path}", **arguments)
+        except httpx.TransportError as error:
+            raise AirflowError(
+                f"Airflow at {self.url} did not answer {method} {path} ({type(error).__name__}): see airflow-api-server.log"
+            ) from error
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
         """Send a request and return the decoded answer; raises AirflowError unless it is a success."""
