@@ -22,8 +22,8 @@ READ = pgvector.batch_of
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A codec that takes every vector but those of one namespace for missing, whatever table it reads."""
 
-    def without_vectors(namespace: str, rows: Sequence[Any], dimension: int) -> pa.RecordBatch:
-        batch = READ(namespace, rows, dimension)
+    def without_vectors(store: str, namespace: str, rows: Sequence[Any], dimension: int) -> pa.RecordBatch:
+        batch = READ(store, namespace, rows, dimension)
         if namespace != "wave":
             return batch
         columns = (batch.column(name).to_pylist() for name in ("id", "metadata"))
