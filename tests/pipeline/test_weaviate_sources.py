@@ -174,3 +174,10 @@ def test_a_source_without_an_index_is_moved_and_only_its_latency_is_not_measured
     world.spec_dict["target"]["adopt"] = True
     with pytest.raises(PreflightFailed, match="target weaviate Lossy keeps its vectors without an index"):
         look()
+
+
+def test_a_source_without_any_vector_is_refused(lossy: WeaviateClient, look: Look) -> None:
+    made = lossy.collections.create("Lossy", vector_config=Configure.Vectors.self_provided())
+    made.data.insert({}, uuid=UUID(int=1))
+    with pytest.raises(PreflightFailed, match="source weaviate Lossy has no dense vector in any record"):
+        look()

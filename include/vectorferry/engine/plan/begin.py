@@ -53,8 +53,7 @@ def _require_source_rules(migration: str, rows: Sequence[ControlRow]) -> None:
 
 
 def _create_target(session: Session, found: Preflight) -> None:
-    if found.source.dimension is None:
-        raise GateError(f"{session.source.name} has no dense vectors; sparse-only collections are not supported yet")
+    assert found.source.dimension is not None, "preflight refuses it"
     definition = target_definition(session, found.source, found.source.dimension)
     ours = made_by_us(session, last_mark(session))
     if not ours:

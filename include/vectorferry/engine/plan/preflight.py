@@ -261,6 +261,8 @@ def _shape_problems(session: Session, source: CollectionInfo) -> Iterator[str]:
         yield f"target.dimension is {wanted.dimension}, but the source's vectors have {source.dimension}"
     if source.dimension is None and session.spec.source.sparse == "leave":
         yield f"source {session.source.name} has sparse vectors only: with `source.sparse: leave` no vector would be moved"
+    elif source.dimension is None and source.rows:
+        yield f"source {session.source.name} has no dense vector in any record, and such collections cannot be moved yet"
     if wanted.alias:
         yield from _alias_problems(session, wanted.alias)
     if source.dimension and source.dimension > able.max_dimension:
