@@ -258,9 +258,15 @@ def test_an_index_that_is_written_to_all_the_time_is_complete_once_it_has_the_lo
         pipeline.merge(session, plan)
 
 
-def test_without_routers_there_is_no_rollback(world: World) -> None:
-    with world.session() as session, pytest.raises(GateError, match="has no routers"):
-        switch.roll_back(session, "why not")
+def test_without_routers_there_is_no_rollback_once_the_target_has_the_authority(world: World) -> None:
+    with world.session() as session:
+        register(session.journal, session.spec, "ann")
+        control = session.journal.control
+        control.mark_loaded("small", COHORT)
+        for phase in (Phase.TRACK_A, Phase.HOLD_A, Phase.HOLD_B, Phase.TRACK_B):
+            control.advance(control.get("small", COHORT), phase, actor="ann", reason="test")
+        with pytest.raises(GateError, match="has no routers"):
+            switch.roll_back(session, "on purpose")
 
 
 def test_nothing_to_roll_back_before_the_cut_over(one: World) -> None:

@@ -17,6 +17,8 @@ import pytest
 from pipeline.test_live import approve
 from pipeline.worlds import World, rows_of
 from pipeline.writing import joined, record
+from router.test_handover import every_error, made
+from vectorferry.cli.next_step import after_error
 from vectorferry.core.errors import CheckFailed, GateError, PhaseConflict, VectorferryError
 from vectorferry.core.model import COHORT, KeyRange, Phase
 from vectorferry.engine import pipeline
@@ -29,18 +31,6 @@ from vectorferry.router import Router
 
 PARTS = ("approvals", "audit", "claims", "control", "evidence", "members", "plans", "records", "attempts", "verdicts")
 ALL = os.environ.get("FAULTS") == "all"
-
-
-def every_error(kind: type[VectorferryError] = VectorferryError) -> Iterator[type[VectorferryError]]:
-    yield kind
-    for each in kind.__subclasses__():
-        yield from every_error(each)
-
-
-def made(kind: type[VectorferryError]) -> VectorferryError:
-    error = kind.__new__(kind, "on purpose")
-    Exception.__init__(error, "on purpose")
-    return error
 
 
 @dataclass
@@ -216,7 +206,7 @@ def turned(kinds: list[type[VectorferryError]], turn: int) -> tuple[type[Vectorf
 
 def named(stage: Stage, error: VectorferryError, what: str) -> None:
     """What a person reads has the phase as it is now, and a verb that is there."""
-    told = error.told
+    told = after_error(error)
     assert f"is in {stage.phase()}: " in told or "the journal answers" in told, (what, told)
     assert "`vectorferry " in told, (what, told)
 
@@ -268,7 +258,7 @@ def test_a_verification_that_failed_is_repeated_by_the_next_run(staged: Stage) -
     staged.session.target.delete("wave", [first])
     with pytest.raises(CheckFailed, match=f"wave/{first}") as failed:
         pipeline.run(staged.session, never)
-    assert "cohort all is in TRACK_B: " in failed.value.told
+    assert "cohort all is in TRACK_B: " in after_error(failed.value)
     staged.session.target.upsert(staged.session.source.fetch("wave", [first]))
     assert pipeline.run(staged.session, never).switched is not None
     with pytest.raises(GateError, match="nothing to begin"):

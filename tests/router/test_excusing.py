@@ -158,6 +158,24 @@ def test_a_hold_on_the_new_side_has_a_way_out(backward: Pair) -> None:
     assert backward.phase() is Phase.TRACK_A
 
 
+def test_the_commands_lead_out_of_a_hold_on_the_new_side(backward: Pair) -> None:
+    """`rollback` names what keeps the hold standing, `excuse` leaves it behind, and the same `rollback` ends the hold."""
+    backward.step(Phase.HOLD_A, hold=600)
+    backward.step(Phase.HOLD_B)
+    write(backward.session.target, LONG)
+    backward.session.journal.claims.mark_dirty("small", COHORT, "n", [LONG])
+    stuck = on(backward.world, "rollback", "--reason", "test", "--yes")
+    assert stuck.code != 0
+    for told in ("longer than 2048 bytes", "vectorferry excuse", "cohort all is in HOLD_B: writers wait"):
+        assert told in stuck.text
+    assert backward.phase() is Phase.HOLD_B
+    assert on(backward.world, "excuse", "--namespace", "n", "--id", LONG, "--reason", "test").code == 0
+    ended = on(backward.world, "rollback", "--reason", "test", "--yes")
+    assert ended.code == 0, ended.text
+    assert backward.phase() is Phase.TRACK_A
+    backward.router().upsert("n", [Record("after", [1.0, 2, 3, 4])])
+
+
 def test_what_is_excused_on_the_way_back_leaves_the_source_as_it_was(backward: Pair) -> None:
     session = backward.session
     for phase in (Phase.HOLD_A, Phase.HOLD_B, Phase.TRACK_B):
