@@ -43,7 +43,7 @@ class Staging:
                 self._fs, self._root = fsspec.core.url_to_fs(url, **(options or {}))
                 self._fs.dircache.use_listings_cache = False  # other workers write files here too
         except ValueError as error:
-            raise StagingError(f"{url}: {error}; write a folder, or a URL as in s3://bucket/folder") from error
+            raise StagingRefused(f"{url}: {error}; write a folder, or a URL as in s3://bucket/folder") from error
         self.url = url
 
     def at(self, folder: str) -> "Staging":

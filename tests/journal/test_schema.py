@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from vectorferry.core.errors import ConnectionMissing, JournalError, JournalUnavailable
+from vectorferry.core.errors import ConnectionMissing, JournalError, JournalRefused, JournalUnavailable
 from vectorferry.core.model import Cohort
 from vectorferry.journal import Journal, open_journal, schema
 from vectorferry.journal.schema import REVISION
@@ -80,7 +80,7 @@ def test_a_journal_that_is_down_is_named_without_its_password() -> None:
 
 def test_a_wrong_password_is_not_shown(postgres: Postgres) -> None:
     wrong = Connection("journal", "postgres", postgres.host, postgres.port, postgres.user, "not-it", "postgres")
-    with pytest.raises(JournalUnavailable, match="password authentication failed") as caught:
+    with pytest.raises(JournalRefused, match="password authentication failed") as caught:
         open_journal(wrong)
     assert "not-it" not in str(caught.value)
 

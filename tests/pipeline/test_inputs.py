@@ -148,7 +148,7 @@ CASES = [
         BAD_INPUT,
         ("source", "'source'", "password"),
     ),
-    Case("wrong password of the journal", connection("journal", password="no"), TRY_AGAIN, ("journal at", "password")),
+    Case("wrong password of the journal", connection("journal", password="no"), BAD_INPUT, ("journal at", "password")),
     Case("journal in no PostgreSQL", connection("journal", type="weaviate"), BAD_INPUT, ("'journal'", "PostgreSQL")),
     Case(
         "query file missing",

@@ -39,9 +39,11 @@ from vectorferry.cli.validate import validate
 from vectorferry.cli.version import version
 from vectorferry.core.errors import (
     ConnectionMissing,
+    DatabaseMissing,
     FilterError,
     GateError,
     JournalError,
+    JournalRefused,
     JournalUnavailable,
     LeaseLost,
     PhaseConflict,
@@ -51,9 +53,11 @@ from vectorferry.core.errors import (
     StagingRefused,
     TerminalError,
     Unauthorized,
+    Unavailable,
     Unsupported,
     VectorferryError,
 )
+from vectorferry.core.server_words import host_unknown
 
 app = typer.Typer(
     name="vectorferry",
@@ -75,7 +79,10 @@ for command in COMMANDS:
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(journal_app, name="journal")
 
-BAD_INPUT = (SpecError, ConnectionMissing, FilterError, RecordError, StagingRefused, Unauthorized, Unsupported)
+BAD_INPUT = (
+    *(SpecError, ConnectionMissing, FilterError, RecordError, StagingRefused),
+    *(Unauthorized, Unsupported, DatabaseMissing, JournalRefused),
+)
 AGAIN = (JournalUnavailable, LeaseLost, PhaseConflict)
 NO = (GateError, JournalError, StagingCorrupt, TerminalError)
 
@@ -92,6 +99,8 @@ def main() -> None:
 
 
 def _code(error: VectorferryError) -> int:
+    if isinstance(error, (Unavailable, JournalUnavailable)) and host_unknown(str(error)):
+        return 2  # a program that runs may wait for a name; a person has misspelt it
     if isinstance(error, AGAIN):
         return 3
     return 2 if isinstance(error, BAD_INPUT) else 1 if isinstance(error, NO) else 3

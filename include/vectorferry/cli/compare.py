@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vectorferry.cli.console import Console
-from vectorferry.cli.opening import journal_of, read_spec, store_of
+from vectorferry.cli.opening import journal_of, read_spec, sides_of
 from vectorferry.cli.options import Json, SpecPath
 from vectorferry.engine import pipeline
 
@@ -24,7 +24,7 @@ def compare(
 ) -> None:
     """Read both sides in full and compare every record. Exits 0 only when they hold the same records."""
     console, loaded = Console(json=json), read_spec(spec)
-    with store_of(loaded, "source") as source, store_of(loaded, "target") as target:
+    with sides_of(loaded) as (source, target):
         behind = _excused(loaded) if excused else frozenset()
         found = pipeline.compare(source, target, loaded.namespaces, report=console.report, limit=limit, excused=behind)
     _show(console, found)

@@ -51,6 +51,15 @@ def store_of(spec: "MigrationSpec", side: Side) -> "Iterator[VectorStore]":
 
 
 @contextmanager
+def sides_of(spec: "MigrationSpec") -> "Iterator[tuple[VectorStore, VectorStore]]":
+    """Both stores, without a journal; what keeps one of them out of reach names its connection."""
+    from vectorferry.engine.session import naming, places
+
+    with store_of(spec, "source") as source, store_of(spec, "target") as target, naming(places(spec, source, target)):
+        yield source, target
+
+
+@contextmanager
 def session_of(spec: "MigrationSpec", console: Console, verb: str, *, upgrade: bool = False) -> "Iterator[Session]":
     """The session of one command; its actor is the user of this terminal."""
     from vectorferry.engine.session import open_session

@@ -13,6 +13,7 @@ VectorferryError
 │   └── TerminalError             the same call will fail again
 │       ├── Unauthorized          a bad key or a missing right
 │       ├── NotFound              no such collection or namespace
+│       ├── DatabaseMissing       no such database or schema on the server: not that a collection is gone
 │       ├── AlreadyExists         the collection is there already
 │       ├── Refused               the database refused the request as invalid
 │       ├── Unsupported           the store has no such ability
@@ -23,6 +24,7 @@ VectorferryError
 │   └── StagingCorrupt            a part does not match its manifest
 ├── JournalError                  the control database
 │   ├── JournalUnavailable        cannot be reached
+│   ├── JournalRefused            it does not let us in, or is not there: trying again does not help
 │   ├── PlanMismatch              a plan of another spec, or a changed one
 │   ├── PhaseConflict             somebody else moved the phase (compare-and-set lost)
 │   │   └── NotSettled            the follower lacks something, or a write may still land: the authority stays
@@ -126,6 +128,10 @@ class NotFound(TerminalError):
     """No such collection or namespace."""
 
 
+class DatabaseMissing(TerminalError):
+    """The server has no such database or schema. Whether the collection is anywhere is not known."""
+
+
 class AlreadyExists(TerminalError):
     """The collection is there already."""
 
@@ -164,6 +170,10 @@ class JournalError(VectorferryError):
 
 class JournalUnavailable(JournalError):
     """The journal cannot be reached; nothing was sent that it has not recorded."""
+
+
+class JournalRefused(JournalError):
+    """The journal's connection leads nowhere or lets nobody in: a wrong login, a missing right, no such database."""
 
 
 class PlanMismatch(JournalError):

@@ -3,11 +3,11 @@
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from vectorferry.core.errors import GateError, JournalError, RetryableError, Unauthorized
+from vectorferry.core.errors import DatabaseMissing, GateError, JournalError, RetryableError, Unauthorized
 from vectorferry.core.model import Side, Usage
 from vectorferry.journal import ControlRow, Journal, JournalPacer, Plan, open_journal
 from vectorferry.spec.connections import Connections, connection_from_environment, storage_options
@@ -128,13 +128,29 @@ def budgeted_rate(budget: Budget, quota: float | None) -> float | None:
     return None if quota is None else quota * budget.quota_share
 
 
+_OF_CONNECTIONS = (RetryableError, Unauthorized, DatabaseMissing)
+
+
 @contextmanager
 def reaching(side: str, connection: str) -> Iterator[None]:
     """Say by which connection a database could not be reached, or did not let us in."""
     try:
         yield
-    except (RetryableError, Unauthorized) as error:
+    except _OF_CONNECTIONS as error:
         raise type(error)(f"{side} {error}; check the connection {connection!r}") from error
+
+
+@contextmanager
+def naming(stores: Mapping[str, tuple[str, str]]) -> Iterator[None]:
+    """The same for whatever ends a command; `stores` maps the names of its stores to side and connection."""
+    try:
+        yield
+    except _OF_CONNECTIONS as error:
+        if error.store not in stores:
+            raise  # said already, or of another collection
+        side, connection = stores[error.store]
+        error.add_note(f"This is the {side}: check the connection {connection!r}")
+        raise
 
 
 @contextmanager
@@ -172,9 +188,19 @@ def open_session(
             connections,
         )
         try:
-            yield session
+            with naming(places(spec, source, target)):
+                yield session
         finally:
             _keep_usage(session)
+
+
+def places(spec: MigrationSpec, source: VectorStore, target: VectorStore) -> dict[str, tuple[str, str]]:
+    """Side and connection of both stores by their names; nothing where one name stands for both."""
+    found = {
+        source.name: ("source", spec.source.connection),
+        target.name: ("target", spec.target.connection),
+    }
+    return found if len(found) > 1 else {}
 
 
 def _keep_usage(session: Session) -> None:
@@ -193,7 +219,9 @@ def open_beside(
     place = getattr(session.spec, side).model_copy(update={"collection": collection})
     budget = getattr(session.spec.budgets, side)
     with ExitStack() as stack:
-        yield _open_side(stack, session.connections, session.journal, side, place, options, budget)
+        store, caller = _open_side(stack, session.connections, session.journal, side, place, options, budget)
+        with naming({store.name: (side, place.connection)}):
+            yield store, caller
 
 
 def _open_side(

@@ -12,7 +12,8 @@ from psycopg import OperationalError as DriverError
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import exc
 
-from vectorferry.core.errors import ConnectionMissing, JournalError, JournalUnavailable
+from vectorferry.core.errors import ConnectionMissing, JournalError, JournalRefused, JournalUnavailable
+from vectorferry.core.server_words import database_missing, login_refused
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.hosts import postgres_host
 
@@ -114,7 +115,7 @@ class Database:
             ) from error
         except (exc.DBAPIError, exc.TimeoutError) as error:
             if isinstance(error, exc.DBAPIError) and isinstance(error.orig, InsufficientPrivilege):
-                raise JournalError(
+                raise JournalRefused(
                     f"the login of {self._name!r} may not do this in the journal at {self.where} ({_first_line(error)}): "
                     "give it the role that `vectorferry journal roles SPEC` makes, or brings up to date"
                 ) from error
@@ -125,6 +126,10 @@ class Database:
             if not _is_outage(error):
                 # Trying again would be refused again: a value that PostgreSQL cannot hold, a table that is not there.
                 raise JournalError(f"the journal at {self.where} refused a statement: {_first_line(error)}") from error
+            if not _state(error) and (login_refused(str(error)) or database_missing(str(error))):
+                raise JournalRefused(
+                    f"the journal at {self.where} lets nobody in like this ({_first_line(error)}): correct the connection {self._name!r}"
+                ) from error
             raise JournalUnavailable(
                 f"the journal at {self.where} cannot be reached ({_first_line(error)}): "
                 f"check that PostgreSQL runs there, and the connection {self._name!r}"

@@ -9,11 +9,13 @@ from vectorferry.core.errors import (
     ConnectionMissing,
     FilterError,
     GateError,
+    JournalRefused,
     PlanMismatch,
     RecordError,
     SpecError,
     StagingCorrupt,
     StagingFull,
+    StagingRefused,
     TerminalError,
 )
 
@@ -21,11 +23,13 @@ FINAL: list[type[BaseException] | str] = [
     ConnectionMissing,
     FilterError,
     GateError,
+    JournalRefused,
     PlanMismatch,
     RecordError,
     SpecError,
     StagingCorrupt,
     StagingFull,
+    StagingRefused,
     TerminalError,
 ]
 

@@ -547,6 +547,16 @@ def test_counts_unite_statistics_and_namespaces(stub: PineconeStub, opened: Open
     assert (store.count(), store.count(""), store.count("none")) == (8, 5, 0)
 
 
+def test_an_answer_that_no_pinecone_gives_is_not_asked_for_again(stub: PineconeStub, opened: Open) -> None:
+    stub.on["/namespaces"] = lambda *_: Answer({"namespaces": {}})
+    with pytest.raises(TerminalError, match="is it a Pinecone that answers"):
+        opened(policy=RetryPolicy(base=0.0)).describe()
+    assert stub.count("/namespaces") == 1
+    stub.on[UPSERT] = lambda *_: Answer({"upsertedCount": "many"})
+    with pytest.raises(OutcomeUnknown, match="not understood"):
+        opened().upsert(two(["a"]))
+
+
 def test_protection_against_deletion_is_named(stub: PineconeStub, opened: Open) -> None:
     stub.on["/indexes/stub"] = fails(403, "Deletion protection is enabled for this index")
     with pytest.raises(Refused, match="deletion protection is on"):

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from vectorferry.core.capacity import Fill
 from vectorferry.core.errors import (
+    DatabaseMissing,
     NotFound,
     PreflightFailed,
     RecordError,
@@ -210,6 +211,8 @@ def _staging_problems(session: Session) -> Iterator[str]:
             f"check the connection {connection!r}"
             if connection
             else "name a connection with a key as `staging.connection`"
+            if "://" in session.spec.staging.url
+            else "correct `staging.url`"
         )
         yield f"staging {error}; {hint}"
 
@@ -233,7 +236,7 @@ def _described(store: VectorStore, side: str, connection: str) -> CollectionInfo
     with reaching(side, connection):
         try:
             return store.describe()
-        except (NotFound, RetryableError, Unauthorized):
+        except (NotFound, RetryableError, Unauthorized, DatabaseMissing):
             raise
         except StoreError as error:
             raise PreflightFailed([f"{side} {error}"]) from error

@@ -9,6 +9,7 @@ import psycopg
 
 from vectorferry.core.errors import (
     AlreadyExists,
+    DatabaseMissing,
     NotFound,
     OutcomeUnknown,
     Refused,
@@ -16,6 +17,7 @@ from vectorferry.core.errors import (
     Unauthorized,
     Unavailable,
 )
+from vectorferry.core.server_words import database_missing, login_refused
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.hosts import postgres_host
 
@@ -27,8 +29,8 @@ _CONNECT_SECONDS = 5
 _MEANINGS: Mapping[str, type[StoreError]] = {
     "08": Unavailable,
     "28": Unauthorized,
-    "3D000": NotFound,
-    "3F000": NotFound,
+    "3D000": DatabaseMissing,
+    "3F000": DatabaseMissing,
     "40": Unavailable,
     "42501": Unauthorized,
     "42P01": NotFound,
@@ -38,9 +40,6 @@ _MEANINGS: Mapping[str, type[StoreError]] = {
     "57": Unavailable,
     "58": Unavailable,
 }
-# A refused login carries no SQLSTATE through libpq, only the server's words.
-_LOGIN_REFUSED = ("authentication failed", "pg_hba.conf", "no password supplied", "is not permitted to log in")
-_MISSING = ("does not exist",)
 
 
 class Sessions:
@@ -149,9 +148,9 @@ def _parameters(connection: Connection, deadline: float) -> dict[str, Any]:
 
 def _not_connected(error: psycopg.OperationalError, store: str) -> StoreError:
     text = " ".join(str(error).split())
-    if any(words in text for words in _LOGIN_REFUSED):
+    if login_refused(text):
         return Unauthorized(text, store=store)
-    return (NotFound if any(words in text for words in _MISSING) else Unavailable)(text, store=store)
+    return (DatabaseMissing if database_missing(text) else Unavailable)(text, store=store)
 
 
 def _translated(error: psycopg.Error, store: str) -> StoreError:

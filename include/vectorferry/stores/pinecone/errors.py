@@ -11,6 +11,7 @@ from pinecone.errors.exceptions import (
     PineconeTimeoutError,
     PineconeTypeError,
     PineconeValueError,
+    ResponseParsingError,
 )
 
 from vectorferry.core.errors import (
@@ -44,6 +45,12 @@ def translating(store: str, *, write: bool) -> Iterator[None]:
         raise _answered(error, store, write=write) from error
     except (PineconeValueError, PineconeTypeError) as error:
         raise Refused(str(error), store=store) from error
+    except ResponseParsingError as error:
+        if write:
+            raise OutcomeUnknown(f"the answer is not understood: {error}", store=store) from error
+        raise TerminalError(
+            f"the answer is not understood: {error}; is it a Pinecone that answers?", store=store
+        ) from error
     except PineconeError as error:
         raise _unanswered(error, store, write=write) from error
     except httpx.InvalidURL as error:
