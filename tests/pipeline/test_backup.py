@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +37,7 @@ from vectorferry.stores.registry import open_store
 
 KEY = "key-of-the-backups"
 SPACES = ("asyncio", "email", "", "os/path", "wave")
+EMPTY = {"nobody-yet", "also without records"}
 PRODUCTS = ("memory", "pgvector", "pinecone", "weaviate")
 Rows = Callable[[str], oracle.Rows]
 
@@ -118,14 +119,22 @@ def test_it_comes_back_into_the_same_product_and_into_another(
     rows = rows_of(*SPACES, most=40)
     fill(world, rows)
     with world.session() as session:
+        kept = EMPTY - {*session.target.make_namespaces(sorted(EMPTY))}
         made = backup(session)
         told = session.target.describe()
         assert made.manifest.rows == len(rows) == told.rows
+        assert {*made.manifest.empty} == kept
         assert {n: t.rows for n, t in made.manifest.namespaces.items()} == told.namespaces
         for where in (product, other):
             again = opened(places[where].connection, places[where].name(f"{name}{where}"), open_backup(made.files))
             done = restore(made, again)
             assert (done.loaded.rows, done.loaded.excused) == (len(rows), ())
+            there = kept - {*again.make_namespaces(sorted(kept))}
+            assert {*again.empty_namespaces()} == there
+            assert done.verdict.figures["empty_namespaces"] == len(there)
+            assert any(f"{len(kept - there)} namespaces without records" in note for note in done.notes) is (
+                kept > there
+            )
             now = again.describe()
             assert (now.dimension, now.metric, now.namespaces) == (told.dimension, told.metric, told.namespaces)
             if where == product:
@@ -137,6 +146,48 @@ def test_it_comes_back_into_the_same_product_and_into_another(
                 assert oracle.compare(oracle.read_parquet(path), read(now.name)) == []
             again.drop()
             again.close()
+        session.target.drop()
+
+
+def test_a_lost_namespace_without_records_fails_the_verification(
+    world: World, weaviate: Weaviate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connections["target"] = weaviate_connection(weaviate)
+    world.spec_dict["target"]["collection"] = "EmptyKept"
+    fill(world, rows_of("wave", most=3))
+    with world.session() as session:
+        session.target.make_namespaces(["nobody-yet"])
+        made = backup(session)
+        again = opened(weaviate_connection(weaviate), "EmptyKeptAgain", open_backup(made.files))
+        monkeypatch.setattr(type(again), "make_namespaces", lambda *_: ())
+        with pytest.raises(CheckFailed, match="1 namespaces without records are missing, the first is 'nobody-yet'"):
+            restore(made, again)
+        for store in (again, session.target):
+            store.drop()
+        again.close()
+
+
+def test_what_is_written_to_an_empty_namespace_during_the_backup_is_in_it(
+    world: World, weaviate: Weaviate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.connections["target"] = weaviate_connection(weaviate)
+    world.spec_dict["target"]["collection"] = "FilledMeanwhile"
+    fill(world, rows_of("wave", most=3))
+    with world.session() as session:
+        session.target.make_namespaces(["a", "b"])
+        look = session.target.empty_namespaces
+
+        def filled_since() -> Sequence[str]:
+            found = look()
+            assert not session.target.upsert(one("b", "x")).rejected
+            return found
+
+        monkeypatch.setattr(session.target, "empty_namespaces", filled_since)
+        made = backup(session).manifest
+        assert (made.empty, {name: tally.rows for name, tally in made.namespaces.items()}) == (
+            ("a",),
+            {"b": 1, "wave": 3},
+        )
         session.target.drop()
 
 

@@ -134,10 +134,10 @@ def test_a_planted_difference_fails_it(
     world, session = moved
     real, before = drilling.verify, tables(database)
 
-    def planted(saved: Any, store: VectorStore, *more: Any) -> Verdict:
+    def planted(saved: Any, store: VectorStore, *more: Any, **named: Any) -> Verdict:
         record = next(store.scan(KeyRange("wave"))).slice(0, 1)
         store.upsert(changed(record, "metadata", '{"kind":"planted"}'))
-        return real(saved, store, *more)
+        return real(saved, store, *more, **named)
 
     assert drill(session).passed
     with monkeypatch.context() as patch:

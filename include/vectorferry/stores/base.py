@@ -146,6 +146,17 @@ class VectorStore(Protocol):
         """
         ...
 
+    def empty_namespaces(self) -> Sequence[str]:
+        """Namespaces that the database has without a record in them, which `describe` leaves out.
+
+        This default, for stores that inherit it, tells of none: a namespace is a value in its records.
+        """
+        return ()
+
+    def make_namespaces(self, namespaces: Sequence[str]) -> Sequence[str]:
+        """Have namespaces be there without a record; returns those that the database cannot keep so, by default all. Idempotent."""
+        return namespaces
+
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """What the database holds in these namespaces, `scan` and `fetch` notwithstanding; looks at about `most` vectors.
 

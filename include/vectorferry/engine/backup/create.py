@@ -56,7 +56,9 @@ def backup(session: Session, side: Side = "target") -> Backup:
     written = (*begun.written, *_write(session, begun))
     parts = tuple(each.part for each in written)
     ended = datetime.now(UTC)
-    manifest = Manifest(begun.id, session.migration, side, begun.collection, begun.began, ended, parts)
+    filled = together(part.namespaces for part in parts)
+    empty = tuple(name for name in begun.empty if name not in filled)
+    manifest = Manifest(begun.id, session.migration, side, begun.collection, begun.began, ended, parts, empty)
     _require_parts(begun.files, parts)
     _require_complete(session, begun, written)
     begun.files.write_json(MANIFEST, manifest.to_json())
@@ -100,6 +102,8 @@ class _Begun:
     held: Mapping[str, Held]
     watermark: int
     began: datetime
+    empty: tuple[str, ...] = ()
+    """Those of the namespaces that had no records when it began."""
     written: tuple[_Written, ...] = ()
 
     @property
@@ -124,13 +128,16 @@ def _begin(session: Session, side: Side) -> _Begun:
             f"{len(found.asleep)} namespaces of {found.name} sleep in their database ({', '.join(found.asleep[:5])}): a backup would lack "
             "them; wake them first"
         )
-    namespaces = tuple(sorted((n for n in found.namespaces if n != RESERVED_NAMESPACE), key=str.encode))
+    empty = tuple(sorted({*store.empty_namespaces()} - {*found.namespaces, RESERVED_NAMESPACE}, key=str.encode))
+    filled = {*found.namespaces} - {RESERVED_NAMESPACE}
+    # The empty ones are read, too: something may be written to them meanwhile.
+    namespaces = tuple(sorted((*filled, *empty), key=str.encode))
     id_ = f"{began:%Y%m%dT%H%M%S.%f}-{side}-{secrets.token_hex(2)}"
     files, collection = folder_of(session.staging, id_), _collection(session, side, found)
     held = store.inventory(namespaces, most=LOOKED_AT).held
-    begun = _Begun(id_, files, side, collection, {name: held[name] for name in namespaces}, watermark, began)
+    begun = _Begun(id_, files, side, collection, {name: held[name] for name in namespaces}, watermark, began, empty)
     counts = [[name, each.rows, each.vectors] for name, each in begun.held.items()]
-    note = {"side": side, "collection": collection.to_json(), "held": counts, "watermark": watermark}
+    note = {"side": side, "collection": collection.to_json(), "held": counts, "watermark": watermark, "empty": empty}
     files.write_json(BEGUN, note | {"began": began.isoformat()})
     return begun
 
@@ -180,7 +187,8 @@ def _read(name: str, files: Staging) -> _Begun:
     note = files.read_json(BEGUN)
     collection, began = Collection.from_json(note["collection"]), datetime.fromisoformat(note["began"])
     held = {namespace: Held(*counts) for namespace, *counts in note["held"]}
-    begun = _Begun(name, files, note["side"], collection, held, note["watermark"], began)
+    empty = tuple(note.get("empty", ()))
+    begun = _Begun(name, files, note["side"], collection, held, note["watermark"], began, empty)
     written: list[_Written] = []
     for path in files.list(NOTES):
         each = _Written.from_json(files.read_json(path))

@@ -149,7 +149,7 @@ def _timed(session: Session, side: Side, saved: Backup, store: VectorStore, work
         loaded = load(
             saved, store, Rules(check=work.check, room=_Required(CapacityGate(session, side)), report=session.report)
         )
-        found = verify(saved, store, loaded.fingerprints, session.report)
+        found = verify(saved, store, loaded.fingerprints, session.report, unkept=loaded.unkept)
     except (GateError, StagingCorrupt, TerminalError) as error:
         return Verdict(DRILL, side, False, figures, reason=str(error))
     reason = found.reason or ("" if manifest.rows else "the backup holds no record, so nothing was proved")

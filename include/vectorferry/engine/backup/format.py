@@ -143,6 +143,8 @@ class Manifest:
     began: datetime
     ended: datetime
     parts: tuple[BackupPart, ...]
+    empty: tuple[str, ...] = ()
+    """Namespaces without records."""
 
     @property
     def namespaces(self) -> dict[str, RowsAndDigest]:
@@ -171,6 +173,7 @@ class Manifest:
             "ended": self.ended.isoformat(),
             **total(self.namespaces).to_json(),
             "namespaces": _to_json(self.namespaces),
+            "empty": list(self.empty),
             "parts": [part.to_json() for part in self.parts],
         }
 
@@ -182,7 +185,11 @@ class Manifest:
         began, ended = (datetime.fromisoformat(value[name]) for name in ("began", "ended"))
         parts = tuple(map(BackupPart.from_json, value["parts"]))
         collection = Collection.from_json(value["collection"])
-        made = cls(value["id"], value["migration"], value["side"], collection, began, ended, parts)
+        # Backups of earlier releases say nothing of namespaces without records.
+        empty = tuple(map(str, value.get("empty", ())))
+        made = cls(value["id"], value["migration"], value["side"], collection, began, ended, parts, empty)
+        if found := made.namespaces.keys() & empty:
+            raise ValueError(f"namespace {min(found)!r} is said to be empty, and has rows")
         told = _from_json(value["namespaces"])
         if (made.namespaces, total(made.namespaces)) != (told, RowsAndDigest.from_json(value)):
             raise ValueError("the figures of its parts do not add up to its own")

@@ -48,6 +48,8 @@ class Loaded:
     seconds: float
     excused: tuple[Rejection, ...] = ()
     fingerprints: Mapping[Key, int] = field(default_factory=dict)
+    unkept: tuple[str, ...] = ()
+    """Namespaces without records, which the database cannot keep so."""
 
     @property
     def rate(self) -> float:
@@ -71,9 +73,9 @@ def restore(backup: Backup, store: VectorStore, rules: Rules = PLAIN) -> Restore
     collection that is not empty or not alike, CheckFailed for records that the store rejects, and where the restored collection differs.
     """
     loaded = load(backup, store, rules)
-    verdict = verify(backup, store, loaded.fingerprints, rules.report)
+    verdict = verify(backup, store, loaded.fingerprints, rules.report, unkept=loaded.unkept)
     require_passed([verdict])
-    return Restored(loaded, verdict, tuple(_notes(backup, store, rules)))
+    return Restored(loaded, verdict, tuple(_notes(backup, store, rules, loaded.unkept)))
 
 
 def load(backup: Backup, store: VectorStore, rules: Rules = PLAIN) -> Loaded:
@@ -86,7 +88,11 @@ def load(backup: Backup, store: VectorStore, rules: Rules = PLAIN) -> Loaded:
         store.create(backup.manifest.collection.definition(store.capabilities.product, rules.index))
     elif existing.rows:
         _refuse_foreign(backup, store, rules)
-    return _send(backup, store, rules)
+    loaded = _send(backup, store, rules)
+    if not (empty := backup.manifest.empty):
+        return loaded
+    rules.check()
+    return replace(loaded, unkept=tuple(store.make_namespaces(empty)))
 
 
 def _examine(backup: Backup, store: VectorStore, rules: Rules) -> None:
@@ -171,10 +177,13 @@ def _fingerprints_of(batch: pa.RecordBatch, rejected: Sequence[Rejection]) -> di
     return {key: value for key, value in zip(keys_of(batch), fingerprints(batch), strict=True) if key in keys}
 
 
-def _notes(backup: Backup, store: VectorStore, rules: Rules) -> Iterator[str]:
+def _notes(backup: Backup, store: VectorStore, rules: Rules, unkept: Sequence[str]) -> Iterator[str]:
     """What a person should know of the restored collection."""
     recorded = backup.manifest.collection
     if recorded.index and rules.index is None and recorded.product != store.capabilities.product:
         yield f"its index has the default settings of {store.capabilities.product}: those recorded are of {recorded.product}"
+    if unkept:
+        shown = ", ".join(name or "(default)" for name in unkept[:_SHOWN]) + (", …" if len(unkept) > _SHOWN else "")
+        yield f"{len(unkept)} namespaces without records are not there ({shown}): {store.name} has a namespace once it has a record"
     if pending := store.pending_index():
         yield f"{pending} vectors are stored, and not yet searchable"

@@ -19,10 +19,17 @@ Key = tuple[str, str]
 """(namespace, id)"""
 
 
-def verify(backup: Backup, store: VectorStore, excused: Mapping[Key, int], report: Report = silent) -> Verdict:
-    """Read every record back, after the store's visibility delay, and compare it with the backup's.
+def verify(
+    backup: Backup,
+    store: VectorStore,
+    excused: Mapping[Key, int],
+    report: Report = silent,
+    *,
+    unkept: Sequence[str] = (),
+) -> Verdict:
+    """Read every record back, after the store's visibility delay, and compare it with the backup's; look for the empty namespaces.
 
-    `excused` are records that stayed behind, with their fingerprints.
+    `excused` are records that stayed behind, with their fingerprints; `unkept` namespaces without records, which the store cannot keep.
     """
     time.sleep(store.capabilities.visibility_delay)
     began, read = time.monotonic(), TallyingReader(store)
@@ -35,12 +42,16 @@ def verify(backup: Backup, store: VectorStore, excused: Mapping[Key, int], repor
         "rows": seen.rows,
         "digest": seen.to_json()["digest"],
         "namespaces": len(backup.manifest.namespaces),
+        "empty_namespaces": len(backup.manifest.empty) - len(unkept),
         "excused": len(excused),
         "seconds": time.monotonic() - began,
     }
+    expected = {*backup.manifest.empty} - {*unkept}
+    lost = sorted(expected - {*store.empty_namespaces(), *read.found}) if expected else []
     reasons = [f"{len(wrong)} namespaces have other counts or digests, the first is {wrong[0]!r}"] if wrong else []
+    reasons += [f"{len(lost)} namespaces without records are missing, the first is {lost[0]!r}"] if lost else []
     reasons += map(str, compared.miscounts)
-    passed = compared.equal and not wrong
+    passed = compared.equal and not wrong and not lost
     return Verdict(CHECK, "overall", passed, figures, compared.differences, compared.total, "; ".join(reasons))
 
 

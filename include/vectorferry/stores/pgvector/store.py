@@ -164,6 +164,14 @@ class PgvectorStore:
             index=definition.index,
         )
 
+    def empty_namespaces(self) -> Sequence[str]:
+        """None: a namespace is a value in its records."""
+        return ()
+
+    def make_namespaces(self, namespaces: Sequence[str]) -> Sequence[str]:
+        """None of them: a namespace is a value in its records."""
+        return namespaces
+
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """Counted by the server in one query, whatever `most` is; the column's type holds all vectors to one length."""
         del most

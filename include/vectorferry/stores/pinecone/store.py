@@ -128,6 +128,19 @@ class PineconeStore:
             info.name, info.dimension, info.metric, counts, sparse=info.sparse, index=info.settings, notes=info.notes
         )
 
+    def empty_namespaces(self) -> Sequence[str]:
+        """Those that were made without records, or whose records were all deleted by id."""
+        return [namespace for namespace, rows in self._wire().counts().items() if not rows and namespace]
+
+    def make_namespaces(self, namespaces: Sequence[str]) -> Sequence[str]:
+        """All but the default one, which is there with its first record."""
+        wire = self._wire()
+        there = wire.counts().keys()
+        for namespace in namespaces:
+            if namespace and namespace not in there:
+                wire.create_namespace(namespace)
+        return [namespace for namespace in namespaces if not namespace]
+
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """The index's statistics, which lag behind writes. A dense index has one dimension, and no record without a vector."""
         del most

@@ -1,7 +1,7 @@
 """Requests to one Pinecone index, over REST or gRPC, each within the vendor's limits; answers as canonical values."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 from pinecone import Index
 from pinecone.grpc import GrpcIndex
 
-from vectorferry.core.errors import NotFound, PartialWrite
+from vectorferry.core.errors import AlreadyExists, NotFound, PartialWrite
 from vectorferry.core.model import DEFAULT_NAMESPACE, Metric, Vectors
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.pinecone.control import IndexInfo
@@ -131,6 +131,11 @@ class Wire:
         for name, summary in stats.namespaces.items():
             counts[_ours(name)] = max(summary.vector_count, counts.get(_ours(name), 0))
         return counts
+
+    def create_namespace(self, namespace: str) -> None:
+        """Make a namespace without records; one that is there already stays as it is."""
+        with suppress(AlreadyExists):
+            self._send("create_namespace", lambda client: client.create_namespace(name=namespace), write=True)
 
     def query(
         self, namespace: str, vector: Vectors, k: int, where: dict[str, Any] | None

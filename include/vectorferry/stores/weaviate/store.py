@@ -165,6 +165,26 @@ class WeaviateStore:
             notes=(woken_note(layout.collection, tenants.woken),) if tenants.woken else (),
         )
 
+    def empty_namespaces(self) -> Sequence[str]:
+        """Tenants without an object that are awake. One of ours whose name is a hash is left out: only a record tells which it is."""
+        reader = self._reading()
+        if not reader.layout.tenants:
+            return ()
+        asked = self._tenants(reader).asked
+        rows = self._in_parallel(reader.count_tenant, asked)
+        empty = (tenant for tenant, count in zip(asked, rows, strict=True) if not count)
+        names = (decode_tenant(tenant) if reader.layout.own else tenant for tenant in empty)
+        return [name for name in names if name is not None]
+
+    def make_namespaces(self, namespaces: Sequence[str]) -> Sequence[str]:
+        """Tenants; in a collection without them a namespace is a value in its objects."""
+        reader = self._reading()
+        if not reader.layout.tenants:
+            return namespaces
+        tenants = {namespace: reader.codec.tenant(namespace) for namespace in namespaces}
+        self._writing().make_tenants({tenant for tenant in tenants.values() if tenant is not None})
+        return [namespace for namespace, tenant in tenants.items() if tenant is None]
+
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """Lengths of the vectors, tenant by tenant, read without the records, since the server counts no vectors; properties not read."""
         reader = self._reading()

@@ -118,8 +118,11 @@ class ObjectWriter:
 
     def _make_tenants(self, wanted: set[str]) -> None:
         # The collections that we create make their tenants on write; one that was made elsewhere may not.
-        if not self._layout.tenants or self._layout.creates_tenants or wanted <= self._known:
-            return
+        if self._layout.tenants and not self._layout.creates_tenants and not wanted <= self._known:
+            self.make_tenants(wanted)
+
+    def make_tenants(self, wanted: set[str]) -> None:
+        """Make the tenants that are not there yet."""
         with self._lock:
             self._known |= set(self._call(lambda: self._link.tenants(self._layout.collection)))
             missing = sorted(wanted - self._known)

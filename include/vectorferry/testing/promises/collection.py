@@ -61,6 +61,21 @@ class CollectionContract(StoreFixtures):
         assert info.metric in store.capabilities.metrics
         assert store.capabilities.product in store.name
 
+    def test_namespaces_without_records_are_kept_or_said_not_to_be(self, store: VectorStore) -> None:
+        lonely, later = new_name("lonely"), new_name("later")
+        left = {*store.make_namespaces([lonely, later])}
+
+        def assert_there(empty: set[str], filled: dict[str, int]) -> None:
+            assert {*store.empty_namespaces()} & {lonely, later} == empty - left
+            counts = store.describe().namespaces
+            assert {name: counts[name] for name in (lonely, later) if name in counts} == filled
+
+        eventually(store, lambda: assert_there({lonely, later}, {}))
+        assert {*store.make_namespaces([lonely, later])} == left
+        put_all(store, records(later, ["a"]))
+        assert {*store.make_namespaces([lonely, later])} == left
+        eventually(store, lambda: assert_there({lonely}, {later: 1}))
+
     def test_keeps_the_declared_fields(self, store: VectorStore) -> None:
         fields = store.describe().fields
         assert dict(fields) == (FIELDS if fields else {})
