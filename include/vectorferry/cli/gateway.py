@@ -122,9 +122,12 @@ def _local(store: str, serving: "Serving", folder: Path, index: str, faults: str
 
 def _before_store(store: str, collection: str, serving: "Serving", observe: Path) -> "Gateway":
     from vectorferry.gateway.pinecone.observed_store import observing_gateway
+    from vectorferry.stores.caller import ONCE, Caller
     from vectorferry.stores.registry import open_store
 
-    return observing_gateway(open_store(connection_from_environment(store), collection), collection, observe, serving)
+    # Its callers try again; what is sent after they have given up takes effect when nobody reckons with it any more.
+    opened = open_store(connection_from_environment(store), collection, caller=Caller(policy=ONCE))
+    return observing_gateway(opened, collection, observe, serving)
 
 
 def _before_migration(migration: str, journal: str, serving: "Serving", observe: Path | None) -> "Gateway":

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from pinecone.errors import ApiError, RateLimitError, ServiceError
 
@@ -11,6 +12,7 @@ from gateway.pinecone.conftest import Local, open_handle
 from vectorferry.core.errors import Unavailable
 from vectorferry.gateway.pinecone.api.faults import FaultKind, FaultRule, Faults
 from vectorferry.gateway.pinecone.backends.writelog import WriteLog
+from vectorferry.local.servers.postgres import Postgres
 
 UNIT = [1.0, 0, 0, 0]
 
@@ -200,3 +202,21 @@ def test_a_late_write_is_tried_again_and_applied_when_the_log_closes() -> None:
     log.submit(lambda: tries.append(1), 60)
     log.close()
     assert len(tries) == 3
+
+
+def test_a_write_that_the_database_cannot_take_now_is_not_tried_again_behind_the_caller(
+    on_postgres: Local, postgres: Postgres
+) -> None:
+    name = on_postgres.create()
+    with psycopg.connect(postgres.url("gateway"), autocommit=True) as connection:
+        connection.execute("CREATE SEQUENCE tries")
+        connection.execute(
+            f"""CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM nextval('tries'); RAISE EXCEPTION 'not now' USING ERRCODE = '57P03'; END $$;
+            CREATE TRIGGER later BEFORE INSERT ON "{name}" FOR EACH ROW EXECUTE FUNCTION later()"""
+        )
+        refused = put(on_postgres, name, "a")
+        connection.execute(f'DROP TRIGGER later ON "{name}"')
+        assert refused.status_code >= 500
+        assert connection.execute("SELECT last_value FROM tries").fetchall() == [(1,)]
+    assert there(on_postgres, name, "a") == set()

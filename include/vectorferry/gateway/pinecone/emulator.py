@@ -12,12 +12,16 @@ from vectorferry.gateway.pinecone.backends.store_backend import StoreBackend
 from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions
+from vectorferry.stores.caller import ONCE, Caller
 from vectorferry.stores.registry import open_store
 
 
 def stores_of(connection: Connection, options: StoreOptions | None = None) -> StoreFactory:
-    """Indexes as collections of one connection, each under its own name."""
-    return lambda name: open_store(connection, name, options or StoreOptions())
+    """Indexes as collections of one connection, each under its own name.
+
+    Nothing is tried again: what a gateway sends after its caller has given up takes effect when nobody reckons with it any more.
+    """
+    return lambda name: open_store(connection, name, options or StoreOptions(), caller=Caller(policy=ONCE))
 
 
 def local_pinecone(
