@@ -39,7 +39,8 @@ def _demands(settings: Settings) -> Demands:
     seconds = settings.minutes * 60
     if not settings.chaos:
         return Demands(0, settings.switches or int(settings.minutes), 0, gap=GAP_SECONDS, errors=False)
-    return Demands(0.3 * settings.rate * seconds, max(1, int(settings.minutes / 2)), int(4 * settings.minutes))
+    switches, kills = max(1, int(settings.minutes / 2)), int(4 * settings.minutes)
+    return Demands(0.3 * settings.rate * seconds, switches, kills, database_kills=int(settings.minutes))
 
 
 def _parser() -> argparse.ArgumentParser:

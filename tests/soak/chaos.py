@@ -1,9 +1,14 @@
-"""What goes wrong on purpose: processes killed and stopped at random, and stopped exactly between a look at the lease and its send."""
+"""What goes wrong on purpose: processes killed and stopped at random, and stopped exactly between a look at the lease and its send.
 
+PostgreSQL is killed, too: the journal's database, and that of the vectors where pgvector is one side. A supervisor starts it again.
+"""
+
+import contextlib
+import os
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -15,6 +20,9 @@ from soak.settings import Settings
 POLL = 0.02
 BACK_SECONDS = 20.0
 WISH_SECONDS = 2.0
+DATABASE = "postgres"
+# It is harmed once in so many turns.
+DATABASE_TURNS = 5
 PHASES = ("OFF", "TRACK_A", "HOLD_A", "HOLD_B", "TRACK_B", "DONE")
 HOLDS = ("HOLD_A", "HOLD_B")
 
@@ -29,14 +37,29 @@ class Watch(Background):
         self.stall = 0.0
 
     def _run(self) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(psycopg.OperationalError):  # it was killed, and comes back
+                self._follow()
+            self._stop.wait(POLL)
+
+    def _follow(self) -> None:
         query = "SELECT phase FROM vectorferry.control WHERE migration = %s"
-        with psycopg.connect(self._settings.journal, autocommit=True) as connection:
+        with psycopg.connect(self._settings.journal, autocommit=True, connect_timeout=2) as connection:
             while True:
                 [self.phase] = connection.execute(query, [self._settings.migration]).fetchone() or ("OFF",)
                 before = time.monotonic()
                 if self._stop.wait(POLL):
                     return
                 self.stall = max(self.stall, time.monotonic() - before - POLL)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server under the supervisor: its name, its process, and how it is started again, with the wait until it is ready."""
+
+    name: str
+    pid: Callable[[], int]
+    restart: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -52,14 +75,16 @@ class Deed:
 class Chaos(Background):
     """Harms one process after the other, about every `settings.every` seconds, until told to stop. What it stops it wakes again."""
 
-    def __init__(self, settings: Settings, processes: Sequence[Process], watch: Watch) -> None:
+    def __init__(self, settings: Settings, processes: Sequence[Process], watch: Watch, database: Server) -> None:
         super().__init__("chaos")
         self.settings = settings
         self.processes = processes
+        self.database = database
         self.watch = watch
         self.deeds: list[Deed] = []
         self._draw = random.Random(settings.seed)
         self._holding = False
+        self._turns = 0
 
     def count(self, what: str) -> int:
         return sum(deed.what == what for deed in self.deeds)
@@ -68,7 +93,12 @@ class Chaos(Background):
         while not self._stop.is_set():
             self._await_moment()
             ready = [each for each in self.processes if each.lives and each.life.running and each.is_ready(each.life)]
-            if ready and not self._stop.is_set():
+            if self._stop.is_set():
+                return
+            self._turns += 1
+            if self._turns % DATABASE_TURNS == 0:
+                self._kill_database()
+            elif ready:
                 self._harm(self._draw.choices(ready, [self._weight(process) for process in ready])[0])
 
     def _await_moment(self) -> None:
@@ -96,6 +126,14 @@ class Chaos(Background):
             self._stop_for(process, "stop")
         else:
             self._pause(process)
+
+    def _kill_database(self) -> None:
+        """Kill the server, at once and with whatever it was committing; it recovers from its log."""
+        phase = self.watch.phase
+        os.kill(self.database.pid(), signal.SIGKILL)
+        self.deeds.append(Deed("kill", self.database.name, phase))
+        time.sleep(self._draw.uniform(0.0, 1.0))
+        self.database.restart()
 
     def _kill(self, process: Process) -> None:
         life, phase = process.life, self.watch.phase

@@ -11,9 +11,9 @@ from soak.logbook import Line, lines_of
 from soak.processes import Life, Process, tail
 from soak.settings import Settings
 from soak.world import World
-from vectorferry.core.errors import GateError, JournalError
+from vectorferry.core.errors import GateError, JournalError, JournalUnavailable
 from vectorferry.core.model import COHORT, Phase
-from vectorferry.journal import open_journal
+from vectorferry.journal import Journal, open_journal
 from vectorferry.spec.connections import connection_from_environment
 
 PATIENCE = 120.0
@@ -53,7 +53,8 @@ class Crew:
         )
 
     def require_sound(self) -> None:
-        """Raise Stuck where a process ended by itself."""
+        """Raise Stuck where a process ended by itself; what found a server away is started again."""
+        self.settler.revive()
         if said := "\n".join(filter(None, (process.failed() for process in self.everybody))):
             raise Stuck(said)
 
@@ -113,15 +114,22 @@ class Operator(Background):
         self.removed = 0
 
     def _run(self) -> None:
-        with open_journal(connection_from_environment("journal")) as journal:
-            while not self._stop.wait(0.5):
-                for member in journal.members.all(self._settings.migration):
-                    standing = member.cohorts.get(COHORT)
-                    untracked = standing is not None and Phase.OFF in (standing.phase, standing.draining)
-                    if untracked and member.lease_left < -self._settings.deadline:
-                        with contextlib.suppress(GateError, JournalError):  # it is gone already
-                            journal.members.forget(self._settings.migration, member.id, "operator")
-                            self.removed += 1
+        while not self._stop.wait(0.5):
+            with (
+                contextlib.suppress(JournalUnavailable),  # it was killed, and comes back
+                open_journal(connection_from_environment("journal")) as journal,
+            ):
+                while not self._stop.wait(0.5):
+                    self._remove_dead(journal)
+
+    def _remove_dead(self, journal: Journal) -> None:
+        for member in journal.members.all(self._settings.migration):
+            standing = member.cohorts.get(COHORT)
+            untracked = standing is not None and Phase.OFF in (standing.phase, standing.draining)
+            if untracked and member.lease_left < -self._settings.deadline:
+                with contextlib.suppress(GateError, JournalError):  # it is gone already
+                    journal.members.forget(self._settings.migration, member.id, "operator")
+                    self.removed += 1
 
 
 def await_until(happened: Callable[[], bool], otherwise: str, patience: float = PATIENCE) -> None:

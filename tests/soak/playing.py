@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from soak.chaos import Chaos, Deed, Watch
+from soak.chaos import Chaos, Deed, Server, Watch
 from soak.crew import PATIENCE, Crew, Operator, await_until
 from soak.gathering import Gathered, Lag, at_the_end, gather
 from soak.history import Finding, Key, Value, divergences, judge_all
@@ -34,12 +34,12 @@ class Played:
     stall: float = 0.0
 
 
-def play(world: World, gateway: Process | None, number: int, enough: Enough) -> Played:
+def play(world: World, gateway: Process | None, database: Server, number: int, enough: Enough) -> Played:
     """Play a round until it is enough, let it come to rest, and judge it."""
     rows, settings = world.new_round(number), world.settings
     crew = Crew(world)
     watch = Watch(settings)
-    chaos = Chaos(settings, [*crew.everybody, *([gateway] if gateway else [])], watch)
+    chaos = Chaos(settings, [*crew.everybody, *([gateway] if gateway else [])], watch, database)
     with ExitStack() as stack:
         stack.callback(crew.kill_all)
         crew.start_clients()

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 
 YOUNG = 2.0
+# The exit code of a command that found a server away, as the journal's while PostgreSQL recovers.
+TRY_AGAIN = 3
 TESTS = Path(__file__).parents[1]
 INCLUDE = TESTS.parent / "include"
 
@@ -116,9 +118,14 @@ class Process:
         said = [
             f"{life.name} ended with {life.process.returncode}:\n{tail(life.log)}"
             for life in self.lives
-            if life.died is None and life.process.poll() not in (None, 0, -signal.SIGTERM)
+            if life.died is None and life.process.poll() not in (None, 0, TRY_AGAIN, -signal.SIGTERM)
         ]
         return "\n".join(said)
+
+    def revive(self) -> None:
+        """Start it again where it ended with word that trying again may help, as whatever runs services does."""
+        if self.lives and self.life.process.poll() == TRY_AGAIN:
+            self.start()
 
 
 class Serials:

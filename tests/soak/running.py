@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from soak.chaos import DATABASE, Server
 from soak.crew import await_until
 from soak.playing import Played, play
 from soak.processes import Process
@@ -33,7 +34,7 @@ def soak(settings: Settings, demands: Demands, say: Say, apply_env: Callable[[di
         supervisor.start(world.lasting())
         gateway = _gateway(world)
         try:
-            _play_all(world, gateway, demands, rounds, say)
+            _play_all(world, gateway, _database(supervisor), demands, rounds, say)
         finally:
             if gateway is not None:
                 gateway.life.kill()
@@ -42,14 +43,20 @@ def soak(settings: Settings, demands: Demands, say: Say, apply_env: Callable[[di
     return Soaked(rounds, shortcomings(rounds, demands))
 
 
-def _play_all(world: World, gateway: Process | None, demands: Demands, rounds: list[Played], say: Say) -> None:
+def _database(supervisor: Supervisor) -> Server:
+    return Server(DATABASE, lambda: supervisor.pid(DATABASE), lambda: supervisor.restart(DATABASE))
+
+
+def _play_all(
+    world: World, gateway: Process | None, database: Server, demands: Demands, rounds: list[Played], say: Say
+) -> None:
     end = time.monotonic() + world.settings.minutes * 60
     while not rounds or (not world.settings.switches and time.monotonic() < end - 30):
         if rounds and gateway is not None:
             gateway.life.kill()
             start_gateway(world, gateway)
         left = end - time.monotonic()
-        rounds.append(play(world, gateway, len(rounds) + 1, _enough(world.settings, demands, left)))
+        rounds.append(play(world, gateway, database, len(rounds) + 1, _enough(world.settings, demands, left)))
         played = rounds[-1]
         say(
             f"round {len(rounds)}: {len(played.switches)} switches, {len(played.deeds)} deeds, {len(played.findings)} findings"

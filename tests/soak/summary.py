@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from soak.chaos import PHASES
+from soak.chaos import DATABASE, PHASES
 from soak.playing import Played
 from soak.settings import Settings
 
@@ -16,6 +16,7 @@ class Demands:
     acknowledged: float
     switches: int
     kills: int
+    database_kills: int = 0
     gap: float = float("inf")
     errors: bool = True
 
@@ -30,6 +31,10 @@ def shortcomings(rounds: Sequence[Played], demands: Demands) -> list[str]:
         said.append(f"only {switches} switches under load, fewer than {demands.switches}")
     if (kills := _deeds(rounds, "kill").total()) < demands.kills:
         said.append(f"only {kills} kills, fewer than {demands.kills}")
+    if (
+        kills := sum(n for (victim, _), n in _deeds(rounds, "kill").items() if victim == DATABASE)
+    ) < demands.database_kills:
+        said.append(f"only {kills} kills of {DATABASE}, fewer than {demands.database_kills}")
     if (gap := _gap(rounds)) > demands.gap:
         said.append(f"a writer waited {gap:.2f} s for an acknowledgement, longer than {demands.gap:g} s")
     errors = {f"{do} {outcome}": n for (do, outcome), n in done.items() if outcome != "done"}
