@@ -18,7 +18,6 @@ from pipeline.test_live import approve
 from pipeline.worlds import World, rows_of
 from pipeline.writing import joined, record
 from router.test_handover import every_error, made
-from vectorferry.cli.next_step import after_error
 from vectorferry.core.errors import CheckFailed, GateError, PhaseConflict, VectorferryError
 from vectorferry.core.model import COHORT, KeyRange, Phase
 from vectorferry.engine import pipeline
@@ -206,7 +205,7 @@ def turned(kinds: list[type[VectorferryError]], turn: int) -> tuple[type[Vectorf
 
 def named(stage: Stage, error: VectorferryError, what: str) -> None:
     """What a person reads has the phase as it is now, and a verb that is there."""
-    told = after_error(error)
+    told = error.told
     assert f"is in {stage.phase()}: " in told or "the journal answers" in told, (what, told)
     assert "`vectorferry " in told, (what, told)
 
@@ -258,7 +257,7 @@ def test_a_verification_that_failed_is_repeated_by_the_next_run(staged: Stage) -
     staged.session.target.delete("wave", [first])
     with pytest.raises(CheckFailed, match=f"wave/{first}") as failed:
         pipeline.run(staged.session, never)
-    assert "cohort all is in TRACK_B: " in after_error(failed.value)
+    assert "cohort all is in TRACK_B: " in failed.value.told
     staged.session.target.upsert(staged.session.source.fetch("wave", [first]))
     assert pipeline.run(staged.session, never).switched is not None
     with pytest.raises(GateError, match="nothing to begin"):

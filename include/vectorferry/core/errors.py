@@ -50,6 +50,11 @@ from dataclasses import dataclass
 class VectorferryError(Exception):
     """Base of all errors raised on purpose; the message names the place and the way out."""
 
+    @property
+    def told(self) -> str:
+        """The message, and what was noted on the error's way up: all that a person should read."""
+        return "\n".join((str(self), *getattr(self, "__notes__", ())))
+
 
 @dataclass(frozen=True)
 class SpecProblem:

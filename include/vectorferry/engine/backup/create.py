@@ -177,14 +177,18 @@ def _unfinished(session: Session, side: Side) -> _Begun | None:
         if files.exists(MANIFEST) or not files.exists(BEGUN):
             continue
         begun = _read(name, files)
+        if begun is None:
+            continue
         same = begun.side == side and begun.collection == _collection(session, side, store.describe())
         if same and datetime.now(UTC) - begun.began < RESUMED_WITHIN:
             return begun
     return None
 
 
-def _read(name: str, files: Staging) -> _Begun:
+def _read(name: str, files: Staging) -> _Begun | None:
     note = files.read_json(BEGUN)
+    if "held" not in note:  # an earlier release began it, and did not ask what there is to read
+        return None
     collection, began = Collection.from_json(note["collection"]), datetime.fromisoformat(note["began"])
     held = {namespace: Held(*counts) for namespace, *counts in note["held"]}
     empty = tuple(note.get("empty", ()))

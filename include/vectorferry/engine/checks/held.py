@@ -37,12 +37,13 @@ def check_held(session: Session, plan: Plan) -> tuple[Verdict, ...]:
 
 def staged(session: Session, plan: Plan) -> Mapping[str, Held]:
     """What was read of each namespace of the source."""
-    rows, vectors = Counter[str](), Counter[str]()
+    rows, vectors, counted = Counter[str](), Counter[str](), True
     for partition in plan.partitions:
         manifest = manifest_of(session.staged(plan), partition)
         rows.update(manifest["namespaces"])
-        vectors.update(manifest["vectors"])
-    return {name: Held(rows[name], vectors[name]) for name in planned_namespaces(plan)}
+        vectors.update(manifest.get("vectors", {}))
+        counted &= "vectors" in manifest  # an export of an earlier release did not count them
+    return {name: Held(rows[name], vectors[name] if counted else None) for name in planned_namespaces(plan)}
 
 
 def loaded(session: Session, plan: Plan) -> Mapping[str, Held]:
