@@ -168,6 +168,16 @@ def test_what_a_verb_has_led_to_is_marked_and_nothing_of_it_is_seen(tracked: Pai
     assert session.target.describe() == before
 
 
+def test_nothing_is_said_of_a_marker_where_there_is_no_target(tracked: Pair) -> None:
+    told = list[str]()
+    session = replace(tracked.session, report=lambda progress: told.append(progress.note))
+    session.target.drop()
+    mark(session)
+    assert told == []
+    with tracked.router() as router:
+        assert router.is_member
+
+
 def held(pair: Pair, *ids: str) -> list[list[str]]:
     return [store.fetch("n", ids)["id"].to_pylist() for store in (pair.session.source, pair.session.target)]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vectorferry.core.errors import GateError, VectorferryError
+from vectorferry.core.errors import GateError, NotFound, VectorferryError
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.journal import Marker
 
@@ -52,6 +52,8 @@ def mark(session: Session) -> None:
     """Have the target remember the journal as it is now, where it can. What failed is told, and made up for by the next verb."""
     try:
         accept_journal(session)
+    except NotFound:
+        return  # no target yet: there is nothing that could be written under another journal
     except VectorferryError as error:
         # An older marker tells less, and never what is not so: it is no reason to fail a switch that was made.
         session.report(StepProgress("marker", session.migration, 0, None, f"not kept: {error}"))
