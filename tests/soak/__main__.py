@@ -40,7 +40,7 @@ def _demands(settings: Settings) -> Demands:
     if not settings.chaos:
         return Demands(0, settings.switches or int(settings.minutes), 0, gap=GAP_SECONDS, errors=False)
     switches, kills = max(1, int(settings.minutes / 2)), int(4 * settings.minutes)
-    return Demands(0.3 * settings.rate * seconds, switches, kills, database_kills=int(settings.minutes))
+    return Demands(0.3 * settings.rate * seconds, switches, kills, database_kills=switches)
 
 
 def _parser() -> argparse.ArgumentParser:

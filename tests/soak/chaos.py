@@ -22,7 +22,7 @@ BACK_SECONDS = 20.0
 WISH_SECONDS = 2.0
 DATABASE = "postgres"
 # It is harmed once in so many turns.
-DATABASE_TURNS = 5
+DATABASE_TURNS = 10
 PHASES = ("OFF", "TRACK_A", "HOLD_A", "HOLD_B", "TRACK_B", "DONE")
 HOLDS = ("HOLD_A", "HOLD_B")
 
