@@ -26,8 +26,19 @@ def compare(
     console, loaded = Console(json=json), read_spec(spec)
     with sides_of(loaded) as (source, target):
         behind = _excused(loaded) if excused else frozenset()
-        found = pipeline.compare(source, target, loaded.namespaces, report=console.report, limit=limit, excused=behind)
+        found = pipeline.compare(
+            source,
+            target,
+            loaded.namespaces,
+            report=console.report,
+            limit=limit,
+            excused=behind,
+            adopted=loaded.target.adopt,
+        )
     _show(console, found)
+    if found.left_out:
+        names = ", ".join(name or "(default)" for name in found.left_out)
+        console.note(f"not compared: {names}, which only the target has (`target.adopt`)")
     if loaded.source.sparse == "leave":
         console.note("sparse vectors were not compared: they stay behind (`source.sparse: leave`)")
     if not found.equal or found.empty:

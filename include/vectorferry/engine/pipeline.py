@@ -488,14 +488,15 @@ def compare(
     report: "Report",
     limit: int,
     excused: "Container[tuple[str, str]]" = frozenset(),
+    adopted: bool = False,
 ) -> "Comparison":
     """Read both sides in full and compare every record; keeps the first `limit` differences. Needs no journal.
 
-    The target may lack the records of `excused`, (namespace, id), and nothing else.
+    The target may lack the records of `excused`, (namespace, id), and nothing else; an `adopted` one may have namespaces of its own.
     """
     from vectorferry.engine.diff.full_compare import compare
 
-    return compare(source, target, chosen, report=report, limit=limit, excused=excused)
+    return compare(source, target, chosen, report=report, limit=limit, excused=excused, adopted=adopted)
 
 
 def leftovers(session: "Session") -> "Leftovers":

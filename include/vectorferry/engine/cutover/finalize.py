@@ -69,6 +69,7 @@ def verify_fresh(session: Session) -> Verdict:
 
 
 def _compared(session: Session, excused: frozenset[tuple[str, str]], watermark: int) -> Comparison:
+    plan = session.journal.plans.current(session.migration)
     return compare(
         session.source,
         session.target,
@@ -77,6 +78,8 @@ def _compared(session: Session, excused: frozenset[tuple[str, str]], watermark: 
         limit=MOST_SUSPECTS,
         excused=excused,
         written=lambda: session.journal.records.touched_since(session.migration, watermark),
+        planned=plan.details["namespaces"] if plan else (),
+        adopted=session.spec.target.adopt,
     )
 
 

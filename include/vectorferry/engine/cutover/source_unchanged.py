@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from vectorferry.core.errors import SourceChanged
-from vectorferry.core.model import RESERVED_NAMESPACE, KeyRange, Partition
+from vectorferry.core.model import KeyRange, Partition
 from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints
+from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.staged import listed_ids, listed_pages, manifest_of
 from vectorferry.journal import Plan
@@ -30,11 +31,9 @@ def _changed(session: Session, what: str) -> SourceChanged:
 
 
 def _same_namespaces(session: Session, plan: Plan) -> None:
-    found = session.source.describe().namespaces
-    new = (
-        {n for n in found if session.spec.namespaces.chosen(n)} - set(plan.details["namespaces"]) - {RESERVED_NAMESPACE}
-    )
-    if new:
+    if new := {*in_scope(session.spec.namespaces, session.source.describe().namespaces)} - {
+        *plan.details["namespaces"]
+    }:
         raise _changed(session, f"namespaces appeared: {', '.join(sorted(new))}")
 
 

@@ -1,14 +1,13 @@
 """Full comparison of two collections, with no journal and no staging: what `vectorferry compare` runs."""
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pyarrow as pa
 
 from vectorferry.core.model import (
-    RESERVED_NAMESPACE,
     CollectionInfo,
     Difference,
     DifferenceKind,
@@ -21,6 +20,7 @@ from vectorferry.engine.diff.key_set import KeySet, hashes
 from vectorferry.engine.diff.merge_join import join
 from vectorferry.engine.diff.own_counts import Miscount, nobody_wrote, own_counts
 from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
+from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Report, StepProgress, silent
 from vectorferry.spec.migration import Namespaces
 from vectorferry.stores.base import Capabilities
@@ -70,7 +70,8 @@ class Fetchable(Readable, Protocol):
 class Comparison:
     """What was read of both sides. `differences` are the first ones, `total` how many there are.
 
-    `miscounts` are where a database counts other numbers than were read of it. `equal` has neither.
+    `miscounts` are where a database counts other numbers than were read of it. `equal` has neither. `left_out` are namespaces that an
+    adopted target has for itself.
     """
 
     rows_source: int
@@ -79,6 +80,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     total: int
     miscounts: tuple[Miscount, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -95,13 +97,19 @@ def compare(
     limit: int = 20,
     excused: Container[tuple[str, str]] = frozenset(),
     written: Callable[[], int] = nobody_wrote,
+    planned: Iterable[str] = (),
+    adopted: bool = False,
 ) -> Comparison:
     """Read every record of the chosen namespaces from both sides and compare; rows of `excused`, (namespace, id), may be missing.
 
+    Of an `adopted` target, namespaces that neither the source has nor a plan has `planned` are left out: they were there before.
     Then both databases are asked how much they hold; `written` tells how many records were written since before the reading began.
     Memory holds a batch of each side; 16 bytes a row of a namespace more where the sides are ordered differently.
     """
-    return _Comparing(source, target, report, limit, excused).run(namespaces, written)
+    both = source.describe().namespaces, target.describe().namespaces
+    names = in_scope(namespaces, *both, planned, adopted=adopted)
+    found = _Comparing(source, target, report, limit, excused).run(names, written)
+    return replace(found, left_out=tuple(name for name in in_scope(namespaces, *both) if name not in names))
 
 
 class _Comparing:
@@ -120,9 +128,8 @@ class _Comparing:
         self._findings = Findings(limit)
         self._source_seen, self._target_seen = _Seen(), _Seen()
 
-    def run(self, namespaces: Namespaces, written: Callable[[], int]) -> Comparison:
+    def run(self, names: Sequence[str], written: Callable[[], int]) -> Comparison:
         """Compare namespace by namespace, then ask both sides for their own counts."""
-        names = list(self._chosen(namespaces))
         for name in names:
             if self._same_order():
                 self._merge(name)
@@ -135,10 +142,6 @@ class _Comparing:
         )
         equal = not found.total and not miscounts
         return Comparison(source.rows.total(), target.rows.total(), equal, tuple(found.kept), found.total, miscounts)
-
-    def _chosen(self, namespaces: Namespaces) -> Iterator[str]:
-        found = {*self._source.describe().namespaces, *self._target.describe().namespaces} - {RESERVED_NAMESPACE}
-        return (name for name in sorted(found) if namespaces.chosen(name))
 
     def _same_order(self) -> bool:
         a, b = self._source.capabilities, self._target.capabilities

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Iterable, Sequence
 
-from vectorferry.core.model import RESERVED_NAMESPACE, KeyRange, Partition
+from vectorferry.core.model import KeyRange, Partition
 from vectorferry.engine.checks.query_set import prepare_queries
 from vectorferry.engine.plan.partitioning import pack, split_listing
 from vectorferry.engine.plan.preflight import Preflight
+from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import WATERMARK
 from vectorferry.engine.transfer.listing import begin_listing, list_namespace
@@ -78,8 +79,7 @@ def _watermark(session: Session, staged: Staging) -> int:
 
 def _chosen(session: Session) -> Iterable[str]:
     # Looked at anew: preflight may have looked before the first write to a namespace, which the watermark takes for listed.
-    found = session.source.describe().namespaces
-    return (name for name in found if session.spec.namespaces.chosen(name) and name != RESERVED_NAMESPACE)
+    return in_scope(session.spec.namespaces, session.source.describe().namespaces)
 
 
 def _batch_limits(session: Session) -> dict[str, int]:

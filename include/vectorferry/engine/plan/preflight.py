@@ -40,6 +40,7 @@ from vectorferry.engine.plan.source_sample import asked, drawn
 from vectorferry.engine.plan.target_definition import target_definition, without_index
 from vectorferry.engine.plan.target_ownership import filled_by_us
 from vectorferry.engine.probe import refusal
+from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session, StepProgress, reaching
 from vectorferry.engine.transfer.metadata_profile import Profile, proposed_fields
 from vectorferry.spec.loader import Fault
@@ -87,11 +88,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
     """
     _require_usable(session)
     source = _source(session)
-    namespaces = {
-        n: rows
-        for n, rows in source.namespaces.items()
-        if session.spec.namespaces.chosen(n) and n != RESERVED_NAMESPACE
-    }
+    namespaces = {name: source.namespaces[name] for name in in_scope(session.spec.namespaces, source.namespaces)}
     target = _target(session)
     if obstacles := [
         *_misfits(session, namespaces),

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vectorferry.core.errors import GateError
-from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, Difference, DifferenceKind, Phase
+from vectorferry.core.model import CollectionInfo, Difference, DifferenceKind, Phase
 from vectorferry.engine.marker import mark
 from vectorferry.engine.plan.register import register
 from vectorferry.engine.plan.target_ownership import target_place
+from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session
 from vectorferry.engine.transfer.loaded import excused_ids, missing_loads, require_loaded
 from vectorferry.journal import ControlRow, Plan
@@ -71,7 +72,7 @@ def inspect_pair(session: Session, plan: Plan) -> Pair:
     source, target = session.source.describe(), session.target.describe()
     _require_alike(session, source, target)
     by_cohort = {row.cohort: row for row in rows}
-    pair = Pair(source, target, _namespaces(session, plan, source, target), by_cohort, session.spec)
+    pair = Pair(source, target, _scope(session, plan, source, target), by_cohort, session.spec)
     if not pair.namespaces and (source.rows or target.rows):
         raise GateError(
             f"`namespaces` of the spec chooses none of those that {session.source.name} and {session.target.name} have: nothing would be "
@@ -81,12 +82,10 @@ def inspect_pair(session: Session, plan: Plan) -> Pair:
     return pair
 
 
-def _namespaces(session: Session, plan: Plan, source: CollectionInfo, target: CollectionInfo) -> tuple[str, ...]:
-    ours = {*source.namespaces, *plan.details["namespaces"]}
-    found = {*source.namespaces, *target.namespaces} - {RESERVED_NAMESPACE}
-    # An adopted collection may hold namespaces of its own, which are nobody's business.
-    kept = (name for name in found if name in ours or not session.spec.target.adopt)
-    return tuple(sorted((name for name in kept if session.spec.namespaces.chosen(name)), key=str.encode))
+def _scope(session: Session, plan: Plan, source: CollectionInfo, target: CollectionInfo) -> tuple[str, ...]:
+    both, planned = (source.namespaces, target.namespaces), plan.details["namespaces"]
+    found = in_scope(session.spec.namespaces, *both, planned, adopted=session.spec.target.adopt)
+    return tuple(name for name in found if name in both[0] or name in both[1])
 
 
 def _require_alike(session: Session, source: CollectionInfo, target: CollectionInfo) -> None:
