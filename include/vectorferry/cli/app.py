@@ -32,6 +32,7 @@ from vectorferry.cli.restore import restore
 from vectorferry.cli.rollback import rollback
 from vectorferry.cli.run import run
 from vectorferry.cli.schema import schema
+from vectorferry.cli.searchable import searchable
 from vectorferry.cli.settle import settle
 from vectorferry.cli.status import status
 from vectorferry.cli.taint import taint
@@ -71,7 +72,22 @@ app = typer.Typer(
 
 # The help lists them in this order: as a migration goes, then what is done at any time.
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(validate, register, members, plan, run, settle, excuse, rollback, taint, finalize, status, compare, reconcile),
+    *(
+        validate,
+        register,
+        members,
+        plan,
+        run,
+        settle,
+        excuse,
+        rollback,
+        taint,
+        finalize,
+        status,
+        compare,
+        searchable,
+        reconcile,
+    ),
     *(schema, abandon, observe, backup, restore, drill, prune, version),
 )
 for command in COMMANDS:

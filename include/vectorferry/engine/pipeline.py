@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.backup.format import Backup as Backup
     from vectorferry.engine.backup.restore import Restored as Restored
     from vectorferry.engine.backup.retention import Removal as Removal
+    from vectorferry.engine.checks.searchable import SelfSearch as SelfSearch
     from vectorferry.engine.cutover.abandon import Leftovers as Leftovers
     from vectorferry.engine.cutover.switch import Switched as Switched
     from vectorferry.engine.diff.full_compare import Comparison as Comparison
@@ -497,6 +498,23 @@ def compare(
     from vectorferry.engine.diff.full_compare import compare
 
     return compare(source, target, chosen, report=report, limit=limit, excused=excused, adopted=adopted)
+
+
+def search_each(session: "Session", side: Side, share: float) -> "SelfSearch":
+    """Search a share of one side's records by their own vectors; what `put_again` had staged as it died is written first."""
+    from vectorferry.engine.checks.searchable import search_each
+    from vectorferry.engine.diff.sampling import Sample
+    from vectorferry.engine.reconcile.put_again import finish_put_again
+
+    finish_put_again(session, side)
+    return search_each(session, side, Sample(share))
+
+
+def put_again(session: "Session", side: Side, keys: "Sequence[tuple[str, str]]") -> None:
+    """Write records, (namespace, id), of one side anew, so that their database indexes them."""
+    from vectorferry.engine.reconcile.put_again import put_again
+
+    put_again(session, side, keys)
 
 
 def leftovers(session: "Session") -> "Leftovers":
