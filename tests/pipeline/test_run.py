@@ -153,5 +153,5 @@ def test_abandon_is_refused_after_the_cut_over(filled: World) -> None:
 
     with filled.session() as session:
         pipeline.run(session, approve)
-        with pytest.raises(GateError, match="roll it back"):
+        with pytest.raises(GateError, match="can no longer be abandoned"):
             abandon(session)

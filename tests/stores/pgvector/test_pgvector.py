@@ -11,7 +11,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from vectorferry.core.errors import NotFound, OutcomeUnknown, RecordError, Refused, Unavailable
+from vectorferry.core.errors import DatabaseMissing, NotFound, OutcomeUnknown, RecordError, Refused, Unavailable
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import CollectionDefinition, FieldType, KeyRange, Metric
 from vectorferry.local.servers.ports import LOOPBACK, free_port
@@ -205,8 +205,8 @@ def test_a_statement_that_takes_longer_than_the_deadline_is_unavailable(connecti
     store.close()
 
 
-def test_a_missing_database_is_not_found(connection: Connection):
-    with pytest.raises(NotFound, match="does not exist"):
+def test_a_missing_database_is_told_from_a_missing_collection(connection: Connection):
+    with pytest.raises(DatabaseMissing, match="does not exist"):
         open_store(replace(connection, schema="nowhere"), "x").describe()
 
 

@@ -445,13 +445,13 @@ DATE = "2024-01-31T23:59:59.125Z"
 TAKEN: list[dict[str, Any]] = [
     {}, {"text": "é\0$"}, {"n": 1}, {"n": -1.5e300}, {"i": -(2**52)}, {"b": False}, {"date": DATE}, {"uuid": UUIDS[0]},
     {"texts": ["", "a"]}, {"texts": []}, {"numbers": [1, -2.5]}, {"ints": [1, -2]}, {"bools": [True, False]}, {"dates": [DATE]},
-    {"uuids": UUIDS[:2]},
+    {"uuids": UUIDS[:2]}, {"geo": {"latitude": 1, "longitude": 2.5}},
 ]  # fmt: skip
 REJECTED: list[dict[str, Any]] = [
     {"unknown": "a"}, {"$text": "a"}, {"text": 1}, {"text": True}, {"text": None}, {"text": ["a"]}, {"text": {"a": 1}}, {"n": "1"},
     {"n": True}, {"i": 1.5}, {"i": "1"}, {"i": 1 << 60}, {"b": 1}, {"b": "true"}, {"date": "yesterday"}, {"date": "2024-02-30T00:00:00Z"},
     {"date": 5}, {"uuid": "a"}, {"uuid": UUIDS[0].upper()}, {"texts": "a"}, {"texts": ["a", 1]}, {"numbers": ["1"]},
-    {"numbers": [True]}, {"ints": [1.5]}, {"bools": [1]}, {"dates": ["a"]}, {"uuids": ["a"]}, {"geo": {"latitude": 1, "longitude": 2}},
+    {"numbers": [True]}, {"ints": [1.5]}, {"bools": [1]}, {"dates": ["a"]}, {"uuids": ["a"]}, {"geo": {"latitude": 91, "longitude": 2}},
 ]  # fmt: skip
 
 
