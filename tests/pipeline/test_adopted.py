@@ -49,6 +49,7 @@ def test_settling_everything_anew_touches_nothing_else(adopted: World) -> None:
         pipeline.settle_up_to_now(session)
         assert own(session) == before, "settling deletes what the authority lacks"
         assert pipeline.drift_figures(pipeline.reconcile(session))["kinds"] == {}
+        assert pipeline.search_each(session, "target", 1.0).looked_at <= session.target.count() - len(before)
         assert own(session) == before
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from vectorferry.core.model import RESERVED_NAMESPACE
+from vectorferry.engine.session import Session
 from vectorferry.spec.migration import Namespaces
 
 
@@ -22,3 +23,11 @@ def in_scope(
     ours = {*source, *planned}
     found = ours if adopted else {*ours, *target}
     return tuple(sorted((n for n in found - {RESERVED_NAMESPACE} if chosen.chosen(n)), key=str.encode))
+
+
+def scope_now(session: Session) -> tuple[str, ...]:
+    """The namespaces of a migration that either side has now, or its plan has."""
+    plan = session.journal.plans.current(session.migration)
+    source, target = session.source.describe().namespaces, session.target.describe().namespaces
+    planned = plan.details["namespaces"] if plan else ()
+    return in_scope(session.spec.namespaces, source, target, planned, adopted=session.spec.target.adopt)

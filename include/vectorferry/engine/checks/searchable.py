@@ -13,9 +13,10 @@ import pyarrow as pa
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import KeyRange, Metric, Neighbours, Side, Vectors
 from vectorferry.core.records import keys_of, vectors_of
+from vectorferry.engine.checks.exact_search import exact_scores
 from vectorferry.engine.checks.ground_truth import tie_margin
 from vectorferry.engine.diff.sampling import Sample
-from vectorferry.engine.scope import in_scope
+from vectorferry.engine.scope import scope_now
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.stores.base import VectorStore
 
@@ -49,11 +50,11 @@ def search_each(session: Session, side: Side, sample: Sample) -> SelfSearch:
         raise GateError(f"{store.name} is still indexing {pending:,} vectors: look again once it is done")
     info = store.describe()
     looked_at, undecided, lost = 0, 0, list[tuple[str, str]]()
-    for namespace in in_scope(session.spec.namespaces, info.namespaces):
+    for namespace in (name for name in scope_now(session) if name in info.namespaces):
         for batch in _drawn(store, namespace, sample):
             missed = batch.take(pa.array(_missed(store, batch), pa.int64()))
-            certain = _certainly_missed(store, missed, info.metric)
-            looked_at, undecided = looked_at + len(batch), undecided + len(missed) - len(certain)
+            certain, unsure = _missed_far_off(store, missed, info.metric)
+            looked_at, undecided = looked_at + len(batch), undecided + unsure
             lost += keys_of(missed.take(pa.array(certain, pa.int64())))
             session.report(StepProgress(STEP, namespace or "(default)", looked_at))
     return SelfSearch(store.name, looked_at, tuple(lost), undecided)
@@ -79,19 +80,24 @@ def _missed(store: VectorStore, batch: pa.RecordBatch) -> list[int]:
     return [row for row, id_ in enumerate(ids) if id_ not in found.ids[row]]
 
 
-def _certainly_missed(store: VectorStore, batch: pa.RecordBatch, metric: Metric) -> list[int]:
-    """Rows that many more neighbours do not have either, though the last of these is farther away, or all there are came."""
+def _missed_far_off(store: VectorStore, batch: pa.RecordBatch, metric: Metric) -> tuple[list[int], int]:
+    """Rows that are not among many more neighbours either, though the last of these is farther away, or all there are came.
+
+    And how many others are not among them.
+    """
     if not len(batch):
-        return []
+        return [], 0
     found = _nearest(store, batch, _FAR)
     own = _own_scores(vectors_of(batch), metric)
-    certain = []
+    certain, unsure = list[int](), 0
     for row, id_ in enumerate(batch.column("id").to_pylist()):
         ids, scores = found.ids[row], found.scores[row]
         beyond = len(ids) < min(_FAR, store.capabilities.max_top_k) or own[row] > scores[-1] + tie_margin(scores[-1])
         if id_ not in ids and beyond:
             certain.append(row)
-    return certain
+        elif id_ not in ids:
+            unsure += 1
+    return certain, unsure
 
 
 def _nearest(store: VectorStore, batch: pa.RecordBatch, k: int) -> Neighbours:
@@ -100,7 +106,7 @@ def _nearest(store: VectorStore, batch: pa.RecordBatch, k: int) -> Neighbours:
 
 
 def _own_scores(vectors: Vectors, metric: Metric) -> Sequence[float]:
-    """The score of each vector with itself."""
-    if metric is Metric.DOT:
-        return np.square(vectors.astype(np.float64)).sum(axis=1).tolist()  # type: ignore[no-any-return]
-    return [1.0 if metric is Metric.COSINE else 0.0] * len(vectors)
+    """The score of each vector with itself; of a cosine it is 1, whatever the length."""
+    if metric is Metric.COSINE:
+        return [1.0] * len(vectors)
+    return list(map(float, exact_scores(vectors, vectors, metric)))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import KeyRange, Phase
 from vectorferry.engine.marker import accept_journal
-from vectorferry.engine.scope import in_scope
+from vectorferry.engine.scope import scope_now
 from vectorferry.engine.session import Session, StepProgress
 
 TAINT = "taint"
@@ -28,21 +28,14 @@ def taint(session: Session, reason: str) -> int:
     session.journal.audit.write(session.migration, session.actor, TAINT, {"reason": reason})
     accept_journal(session)
     marked = 0
-    for namespace in _namespaces(session):
+    # Not those that an adopted target had before: settling would delete there what the source lacks.
+    for namespace in scope_now(session):
         for page in _ids(session, namespace):
             cohort = session.spec.cohort_of(namespace)
             session.journal.claims.mark_dirty(session.migration, cohort, namespace, page)
             marked += len(page)
             session.report(StepProgress(TAINT, namespace or "(default)", marked))
     return marked
-
-
-def _namespaces(session: Session) -> tuple[str, ...]:
-    # Not those that an adopted target had before: settling would delete there what the source lacks.
-    plan = session.journal.plans.current(session.migration)
-    planned = plan.details["namespaces"] if plan else ()
-    source, target = session.source.describe().namespaces, session.target.describe().namespaces
-    return in_scope(session.spec.namespaces, source, target, planned, adopted=session.spec.target.adopt)
 
 
 def _ids(session: Session, namespace: str) -> Iterator[list[str]]:

@@ -5,12 +5,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
-from uuid import UUID
 
 import numpy as np
 
 from vectorferry.core.errors import RecordError
 from vectorferry.core.model import MetadataKind
+from vectorferry.core.names import is_uuid
 from vectorferry.core.records import canonical_json, kind_of, parse_json
 from vectorferry.stores.weaviate.filters import Fields, ForeignFields
 from vectorferry.stores.weaviate.objects import Row
@@ -46,7 +46,7 @@ class ForeignCodec:
     def uuid(self, namespace: str, id_: str) -> str:
         """The id, which must be a UUID in its usual form, for it is read back as such."""
         del namespace
-        if not _is_uuid(id_):
+        if not is_uuid(id_):
             raise RecordError(f"id {id_!r} is not a UUID in lowercase, and this collection keeps no other id")
         return id_
 
@@ -234,10 +234,7 @@ _LISTED_TYPES = frozenset(_LISTS) | {"object"}
 
 def _is_uuid(value: Any) -> bool:
     """Whether it is a UUID in the form in which the server gives it back."""
-    try:
-        return bool(str(UUID(value)) == value)
-    except (AttributeError, TypeError, ValueError):
-        return False
+    return isinstance(value, str) and is_uuid(value)
 
 
 def _is_date(value: Any) -> bool:
