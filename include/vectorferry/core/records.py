@@ -1,7 +1,7 @@
 """The canonical record: its Arrow schema, canonical metadata JSON, fingerprints and digests."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import orjson
 import pyarrow as pa
 import xxhash
 
+from vectorferry.core.equality import EXACT, Equality
 from vectorferry.core.errors import RecordError
 from vectorferry.core.model import Difference, DifferenceKind, MetadataKind, Vectors
 
@@ -150,18 +151,30 @@ def fingerprints(batch: pa.RecordBatch) -> list[int]:
     return [int.from_bytes(value) for value in fingerprint_bytes(batch)]
 
 
-def fingerprint_bytes(batch: pa.RecordBatch) -> list[bytes]:
-    """The fingerprints as 16 bytes each, big-endian."""
+def fingerprint_bytes(batch: pa.RecordBatch, equality: Equality = EXACT) -> list[bytes]:
+    """The fingerprints as 16 bytes each, big-endian; of a vector that has a tolerance only how many floats it has."""
     # As they lie in Arrow, in UTF-8: a Python string of each would be encoded again.
     names, ids, metadata = (
         batch.column(name).cast(pa.binary()).to_pylist() for name in ("namespace", "id", "metadata")
     )
-    rows = zip(names, ids, _vector_bytes(batch), _sparse_bytes(batch.column("sparse")), metadata, strict=True)
+    vectors = _vector_bytes(batch)
+    if equality.of():
+        vectors = [b"%d floats" % (len(vector) // 4) if vector else b"" for vector in vectors]
+    rows = zip(names, ids, vectors, _sparse_bytes(batch.column("sparse")), metadata, strict=True)
     framed = b"%d:%b%d:%b%d:%b%d:%b%d:%b"
     return [
         bytes(xxhash.xxh3_128_digest(framed % (len(n), n, len(i), i, len(v), v, len(s), s, len(m), m)))
         for n, i, v, s, m in rows
     ]
+
+
+def sketch_bytes(batch: pa.RecordBatch, equality: Equality) -> list[bytes]:
+    """Sketches of each row's vectors that have a tolerance, as little-endian doubles; nothing of a vector that is not there."""
+    if not equality.of() or dimension_of(batch.schema) is None:
+        return [b""] * len(batch)
+    valid = batch.column("vector").is_valid().to_pylist()
+    rows = equality.sketches(vectors_of(batch)).astype("<f8")
+    return [row.tobytes() if there else b"" for row, there in zip(rows, valid, strict=True)]
 
 
 def _vector_bytes(batch: pa.RecordBatch) -> list[bytes]:
@@ -198,16 +211,13 @@ def short_hash(value: Any) -> str:
     return str(xxhash.xxh3_64_hexdigest(text))[:8]
 
 
-VectorsEqual = Callable[[bytes, bytes], bool]
-
-
 def differences_of(
-    source: Mapping[str, Any], target: Mapping[str, Any], equal: VectorsEqual = bytes.__eq__
+    source: Mapping[str, Any], target: Mapping[str, Any], equality: Equality = EXACT
 ) -> list[Difference]:
     """Differing fields of two rows with the same key, each {namespace, id, vector: bytes, sparse: bytes, metadata: canonical JSON}."""
     place = (source["namespace"], source["id"])
     found = []
-    if not equal(source["vector"], target["vector"]):
+    if not equality.same_bytes(source["vector"], target["vector"]):
         values = (short_hash(source["vector"]), short_hash(target["vector"]))
         found.append(Difference(DifferenceKind.VECTOR, *place, "vector", *values))
     if source["sparse"] != target["sparse"]:

@@ -1,13 +1,14 @@
 """Comparison of two answers to the same read: how far the authority's and the follower's agree."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from vectorferry.core.records import fingerprints
+from vectorferry.core.equality import EXACT, Equality
+from vectorferry.core.records import comparable_rows, differences_of
 from vectorferry.journal import ShadowFigures
 
 A = TypeVar("A", contravariant=True)
@@ -30,8 +31,11 @@ class AnswerComparison(Protocol[A]):
         """The ids that the two answers speak of."""
         ...
 
-    def figures(self, here: A, there: A, aside: frozenset[str]) -> ShadowFigures | None:
-        """How far the follower's answer (`there`) agrees, without the ids set aside; None where nothing is left to compare."""
+    def figures(self, here: A, there: A, aside: frozenset[str], equality: Equality = EXACT) -> ShadowFigures | None:
+        """How far the follower's answer (`there`) agrees, without the ids set aside; None where nothing is left to compare.
+
+        `equality` is what holds between the two stores' vectors.
+        """
         ...
 
 
@@ -48,11 +52,12 @@ class Searched(Generic[A]):
         """All that either side found."""
         return list(self.scores(here) | self.scores(there))
 
-    def figures(self, here: A, there: A, aside: frozenset[str]) -> ShadowFigures | None:
+    def figures(self, here: A, there: A, aside: frozenset[str], equality: Equality = EXACT) -> ShadowFigures | None:
         """Overlap@k, order and score drift.
 
         An id set aside takes a place of the k from the follower: it can show as many fewer of the authority's.
         """
+        del equality
         ours, theirs = self.scores(here), self.scores(there)
         possible = min(len(ours.keys() - aside), self.k - len(theirs.keys() & aside))
         if possible <= 0:
@@ -84,13 +89,15 @@ class Fetched:
         del here, there
         return list(dict.fromkeys(self.asked))
 
-    def figures(self, here: pa.RecordBatch, there: pa.RecordBatch, aside: frozenset[str]) -> ShadowFigures | None:
+    def figures(
+        self, here: pa.RecordBatch, there: pa.RecordBatch, aside: frozenset[str], equality: Equality = EXACT
+    ) -> ShadowFigures | None:
         """The share of ids under which both sides hold the same, or nothing."""
         left = [id_ for id_ in dict.fromkeys(self.asked) if id_ not in aside]
         if not left:
             return None
-        ours, theirs = _fingerprints(here), _fingerprints(there)
-        overlap = sum(ours.get(id_) == theirs.get(id_) for id_ in left) / len(left)
+        ours, theirs = _by_id(here), _by_id(there)
+        overlap = sum(_same(ours.get(id_), theirs.get(id_), equality) for id_ in left) / len(left)
         return ShadowFigures(reads=1, overlap=overlap, least_overlap=overlap)
 
 
@@ -102,5 +109,12 @@ def _in_order(scores: "np.ndarray[tuple[int, int], np.dtype[np.float64]]") -> fl
     return float(np.count_nonzero(product > 0) / told) if told else None
 
 
-def _fingerprints(batch: pa.RecordBatch) -> dict[str, int]:
-    return dict(zip(batch.column("id").to_pylist(), fingerprints(batch), strict=True))
+def _by_id(batch: pa.RecordBatch) -> dict[str, Mapping[str, Any]]:
+    return {row["id"]: row for row in comparable_rows(batch)}
+
+
+def _same(here: Mapping[str, Any] | None, there: Mapping[str, Any] | None, equality: Equality) -> bool:
+    """Whether both sides hold the same of an id, or nothing."""
+    if here is None or there is None:
+        return here is there
+    return not differences_of(here, there, equality)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from vectorferry.core.equality import Equality
 from vectorferry.core.errors import JournalError, JournalUnavailable, LeaseLost, NotDone, VectorferryError
 from vectorferry.core.model import Phase
 from vectorferry.journal import Journal, Latencies, ShadowFigures
@@ -133,7 +134,7 @@ class ShadowReader:
             aside = None
         if aside is None or not self._is_current(read):
             return
-        agreed = read.comparison.figures(read.answer, found, aside) or ShadowFigures()
+        agreed = read.comparison.figures(read.answer, found, aside, self._equality()) or ShadowFigures()
         times = ShadowFigures(
             set_aside=len(aside), authority=Latencies.of(read.seconds), follower=Latencies.of(seconds)
         )
@@ -163,6 +164,9 @@ class ShadowReader:
         ids = read.comparison.ids(read.answer, found)
         aside = self._journal.records.unsettled_lately(self._migration, read.comparison.namespace, ids, back)
         return aside if time.monotonic() - asked < _ASKING_SECONDS else None
+
+    def _equality(self) -> Equality:
+        return Equality.between(self._source.capabilities, self._target.capabilities)
 
     def _note(self, read: Read, figures: ShadowFigures) -> None:
         kind = read.comparison.kind

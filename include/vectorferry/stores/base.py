@@ -34,7 +34,8 @@ PLAIN_METADATA = frozenset({MetadataKind.STRING, MetadataKind.NUMBER, MetadataKi
 class Capabilities:
     """What a store can hold and do, as data: no code asks a store for its name. Sizes are in bytes, times in seconds.
 
-    `vector_tolerance`: 0.0 where vectors come back bit for bit, else the largest difference of a component.
+    `vector_tolerance`: 0.0 where vectors come back bit for bit, else the most that a component may come back changed, as a share of the
+    vector's largest component; `tolerances` by the vector's name, where they differ. One that normalises keeps the length beside.
     `max_indexed_dimension`: beyond it there is no index, and every search reads the whole namespace; None without such a limit.
     `uuid_ids`: ids are UUIDs in lowercase, and nothing else. `default_namespace`, `named_namespaces`: whether there is a place for the
     namespace "", and for any other.
@@ -84,6 +85,7 @@ class Capabilities:
     markers: bool = False
     typed_fields: bool = False
     vector_tolerance: float = 0.0
+    tolerances: Mapping[str, float] = field(default_factory=dict)
     visibility_delay: float = 0.0
     filter_operators: frozenset[str] = OPERATORS
     filters_any_field: bool = True

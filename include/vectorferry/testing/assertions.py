@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
+from vectorferry.core.equality import EXACT, Equality
 from vectorferry.core.model import Neighbours, WriteResult
 from vectorferry.core.records import comparable_rows
 from vectorferry.stores.base import VectorStore
@@ -32,17 +33,13 @@ def wait_for_index(store: VectorStore, namespace: str, rows: int) -> None:
         time.sleep(0.05)
 
 
-def assert_equal_rows(found: pa.RecordBatch, expected: pa.RecordBatch, tolerance: float = 0.0) -> None:
+def assert_equal_rows(found: pa.RecordBatch, expected: pa.RecordBatch, equality: Equality = EXACT) -> None:
     """Both batches hold the same rows in the same order, vectors bit for bit unless a tolerance is declared."""
     assert ids_of(found) == ids_of(expected)
     for left, right in zip(comparable_rows(found), comparable_rows(expected), strict=True):
-        vectors = [np.frombuffer(row.pop("vector"), "<f4") for row in (left, right)]
+        vectors = [row.pop("vector") for row in (left, right)]
         assert left == right
-        assert vectors[0].shape == vectors[1].shape
-        if tolerance:
-            np.testing.assert_allclose(vectors[0], vectors[1], atol=tolerance, rtol=0)
-        else:
-            assert vectors[0].tobytes() == vectors[1].tobytes(), (left["id"], *vectors)
+        assert equality.same_bytes(*vectors), (left["id"], *(np.frombuffer(each, "<f4") for each in vectors))
 
 
 def put(store: VectorStore, batch: pa.RecordBatch) -> WriteResult:
@@ -62,8 +59,8 @@ def put_all(store: VectorStore, batch: pa.RecordBatch) -> None:
 def assert_holds(store: VectorStore, batch: pa.RecordBatch) -> None:
     """The store returns exactly these rows (of one namespace) by id."""
     namespace = batch.column("namespace")[0].as_py()
-    tolerance = store.capabilities.vector_tolerance
-    eventually(store, lambda: assert_equal_rows(store.fetch(namespace, ids_of(batch)), batch, tolerance))
+    equality = Equality.between(store.capabilities)
+    eventually(store, lambda: assert_equal_rows(store.fetch(namespace, ids_of(batch)), batch, equality))
 
 
 def assert_kept_or_refused(store: VectorStore, batch: pa.RecordBatch) -> WriteResult:
@@ -72,8 +69,8 @@ def assert_kept_or_refused(store: VectorStore, batch: pa.RecordBatch) -> WriteRe
     refused = {item.row for item in result.rejected}
     kept = batch.take(pa.array([row for row in range(len(batch)) if row not in refused], pa.int64()))
     namespace = batch.column("namespace")[0].as_py()
-    tolerance = store.capabilities.vector_tolerance
-    eventually(store, lambda: assert_equal_rows(store.fetch(namespace, ids_of(batch)), kept, tolerance))
+    equality = Equality.between(store.capabilities)
+    eventually(store, lambda: assert_equal_rows(store.fetch(namespace, ids_of(batch)), kept, equality))
     return result
 
 

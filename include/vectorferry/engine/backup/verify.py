@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vectorferry.core.equality import Equality
 from vectorferry.core.model import CollectionInfo, Held, Inventory, KeyRange, Verdict
 from vectorferry.engine.backup.format import Backup, BackupPart, RowsAndDigest, tallied, total
 from vectorferry.engine.diff.full_compare import Comparison, compare
@@ -73,7 +74,8 @@ def _wrong(backup: Backup, read: "TallyingReader", excused: Mapping[Key, int]) -
     wanted = dict(backup.manifest.namespaces)
     for (namespace, _), fingerprint in excused.items():
         wanted[namespace] -= RowsAndDigest(1, fingerprint)
-    exact = not read.capabilities.vector_tolerance
+    # Else fingerprints decide nothing: the comparison has looked at every vector.
+    exact = Equality.between(read.capabilities).exact
     for namespace in sorted(wanted.keys() | read.found.keys()):
         told, found = wanted.get(namespace, RowsAndDigest()), read.found.get(namespace, RowsAndDigest())
         if told.rows != found.rows or (exact and told.digest != found.digest):

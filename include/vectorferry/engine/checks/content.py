@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vectorferry.core.equality import Equality
 from vectorferry.core.model import Difference, DifferenceKind, KeyRange, Partition, Verdict
 from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints, keys_of
 from vectorferry.engine.diff.merge_join import Joined, join
@@ -101,7 +102,7 @@ class _Check:
         self._manifest = manifest_of(self._staged, partition)
         self._excused = excused_ids(session, partition)
         self._sample = Sample.of(session.spec.checks.content_sample, int(self._manifest["rows"]))
-        self._tolerance = session.target.capabilities.vector_tolerance
+        self._equality = Equality.between(session.source.capabilities, session.target.capabilities)
         self._touched = Touched(session, plan)
         self._found = _Found()
 
@@ -216,7 +217,7 @@ class _Check:
         tally.target += len(there)
         for findings in (self._found.missing, self._found.content):
             findings.note(DifferenceKind.MISSING, ((namespace, id_) for id_ in missing))
-        differences = row_differences(there, answered, self._tolerance)
+        differences = row_differences(there, answered, self._equality)
         if differences:
             own = self._not_explained_by_source_change(differences, staged, answered)
             self._found.content.add(own)
@@ -227,7 +228,7 @@ class _Check:
     ) -> list[Difference]:
         """The target's own differences: not those of rows which it holds as they were staged, for there the source moved."""
         as_staged, same, _ = aligned(staged, answered)
-        wrong = {difference.id for difference in row_differences(as_staged, same, self._tolerance)}
+        wrong = {difference.id for difference in row_differences(as_staged, same, self._equality)}
         return [difference for difference in differences if difference.id in wrong]
 
     def _without_excused(

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from vectorferry.core.equality import Equality
 from vectorferry.core.model import (
     CollectionInfo,
     Difference,
@@ -124,7 +125,7 @@ class _Comparing:
         excused: Container[tuple[str, str]],
     ) -> None:
         self._source, self._target, self._report, self._excused = source, target, report, excused
-        self._tolerance = max(source.capabilities.vector_tolerance, target.capabilities.vector_tolerance)
+        self._equality = Equality.between(source.capabilities, target.capabilities)
         self._findings = Findings(limit)
         self._source_seen, self._target_seen = _Seen(), _Seen()
 
@@ -156,7 +157,7 @@ class _Comparing:
             self._source_seen.see(namespace, joined.left, joined.left_only)
             self._target_seen.see(namespace, joined.right, joined.right_only)
             self._tell(namespace)
-            self._findings.add(row_differences(joined.left, joined.right, self._tolerance))
+            self._findings.add(row_differences(joined.left, joined.right, self._equality))
             self._missing(keys_of(joined.left_only))
             self._findings.note(DifferenceKind.EXTRA, keys_of(joined.right_only))
 
@@ -169,7 +170,7 @@ class _Comparing:
             there, found, missing = aligned(batch, self._target.fetch(namespace, ids))
             self._source_seen.see(namespace, batch)
             self._tell(namespace)
-            self._findings.add(row_differences(there, found, self._tolerance))
+            self._findings.add(row_differences(there, found, self._equality))
             self._missing((namespace, id_) for id_ in missing)
         known = KeySet(keys)
         seen = known.unseen()

@@ -4,27 +4,26 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vectorferry.core.equality import EXACT, Equality, Mask
 from vectorferry.core.model import Difference, DifferenceKind, Verdict
-from vectorferry.core.records import VectorsEqual, comparable_rows, differences_of, vectors_of
+from vectorferry.core.records import comparable_rows, differences_of, vectors_of
 
 MOST_KEPT = 100
-Mask = npt.NDArray[np.bool_]
 
 
-def row_differences(left: pa.RecordBatch, right: pa.RecordBatch, tolerance: float = 0.0) -> list[Difference]:
-    """Differing fields of n rows with the same keys in the same order; `tolerance` is the largest difference of a component."""
-    rows = pa.array(np.flatnonzero(unequal(left, right, tolerance)), pa.int64())
+def row_differences(left: pa.RecordBatch, right: pa.RecordBatch, equality: Equality = EXACT) -> list[Difference]:
+    """Differing fields of n rows with the same keys in the same order."""
+    rows = pa.array(np.flatnonzero(unequal(left, right, equality)), pa.int64())
     pairs = zip(comparable_rows(left.take(rows)), comparable_rows(right.take(rows)), strict=True)
-    return [found for a, b in pairs for found in differences_of(a, b, vectors_within(tolerance))]
+    return [found for a, b in pairs for found in differences_of(a, b, equality)]
 
 
-def unequal(left: pa.RecordBatch, right: pa.RecordBatch, tolerance: float = 0.0) -> Mask:
+def unequal(left: pa.RecordBatch, right: pa.RecordBatch, equality: Equality = EXACT) -> Mask:
     """Which of n aligned rows are not equal, shape [n]; a row whose metadata is spelt otherwise counts as not equal."""
-    return _texts_differ(left, right) | _vectors_differ(left, right, tolerance) | _sparse_differ(left, right)
+    return _texts_differ(left, right) | _vectors_differ(left, right, equality) | _sparse_differ(left, right)
 
 
 def _texts_differ(left: pa.RecordBatch, right: pa.RecordBatch) -> Mask:
@@ -32,13 +31,12 @@ def _texts_differ(left: pa.RecordBatch, right: pa.RecordBatch) -> Mask:
     return differ.astype(np.bool_)
 
 
-def _vectors_differ(left: pa.RecordBatch, right: pa.RecordBatch, tolerance: float) -> Mask:
+def _vectors_differ(left: pa.RecordBatch, right: pa.RecordBatch, equality: Equality) -> Mask:
     a, b = vectors_of(left), vectors_of(right)
     there, also = _dense(left), _dense(right)
     if a.shape != b.shape:
         return there | also
-    close = np.abs(a - b) <= tolerance if tolerance else a.view(np.uint32) == b.view(np.uint32)
-    differ: Mask = (there != also) | (there & also & ~close.all(axis=1))
+    differ: Mask = (there != also) | (there & also & equality.apart(a, b))
     return differ
 
 
@@ -53,20 +51,6 @@ def _sparse_differ(left: pa.RecordBatch, right: pa.RecordBatch) -> Mask:
         np.bool_
     )
     return ~none
-
-
-def vectors_within(tolerance: float) -> VectorsEqual:
-    """Equality of two vectors given as float32 bytes: bit for bit, or no component further apart than `tolerance`."""
-    if not tolerance:
-        return bytes.__eq__
-
-    def within(left: bytes, right: bytes) -> bool:
-        if len(left) != len(right):
-            return False
-        a, b = np.frombuffer(left, "<f4"), np.frombuffer(right, "<f4")
-        return bool((np.abs(a - b) <= tolerance).all())
-
-    return within
 
 
 def aligned(wanted: pa.RecordBatch, found: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch, list[str]]:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 import pyarrow as pa
 
+from vectorferry.core.equality import Equality
 from vectorferry.core.model import Difference, DifferenceKind
 from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
 from vectorferry.engine.reconcile.preconditions import Pair
@@ -151,8 +152,8 @@ def _same_in(session: Session, pair: Pair, right: str, wrong: str, ids: Sequence
         return set()
     # Under its own namespace, a record differs in nothing but that.
     here = found.set_column(0, "namespace", expected.column("namespace"))
-    tolerance = max(side.capabilities.vector_tolerance for side in sides)
-    return set(expected.column("id").to_pylist()) - {each.id for each in row_differences(expected, here, tolerance)}
+    equality = Equality.between(*(side.capabilities for side in sides))
+    return set(expected.column("id").to_pylist()) - {each.id for each in row_differences(expected, here, equality)}
 
 
 def write_drift(folder: Staging, drift: Sequence[Drift]) -> None:

@@ -1,4 +1,7 @@
-"""Fingerprint spill: reads one side once and writes keys and fingerprints to staging by buckets, to be joined bucket by bucket."""
+"""Fingerprint spill: reads one side once and writes keys and fingerprints to staging by buckets, to be joined bucket by bucket.
+
+Where a side declares a tolerance, its vectors are in a sketch beside the fingerprint.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from vectorferry.core.equality import Equality
 from vectorferry.core.errors import GateError
 from vectorferry.core.keys import key_of
-from vectorferry.core.model import KeyRange, Side
-from vectorferry.core.records import fingerprint_bytes, past
+from vectorferry.core.model import SIDES, KeyRange, Side
+from vectorferry.core.records import fingerprint_bytes, past, sketch_bytes
 from vectorferry.engine.reconcile.run_state import ReconciliationRun
 from vectorferry.engine.session import StepProgress
 from vectorferry.stores.base import VectorStore
@@ -22,7 +26,7 @@ PART_ROWS = 50_000
 MOST_PARTS = 100
 BUCKET_ROWS = 200_000
 _BATCH_ROWS = 1_000
-SCHEMA = pa.schema(
+_SCHEMA = pa.schema(
     [
         pa.field("bucket", pa.int32()),
         pa.field("namespace", pa.string()),
@@ -30,6 +34,8 @@ SCHEMA = pa.schema(
         pa.field("fingerprint", pa.binary(16)),
     ]
 )
+# As bytes: a join carries no lists.
+_SKETCHED = _SCHEMA.append(pa.field("sketch", pa.binary()))
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,9 @@ def spill(reading: ReconciliationRun, side: Side, namespaces: Sequence[str], row
     waiting: list[pa.RecordBatch] = []
     vectors = 0
     at, part_rows = done.namespace, max(PART_ROWS, rows // MOST_PARTS)
+    equality = equality_of(reading)
     for at, batch in _batches(reading.session.store(side), namespaces, done):
-        waiting.append(_row_fingerprints(batch, reading.get("buckets")))
+        waiting.append(_row_fingerprints(batch, reading.get("buckets"), equality))
         vectors += len(batch) - batch.column("vector").null_count
         if sum(map(len, waiting)) >= part_rows:
             done = _commit(reading, side, done, at, waiting, vectors)
@@ -69,6 +76,11 @@ def spill(reading: ReconciliationRun, side: Side, namespaces: Sequence[str], row
         done = _commit(reading, side, done, at, waiting, vectors)
     _keep(reading, side, replace(done, ended=True))
     return True
+
+
+def equality_of(reading: ReconciliationRun) -> Equality:
+    """When two records of both sides are equal."""
+    return Equality.between(*(reading.session.store(side).capabilities for side in SIDES))
 
 
 def spilled(reading: ReconciliationRun, side: Side) -> Spilled:
@@ -111,15 +123,19 @@ def _require_keepable(store: VectorStore, batch: pa.RecordBatch) -> None:
             )
 
 
-def _row_fingerprints(batch: pa.RecordBatch, buckets: int) -> pa.RecordBatch:
+def _row_fingerprints(batch: pa.RecordBatch, buckets: int, equality: Equality) -> pa.RecordBatch:
     ids = batch.column("id")
     columns = [
         _buckets(ids, buckets),
         batch.column("namespace"),
         ids,
-        pa.array(fingerprint_bytes(batch), pa.binary(16)),
+        pa.array(fingerprint_bytes(batch, equality), pa.binary(16)),
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+    if equality.exact:
+        return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
+    return pa.RecordBatch.from_arrays(
+        [*columns, pa.array(sketch_bytes(batch, equality), pa.binary())], schema=_SKETCHED
+    )
 
 
 def _buckets(ids: pa.Array, buckets: int) -> pa.Array:
@@ -138,7 +154,7 @@ def _commit(
     sorted_ = table.sort_by("bucket").combine_chunks()
     # Under a name of its own: a worker that was taken over from may still write, and what it writes is in no list.
     part = f"{side}/{len(done.parts):05}-{reading.run.worker[:8]}.parquet"
-    reading.folder.write_table(part, SCHEMA, sorted_.to_batches())
+    reading.folder.write_table(part, sorted_.schema, sorted_.to_batches())
     grown = Spilled((*done.parts, part), done.rows + len(table), at, last, vectors=done.vectors + vectors)
     # Kept only now: a killed reader writes this part again, from the same record on.
     _keep(reading, side, grown)
@@ -146,7 +162,8 @@ def _commit(
 
 
 def bucket_of(reading: ReconciliationRun, side: Side, number: int) -> pa.Table:
-    """Rows of a side in one bucket: namespace, id and fingerprint."""
-    columns = ["namespace", "id", "fingerprint"]
+    """Rows of a side in one bucket: namespace, id, fingerprint and, where a side has a tolerance, sketch."""
+    schema = _SCHEMA if equality_of(reading).exact else _SKETCHED
+    columns = [name for name in schema.names if name != "bucket"]
     tables = [reading.folder.read_bucket(part, "bucket", number, columns) for part in spilled(reading, side).parts]
-    return pa.concat_tables([pa.schema([SCHEMA.field(name) for name in columns]).empty_table(), *tables])
+    return pa.concat_tables([pa.schema([schema.field(name) for name in columns]).empty_table(), *tables])

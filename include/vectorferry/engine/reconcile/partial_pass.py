@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from vectorferry.core.equality import Equality
 from vectorferry.core.model import SIDES, Side
 from vectorferry.engine.diff.row_diff import aligned, row_differences
 from vectorferry.engine.reconcile.drift import Drift, read_drift
@@ -106,7 +107,7 @@ def _pages(
 
     Goes round once, from a place on: the namespaces after it, those before it, and what comes before it in its own.
     """
-    tolerance = max(reading.session.store(each).capabilities.vector_tolerance for each in SIDES)
+    equality = Equality.between(*(reading.session.store(each).capabilities for each in SIDES))
     for namespace, last in _round(pair.namespaces, place):
         for batch in scan_after(reading.session.store(side), namespace, last, _PAGE):
             ids = batch.column("id").to_pylist()
@@ -114,7 +115,7 @@ def _pages(
                 continue
             other = reading.session.store("target" if side == "source" else "source").fetch(namespace, ids)
             there, found, missing = aligned(batch, other)
-            differ = dict.fromkeys(each.id for each in row_differences(there, found, tolerance))
+            differ = dict.fromkeys(each.id for each in row_differences(there, found, equality))
             yield (namespace, ids[-1]), ids, [*missing, *differ]
 
 

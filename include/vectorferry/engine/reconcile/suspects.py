@@ -4,9 +4,11 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vectorferry.core.equality import SKETCH_NUMBERS, sketches_apart
 from vectorferry.core.errors import StagingCorrupt
 from vectorferry.engine.reconcile.run_state import ReconciliationRun
 
@@ -60,6 +62,20 @@ def _keys(reading: ReconciliationRun) -> Iterator[Key]:
 
 
 def differing_keys(joined: pa.Table) -> pa.Table:
-    """Rows of two sides' fingerprints, joined in full by key, that are not on both sides alike."""
+    """Rows of two sides' fingerprints, and sketches if there are any, joined in full by key, that are not on both sides alike."""
     differ = pc.fill_null(pc.not_equal(joined.column("fingerprint"), joined.column("fingerprint_right")), True)
+    if "sketch" in joined.column_names:
+        differ = pc.or_(differ, _sketches_differ(joined))
     return joined.filter(differ)
+
+
+def _sketches_differ(joined: pa.Table) -> pa.Array:
+    """Which rows have sketches apart, or other vectors; those of one side only are told by their fingerprints."""
+    left, right = (pc.fill_null(joined.column(name), b"").combine_chunks() for name in ("sketch", "sketch_right"))
+    differ = pc.not_equal(pc.binary_length(left), pc.binary_length(right)).to_numpy(zero_copy_only=False)
+    alike = np.flatnonzero(~differ)
+    sides = [b"".join(side.take(pa.array(alike)).to_pylist()) for side in (left, right)]
+    numbers = [np.frombuffer(side, "<f8").reshape(-1, SKETCH_NUMBERS) for side in sides]
+    vectors = pc.binary_length(left).to_numpy(zero_copy_only=False)[alike] // (8 * SKETCH_NUMBERS)
+    differ[np.repeat(alike, vectors)[sketches_apart(*numbers)]] = True
+    return pa.array(differ)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 
+from vectorferry.core.equality import Equality
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import Difference, DifferenceKind, Phase, Verdict
 from vectorferry.core.records import keys_of
@@ -73,12 +74,12 @@ def pages(rows: Iterable[TouchedRow]) -> Iterator[tuple[str, list[TouchedRow]]]:
 def differing(session: Session, namespace: str, ids: Sequence[str]) -> list[Difference]:
     """How both sides differ now on some ids."""
     source, target = session.source.fetch(namespace, ids), session.target.fetch(namespace, ids)
-    tolerance = max(session.source.capabilities.vector_tolerance, session.target.capabilities.vector_tolerance)
+    equality = Equality.between(session.source.capabilities, session.target.capabilities)
     there, found, missing = aligned(source, target)
     known = set(source.column("id").to_pylist())
     extra = [id_ for _, id_ in keys_of(target) if id_ not in known]
     lone = [(DifferenceKind.MISSING, id_) for id_ in missing] + [(DifferenceKind.EXTRA, id_) for id_ in extra]
-    return [*(Difference(kind, namespace, id_) for kind, id_ in lone), *row_differences(there, found, tolerance)]
+    return [*(Difference(kind, namespace, id_) for kind, id_ in lone), *row_differences(there, found, equality)]
 
 
 def compare_until_settled(session: Session, suspects: Suspects, findings: Findings) -> int:

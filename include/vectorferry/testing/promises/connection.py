@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pytest
 
+from vectorferry.core.equality import Equality
 from vectorferry.core.errors import Unauthorized, Unavailable
-from vectorferry.core.records import comparable_rows, parse_json
+from vectorferry.core.records import comparable_rows, differences_of, parse_json
 from vectorferry.stores.base import VectorStore
 from vectorferry.testing.assertions import assert_holds, assert_same, eventually, put_all
 from vectorferry.testing.fixtures import StoreFixtures
@@ -43,7 +44,7 @@ class ConnectionContract(StoreFixtures):
         assert len(found) == 100
         for row, record in enumerate(found):
             seed = parse_json(record["metadata"])["seed"]
-            assert record == comparable_rows(batches[seed])[row] or store.capabilities.vector_tolerance
+            assert not differences_of(record, comparable_rows(batches[seed])[row], Equality.between(store.capabilities))
 
     def test_calls_are_metered(self, store: VectorStore) -> None:
         before = store.usage.requests

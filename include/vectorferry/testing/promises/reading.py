@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from vectorferry.core.equality import Equality
 from vectorferry.core.model import KeyOrder, KeyRange
 from vectorferry.core.names import record_uuid
 from vectorferry.core.records import record_schema
@@ -25,8 +26,8 @@ class ReadingContract(StoreFixtures):
         put_all(store, batch)
         wanted = ["e", "missing", "a", "f", "also missing", "b", "a"]
         expected = batch.take(pa.array([4, 0, 5, 1]))
-        tolerance = store.capabilities.vector_tolerance
-        eventually(store, lambda: assert_equal_rows(store.fetch(namespace, wanted), expected, tolerance))
+        equality = Equality.between(store.capabilities)
+        eventually(store, lambda: assert_equal_rows(store.fetch(namespace, wanted), expected, equality))
 
     def test_an_answer_has_the_canonical_schema(self, store: VectorStore) -> None:
         namespace = new_name()
@@ -124,4 +125,4 @@ class ReadingContract(StoreFixtures):
         table = pa.Table.from_batches(found).sort_by("id").combine_chunks()
         expected = pa.Table.from_batches([crowd]).sort_by("id").combine_chunks()
         left, right = (side.to_batches()[0] for side in (table, expected))
-        assert_equal_rows(left, right, store.capabilities.vector_tolerance)
+        assert_equal_rows(left, right, Equality.between(store.capabilities))
