@@ -1,10 +1,10 @@
 """Value types, frozen, that travel between modules; nothing here talks to anything."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:  # a DAG file that is parsed reads specs, and must not wait for numpy
     import numpy as np
@@ -19,6 +19,9 @@ RESERVED_NAMESPACE = "vectorferry-probe"
 
 Vectors = Annotated["npt.NDArray[np.float32]", "shape [n, d]"]
 """Dense vectors, shape [n, d], float32, C-contiguous."""
+Queries: TypeAlias = "Vectors | Sequence[Vectors] | Sequence[Mapping[str, Any]]"
+"""What n searches ask with, by the kind of the vector that is searched. dense: shape [n, d]; multi: n arrays of shape [m, d], m >= 1;
+sparse: n mappings {"indices": …, "values": …}."""
 COHORT = "all"
 """The cohort of every namespace that no other cohort names; the only one where the spec names none."""
 
@@ -63,6 +66,30 @@ class Metric(StrEnum):
     COSINE = "cosine"
     DOT = "dot"
     EUCLIDEAN = "euclidean"
+
+
+class VectorKind(StrEnum):
+    """What one vector of a record is: d numbers, a list of such vectors (late interaction), or numbers at some indices."""
+
+    DENSE = "dense"
+    MULTI = "multi"
+    SPARSE = "sparse"
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSpec:
+    """One vector of a collection, by its name.
+
+    `dimension` is that of each dense vector in it, None where nobody knows it, and of sparse ones. `index` is in the words that
+    `CollectionDefinition.index` takes. `tolerance` is the largest difference of a component that comes back, 0.0 where none differs.
+    """
+
+    name: str
+    kind: VectorKind
+    dimension: int | None
+    metric: Metric
+    index: Mapping[str, Any] = field(default_factory=dict)
+    tolerance: float = 0.0
 
 
 class FieldType(StrEnum):
@@ -174,6 +201,9 @@ class CollectionInfo:
     `index` is in the words that `CollectionDefinition.index` takes, so that the same can be made again. `asleep` are namespaces that the
     database keeps out of reach and that were not chosen: they are not asked, and not among `namespaces`. `notes` are sentences for people:
     what reading does to the database, what of the collection is no record and so is not moved.
+
+    `dimension`, `metric` and `index` are of the dense vector without a name; `dimension` is None where there is none, or where nobody
+    knows its length yet. `sparse`: records may have a sparse vector without a name. `named` are all other vectors, by their names.
     """
 
     name: str
@@ -185,6 +215,7 @@ class CollectionInfo:
     index: Mapping[str, Any] = field(default_factory=dict)
     asleep: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    named: Mapping[str, VectorSpec] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -235,12 +266,16 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class CollectionDefinition:
-    """What to create: `index` holds settings in the words of the target's own database."""
+    """What to create: `index` holds settings in the words of the target's own database.
 
-    dimension: int
+    `dimension`, `metric` and `index` are of the dense vector without a name (`dimension` None: there is none), `named` are all others.
+    """
+
+    dimension: int | None
     metric: Metric
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     index: Mapping[str, Any] = field(default_factory=dict)
+    named: Mapping[str, VectorSpec] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,10 @@ from vectorferry.core.model import (
     MetadataKind,
     Metric,
     Neighbours,
+    Queries,
     Rejection,
     Usage,
+    VectorKind,
     Vectors,
     WriteResult,
     matches,
@@ -37,6 +39,7 @@ class Capabilities:
     `vector_tolerance`: 0.0 where vectors come back bit for bit, else the most that a component may come back changed, as a share of the
     vector's largest component; `tolerances` by the vector's name, where they differ. One that normalises keeps the length beside.
     `max_indexed_dimension`: beyond it there is no index, and every search reads the whole namespace; None without such a limit.
+    `sparse`: records may have a sparse vector without a name; `named_vectors`: of which kinds they may have vectors with a name.
     `uuid_ids`: ids are UUIDs in lowercase, and nothing else. `default_namespace`, `named_namespaces`: whether there is a place for the
     namespace "", and for any other.
     `exact_count`: `count` is exact and current. `indexes_later`: search lags behind writes until `pending_index` is 0.
@@ -70,6 +73,7 @@ class Capabilities:
     max_dimension: int = 20_000
     max_indexed_dimension: int | None = None
     sparse: bool = True
+    named_vectors: frozenset[VectorKind] = frozenset()
     vectorless: bool = True
     zero_vectors: bool = True
     key_order: KeyOrder = KeyOrder.ID
@@ -252,13 +256,24 @@ class VectorStore(Protocol):
         ...
 
     def search(
-        self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
+        self,
+        namespace: str,
+        queries: Queries,
+        k: int,
+        *,
+        where: Filter | None = None,
+        effort: int | None = None,
+        vector: str = "",
     ) -> Neighbours:
         """The index's k nearest of each query (shape [n, d]), best first; scores normalised so that higher is better.
 
         A score is the cosine similarity, the dot product, or (euclidean) the negative squared distance. Fewer than k where the
-        namespace holds fewer; a namespace that is not there gives none. Records without a dense vector are never found.
+        namespace holds fewer; a namespace that is not there gives none. Records without the vector that is searched are never found.
         `effort` is the index's own search effort (ef), None for its default. Raises FilterError for what it does not support.
+        `vector` names the vector that is searched, and the queries are of its kind (see `Queries`); without a name it is the dense one
+        without a name, or the sparse one where the queries are sparse. The score of a sparse vector is the product over the indices in
+        common, that of a multi vector the sum, over the query's vectors, of each one's best score (MaxSim). Raises Refused for a name that
+        the collection does not have and for queries of another kind or dimension, Unsupported where this vector cannot be searched.
         """
         ...
 

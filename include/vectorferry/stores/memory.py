@@ -22,6 +22,7 @@ from vectorferry.core.model import (
     KeyRange,
     Metric,
     Neighbours,
+    Queries,
     Rejection,
     Usage,
     Vectors,
@@ -33,7 +34,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
 from vectorferry.stores.batching import chunks, refuse_invalid
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.obstacles import refuse_obstacles, unknown_settings, wrong_shape
+from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, unknown_settings, wrong_shape
 from vectorferry.stores.row_limits import (
     first_reasons,
     patch_of,
@@ -221,10 +222,19 @@ class MemoryStore(VectorStore):
         self._call(lambda: self._delete(namespace, ids))
 
     def search(
-        self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
+        self,
+        namespace: str,
+        queries: Queries,
+        k: int,
+        *,
+        where: Filter | None = None,
+        effort: int | None = None,
+        vector: str = "",
     ) -> Neighbours:
         """The exact k nearest; equal scores are ordered by id. `effort` means nothing here."""
         del effort
+        refuse_vector(vector, (), self.name)
+        queries = dense_queries(queries, self.name)
         self._refuse_filter(where)
         ids, vectors = self._candidates(namespace, where)
         self._refuse_dimension(queries.shape[1])
@@ -319,7 +329,7 @@ class MemoryStore(VectorStore):
             collection = self._existing()
             rows = collection.namespaces.get(namespace, {})
             found = {id_: rows[id_] for id_ in ids if id_ in rows}
-        vectors = np.zeros((len(found), collection.definition.dimension), np.float32)
+        vectors = np.zeros((len(found), collection.definition.dimension or 0), np.float32)
         missing = np.array([row.vector is None for row in found.values()], bool)
         for i, row in enumerate(found.values()):
             if row.vector is not None:

@@ -17,6 +17,7 @@ from vectorferry.testing.promises.connection import ConnectionContract
 from vectorferry.testing.promises.deletion import DeletionContract
 from vectorferry.testing.promises.filter import FilterContract
 from vectorferry.testing.promises.key import KeyContract
+from vectorferry.testing.promises.named_vector import NamedVectorContract
 from vectorferry.testing.promises.reading import ReadingContract
 from vectorferry.testing.promises.rejection import RejectionContract
 from vectorferry.testing.promises.round_trip import RoundTripContract
@@ -27,6 +28,7 @@ from vectorferry.testing.promises.update import UpdateContract
 class StoreContract(
     CollectionContract,
     RoundTripContract,
+    NamedVectorContract,
     RejectionContract,
     AcceptanceContract,
     KeyContract,

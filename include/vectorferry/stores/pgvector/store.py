@@ -34,6 +34,7 @@ from vectorferry.core.model import (
     LengthCount,
     Metric,
     Neighbours,
+    Queries,
     Rejection,
     Usage,
     Vectors,
@@ -46,7 +47,7 @@ from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.markers import marker_in, with_marker
-from vectorferry.stores.obstacles import refuse_obstacles, wrong_shape
+from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, wrong_shape
 from vectorferry.stores.pgvector.binary import batch_of, copy_data, vector_array
 from vectorferry.stores.pgvector.filters import compile_filter, field_key
 from vectorferry.stores.pgvector.requirements import (
@@ -175,7 +176,7 @@ class PgvectorStore:
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """Counted by the server in one query, whatever `most` is; the column's type holds all vectors to one length."""
         del most
-        wanted, dimension = [_sendable(namespaces)], self._definition().dimension
+        wanted, dimension = [_sendable(namespaces)], self._definition().dimension or 0
         found = {name: Held(rows, vectors) for name, rows, vectors in self._read_all(HELD, wanted, unbounded=True)}
         vectors = sum(held.vectors or 0 for held in found.values())
         lengths = {dimension: LengthCount(vectors)} if vectors else {}
@@ -188,17 +189,17 @@ class PgvectorStore:
         """What keeps the table from being made: its name, dimension or index; an old server or extension, a missing right, a taken name."""
         if definition is None:
             return list(unusable(self._server()))
-        asked = {**self._options.index, **definition.index}
+        asked, dimension = {**self._options.index, **definition.index}, definition.dimension or 0
         found = [
             *self._wrong_name(),
             *wrong_shape(definition, _CAPABILITIES),
-            *wrong_settings(asked, definition.dimension),
+            *wrong_settings(asked, dimension),
         ]
         if found:
             return found
-        server, kind = self._server(), index_settings(asked, definition.dimension)["type"]
+        server, kind = self._server(), index_settings(asked, dimension)["type"]
         table = replace(server, taken=server.taken and not self._exists())
-        found += unmakeable(table, self._collection, definition.dimension, kind, MAX_VECTOR_DIMENSION)
+        found += unmakeable(table, self._collection, dimension, kind, MAX_VECTOR_DIMENSION)
         return [*unusable(server), *found]
 
     def create(self, definition: CollectionDefinition) -> None:
@@ -211,7 +212,7 @@ class PgvectorStore:
         if self._exists():
             raise AlreadyExists("the collection exists", store=self.name)
         refuse_obstacles(self.obstacles(definition), definition, _CAPABILITIES, self.name)
-        index = index_settings({**self._options.index, **definition.index}, definition.dimension)
+        index = index_settings({**self._options.index, **definition.index}, definition.dimension or 0)
         self._do(lambda session: self._create(session, definition, index), retry=False)
         self._known = None
 
@@ -249,7 +250,7 @@ class PgvectorStore:
     ) -> Iterator[pa.RecordBatch]:
         """Records in key order, each batch a statement of its own; `ids` are not needed."""
         del ids
-        dimension = self._definition().dimension
+        dimension = self._definition().dimension or 0
         for rows in self._pages("id, vector, sparse, metadata", span, batch_rows):
             yield batch_of(self.name, span.namespace, rows, dimension)
 
@@ -260,7 +261,7 @@ class PgvectorStore:
         for part in chunks(list(dict.fromkeys(ids)), _CAPABILITIES.max_fetch_ids):
             found.update((row[0], row) for row in self._read_all(query, [namespace, _sendable(part)]))
         rows = [found[id_] for id_ in dict.fromkeys(ids) if id_ in found]
-        return batch_of(self.name, namespace, rows, self._definition().dimension)
+        return batch_of(self.name, namespace, rows, self._definition().dimension or 0)
 
     def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
         """What the limits and PostgreSQL's text forbid, and another dimension than the collection's."""
@@ -299,9 +300,18 @@ class PgvectorStore:
             self._do(partial(_execute, query, [_plain(namespace), _sendable(part)]))
 
     def search(
-        self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
+        self,
+        namespace: str,
+        queries: Queries,
+        k: int,
+        *,
+        where: Filter | None = None,
+        effort: int | None = None,
+        vector: str = "",
     ) -> Neighbours:
         """The k nearest: exact where there is no index or few candidates, else by HNSW, which goes on until it has k."""
+        refuse_vector(vector, (), self.name)
+        queries = dense_queries(queries, self.name)
         self._refuse_dimension(queries.shape[1])
         definition = self._definition()
         found = self._do(lambda session: self._search(session, definition, namespace, queries, (k, where, effort)))
@@ -336,8 +346,9 @@ class PgvectorStore:
 
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """See `row_bytes`."""
-        index = index_settings({**self._options.index, **definition.index}, definition.dimension)
-        return Footprint(None, row_bytes(definition.dimension, payload, index))
+        dimension = definition.dimension or 0
+        index = index_settings({**self._options.index, **definition.index}, dimension)
+        return Footprint(None, row_bytes(dimension, payload, index))
 
     def alias_target(self, alias: str) -> str | None:
         """Not supported."""
@@ -431,7 +442,7 @@ class PgvectorStore:
             query = "CREATE INDEX ON {table} USING gin ((fields -> {key}) jsonb_path_ops)"
             session.execute(self._sql(query, key=sql.Literal(field_key(field).replace("%", "%%"))), [])
         if index["type"] == "hnsw":
-            what = indexed(definition.metric, definition.dimension)
+            what = indexed(definition.metric, definition.dimension or 0)
             settings = f"m = {index['m']}, ef_construction = {index['ef_construction']}"
             session.execute(self._sql(f"CREATE INDEX ON {{table}} USING hnsw ({what}) WITH ({settings})"), [])
 
@@ -505,7 +516,7 @@ class PgvectorStore:
         def run(*, exact: bool) -> list[Any]:
             return _rows(
                 session,
-                self._sql(nearest(definition.metric, clause, definition.dimension, exact=exact)),
+                self._sql(nearest(definition.metric, clause, definition.dimension or 0, exact=exact)),
                 [vectors, *values, k],
             )
 

@@ -21,6 +21,7 @@ from vectorferry.core.model import (
     Inventory,
     KeyRange,
     Neighbours,
+    Queries,
     Rejection,
     Usage,
     Vectors,
@@ -31,7 +32,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import PLAIN_METADATA, Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.obstacles import refuse_obstacles, unknown_settings, wrong_shape
+from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, unknown_settings, wrong_shape
 from vectorferry.stores.pinecone.control import SETTINGS, ControlPlane, Endpoint, IndexInfo, wrong_name
 from vectorferry.stores.pinecone.rows import (
     page_token_before,
@@ -252,14 +253,23 @@ class PineconeStore:
             wire.delete(namespace, part)
 
     def search(
-        self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
+        self,
+        namespace: str,
+        queries: Queries,
+        k: int,
+        *,
+        where: Filter | None = None,
+        effort: int | None = None,
+        vector: str = "",
     ) -> Neighbours:
         """The index's k nearest; the euclidean score is Pinecone's squared distance with its sign turned. `effort` means nothing."""
         del effort
+        refuse_vector(vector, (), self.name)
+        dense = dense_queries(queries, self.name)
         if not 0 < k <= PINECONE.max_top_k:
             raise Unsupported(f"a search returns 1 to {PINECONE.max_top_k} neighbours, not {k}", store=self.name)
         wire, filters = self._wire(), None if where is None else to_json(where)
-        found = list(self._in_order(lambda query: wire.query(namespace, query, k, filters), queries))
+        found = list(self._in_order(lambda query: wire.query(namespace, query, k, filters), dense))
         return Neighbours(tuple(ids for ids, _ in found), tuple(scores for _, scores in found))
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:

@@ -181,9 +181,10 @@ class Link:
         return [tenant.name for tenant in reply.tenants]
 
     def tenant_states(self, collection: str) -> dict[str, str]:
-        """All tenants by name, each ACTIVE, INACTIVE, OFFLOADED or on its way from one to the other; asking wakes none."""
+        """All tenants in the order of their names, each ACTIVE, INACTIVE, OFFLOADED or on its way from one to the other; asking wakes none."""
         reply = self._rpc("TenantsGet", tenants_pb2.TenantsGetRequest(collection=collection))
-        return {tenant.name: _state(tenant.activity_status) for tenant in reply.tenants}
+        # The server answers in any order, and in another one the next time.
+        return {tenant.name: _state(tenant.activity_status) for tenant in sorted(reply.tenants, key=lambda it: it.name)}
 
     def put(self, request: batch_pb2.BatchObjectsRequest) -> batch_pb2.BatchObjectsReply:
         """Write objects; the reply has an error for each that was rejected."""

@@ -12,7 +12,7 @@ from vectorferry.core.errors import Refused, Unsupported
 from vectorferry.core.model import CollectionDefinition, FieldType, Metric
 from vectorferry.core.names import PREFIX, encode_property
 from vectorferry.stores.base import StoreOptions
-from vectorferry.stores.obstacles import unknown_settings
+from vectorferry.stores.obstacles import unheld_vectors, unknown_settings, wrong_dimensions
 from vectorferry.stores.weaviate.filters import KEYS
 
 ID = "vf_id"
@@ -101,8 +101,8 @@ def obstacles_to(collection: str, definition: CollectionDefinition, options: Sto
     """Why a collection cannot be made: its name, dimension, metric or index settings."""
     if not _fits(collection):
         yield f"{collection!r} is no name of a collection: {_NAMES}{_fitting(collection)}"
-    if not 0 < definition.dimension <= MAX_DIMENSION:
-        yield f"vectors of {definition.dimension} dimensions: Weaviate takes 1 to {MAX_DIMENSION}"
+    yield from wrong_dimensions(definition, MAX_DIMENSION, "Weaviate")
+    yield from unheld_vectors(definition, frozenset(), "Weaviate")
     settings = {**options.index, **definition.index}
     if "shards" in settings and options.namespaces != "property":
         yield "index setting 'shards' needs namespaces as a property: each tenant is a shard"

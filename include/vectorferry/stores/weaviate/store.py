@@ -27,6 +27,7 @@ from vectorferry.core.model import (
     KeyRange,
     LengthCount,
     Neighbours,
+    Queries,
     Rejection,
     Usage,
     Vectors,
@@ -38,7 +39,7 @@ from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.markers import marker_in, with_marker
-from vectorferry.stores.obstacles import refuse_obstacles
+from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector
 from vectorferry.stores.row_limits import (
     Reason,
     first_reasons,
@@ -268,7 +269,7 @@ class WeaviateStore:
 
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """See `vector_memory`; on disk at least the payload, which is what Weaviate's documentation gives no rule for."""
-        return Footprint(vector_memory(definition.dimension, {**self._options.index, **definition.index}), payload)
+        return Footprint(vector_memory(definition.dimension or 0, {**self._options.index, **definition.index}), payload)
 
     def alias_target(self, alias: str) -> str | None:
         """Collection that an alias points to."""
@@ -347,16 +348,25 @@ class WeaviateStore:
         return self._reading().fetch(namespace, ids)
 
     def search(
-        self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
+        self,
+        namespace: str,
+        queries: Queries,
+        k: int,
+        *,
+        where: Filter | None = None,
+        effort: int | None = None,
+        vector: str = "",
     ) -> Neighbours:
         """The index's nearest. Raises Unsupported for `effort`: ef is a setting of the collection, not of a query."""
+        refuse_vector(vector, (), self.name)
+        dense = dense_queries(queries, self.name)
         if effort is not None:
             raise Unsupported("a query cannot set its own effort: ef is a setting of the collection", store=self.name)
         if not 0 < k <= MAX_RESULTS:
             raise Refused(f"k is {k}, it can be 1 to {MAX_RESULTS}", store=self.name)
         reader = self._reading()
-        search = reader.searcher(namespace, queries, k, where)
-        found = self._in_parallel(search, range(len(queries)))
+        search = reader.searcher(namespace, dense, k, where)
+        found = self._in_parallel(search, range(len(dense)))
         return Neighbours(tuple(ids for ids, _ in found), tuple(scores for _, scores in found))
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:

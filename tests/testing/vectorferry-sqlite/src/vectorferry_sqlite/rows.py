@@ -20,8 +20,9 @@ def rows_of(batch: pa.RecordBatch) -> list[Row]:
     return list(zip(names, ids, dense, sparse, metadata, strict=True))
 
 
-def batch_of(namespace: str, rows: Sequence[Row], dimension: int) -> pa.RecordBatch:
+def batch_of(namespace: str, rows: Sequence[Row], dimension: int | None) -> pa.RecordBatch:
     """The batch of rows (id, vector, sparse, metadata)."""
+    dimension = dimension or 0
     missing = np.array([row[1] is None for row in rows], bool)
     raw = b"".join(bytes(4 * dimension) if row[1] is None else row[1] for row in rows)
     vectors = np.frombuffer(raw, "<f4").reshape(len(rows), dimension)

@@ -15,6 +15,7 @@ from vectorferry.core.model import (
     Footprint,
     KeyRange,
     Neighbours,
+    Queries,
     Rejection,
     Usage,
     Vectors,
@@ -25,7 +26,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.obstacles import refuse_obstacles, unknown_settings, wrong_shape
+from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, unknown_settings, wrong_shape
 from vectorferry.stores.row_limits import first_reasons, patch_of, unsupported_rows, without, wrong_dimension
 from vectorferry_sqlite.client import Row, SqliteClient
 from vectorferry_sqlite.rows import batch_of, rows_of
@@ -170,10 +171,19 @@ class SqliteStore(VectorStore):
         self._call(lambda: self._client.delete(self._collection, namespace, ids))
 
     def search(
-        self, namespace: str, queries: Vectors, k: int, *, where: Filter | None = None, effort: int | None = None
+        self,
+        namespace: str,
+        queries: Queries,
+        k: int,
+        *,
+        where: Filter | None = None,
+        effort: int | None = None,
+        vector: str = "",
     ) -> Neighbours:
         """The exact k nearest; equal scores are ordered by id. `effort` means nothing here."""
         del effort
+        refuse_vector(vector, (), self.name)
+        queries = dense_queries(queries, self.name)
         made = self._definition()
         self._refuse_dimension(queries.shape[1])
         rows = [row for row in self._passing(namespace, where) if row[1] is not None]
