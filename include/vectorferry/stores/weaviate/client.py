@@ -181,7 +181,7 @@ class Link:
         return [tenant.name for tenant in reply.tenants]
 
     def tenant_states(self, collection: str) -> dict[str, str]:
-        """All tenants in the order of their names, each ACTIVE, INACTIVE, OFFLOADED or on its way from one to the other; asking wakes none."""
+        """All tenants by name, in order, each ACTIVE, INACTIVE, OFFLOADED or on its way from one to the other; asking wakes none."""
         reply = self._rpc("TenantsGet", tenants_pb2.TenantsGetRequest(collection=collection))
         # The server answers in any order, and in another one the next time.
         return {tenant.name: _state(tenant.activity_status) for tenant in sorted(reply.tenants, key=lambda it: it.name)}
