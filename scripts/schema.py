@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from vectorferry.spec.fields import FieldForm, Fields
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.spec.values import in_units
 
@@ -29,8 +30,11 @@ This page is generated from the model (`make schema`); `spec.schema.json` beside
 def sections(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
     yield path, model
     for name, field in model.model_fields.items():
+        deeper = f"{path}.{name}".lstrip(".")
+        if field.annotation is Fields:
+            yield f"{deeper}.<name>", FieldForm
         for inner in models_in(field.annotation):
-            yield from sections(inner, f"{path}.{name}".lstrip("."))
+            yield from sections(inner, deeper)
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -47,6 +51,8 @@ def row(name: str, field: FieldInfo, schema: dict[str, Any]) -> str:
 
 def kind(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
+        if schema["$ref"].endswith("/FieldType"):
+            return "type"
         return "section" if "Section" not in schema else ""
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])

@@ -44,7 +44,7 @@ MINIMAL: dict[str, Any] = {
 FULL: dict[str, Any] = MINIMAL | {
     "description": "Moves the docs",
     "tags": ["one"],
-    "fields": {"year": "number"},
+    "fields": {"year": "number", "body": {"type": "text", "tokenization": "trigram"}},
     "partitions": {"rows": 1000, "parallel": 3, "pool": "docs"},
     "budgets": {"source": {"requests_per_second": 5.5}, "target": {"in_flight": 2}},
     "limits": {"lease": "30s", "request_deadline": 10},

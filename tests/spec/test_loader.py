@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from vectorferry.core.errors import SpecError
+from vectorferry.core.model import FieldOptions, FieldType
 from vectorferry.spec.loader import load_spec, parse_spec
 from vectorferry.spec.migration import Switch
 from vectorferry.spec.upkeep import Holds, Reconcile
@@ -76,8 +77,8 @@ def test_a_minimal_spec_has_the_documented_defaults() -> None:
             "s.yaml:8: partitions.rows: Input should be greater than or equal to 1",
         ),
         (
-            ("writers: none", "writers: none\nfields: {year: date}"),
-            "s.yaml:8: fields.year: Input should be 'string', 'number'",
+            ("writers: none", "writers: none\nfields: {year: day}"),
+            "s.yaml:8: fields.year: 'day' is no type of a field: known are 'string', 'text', 'number'",
         ),
         (("migration: docs", "migration: 1 2"), "s.yaml:1: migration: String should match pattern"),
         (("writers: none", "writers: [none"), "s.yaml:7: is not valid YAML"),
@@ -244,6 +245,43 @@ def test_fingerprints_bind_what_matters() -> None:
     assert stricter.fingerprint != spec.fingerprint
     assert stricter.plan_fingerprint == spec.plan_fingerprint
     assert smaller.plan_fingerprint != spec.plan_fingerprint
+
+
+def test_fields_have_a_type_or_options_beside_it() -> None:
+    text = (
+        GOOD
+        + "fields: {brand: string, body: {type: text, tokenization: trigram}, plain: {type: uuids, filterable: true}}\n"
+    )
+    spec = parse_spec(text, "s.yaml")
+    assert dict(spec.fields) == {"brand": FieldType.STRING, "body": FieldType.TEXT, "plain": FieldType.UUIDS}
+    assert spec.fields.options == {"body": FieldOptions(tokenization="trigram")}
+    again = type(spec).model_validate(spec.model_dump(mode="json", exclude_defaults=True))
+    assert again == spec and again.plan_fingerprint == spec.plan_fingerprint
+
+
+def test_a_field_without_options_has_the_fingerprint_of_its_short_form() -> None:
+    short = parse_spec(GOOD + "fields: {brand: string, year: number}\n", "s.yaml")
+    long = parse_spec(GOOD + "fields: {brand: {type: string}, year: {type: number, filterable: true}}\n", "s.yaml")
+    other = parse_spec(GOOD + "fields: {brand: {type: string, searchable: true}, year: number}\n", "s.yaml")
+    assert short.plan_fingerprint == long.plan_fingerprint != other.plan_fingerprint
+    content = {"fields": {"brand": "string", "year": "number"}}
+    assert short.model_dump(mode="json", include={"fields"}) == content  # as the first release wrote it
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("strnig", "fields.brand: 'strnig' is no type of a field: known are 'string', 'text'"),
+        ("3", "fields.brand: 3 is no type of a field"),
+        ("{searchable: true}", "fields.brand.type: is required"),
+        ("{type: strnig}", "fields.brand.type: Input should be 'string', 'text'"),
+        ("{type: text, serchable: true}", "did you mean 'searchable'?"),
+        ("{type: number, searchable: true}", "are for string, text and lists of them, not for number"),
+        ("{type: text, tokenization: words}", "fields.brand.tokenization: Input should be 'word'"),
+    ],
+)
+def test_what_is_no_field_is_named(written: str, said: str) -> None:
+    assert said in problems(GOOD + f"fields: {{brand: {written}}}\n")[0]
 
 
 def test_the_terminal_cannot_hold_four_eyes() -> None:

@@ -92,15 +92,6 @@ class VectorSpec:
     tolerance: float = 0.0
 
 
-class FieldType(StrEnum):
-    """Type of a declared metadata field in the target."""
-
-    STRING = "string"
-    NUMBER = "number"
-    BOOLEAN = "boolean"
-    STRINGS = "strings"
-
-
 class MetadataKind(StrEnum):
     """What a metadata value is; a store says which kinds it holds."""
 
@@ -111,6 +102,79 @@ class MetadataKind(StrEnum):
     NULL = "null"
     LIST = "list"
     OBJECT = "object"
+
+
+class FieldType(StrEnum):
+    """Type of a declared metadata field in the target.
+
+    `text` is for keyword search, `string` for filters. A date is text by RFC 3339, a geo point an object of latitude and longitude. The
+    plurals are lists. What a value of each is in JSON, `kind` says; a value of another kind is no error, only no value of that type.
+    """
+
+    STRING = "string"
+    TEXT = "text"
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    UUID = "uuid"
+    GEO = "geo"
+    OBJECT = "object"
+    STRINGS = "strings"
+    TEXTS = "texts"
+    NUMBERS = "numbers"
+    INTEGERS = "integers"
+    BOOLEANS = "booleans"
+    DATES = "dates"
+    UUIDS = "uuids"
+
+    @property
+    def item(self) -> "FieldType":
+        """The type of the items of a list, the type itself where it is none."""
+        return _ITEMS.get(self, self)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a list of another type."""
+        return self in _ITEMS
+
+    @property
+    def kind(self) -> MetadataKind:
+        """What its values are in metadata."""
+        if self.is_list:
+            return MetadataKind.STRINGS if self.item.kind is MetadataKind.STRING else MetadataKind.LIST
+        return _KINDS.get(self, MetadataKind.STRING)
+
+
+_ITEMS = {
+    FieldType.STRINGS: FieldType.STRING,
+    FieldType.TEXTS: FieldType.TEXT,
+    FieldType.NUMBERS: FieldType.NUMBER,
+    FieldType.INTEGERS: FieldType.INTEGER,
+    FieldType.BOOLEANS: FieldType.BOOLEAN,
+    FieldType.DATES: FieldType.DATE,
+    FieldType.UUIDS: FieldType.UUID,
+}
+_KINDS = {
+    FieldType.NUMBER: MetadataKind.NUMBER,
+    FieldType.INTEGER: MetadataKind.NUMBER,
+    FieldType.BOOLEAN: MetadataKind.BOOLEAN,
+    FieldType.GEO: MetadataKind.OBJECT,
+    FieldType.OBJECT: MetadataKind.OBJECT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOptions:
+    """How a declared field is indexed, where that is not as its type says.
+
+    `searchable`: keyword search finds its words, None: a text's, and no other's. `filterable`: filters look it up in an index.
+    `tokenization` is how text becomes words, in the words of the target's database; empty: whole for a string, words for a text.
+    """
+
+    searchable: bool | None = None
+    filterable: bool = True
+    tokenization: str = ""
 
 
 class Phase(StrEnum):
@@ -200,7 +264,7 @@ class CollectionInfo:
 
     `index` is in the words that `CollectionDefinition.index` takes, so that the same can be made again. `asleep` are namespaces that the
     database keeps out of reach and that were not chosen: they are not asked, and not among `namespaces`. `notes` are sentences for people:
-    what reading does to the database, what of the collection is no record and so is not moved.
+    what reading does to the database, what of the collection is no record and so is not moved. `field_options` has only fields with some.
 
     `dimension`, `metric` and `index` are of the dense vector without a name; `dimension` is None where there is none, or where nobody
     knows its length yet. `sparse`: records may have a sparse vector without a name. `named` are all other vectors, by their names.
@@ -216,6 +280,7 @@ class CollectionInfo:
     asleep: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     named: Mapping[str, VectorSpec] = field(default_factory=dict)
+    field_options: Mapping[str, FieldOptions] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -269,6 +334,7 @@ class CollectionDefinition:
     """What to create: `index` holds settings in the words of the target's own database.
 
     `dimension`, `metric` and `index` are of the dense vector without a name (`dimension` None: there is none), `named` are all others.
+    `field_options` has only fields with some.
     """
 
     dimension: int | None
@@ -276,6 +342,7 @@ class CollectionDefinition:
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     index: Mapping[str, Any] = field(default_factory=dict)
     named: Mapping[str, VectorSpec] = field(default_factory=dict)
+    field_options: Mapping[str, FieldOptions] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from vectorferry.core.errors import SpecError, SpecProblem
 from vectorferry.spec.document import Document, Place, read_document, read_text
+from vectorferry.spec.fields import FieldForm, Fields
 from vectorferry.spec.migration import MigrationSpec
 
 _SAYS = {
@@ -113,14 +114,19 @@ def _hint(kind: str, place: Place) -> str:
 
 def _keys_at(place: Place) -> Sequence[str]:
     model: Any = MigrationSpec
-    for step in place:
+    steps = iter(place)
+    for step in steps:
         if isinstance(step, int):
             continue
         model = _model_in(model.model_fields[step].annotation)
+        if model is FieldForm:
+            next(steps, None)  # the name of the field
     return list(model.model_fields)
 
 
 def _model_in(annotation: Any) -> Any:
+    if annotation is Fields:
+        return FieldForm
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     assert get_origin(annotation) in (list, Union, UnionType), f"no section in {annotation}"

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
-from vectorferry.core.model import COHORT, Cohort, FieldType, Metric, cohort_of, matches
+from vectorferry.core.model import COHORT, Cohort, Metric, cohort_of, matches
+from vectorferry.spec.fields import Fields
 from vectorferry.spec.upkeep import BackupRules, CapacityRules, Reconcile
 from vectorferry.spec.values import Between, Duration, FilterObject, Name, Rows, Section, Share, Text, Timezone, shown
 
@@ -402,8 +403,9 @@ class MigrationSpec(Section):
         "{expected: N}: applications go on writing, through at least N routers."
     )
     namespaces: Namespaces = Field(default_factory=Namespaces)
-    fields: dict[Text, FieldType] = Field(
-        default_factory=dict, description="Metadata keys that become typed fields in the target."
+    fields: Fields = Field(
+        default_factory=Fields,
+        description="Metadata keys that become typed fields in the target: a type each, as in {brand: string}, or a section with options.",
     )
     partitions: Partitions = Field(default_factory=Partitions)
     budgets: Budgets = Field(default_factory=Budgets)

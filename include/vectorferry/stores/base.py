@@ -11,6 +11,7 @@ from vectorferry.core.model import (
     Capacity,
     CollectionDefinition,
     CollectionInfo,
+    FieldOptions,
     FieldType,
     Footprint,
     Held,
@@ -102,7 +103,8 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
-    """How a collection is laid out and reached; `fields` are the declared metadata fields, `deadline` is D in seconds.
+    """How a collection is laid out and reached; `fields` are the declared metadata fields, `field_options` the options of those that have
+    some, `deadline` is D in seconds.
 
     `namespaces` says what a namespace becomes where the database has no such thing. `include` and `exclude` are shell patterns of the
     namespaces that are to be read: one that sleeps in its database, and that they leave out, is never asked, lest it be woken.
@@ -115,6 +117,7 @@ class StoreOptions:
     deadline: float = 30.0
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
+    field_options: Mapping[str, FieldOptions] = field(default_factory=dict)
 
     def chosen(self, namespace: str) -> bool:
         """Whether a namespace is to be read."""

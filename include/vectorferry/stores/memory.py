@@ -133,6 +133,7 @@ class MemoryStore(VectorStore):
             counts,
             sparse=self._capabilities.sparse,
             fields=definition.fields,
+            field_options=definition.field_options,
             index=definition.index,
         )
 

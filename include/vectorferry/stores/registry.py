@@ -72,6 +72,7 @@ def _options(spec: MigrationSpec, side: Source | Target, index: Mapping[str, Any
         deadline,
         include=tuple(chosen.include),
         exclude=tuple(chosen.exclude),
+        field_options=spec.fields.options,
     )
 
 

@@ -157,6 +157,7 @@ def _collection(session: Session, side: Side, found: CollectionInfo) -> Collecti
         metric=found.metric,
         namespaces_are=place.namespaces_are,
         fields=dict(found.fields),
+        field_options=dict(found.field_options),
         index=dict(found.index),
         alias=_alias(session, store, place),
     )

@@ -1,14 +1,14 @@
 """Backup format on staging: Parquet parts, and a manifest that is written last and accounts for every record."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from vectorferry.core.errors import StagingCorrupt
-from vectorferry.core.model import CollectionDefinition, FieldType, KeyOrder, Metric, Side
+from vectorferry.core.model import CollectionDefinition, FieldOptions, FieldType, KeyOrder, Metric, Side
 from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints
 from vectorferry.staging import Staging
 
@@ -111,25 +111,35 @@ class Collection:
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     index: Mapping[str, Any] = field(default_factory=dict)
     alias: str | None = None
+    field_options: Mapping[str, FieldOptions] = field(default_factory=dict)
 
     def definition(self, product: str, index: Mapping[str, Any] | None = None) -> CollectionDefinition:
         """What to create in a product: with the recorded index settings only where they are of the same, or with those given."""
         recorded = self.index if product == self.product else {}
-        return CollectionDefinition(self.dimension, self.metric, self.fields, recorded if index is None else index)
+        return CollectionDefinition(
+            self.dimension,
+            self.metric,
+            self.fields,
+            recorded if index is None else index,
+            field_options=self.field_options,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As a manifest has it."""
         texts = {name: str(getattr(self, name)) for name in ("key_order", "metric")}
         plain = ("name", "connection", "product", "dimension", "namespaces_are", "alias")
         kinds = {name: str(kind) for name, kind in self.fields.items()}
-        return {**{n: getattr(self, n) for n in plain}, **texts, "fields": kinds, "index": dict(self.index)}
+        options = {name: asdict(each) for name, each in self.field_options.items()}
+        more = {"field_options": options} if options else {}
+        return {**{n: getattr(self, n) for n in plain}, **texts, "fields": kinds, "index": dict(self.index), **more}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Collection":
         """From a manifest."""
         kinds = {name: FieldType(kind) for name, kind in value["fields"].items()}
+        options = {name: FieldOptions(**each) for name, each in value.get("field_options", {}).items()}
         typed = {"key_order": KeyOrder(value["key_order"]), "metric": Metric(value["metric"]), "fields": kinds}
-        return cls(**{**value, **typed})
+        return cls(**{**value, **typed, "field_options": options})
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,20 +43,28 @@ def made_filters(fields: Mapping[str, FieldType], values: Mapping[str, FieldValu
 def _for_field(name: str, kind: FieldType, values: FieldValues) -> Iterator[_Raw]:
     yield {name: {"$exists": True}}
     yield {name: {"$exists": False}}
-    own = values.of(_PYTHON[kind])
+    if kind.item not in EQUATED:
+        return
+    own = values.of(_PYTHON[kind.item])
     if own:
         yield from _equalities(name, own)
-    if kind is FieldType.NUMBER and own:
+    if kind in RANGED and own:
         yield from _ranges(name, sorted(own))
     yield from _other_types(name, kind, values, own)
 
 
+RANGED = frozenset({FieldType.NUMBER, FieldType.INTEGER})
+"""Types that ranges look at: the language compares numbers only."""
 _PYTHON: Mapping[FieldType, type | tuple[type, ...]] = {
     FieldType.STRING: str,
     FieldType.NUMBER: (int, float),
+    FieldType.INTEGER: (int, float),
     FieldType.BOOLEAN: bool,
-    FieldType.STRINGS: str,
+    FieldType.DATE: str,
+    FieldType.UUID: str,
 }
+EQUATED = frozenset(_PYTHON)
+"""Types, and those of items, whose values equality looks at. Text is for keyword search; objects equal nothing in the language."""
 
 
 def _equalities(name: str, own: Sequence[Any]) -> Iterator[_Raw]:
@@ -81,10 +89,10 @@ def _ranges(name: str, ordered: Sequence[float]) -> Iterator[_Raw]:
 def _other_types(name: str, kind: FieldType, values: FieldValues, own: Sequence[Any]) -> Iterator[_Raw]:
     """Values of another type than declared: those that were staged, and the declared ones spelt as another type."""
     for other in (str, bool, (int, float)):
-        foreign = values.of(other) if other != _PYTHON[kind] else []
+        foreign = values.of(other) if other != _PYTHON[kind.item] else []
         if foreign:
             yield {name: {"$eq": foreign[0]}}
-    if own and kind is not FieldType.STRINGS:
+    if own and not kind.is_list:
         yield {name: {"$eq": _respelt(own[0])}}
 
 

@@ -6,7 +6,7 @@ import orjson
 
 from vectorferry.core.filters import Filter, Group, parse_filter
 from vectorferry.core.model import FieldType
-from vectorferry.engine.checks.filter_cases import spelt
+from vectorferry.engine.checks.filter_cases import EQUATED, RANGED, spelt
 from vectorferry.engine.checks.query_file import recorded_filters
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import Capabilities, VectorStore
@@ -38,5 +38,9 @@ def filter_problems(where: Filter, fields: Mapping[str, FieldType], able: Capabi
         yield f"does not support {where.operator} on {where.field!r}"
     elif not able.filters_any_field and where.field not in fields:
         yield f"can filter by declared fields only: declare {where.field!r} under `fields`"
-    elif not able.filters_any_field and where.operator in _RANGES and fields[where.field] is not FieldType.NUMBER:
+    elif not able.filters_any_field and where.operator in _RANGES and fields[where.field] not in RANGED:
         yield f"does not support {where.operator} on {where.field!r}, which is declared as {fields[where.field]}"
+    elif not able.filters_any_field and where.operator != "$exists" and fields[where.field].item not in EQUATED:
+        kind = fields[where.field]
+        way = f": declare it as {'strings' if kind.is_list else 'string'}" if kind.item is FieldType.TEXT else ""
+        yield f"does not support {where.operator} on {where.field!r}, which is declared as {kind}{way}"

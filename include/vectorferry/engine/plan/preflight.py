@@ -471,5 +471,5 @@ def _warnings(session: Session, source: CollectionInfo, figures: Mapping[str, An
         seen = figures["fields"].get(name)
         if seen is None:
             yield f"declared field {name!r} was not seen in a sample of {figures['rows']} records"
-        elif set(seen["kinds"]) - {kind.value}:
-            yield f"declared field {name!r} is {kind} but also holds {', '.join(sorted(set(seen['kinds']) - {kind.value}))}"
+        elif others := sorted(set(seen["kinds"]) - {str(kind.kind)}):
+            yield f"declared field {name!r} is {kind} but also holds {', '.join(others)}"

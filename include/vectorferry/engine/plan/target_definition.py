@@ -7,7 +7,10 @@ from vectorferry.stores.base import Capabilities
 
 def target_definition(session: Session, source: CollectionInfo, dimension: int) -> CollectionDefinition:
     """The collection that the spec asks for, with the source's metric."""
-    return CollectionDefinition(dimension, source.metric, session.spec.fields, session.spec.target.index)
+    fields = session.spec.fields
+    return CollectionDefinition(
+        dimension, source.metric, fields, session.spec.target.index, field_options=fields.options
+    )
 
 
 def without_index(able: Capabilities, dimension: int | None) -> str:

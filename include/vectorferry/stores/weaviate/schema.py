@@ -103,6 +103,9 @@ def obstacles_to(collection: str, definition: CollectionDefinition, options: Sto
         yield f"{collection!r} is no name of a collection: {_NAMES}{_fitting(collection)}"
     yield from wrong_dimensions(definition, MAX_DIMENSION, "Weaviate")
     yield from unheld_vectors(definition, frozenset(), "Weaviate")
+    for key, kind in {**options.fields, **definition.fields}.items():
+        if kind not in _DATA_TYPES:
+            yield f"the field {key!r} is declared as {kind}; in this layout it can be {', '.join(_DATA_TYPES)}"
     settings = {**options.index, **definition.index}
     if "shards" in settings and options.namespaces != "property":
         yield "index setting 'shards' needs namespaces as a property: each tenant is a shard"
