@@ -81,7 +81,7 @@ class VectorSpec:
     """One vector of a collection, by its name.
 
     `dimension` is that of each dense vector in it, None where nobody knows it, and of sparse ones. `index` is in the words that
-    `CollectionDefinition.index` takes. `tolerance` is the largest difference of a component that comes back, 0.0 where none differs.
+    `CollectionDefinition.index` takes. `tolerance` is 0.0 where it comes back bit for bit, else as `Capabilities.vector_tolerance` says.
     """
 
     name: str

@@ -11,9 +11,23 @@ import xxhash
 
 from vectorferry.core.equality import EXACT, Equality
 from vectorferry.core.errors import RecordError
-from vectorferry.core.model import Difference, DifferenceKind, MetadataKind, Vectors
+from vectorferry.core.model import Difference, DifferenceKind, MetadataKind, VectorKind, Vectors
+from vectorferry.core.vector_columns import (
+    NOTHING,
+    SPARSE,
+    Named,
+    RawVector,
+    dense_bytes,
+    dimension_of_type,
+    floats_of,
+    multi_of,
+    named_vectors,
+    sparse_bytes,
+    vector_array,
+    vector_columns,
+    vector_fields,
+)
 
-SPARSE = pa.struct([("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))])
 DIGEST_MODULUS = 1 << 128
 _EXACT_INTEGER = 1 << 53
 _INT64 = 1 << 63
@@ -21,8 +35,11 @@ _TEXT = frozenset({str})
 _AS_IS = frozenset({str, bool, type(None)})
 
 
-def record_schema(dimension: int | None) -> pa.Schema:
-    """Canonical schema for dense vectors of `dimension` floats; None means that no record has a dense vector."""
+def record_schema(dimension: int | None, named: Named = NOTHING) -> pa.Schema:
+    """Canonical schema for dense vectors of `dimension` floats (None: no record has one without a name) and these named vectors.
+
+    The columns of the named ones come last, in the order of their names: see `core/vector_columns.py`.
+    """
     vector = pa.list_(pa.float32(), dimension) if dimension else pa.null()
     return pa.schema(
         [
@@ -31,14 +48,14 @@ def record_schema(dimension: int | None) -> pa.Schema:
             pa.field("vector", vector),
             pa.field("sparse", SPARSE),
             pa.field("metadata", pa.string(), nullable=False),
+            *vector_fields(named),
         ]
     )
 
 
 def dimension_of(schema: pa.Schema) -> int | None:
     """Dimension of the dense vectors in a canonical schema, None where there are none."""
-    kind = schema.field("vector").type
-    return int(kind.list_size) if pa.types.is_fixed_size_list(kind) else None
+    return dimension_of_type(schema.field("vector").type)
 
 
 def make_batch(
@@ -49,10 +66,12 @@ def make_batch(
     sparse: Sequence[Mapping[str, Any] | None] | None = None,
     *,
     missing: "np.ndarray[Any, np.dtype[np.bool_]] | None" = None,
+    named: Mapping[str, pa.Array] | None = None,
 ) -> pa.RecordBatch:
     """A canonical batch of n records.
 
     Vectors have shape [n, d], float32; `missing` (shape [n]) marks rows without a dense vector. `metadata` is canonical JSON per row.
+    `named` are the columns of named vectors, as `vector_columns.array_of` makes them, by the columns' names.
     Raises RecordError where the lengths differ.
     """
     n = len(ids)
@@ -67,25 +86,16 @@ def make_batch(
         pa.nulls(n, SPARSE) if sparse is None else pa.array(sparse, SPARSE),
         pa.array(metadata, pa.string()),
     ]
+    for name, column in sorted((named or {}).items()):
+        if len(column) != n:
+            raise RecordError(f"batch columns differ in length: {n} ids, {len(column)} in {name!r}")
+        schema, columns = schema.append(pa.field(name, column.type)), [*columns, column]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def vector_array(vectors: Vectors, missing: "np.ndarray[Any, np.dtype[np.bool_]] | None" = None) -> pa.Array:
-    """Arrow array over the same memory for vectors of shape [n, d]; rows marked in `missing` (shape [n]) are null."""
-    flat = pa.array(np.ascontiguousarray(vectors, dtype="<f4").reshape(-1))
-    mask = None if missing is None or not missing.any() else pa.array(missing)
-    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1], mask=mask)
 
 
 def vectors_of(batch: pa.RecordBatch) -> Vectors:
     """Dense vectors of a batch, shape [n, d], float32, without a copy; rows that are null hold arbitrary numbers."""
-    column = batch.column("vector")
-    if not pa.types.is_fixed_size_list(column.type):
-        return np.empty((len(batch), 0), np.float32)
-    size = column.type.list_size
-    flat = column.values.slice(column.offset * size, len(column) * size)
-    values: Vectors = flat.to_numpy(zero_copy_only=False).reshape(len(column), size)
-    return values
+    return floats_of(batch.column("vector"))
 
 
 def canonical_json(metadata: Mapping[str, Any] | None) -> str:
@@ -147,7 +157,11 @@ def kind_of(value: Any) -> MetadataKind:
 
 
 def fingerprints(batch: pa.RecordBatch) -> list[int]:
-    """Fingerprint of each row: xxh3-128 over length-delimited namespace, id, float32 bytes, sparse and metadata."""
+    """Fingerprint of each row: xxh3-128 over length-delimited namespace, id, float32 bytes, sparse and metadata.
+
+    Of a row with named vectors, over "2;", the same, and for each of these vectors, in the order of the columns' names, the column's name,
+    the number of its rows and its bytes, length-delimited too. So it does not depend on which vectors other rows have.
+    """
     return [int.from_bytes(value) for value in fingerprint_bytes(batch)]
 
 
@@ -157,47 +171,63 @@ def fingerprint_bytes(batch: pa.RecordBatch, equality: Equality = EXACT) -> list
     names, ids, metadata = (
         batch.column(name).cast(pa.binary()).to_pylist() for name in ("namespace", "id", "metadata")
     )
-    vectors = _vector_bytes(batch)
+    vectors = dense_bytes(batch.column("vector"))
     if equality.of():
-        vectors = [b"%d floats" % (len(vector) // 4) if vector else b"" for vector in vectors]
-    rows = zip(names, ids, vectors, _sparse_bytes(batch.column("sparse")), metadata, strict=True)
+        vectors = [_length(vector) if vector else b"" for vector in vectors]
+    rows = zip(names, ids, vectors, sparse_bytes(batch.column("sparse")), metadata, strict=True)
     framed = b"%d:%b%d:%b%d:%b%d:%b%d:%b"
+    plain = (framed % (len(n), n, len(i), i, len(v), v, len(s), s, len(m), m) for n, i, v, s, m in rows)
     return [
-        bytes(xxhash.xxh3_128_digest(framed % (len(n), n, len(i), i, len(v), v, len(s), s, len(m), m)))
-        for n, i, v, s, m in rows
+        bytes(xxhash.xxh3_128_digest(b"2;" + text + _framed(named, equality) if named else text))
+        for text, named in zip(plain, named_vectors(batch), strict=True)
     ]
 
 
+def _length(floats: bytes) -> bytes:
+    """What stands in a fingerprint for a vector that has a tolerance."""
+    return b"%d floats" % (len(floats) // 4)
+
+
+def _framed(named: Mapping[str, RawVector], equality: Equality) -> bytes:
+    return b"".join(_framed_vector(column, vector, equality) for column, vector in named.items())
+
+
+def _framed_vector(column: str, vector: RawVector, equality: Equality) -> bytes:
+    name, floats = column.encode(), vector.floats
+    if _tolerance(column, equality):
+        floats = _length(floats)
+    return b"%d:%b%d;%d:%b" % (len(name), name, vector.rows, len(floats), floats)
+
+
+def _tolerance(column: str, equality: Equality) -> float:
+    """The tolerance of the named vector in a column; sparse ones have none."""
+    kind, _, name = column.partition(":")
+    return 0.0 if kind == "sparse" else equality.of(name)
+
+
 def sketch_bytes(batch: pa.RecordBatch, equality: Equality) -> list[bytes]:
-    """Sketches of each row's vectors that have a tolerance, as little-endian doubles; nothing of a vector that is not there."""
-    if not equality.of() or dimension_of(batch.schema) is None:
-        return [b""] * len(batch)
-    valid = batch.column("vector").is_valid().to_pylist()
-    rows = equality.sketches(vectors_of(batch)).astype("<f8")
-    return [row.tobytes() if there else b"" for row, there in zip(rows, valid, strict=True)]
+    """Sketches of each row's vectors that have a tolerance, as little-endian doubles; nothing of a vector that is not there.
+
+    First that of the unnamed vector, then those of the named ones in the order of their columns; of a multi vector one a row.
+    """
+    found = [b""] * len(batch)
+    if equality.of():
+        found = _sketched(batch.column("vector"), VectorKind.DENSE, equality, "")
+    for each in vector_columns(batch.schema):
+        if _tolerance(each.column, equality):
+            more = _sketched(batch.column(each.column), each.kind, equality, each.name)
+            found = [a + b for a, b in zip(found, more, strict=True)]
+    return found
 
 
-def _vector_bytes(batch: pa.RecordBatch) -> list[bytes]:
-    column = batch.column("vector")
-    if not pa.types.is_fixed_size_list(column.type):
-        return [b""] * len(batch)
-    width = column.type.list_size * 4
-    raw = np.ascontiguousarray(vectors_of(batch), dtype="<f4").tobytes()
-    valid = column.is_valid().to_pylist()
-    return [raw[i * width : (i + 1) * width] if ok else b"" for i, ok in enumerate(valid)]
-
-
-def _sparse_bytes(column: pa.Array) -> list[bytes]:
-    if column.null_count == len(column):
+def _sketched(column: pa.Array, kind: VectorKind, equality: Equality, name: str) -> list[bytes]:
+    if kind is VectorKind.MULTI:
+        multi = multi_of(column)
+        return [b"" if it is None else equality.sketches(it, name).astype("<f8").tobytes() for it in multi]
+    if dimension_of_type(column.type) is None:
         return [b""] * len(column)
-    return [_sparse_row_bytes(row) for row in column.to_pylist()]
-
-
-def _sparse_row_bytes(row: Mapping[str, Any] | None) -> bytes:
-    if row is None:
-        return b""
-    order = np.argsort(np.asarray(row["indices"], "<u4"), kind="stable")
-    return np.asarray(row["indices"], "<u4")[order].tobytes() + np.asarray(row["values"], "<f4")[order].tobytes()
+    rows = equality.sketches(floats_of(column), name).astype("<f8")
+    return [row.tobytes() if there else b"" for row, there in zip(rows, column.is_valid().to_pylist(), strict=True)]
 
 
 def digest(values: Iterable[int]) -> int:
@@ -214,7 +244,7 @@ def short_hash(value: Any) -> str:
 def differences_of(
     source: Mapping[str, Any], target: Mapping[str, Any], equality: Equality = EXACT
 ) -> list[Difference]:
-    """Differing fields of two rows with the same key, each {namespace, id, vector: bytes, sparse: bytes, metadata: canonical JSON}."""
+    """Differing fields of two rows with the same key, each as `comparable_rows` makes it; a named vector is called as its column."""
     place = (source["namespace"], source["id"])
     found = []
     if not equality.same_bytes(source["vector"], target["vector"]):
@@ -226,9 +256,31 @@ def differences_of(
                 DifferenceKind.SPARSE, *place, "sparse", short_hash(source["sparse"]), short_hash(target["sparse"])
             )
         )
+    found += _named_differences(place, source["named"], target["named"], equality)
     if source["metadata"] != target["metadata"]:
         found += _metadata_differences(place, parse_json(source["metadata"]), parse_json(target["metadata"]))
     return found
+
+
+def _named_differences(
+    place: tuple[str, str], source: Mapping[str, RawVector], target: Mapping[str, RawVector], equality: Equality
+) -> Iterator[Difference]:
+    for column in sorted(source.keys() | target.keys()):
+        sides = source.get(column), target.get(column)
+        if not _same(column, *sides, equality):
+            kind = DifferenceKind.SPARSE if column.startswith("sparse:") else DifferenceKind.VECTOR
+            yield Difference(kind, *place, column, *("" if it is None else short_hash(it.floats) for it in sides))
+
+
+def _same(column: str, source: RawVector | None, target: RawVector | None, equality: Equality) -> bool:
+    if source == target:
+        return True
+    if source is None or target is None or source.rows != target.rows or len(source.floats) != len(target.floats):
+        return False
+    if not _tolerance(column, equality):
+        return False
+    a, b = (np.frombuffer(side.floats, "<f4").reshape(side.rows, -1) for side in (source, target))
+    return not equality.apart(a, b, column.partition(":")[2]).any()
 
 
 def _metadata_differences(place: tuple[str, str], source: dict[str, Any], target: dict[str, Any]) -> list[Difference]:
@@ -257,16 +309,19 @@ def _typed(value: Any) -> Any:
 
 
 def comparable_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """Rows as `differences_of` takes them."""
+    """Rows as `differences_of` takes them: {namespace, id, vector: bytes, sparse: bytes, metadata: canonical JSON, named: RawVectors}."""
     columns = zip(
         batch.column("namespace").to_pylist(),
         batch.column("id").to_pylist(),
-        _vector_bytes(batch),
-        _sparse_bytes(batch.column("sparse")),
+        dense_bytes(batch.column("vector")),
+        sparse_bytes(batch.column("sparse")),
         batch.column("metadata").to_pylist(),
+        named_vectors(batch),
         strict=True,
     )
-    return [dict(zip(("namespace", "id", "vector", "sparse", "metadata"), row, strict=True)) for row in columns]
+    return [
+        dict(zip(("namespace", "id", "vector", "sparse", "metadata", "named"), row, strict=True)) for row in columns
+    ]
 
 
 def keys_of(batch: pa.RecordBatch) -> Iterator[tuple[str, str]]:

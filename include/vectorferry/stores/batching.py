@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectorferry.core.errors import RecordError
+from vectorferry.core.model import VectorKind
 from vectorferry.core.records import vectors_of
+from vectorferry.core.vector_columns import not_finite, payload, vector_columns
 
 T = TypeVar("T")
 
@@ -19,15 +21,18 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def payload_bytes(batch: pa.RecordBatch) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """Size of each row as vendors count it, shape [n]: 4 bytes a float, 8 a sparse entry, and the UTF-8 of id and metadata."""
+    """Size of each row as vendors count it, shape [n]: 4 bytes a float, 8 a sparse entry, and the UTF-8 of id and metadata.
+
+    Named vectors are counted where a row has them.
+    """
     dense = vectors_of(batch).shape[1] * 4
     size = np.full(len(batch), dense, np.int64)
     for name in ("id", "metadata"):
         size += pc.binary_length(batch.column(name)).to_numpy(zero_copy_only=False).astype(np.int64)
-    sparse = batch.column("sparse")
-    if sparse.null_count < len(sparse):
-        entries = pc.fill_null(pc.list_value_length(pc.struct_field(sparse, "indices")), 0)
-        size += entries.to_numpy(zero_copy_only=False).astype(np.int64) * 8
+    if batch.column("sparse").null_count < len(batch):
+        size += payload(VectorKind.SPARSE, batch.column("sparse"))
+    for each in vector_columns(batch.schema):
+        size += payload(each.kind, batch.column(each.column))
     return size
 
 
@@ -57,30 +62,18 @@ def refuse_invalid(batch: pa.RecordBatch) -> None:
 
     Some databases take these without an error: NaN poisons every score, and of two rows with one key the last one wins.
     """
-    if (row := _not_finite(batch)) is not None:
+    if (row := not_finite(VectorKind.DENSE, batch.column("vector"))) is not None:
         raise RecordError(f"{_key(batch, row)}: the vector holds NaN or infinity")
-    if (row := _sparse_not_finite(batch.column("sparse"))) is not None:
+    if (row := not_finite(VectorKind.SPARSE, batch.column("sparse"))) is not None:
         raise RecordError(f"{_key(batch, row)}: the sparse vector holds NaN or infinity")
+    for each in vector_columns(batch.schema):
+        if (row := not_finite(each.kind, batch.column(each.column))) is not None:
+            raise RecordError(f"{_key(batch, row)}: the vector {each.name!r} holds NaN or infinity")
     seen: set[tuple[str, str]] = set()
     for row, key in enumerate(zip(batch.column("namespace").to_pylist(), batch.column("id").to_pylist(), strict=True)):
         if key in seen:
             raise RecordError(f"{_key(batch, row)}: the id occurs twice in one batch")
         seen.add(key)
-
-
-def _not_finite(batch: pa.RecordBatch) -> int | None:
-    vectors = vectors_of(batch)
-    finite = np.isfinite(vectors).all(axis=1) if vectors.shape[1] else np.ones(len(batch), bool)
-    finite |= ~batch.column("vector").is_valid().to_numpy(zero_copy_only=False)
-    return None if finite.all() else int(np.argmin(finite))
-
-
-def _sparse_not_finite(column: pa.Array) -> int | None:
-    if column.null_count == len(column):
-        return None
-    values = pc.struct_field(column, "values")
-    odd = (~np.isfinite(pc.list_flatten(values).to_numpy(zero_copy_only=False))).nonzero()[0]
-    return int(pc.list_parent_indices(values)[int(odd[0])].as_py()) if len(odd) else None
 
 
 def _key(batch: pa.RecordBatch, row: int) -> str:

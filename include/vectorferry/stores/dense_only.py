@@ -1,13 +1,15 @@
 """Dense-only: a source as a target without sparse vectors is given it, for migrations that say so with `source.sparse: leave`."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from threading import Lock
 from typing import Any, cast
 
 import pyarrow as pa
 
 from vectorferry.core.errors import Refused
-from vectorferry.core.model import KeyRange, Rejection, Vectors, WriteResult
+from vectorferry.core.model import CollectionInfo, KeyRange, Rejection, VectorKind, Vectors, WriteResult
+from vectorferry.core.vector_columns import vector_columns
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.row_limits import first_reasons
@@ -30,6 +32,12 @@ class DenseOnly:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.whole, name)
+
+    def describe(self) -> CollectionInfo:
+        """As the store's, without sparse vectors."""
+        found = self.whole.describe()
+        dense = {name: spec for name, spec in found.named.items() if spec.kind is not VectorKind.SPARSE}
+        return replace(found, sparse=False, named=dense)
 
     def scan(
         self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None
@@ -56,14 +64,13 @@ class DenseOnly:
         raise Refused(_NO_WAY_BACK, store=self.whole.name)
 
     def _dense(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        column = batch.column("sparse")
-        found = len(column) - column.null_count
-        if not found:
-            return batch
+        named = [each.column for each in vector_columns(batch.schema) if each.kind is VectorKind.SPARSE]
+        found = sum(len(batch) - batch.column(name).null_count for name in ("sparse", *named))
         with self._lock:
             self.left += found
         place = batch.schema.get_field_index("sparse")
-        return batch.set_column(place, batch.schema.field(place), pa.nulls(len(batch), column.type))
+        without = batch.set_column(place, batch.schema.field(place), pa.nulls(len(batch), batch.column(place).type))
+        return without.drop_columns(named) if named else without
 
 
 def source_as_moved(spec: MigrationSpec, store: VectorStore) -> VectorStore:

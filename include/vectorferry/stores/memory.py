@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from typing import Any
 from uuid import uuid4
@@ -20,24 +20,28 @@ from vectorferry.core.model import (
     Footprint,
     KeyOrder,
     KeyRange,
-    Metric,
     Neighbours,
     Queries,
     Rejection,
     Usage,
+    VectorKind,
     Vectors,
+    VectorSpec,
     WriteResult,
 )
 from vectorferry.core.names import record_uuid
 from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
+from vectorferry.core.similarity import dense_scores, multi_scores, shares_index, sparse_scores
+from vectorferry.core.vector_columns import array_of, column_name, values_of, vector_columns
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
 from vectorferry.stores.batching import chunks, refuse_invalid
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, unknown_settings, wrong_shape
+from vectorferry.stores.obstacles import refuse_obstacles, refuse_vector, searched_vector, unknown_settings, wrong_shape
 from vectorferry.stores.row_limits import (
     first_reasons,
     patch_of,
+    unplaced_vectors,
     unsupported_rows,
     unsupported_update,
     without,
@@ -51,9 +55,12 @@ _numbers = count(1)
 
 @dataclass(frozen=True, slots=True)
 class _Row:
+    """A record; `named` are the vectors that it has, by the names of their columns, as `values_of` gives them."""
+
     vector: Vectors | None
     sparse: Mapping[str, Any] | None
     metadata: str
+    named: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -82,7 +89,7 @@ class _Database:
 _databases: dict[str, _Database] = {}
 _databases_lock = threading.Lock()
 
-MEMORY = Capabilities(product="memory", aliases=True, markers=True)
+MEMORY = Capabilities(product="memory", aliases=True, markers=True, named_vectors=frozenset(VectorKind))
 
 
 class MemoryStore(VectorStore):
@@ -135,6 +142,7 @@ class MemoryStore(VectorStore):
             fields=definition.fields,
             field_options=definition.field_options,
             index=definition.index,
+            named=definition.named,
         )
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
@@ -191,14 +199,15 @@ class MemoryStore(VectorStore):
         return self._call(lambda: self._fetch(namespace, ids))
 
     def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
-        """What the capabilities do not support, and another dimension than the collection's."""
+        """What the capabilities do not support, and vectors that the collection has not, or has with another dimension."""
         refuse_invalid(batch)
         with self._database.lock:
             found = self._database.collections.get(self._collection)
-        expected = None if found is None else found.definition.dimension
+        made = None if found is None else found.definition
         return first_reasons(
             batch,
-            wrong_dimension(batch, expected),
+            wrong_dimension(batch, None if made is None else made.dimension),
+            () if made is None else unplaced_vectors(batch, made.named, unnamed=made.dimension is not None),
             unsupported_rows(batch, self._capabilities, partial=partial),
         )
 
@@ -234,18 +243,15 @@ class MemoryStore(VectorStore):
     ) -> Neighbours:
         """The exact k nearest; equal scores are ordered by id. `effort` means nothing here."""
         del effort
-        refuse_vector(vector, (), self.name)
-        queries = dense_queries(queries, self.name)
+        definition = self._existing().definition
+        refuse_vector(vector, definition.named, self.name)
+        spec = searched_vector(definition, vector, queries, self.name)
         self._refuse_filter(where)
-        ids, vectors = self._candidates(namespace, where)
-        self._refuse_dimension(queries.shape[1])
-        if not ids:
-            return Neighbours(((),) * len(queries), ((),) * len(queries))
-        scores = _scores(self.describe().metric, queries, vectors)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        rows = self._having(namespace, where, spec)
+        found = [_nearest(spec, query, rows, k) for query in queries]
         return Neighbours(
-            tuple(tuple(ids[i] for i in row) for row in best),
-            tuple(tuple(line[row].tolist()) for line, row in zip(scores, best, strict=True)),
+            tuple(tuple(id_ for id_, _ in line) for line in found),
+            tuple(tuple(score for _, score in line) for line in found),
         )
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
@@ -328,24 +334,32 @@ class MemoryStore(VectorStore):
     def _fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
         with self._database.lock:
             collection = self._existing()
-            rows = collection.namespaces.get(namespace, {})
-            found = {id_: rows[id_] for id_ in ids if id_ in rows}
-        vectors = np.zeros((len(found), collection.definition.dimension or 0), np.float32)
-        missing = np.array([row.vector is None for row in found.values()], bool)
-        for i, row in enumerate(found.values()):
+            there = collection.namespaces.get(namespace, {})
+            found = {id_: there[id_] for id_ in ids if id_ in there}
+        definition, rows = collection.definition, list(found.values())
+        metadata, sparse = [row.metadata for row in rows], [row.sparse for row in rows]
+        named = {
+            column_name(spec): array_of(spec.kind, [row.named.get(column_name(spec)) for row in rows], spec.dimension)
+            for spec in definition.named.values()
+        }
+        if definition.dimension is None:
+            return make_batch(namespace, list(found), None, metadata, sparse, named=named)
+        vectors = np.zeros((len(rows), definition.dimension), np.float32)
+        missing = np.array([row.vector is None for row in rows], bool)
+        for i, row in enumerate(rows):
             if row.vector is not None:
                 vectors[i] = row.vector
-        metadata, sparse = [row.metadata for row in found.values()], [row.sparse for row in found.values()]
-        return make_batch(namespace, list(found), vectors, metadata, sparse, missing=missing)
+        return make_batch(namespace, list(found), vectors, metadata, sparse, missing=missing, named=named)
 
     def _put(self, batch: pa.RecordBatch) -> None:
         vectors = vectors_of(batch).copy()
         valid = batch.column("vector").is_valid().to_pylist()
         columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "sparse", "metadata"))
+        named = _named_values(batch)
         with self._database.lock:
             found = self._existing()
             for i, (namespace, id_, sparse, metadata) in enumerate(zip(*columns, strict=True)):
-                row = _Row(vectors[i] if valid[i] else None, sparse, metadata)
+                row = _Row(vectors[i] if valid[i] else None, sparse, metadata, named[i])
                 found.namespaces.setdefault(namespace, {})[id_] = row
                 found.changed(namespace)
 
@@ -355,7 +369,7 @@ class MemoryStore(VectorStore):
             rows = found.namespaces.get(namespace, {})
             if row := rows.get(id_):
                 merged = canonical_json(parse_json(row.metadata) | parse_json(metadata))
-                rows[id_] = _Row(row.vector if vector is None else vector.copy(), row.sparse, merged)
+                rows[id_] = replace(row, vector=row.vector if vector is None else vector.copy(), metadata=merged)
                 found.changed(namespace)
 
     def _delete(self, namespace: str, ids: Sequence[str]) -> None:
@@ -371,15 +385,10 @@ class MemoryStore(VectorStore):
             rows = sorted(self._existing().namespaces.get(namespace, {}).items())
         return [(id_, row) for id_, row in rows if where is None or matches(where, parse_json(row.metadata))]
 
-    def _candidates(self, namespace: str, where: Filter | None) -> tuple[list[str], Vectors]:
-        rows = self._passing(namespace, where)
-        dense = [(id_, row.vector) for id_, row in rows if row.vector is not None]
-        return [id_ for id_, _ in dense], np.array([vector for _, vector in dense], np.float32)
-
-    def _refuse_dimension(self, dimension: int) -> None:
-        expected = self._existing().definition.dimension
-        if dimension != expected:
-            raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
+    def _having(self, namespace: str, where: Filter | None, spec: VectorSpec) -> list[tuple[str, Any]]:
+        """Ids that pass, in order, each with its vector of that name, where it has one."""
+        found = ((id_, _vector_of(row, spec)) for id_, row in self._passing(namespace, where))
+        return [(id_, vector) for id_, vector in found if vector is not None]
 
     def _refuse_filter(self, where: Filter | None) -> None:
         if where is None:
@@ -400,14 +409,37 @@ class MemoryStore(VectorStore):
             raise Unsupported("there are no aliases", store=self.name)
 
 
-def _scores(metric: Metric, queries: Vectors, vectors: Vectors) -> npt.NDArray[np.float64]:
-    """Scores of shape [queries, vectors], computed in double precision; a zero vector has cosine similarity 0."""
-    left, right = queries.astype(np.float64), vectors.astype(np.float64)
-    if metric is Metric.EUCLIDEAN:
-        return np.array([-np.square(right - query).sum(axis=1) for query in left])
-    products: npt.NDArray[np.float64] = left @ right.T
-    if metric is Metric.DOT:
-        return products
-    lengths = np.outer(np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1))
-    similarities: npt.NDArray[np.float64] = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
-    return similarities
+def _named_values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The named vectors that each row has, by their columns' names; they share no memory with the batch."""
+    rows: list[dict[str, Any]] = [{} for _ in range(len(batch))]
+    for each in vector_columns(batch.schema):
+        for row, value in zip(rows, values_of(each.kind, batch.column(each.column)), strict=True):
+            if value is not None:
+                row[each.column] = value if each.kind is VectorKind.SPARSE else value.copy()
+    return rows
+
+
+def _vector_of(row: _Row, spec: VectorSpec) -> Any:
+    if spec.name:
+        return row.named.get(column_name(spec))
+    return row.sparse if spec.kind is VectorKind.SPARSE else row.vector
+
+
+def _nearest(spec: VectorSpec, query: Any, rows: Sequence[tuple[str, Any]], k: int) -> list[tuple[str, float]]:
+    """The exact k nearest, best first, those with equal scores ordered as they are given."""
+    if spec.kind is VectorKind.SPARSE:
+        rows = [(id_, vector) for id_, vector in rows if shares_index(query, vector)]
+    vectors = [vector for _, vector in rows]
+    if not vectors:
+        return []
+    scores = _scores(spec, query, vectors)
+    return [(rows[place][0], float(scores[place])) for place in np.argsort(-scores, kind="stable")[:k]]
+
+
+def _scores(spec: VectorSpec, query: Any, vectors: Sequence[Any]) -> npt.NDArray[np.float64]:
+    if spec.kind is VectorKind.SPARSE:
+        return sparse_scores(query, vectors)
+    if spec.kind is VectorKind.MULTI:
+        return multi_scores(spec.metric, query, vectors)
+    scores: npt.NDArray[np.float64] = dense_scores(spec.metric, query[np.newaxis], np.array(vectors, np.float32))[0]
+    return scores

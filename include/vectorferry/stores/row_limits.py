@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from vectorferry.core.model import MetadataKind, Rejection, Vectors
 from vectorferry.core.records import dimension_of, kind_of, make_batch, parse_json, vectors_of
+from vectorferry.core.vector_columns import Named, dimension_of_type, rows_with, vector_columns
 from vectorferry.stores.base import Capabilities
 
 _EXACT_INTEGER = 1 << 53
@@ -36,6 +37,10 @@ def unsupported_rows(batch: pa.RecordBatch, capabilities: Capabilities, *, parti
     yield from _vectors(batch, able)
     if not able.sparse:
         yield from ((row, NO_SPARSE) for row in _valid(batch.column("sparse")))
+    for each in vector_columns(batch.schema):
+        if each.kind not in able.named_vectors:
+            reason = f"the vector {each.name!r} is {each.kind} and has a name, and such vectors are not supported"
+            yield from ((row, reason) for row in rows_with(batch, each))
     yield from _metadata(batch, able)
 
 
@@ -46,6 +51,23 @@ def wrong_dimension(batch: pa.RecordBatch, expected: int | None) -> Iterator[Rea
         return
     reason = f"the vector has {given} dimensions, the collection {expected}"
     yield from ((row, reason) for row in _valid(batch.column("vector")))
+
+
+def unplaced_vectors(batch: pa.RecordBatch, named: Named, *, unnamed: bool = True) -> Iterator[Reason]:
+    """Rows with a vector that a collection with these named vectors has no place for; `unnamed`: it has a dense one without a name."""
+    if not unnamed:
+        yield from (
+            (row, "the collection has no dense vector without a name") for row in _valid(batch.column("vector"))
+        )
+    for each in vector_columns(batch.schema):
+        given, spec = dimension_of_type(batch.schema.field(each.column).type), named.get(each.name)
+        if spec is None or spec.kind is not each.kind:
+            reason = f"the collection has no {each.kind} vector {each.name!r}"
+        elif None in (given, spec.dimension) or given == spec.dimension:
+            continue
+        else:
+            reason = f"the vector {each.name!r} has {given} dimensions, the collection's {spec.dimension}"
+        yield from ((row, reason) for row in rows_with(batch, each))
 
 
 def patch_of(namespace: str, id_: str, vector: Vectors | None, metadata: str) -> pa.RecordBatch:

@@ -12,7 +12,8 @@ import xxhash
 from vectorferry.core.filters import Filter, parse_filter
 from vectorferry.core.keys import order_hash
 from vectorferry.core.model import KeyRange, Vectors
-from vectorferry.core.records import vector_array, vectors_of
+from vectorferry.core.records import vectors_of
+from vectorferry.core.vector_columns import vector_array
 from vectorferry.engine.checks.query_file import content_of, recorded_queries
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.staged import listed_ids, planned_namespaces

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectorferry.core.equality import EXACT, Equality, Mask
-from vectorferry.core.model import Difference, DifferenceKind, Verdict
-from vectorferry.core.records import comparable_rows, differences_of, vectors_of
+from vectorferry.core.model import Difference, DifferenceKind, VectorKind, Verdict
+from vectorferry.core.records import comparable_rows, differences_of
+from vectorferry.core.vector_columns import floats_of, present, vector_columns
 
 MOST_KEPT = 100
 
@@ -23,7 +24,26 @@ def row_differences(left: pa.RecordBatch, right: pa.RecordBatch, equality: Equal
 
 def unequal(left: pa.RecordBatch, right: pa.RecordBatch, equality: Equality = EXACT) -> Mask:
     """Which of n aligned rows are not equal, shape [n]; a row whose metadata is spelt otherwise counts as not equal."""
-    return _texts_differ(left, right) | _vectors_differ(left, right, equality) | _sparse_differ(left, right)
+    differ = _texts_differ(left, right) | _sparse_differ(left, right)
+    for column, name in (("vector", ""), *_dense_columns(left, right)):
+        differ |= _vectors_differ(_column(left, column), _column(right, column), equality, name)
+    for side in (left, right):
+        # Multi and sparse ones are compared row by row, where there are any.
+        for each in vector_columns(side.schema):
+            if each.kind is not VectorKind.DENSE:
+                differ |= present(side.column(each.column))
+    return differ
+
+
+def _dense_columns(*sides: pa.RecordBatch) -> set[tuple[str, str]]:
+    """Columns of named dense vectors that one of the sides has, each with the vector's name."""
+    found = (each for side in sides for each in vector_columns(side.schema))
+    return {(each.column, each.name) for each in found if each.kind is VectorKind.DENSE}
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column of dense vectors, all null where the batch has none of that name."""
+    return batch.column(name) if name in batch.schema.names else pa.nulls(len(batch))
 
 
 def _texts_differ(left: pa.RecordBatch, right: pa.RecordBatch) -> Mask:
@@ -31,18 +51,13 @@ def _texts_differ(left: pa.RecordBatch, right: pa.RecordBatch) -> Mask:
     return differ.astype(np.bool_)
 
 
-def _vectors_differ(left: pa.RecordBatch, right: pa.RecordBatch, equality: Equality) -> Mask:
-    a, b = vectors_of(left), vectors_of(right)
-    there, also = _dense(left), _dense(right)
+def _vectors_differ(left: pa.Array, right: pa.Array, equality: Equality, name: str) -> Mask:
+    a, b = floats_of(left), floats_of(right)
+    there, also = present(left), present(right)
     if a.shape != b.shape:
         return there | also
-    differ: Mask = (there != also) | (there & also & equality.apart(a, b))
+    differ: Mask = (there != also) | (there & also & equality.apart(a, b, name))
     return differ
-
-
-def _dense(batch: pa.RecordBatch) -> Mask:
-    valid: Mask = batch.column("vector").is_valid().to_numpy(zero_copy_only=False)
-    return valid
 
 
 def _sparse_differ(left: pa.RecordBatch, right: pa.RecordBatch) -> Mask:

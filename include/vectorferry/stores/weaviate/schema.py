@@ -12,7 +12,7 @@ from vectorferry.core.errors import Refused, Unsupported
 from vectorferry.core.model import CollectionDefinition, FieldType, Metric
 from vectorferry.core.names import PREFIX, encode_property
 from vectorferry.stores.base import StoreOptions
-from vectorferry.stores.obstacles import unheld_vectors, unknown_settings, wrong_dimensions
+from vectorferry.stores.obstacles import unknown_settings, wrong_vectors
 from vectorferry.stores.weaviate.filters import KEYS
 
 ID = "vf_id"
@@ -101,8 +101,7 @@ def obstacles_to(collection: str, definition: CollectionDefinition, options: Sto
     """Why a collection cannot be made: its name, dimension, metric or index settings."""
     if not _fits(collection):
         yield f"{collection!r} is no name of a collection: {_NAMES}{_fitting(collection)}"
-    yield from wrong_dimensions(definition, MAX_DIMENSION, "Weaviate")
-    yield from unheld_vectors(definition, frozenset(), "Weaviate")
+    yield from wrong_vectors(definition, (), MAX_DIMENSION, "Weaviate")
     for key, kind in {**options.fields, **definition.fields}.items():
         if kind not in _DATA_TYPES:
             yield f"the field {key!r} is declared as {kind}; in this layout it can be {', '.join(_DATA_TYPES)}"
