@@ -39,13 +39,11 @@ def journal_of(spec: "MigrationSpec", *, upgrade: bool = False) -> "Journal":
 @contextmanager
 def store_of(spec: "MigrationSpec", side: Side) -> "Iterator[VectorStore]":
     """The store of a side, without a journal; closed at the end."""
-    from vectorferry.stores.dense_only import source_as_moved
-    from vectorferry.stores.registry import open_store, source_options, target_options
+    from vectorferry.stores.sides import open_side
 
-    place, options = (spec.source, source_options(spec)) if side == "source" else (spec.target, target_options(spec))
-    store = open_store(connection_from_environment(place.connection), place.collection, options)
+    store = open_side(spec, side, connection_from_environment)
     try:
-        yield source_as_moved(spec, store) if side == "source" else store
+        yield store
     finally:
         store.close()
 

@@ -6,17 +6,18 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from vectorferry.core.errors import DatabaseMissing, GateError, JournalError, RetryableError, Unauthorized
-from vectorferry.core.model import Side, Usage
+from vectorferry.core.model import SIDES, Side, Usage
 from vectorferry.journal import ControlRow, Journal, JournalPacer, Plan, open_journal
 from vectorferry.spec.connections import Connections, connection_from_environment, storage_options
-from vectorferry.spec.migration import Budget, MigrationSpec, Source, Target
+from vectorferry.spec.migration import Budget, MigrationSpec
 from vectorferry.staging import Staging
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.dense_only import source_as_moved
-from vectorferry.stores.registry import open_store, source_options, target_options
+from vectorferry.stores.registry import open_store
+from vectorferry.stores.sides import open_side
 
 log = logging.getLogger(__name__)
 
@@ -166,18 +167,15 @@ def open_session(
     """Open both stores, the journal and staging; closes them all, whatever happens. `upgrade` brings the journal's schema up to date."""
     with ExitStack() as stack:
         journal = stack.enter_context(open_journal(connections(spec.journal), upgrade=upgrade))
-        source, source_caller = _open_side(
-            stack, connections, journal, "source", spec.source, source_options(spec), spec.budgets.source
-        )
-        target, target_caller = _open_side(
-            stack, connections, journal, "target", spec.target, target_options(spec), spec.budgets.target
+        (source, source_caller), (target, target_caller) = (
+            _opened(stack, journal, spec, side, partial(open_side, spec, side, connections)) for side in SIDES
         )
         options = storage_options(connections(spec.staging.connection)) if spec.staging.connection else {}
         staging = Staging(spec.staging.url, options).at(spec.migration)
         session = Session(
             spec,
             journal,
-            source_as_moved(spec, source),
+            source,
             target,
             staging,
             actor,
@@ -216,33 +214,28 @@ def open_beside(
     session: Session, side: Side, collection: str, options: StoreOptions
 ) -> Iterator[tuple[VectorStore, Caller]]:
     """Another collection on the connection of a side, within the same budget; closed at the end."""
-    place = getattr(session.spec, side).model_copy(update={"collection": collection})
-    budget = getattr(session.spec.budgets, side)
+    connection = getattr(session.spec, side).connection
+    opener = partial(open_store, session.connections(connection), collection, options)
     with ExitStack() as stack:
-        store, caller = _open_side(stack, session.connections, session.journal, side, place, options, budget)
-        with naming({store.name: (side, place.connection)}):
+        store, caller = _opened(stack, session.journal, session.spec, side, opener)
+        with naming({store.name: (side, connection)}):
             yield store, caller
 
 
-def _open_side(
-    stack: ExitStack,
-    connections: Connections,
-    journal: Journal,
-    name: str,
-    side: Source | Target,
-    options: StoreOptions,
-    budget: Budget,
+def _opened(
+    stack: ExitStack, journal: Journal, spec: MigrationSpec, side: Side, opener: Callable[..., VectorStore]
 ) -> tuple[VectorStore, Caller]:
+    """The store that `opener` opens, with its caller held to the budget of a side's connection."""
     # The quota is known only once the store is open, and the pacer only once the quota is known: the caller is told later.
-    caller = Caller()
-    store = open_store(connections(side.connection), side.collection, options, caller=caller)
+    caller, connection = Caller(), getattr(spec, side).connection
+    store = opener(caller=caller)
     stack.callback(store.close)
-    with reaching(name, side.connection):
+    with reaching(side, connection):
         able = store.capabilities
     quotas = [q for q in (able.reads_per_second, able.writes_per_second) if q]
-    rate = budgeted_rate(budget, min(quotas) if quotas else None)
+    rate = budgeted_rate(getattr(spec.budgets, side), min(quotas) if quotas else None)
     if rate is not None:
-        caller.pace(JournalPacer(journal, side.connection, rate))
+        caller.pace(JournalPacer(journal, connection, rate))
     return store, caller
 
 

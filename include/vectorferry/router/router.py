@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from vectorferry.core.errors import JournalError, LeaseLost, NotDone, RetryableError, StoreError, Unknown
 from vectorferry.core.filters import parse_filter
-from vectorferry.core.model import CollectionInfo, Phase, cohort_of
+from vectorferry.core.model import SIDES, CollectionInfo, Phase, cohort_of
 from vectorferry.journal import Journal, open_journal
 from vectorferry.router.answer_comparison import AnswerComparison, Fetched, Searched
 from vectorferry.router.changes import Change, Delete, Put
@@ -31,7 +31,7 @@ from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.bulk_reads import all_matching, ids_after
 from vectorferry.stores.caller import ONCE, Caller, permitted_by
-from vectorferry.stores.registry import open_store, source_options, target_options
+from vectorferry.stores.sides import open_side
 
 if TYPE_CHECKING:
     from vectorferry.gateway.pinecone.inprocess import InProcessIndex
@@ -307,10 +307,7 @@ class Router:
             journal = cleanup.enter_context(open_journal(self._connection))
             spec = self._spec(journal)
             deadline = spec.limits.request_deadline.total_seconds()
-            source, target = (
-                open_store(self._connections(side.connection), side.collection, options, caller=Caller(policy=ONCE))
-                for side, options in ((spec.source, source_options(spec)), (spec.target, target_options(spec)))
-            )
+            source, target = (open_side(spec, side, self._connections, caller=Caller(policy=ONCE)) for side in SIDES)
             cleanup.callback(source.close)
             cleanup.callback(target.close)
             name = self._names.setdefault(os.getpid(), new_name())

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_v
 
 from vectorferry.core.model import COHORT, Cohort, Metric, cohort_of, matches
 from vectorferry.spec.fields import Fields
+from vectorferry.spec.mapping import MappingRules
 from vectorferry.spec.upkeep import BackupRules, CapacityRules, Reconcile
 from vectorferry.spec.values import Between, Duration, FilterObject, Name, Rows, Section, Share, Text, Timezone, shown
 
@@ -405,8 +406,10 @@ class MigrationSpec(Section):
     namespaces: Namespaces = Field(default_factory=Namespaces)
     fields: Fields = Field(
         default_factory=Fields,
-        description="Metadata keys that become typed fields in the target: a type each, as in {brand: string}, or a section with options.",
+        description="Metadata keys that become typed fields in the target: by the source's names, with the types that they have "
+        "in the target; a type each, as in {brand: string}, or a section with options.",
     )
+    mapping: MappingRules = Field(default_factory=MappingRules)
     partitions: Partitions = Field(default_factory=Partitions)
     budgets: Budgets = Field(default_factory=Budgets)
     limits: Limits = Field(default_factory=Limits)
@@ -445,6 +448,15 @@ class MigrationSpec(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _casts_as_declared(self) -> "MigrationSpec":
+        for key, cast in self.mapping.cast.items():
+            if key in self.fields and self.fields[key].kind is not cast.to.kind:
+                raise ValueError(
+                    f"fields.{key} is {self.fields[key]}, and mapping.cast makes it {cast.to}: declare {cast.to}, or nothing"
+                )
+        return self
+
     @property
     def routers(self) -> int:
         """How many routers must take part; 0 where nobody writes."""
@@ -468,7 +480,7 @@ class MigrationSpec(Section):
     @property
     def plan_fingerprint(self) -> str:
         """SHA-256 of everything that decides what is copied where; a plan binds to it."""
-        whole = ("migration", "source", "target", "namespaces", "fields", "writers", "staging")
+        whole = ("migration", "source", "target", "namespaces", "fields", "mapping", "writers", "staging")
         parts = {"partitions": {"rows", "part_rows", "batch_rows"}, "switch": {"cohorts"}}
         copied = self._content(include={**dict.fromkeys(whole, True), **parts})
         # Whether there are routers decides what a plan keeps, how many does not.

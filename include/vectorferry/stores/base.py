@@ -108,6 +108,7 @@ class StoreOptions:
 
     `namespaces` says what a namespace becomes where the database has no such thing. `include` and `exclude` are shell patterns of the
     namespaces that are to be read: one that sleeps in its database, and that they leave out, is never asked, lest it be woken.
+    `source_names` are the names by which the patterns know namespaces that are called otherwise here.
     """
 
     fields: Mapping[str, FieldType] = field(default_factory=dict)
@@ -118,9 +119,11 @@ class StoreOptions:
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
     field_options: Mapping[str, FieldOptions] = field(default_factory=dict)
+    source_names: Mapping[str, str] = field(default_factory=dict)
 
     def chosen(self, namespace: str) -> bool:
         """Whether a namespace is to be read."""
+        namespace = self.source_names.get(namespace, namespace)
         return matches(namespace, self.include) and not matches(namespace, self.exclude)
 
 

@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from threading import Lock
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 
 from vectorferry.core.errors import Refused
 from vectorferry.core.model import CollectionInfo, KeyRange, Rejection, VectorKind, Vectors, WriteResult
 from vectorferry.core.vector_columns import vector_columns
-from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.row_limits import first_reasons
 
@@ -71,16 +70,6 @@ class DenseOnly:
         place = batch.schema.get_field_index("sparse")
         without = batch.set_column(place, batch.schema.field(place), pa.nulls(len(batch), batch.column(place).type))
         return without.drop_columns(named) if named else without
-
-
-def source_as_moved(spec: MigrationSpec, store: VectorStore) -> VectorStore:
-    """The source as this migration reads it."""
-    return cast("VectorStore", DenseOnly(store)) if spec.source.sparse == "leave" else store
-
-
-def whole(store: VectorStore) -> VectorStore:
-    """The store itself, which a backup reads."""
-    return store.whole if isinstance(store, DenseOnly) else store
 
 
 def left_behind(store: VectorStore) -> int:

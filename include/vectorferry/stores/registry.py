@@ -14,6 +14,7 @@ from vectorferry.spec.connections import Connection
 from vectorferry.spec.migration import MigrationSpec, Source, Target
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller
+from vectorferry.stores.mapped import mapping_of, options_there
 
 GROUP = "vectorferry.stores"
 PACKAGE = "vectorferry"
@@ -57,8 +58,8 @@ def source_options(spec: MigrationSpec) -> StoreOptions:
 
 
 def target_options(spec: MigrationSpec) -> StoreOptions:
-    """How the target is laid out and reached."""
-    return _options(spec, spec.target, dict(spec.target.index))
+    """How the target is laid out and reached, in its own terms."""
+    return options_there(_options(spec, spec.target, dict(spec.target.index)), mapping_of(spec))
 
 
 def _options(spec: MigrationSpec, side: Source | Target, index: Mapping[str, Any]) -> StoreOptions:

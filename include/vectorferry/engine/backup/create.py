@@ -30,7 +30,7 @@ from vectorferry.engine.transfer.part_reader import PartReader, Place, write_beh
 from vectorferry.spec.migration import Source, Target
 from vectorferry.staging import Staging
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.dense_only import whole
+from vectorferry.stores.sides import whole
 
 BEGUN = "begun.json"
 NOTES = "notes"
@@ -40,7 +40,7 @@ RESUMED_WITHIN = timedelta(days=1)
 
 
 def side_of(session: Session, side: Side) -> tuple[VectorStore, Source | Target]:
-    """The whole store of a side, and what the spec says of it."""
+    """The whole store of a side, in its own terms, and what the spec says of it."""
     return whole(session.store(side)), session.spec.source if side == "source" else session.spec.target
 
 
@@ -121,7 +121,7 @@ class _Begun:
 
 def _begin(session: Session, side: Side) -> _Begun:
     began = datetime.now(UTC)
-    store, watermark = session.store(side), session.journal.records.watermark()
+    (store, _), watermark = side_of(session, side), session.journal.records.watermark()
     found = store.describe()
     if found.asleep:
         raise GateError(
@@ -254,7 +254,7 @@ def _require_complete(session: Session, begun: _Begun, written: Sequence[_Writte
     for each in written:
         vectors.update(each.vectors)
     read = {name: Held(rows[name].rows if name in rows else 0, vectors[name]) for name in begun.namespaces}
-    records, store = session.journal.records, session.store(begun.side)
+    records, (store, _) = session.journal.records, side_of(session, begun.side)
     counts = own_counts(store, read, written=lambda: records.touched_since(session.migration, begun.watermark))
     lacking = [*counts.told.unread, *map(str, (each for each in counts.wrong if _was_there(begun, each)))]
     if lacking:

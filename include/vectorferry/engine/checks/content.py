@@ -20,6 +20,7 @@ from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import listed_ids, manifest_of, staged_batches
 from vectorferry.journal import Plan
 from vectorferry.stores.batching import by_namespace
+from vectorferry.stores.mapped import by_both_names
 
 SINCE_EXPORT = "source since the export"
 _BATCH_ROWS = 1_000
@@ -220,7 +221,7 @@ class _Check:
         differences = row_differences(there, answered, self._equality)
         if differences:
             own = self._not_explained_by_source_change(differences, staged, answered)
-            self._found.content.add(own)
+            self._found.content.add(by_both_names(self._session.target, own))
             self._found.differing += len(own)
 
     def _not_explained_by_source_change(

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 
 import orjson
 
+from vectorferry.core.errors import FilterError
 from vectorferry.core.filters import Filter, Group, parse_filter
 from vectorferry.core.model import FieldType
 from vectorferry.engine.checks.filter_cases import EQUATED, RANGED, spelt
 from vectorferry.engine.checks.query_file import recorded_filters
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import Capabilities, VectorStore
+from vectorferry.stores.mapped import mapping_of
 
 _RANGES = ("$gt", "$gte", "$lt", "$lte")
 
@@ -19,12 +21,16 @@ def unsupported_filters(spec: MigrationSpec, target: VectorStore) -> list[str]:
     texts = [spelt(parse_filter(raw)) for raw in spec.checks.filters.recorded]
     if spec.checks.recall.queries:
         texts += recorded_filters(spec.checks.recall.queries)
-    able, name = target.capabilities, target.name
-    return [
-        f"filter {text}: {name} {problem}"
-        for text in dict.fromkeys(texts)
-        for problem in dict.fromkeys(filter_problems(parse_filter(orjson.loads(text)), spec.fields, able))
-    ]
+    able, name, mapping = target.capabilities, target.name, mapping_of(spec)
+    found = []
+    for text in dict.fromkeys(texts):
+        where = parse_filter(orjson.loads(text))
+        try:
+            mapping.filter_to_target(where)
+        except FilterError as error:
+            found.append(f"filter {text}: {error}")
+        found += (f"filter {text}: {name} {each}" for each in dict.fromkeys(filter_problems(where, spec.fields, able)))
+    return found
 
 
 def filter_problems(where: Filter, fields: Mapping[str, FieldType], able: Capabilities) -> Iterator[str]:

@@ -25,6 +25,7 @@ from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Report, StepProgress, silent
 from vectorferry.spec.migration import Namespaces
 from vectorferry.stores.base import Capabilities
+from vectorferry.stores.mapped import by_both_names
 
 _BATCH_ROWS = 1_000
 
@@ -157,7 +158,7 @@ class _Comparing:
             self._source_seen.see(namespace, joined.left, joined.left_only)
             self._target_seen.see(namespace, joined.right, joined.right_only)
             self._tell(namespace)
-            self._findings.add(row_differences(joined.left, joined.right, self._equality))
+            self._differ(joined.left, joined.right)
             self._missing(keys_of(joined.left_only))
             self._findings.note(DifferenceKind.EXTRA, keys_of(joined.right_only))
 
@@ -170,7 +171,7 @@ class _Comparing:
             there, found, missing = aligned(batch, self._target.fetch(namespace, ids))
             self._source_seen.see(namespace, batch)
             self._tell(namespace)
-            self._findings.add(row_differences(there, found, self._equality))
+            self._differ(there, found)
             self._missing((namespace, id_) for id_ in missing)
         known = KeySet(keys)
         seen = known.unseen()
@@ -180,6 +181,9 @@ class _Comparing:
             self._findings.note(DifferenceKind.EXTRA, extra)
             self._target_seen.list(namespace, len(page))
             self._tell(namespace)
+
+    def _differ(self, source: pa.RecordBatch, target: pa.RecordBatch) -> None:
+        self._findings.add(by_both_names(self._target, row_differences(source, target, self._equality)))
 
     def _missing(self, keys: Iterator[tuple[str, str]]) -> None:
         self._findings.note(DifferenceKind.MISSING, (key for key in keys if key not in self._excused))

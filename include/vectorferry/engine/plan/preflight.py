@@ -36,6 +36,7 @@ from vectorferry.engine.checks.query_file import content_of, recorded_queries
 from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
 from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
+from vectorferry.engine.plan.mapping_fit import mapping_problems, mapping_warnings
 from vectorferry.engine.plan.source_sample import asked, drawn
 from vectorferry.engine.plan.target_definition import target_definition, without_index
 from vectorferry.engine.plan.target_ownership import filled_by_us
@@ -48,6 +49,7 @@ from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import payload_bytes
 from vectorferry.stores.dense_only import left_behind
+from vectorferry.stores.mapped import mapping_of
 from vectorferry.stores.row_limits import NO_SPARSE
 
 SAMPLE = 200
@@ -111,6 +113,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         *unmovable,
         *_target_problems(session, source, target),
         *_switch_problems(session),
+        *mapping_problems(session.spec, namespaces),
         *asked.problems,
         *(unsupported_filters(session.spec, session.target) if not asked.problems else ()),
         *(map(str, expectation_faults(session.spec)) if sample else ()),
@@ -137,6 +140,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
             *asked.warnings,
             *room.warnings,
             *(_record_warnings(session, source, held, figures) if sample else ()),
+            *(mapping_warnings(session.spec, namespaces, figures) if sample else ()),
             *(_sample_warnings(namespaces, looked_into) if sample else ()),
         ),
     )
@@ -177,12 +181,16 @@ def _obstacles(session: Session, source: CollectionInfo, target: CollectionInfo 
 def _misfits(session: Session, namespaces: Mapping[str, int]) -> Iterator[str]:
     """Namespaces and ids that the target has no place for by its schema, told once and not for each row."""
     able, name = session.target.capabilities, session.target.name
-    named = [namespace for namespace in namespaces if namespace]
+    there = mapping_of(session.spec).namespaces.there
+    named = [namespace for namespace in namespaces if there(namespace) != DEFAULT_NAMESPACE]
     if named and not able.named_namespaces:
         more = f" and {len(named) - 1} more" if len(named) > 1 else ""
         yield f"target {name} has no tenants, and so no place for the namespace {named[0]!r}{more}: {_ELSEWHERE}"
-    if DEFAULT_NAMESPACE in namespaces and not able.default_namespace:
-        yield f"target {name} has tenants, and so no place for the default namespace: {_ELSEWHERE}, or leave it out under `namespaces`"
+    if any(there(namespace) == DEFAULT_NAMESPACE for namespace in namespaces) and not able.default_namespace:
+        yield (
+            f"target {name} has tenants, and so no place for the default namespace: {_ELSEWHERE}, leave it out under `namespaces`, or "
+            "give it a name with `mapping.namespaces`"
+        )
     if able.uuid_ids and not session.source.capabilities.uuid_ids and (example := _no_uuid(session, namespaces)):
         yield f"target {name} keeps UUIDs in lowercase as ids and nothing else, and the source has {example}: {_ELSEWHERE}"
 
@@ -468,6 +476,8 @@ def _warnings(session: Session, source: CollectionInfo, figures: Mapping[str, An
     if session.spec.routers and not session.target.capabilities.merges_metadata:
         yield "the target cannot merge metadata: after the cut-over routers refuse partial updates of it (docs/applications.md)"
     for name, kind in session.spec.fields.items():
+        if name in session.spec.mapping.cast:  # of another kind in the source; what does not fit is rejected
+            continue
         seen = figures["fields"].get(name)
         if seen is None:
             yield f"declared field {name!r} was not seen in a sample of {figures['rows']} records"

@@ -14,12 +14,12 @@ import xxhash
 
 from vectorferry.core.equality import Equality
 from vectorferry.core.errors import GateError
-from vectorferry.core.keys import key_of
 from vectorferry.core.model import SIDES, KeyRange, Side
 from vectorferry.core.records import fingerprint_bytes, past, sketch_bytes
 from vectorferry.engine.reconcile.run_state import ReconciliationRun
 from vectorferry.engine.session import StepProgress
 from vectorferry.stores.base import VectorStore
+from vectorferry.stores.mapped import key_in
 
 PART_ROWS = 50_000
 # Of a large collection more: each bucket is looked for in every part.
@@ -106,7 +106,7 @@ def _batches(store: VectorStore, namespaces: Sequence[str], done: Spilled) -> It
 
 def scan_after(store: VectorStore, namespace: str, last: str | None, rows: int) -> Iterator[pa.RecordBatch]:
     """Records of a namespace in key order, those after the id `last` where it is given."""
-    start = None if last is None else key_of(store.capabilities.key_order, namespace, last)
+    start = None if last is None else key_in(store, namespace, last)
     for batch in store.scan(KeyRange(namespace, start), batch_rows=rows):
         _require_keepable(store, batch)
         yield past(batch, last)

@@ -14,6 +14,7 @@ from vectorferry.engine.sync.settle_loop import Patience, settle_up_to_now
 from vectorferry.engine.sync.touched import WATERMARK, watermark_of
 from vectorferry.engine.transfer.loaded import require_loaded
 from vectorferry.journal import Plan, State, TouchedRow
+from vectorferry.stores.mapped import by_both_names
 
 CHECK = "touched"
 PAGE = 1_000
@@ -79,7 +80,8 @@ def differing(session: Session, namespace: str, ids: Sequence[str]) -> list[Diff
     known = set(source.column("id").to_pylist())
     extra = [id_ for _, id_ in keys_of(target) if id_ not in known]
     lone = [(DifferenceKind.MISSING, id_) for id_ in missing] + [(DifferenceKind.EXTRA, id_) for id_ in extra]
-    return [*(Difference(kind, namespace, id_) for kind, id_ in lone), *row_differences(there, found, equality)]
+    differences = by_both_names(session.target, row_differences(there, found, equality))
+    return [*(Difference(kind, namespace, id_) for kind, id_ in lone), *differences]
 
 
 def compare_until_settled(session: Session, suspects: Suspects, findings: Findings) -> int:

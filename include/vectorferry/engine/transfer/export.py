@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from vectorferry.core.errors import CheckFailed
 from vectorferry.core.model import KeyRange, Partition
 from vectorferry.core.records import digest, fingerprints, record_schema
 from vectorferry.engine.lease import HeldPartition, hold_partition
@@ -16,6 +17,8 @@ from vectorferry.engine.transfer.part_reader import BATCH_ROWS, PartReader, Plac
 from vectorferry.engine.transfer.staged import listed_ids, manifest_of, manifest_path, part_batches
 from vectorferry.journal import Plan, StepDone
 from vectorferry.staging import Staging
+from vectorferry.stores.mapped import mapping_of
+from vectorferry.stores.row_limits import first_reasons
 
 STEP = "export"
 
@@ -89,13 +92,12 @@ def _write_parts(session: Session, plan: Plan, partition: Partition, work: HeldP
     """Write the parts that are not there yet; returns what these are like."""
     contents = _Contents()
     done = session.journal.attempts.done_batches(plan.id, partition.name, STEP)
-    staged = session.staged(plan)
     rows = sum(p.rows for p in done.values())
     last = dict(done[len(done) - 1].detail or {}) if done else None
     after = Place(int(last["range"]), str(last["last"])) if last else None
     read = _reading(session, plan).parts(partition.ranges, after)
     for written in write_behind(
-        _numbered(partition, work, read, len(done)), lambda part: _write(staged, plan, contents, part)
+        _numbered(partition, work, read, len(done)), lambda part: _write(session, plan, contents, part)
     ):
         rows = _note(session, partition, work, written, rows)
     return contents
@@ -118,7 +120,9 @@ def _numbered(
         yield _Part(number, f"parts/{partition.name}/part-{number:05}-{work.number}.parquet", end, batches)
 
 
-def _write(staged: Staging, plan: Plan, contents: _Contents, part: _Part) -> _Written:
+def _write(session: Session, plan: Plan, contents: _Contents, part: _Part) -> _Written:
+    _require_mappable(session, part.batches)
+    staged = session.staged(plan)
     values = [value for batch in part.batches for value in fingerprints(batch)]
     written = staged.write_table(part.path, record_schema(plan.details["dimension"]), part.batches)
     contents.see(part.path, part.batches)
@@ -130,6 +134,19 @@ def _write(staged: Staging, plan: Plan, contents: _Contents, part: _Part) -> _Wr
         "last": part.end.last,
     }
     return _Written(part.number, written.rows, detail)
+
+
+def _require_mappable(session: Session, batches: Iterable[pa.RecordBatch]) -> None:
+    """Raise CheckFailed for records that the mapping cannot carry: found here, none of their partition has been sent."""
+    if session.spec.limits.unheld == "excuse":  # the load leaves them behind, each with its reason
+        return
+    for batch in batches:
+        if found := first_reasons(batch, mapping_of(session.spec).unfit(batch)):
+            shown = "; ".join(f"{each.namespace or '(default)'}/{each.id}: {each.reason}" for each in found[:5])
+            raise CheckFailed(
+                f"the mapping cannot carry {len(found)} of {len(batch)} records read ({shown}). Nothing of this partition was sent: mend "
+                "the records or `mapping`, or leave them behind with `limits.unheld: excuse`"
+            )
 
 
 def _note(session: Session, partition: Partition, work: HeldPartition, written: _Written, before: int) -> int:

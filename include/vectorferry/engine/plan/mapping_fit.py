@@ -1,0 +1,30 @@
+"""Fit of a mapping: what of it the source's namespaces and a sample of its records contradict, or never need."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from vectorferry.spec.migration import MigrationSpec
+from vectorferry.stores.mapped import mapping_of
+
+
+def mapping_problems(spec: MigrationSpec, namespaces: Iterable[str]) -> Iterator[str]:
+    """Namespaces that are to become others which the source has, too; each record of those would be rejected."""
+    taken = mapping_of(spec).namespaces.taken
+    for name in namespaces:
+        if name in taken:
+            yield (
+                f"`mapping.namespaces` makes {name!r} of {taken[name]!r}, and the source has a namespace {name!r}: rename that one, "
+                "too, or choose another name"
+            )
+
+
+def mapping_warnings(spec: MigrationSpec, namespaces: Iterable[str], figures: Mapping[str, Any]) -> Iterator[str]:
+    """What the mapping names and nobody has: namespaces for certain, keys in a sample."""
+    there = set(namespaces)
+    for name in spec.mapping.namespaces.rename:
+        if name not in there:
+            yield f"`mapping.namespaces` renames {name!r}, and no such namespace is moved"
+    for section, keys in (("rename", spec.mapping.rename), ("cast", spec.mapping.cast)):
+        for key in keys:
+            if key not in figures["fields"]:
+                yield f"`mapping.{section}` names {key!r}, which no record of a sample of {figures['rows']} has; keys are the source's"

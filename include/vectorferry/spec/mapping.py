@@ -1,0 +1,70 @@
+"""Mapping section of a spec: what the target calls otherwise, and what stays behind on purpose."""
+
+from collections.abc import Iterator
+
+from pydantic import Field, model_validator
+
+from vectorferry.core.model import RESERVED_NAMESPACE, FieldType
+from vectorferry.spec.values import Section, Text
+
+
+class Cast(Section):
+    """What the values of a metadata key become in the target."""
+
+    to: FieldType = Field(
+        description="string, text: numbers and booleans by their canonical text. number, integer, boolean: their canonical texts by what "
+        "they say. date (RFC 3339), uuid: texts that are one, as they are. Lists element by element."
+    )
+
+    @model_validator(mode="after")
+    def _of_texts(self) -> "Cast":
+        if self.to in (FieldType.GEO, FieldType.OBJECT):
+            raise ValueError(f"nothing has an exact form as {self.to}")
+        return self
+
+
+class NamespaceMapping(Section):
+    """How the source's namespaces are called in the target."""
+
+    rename: dict[str, str] = Field(
+        default_factory=dict, description="Namespaces by their new names, one to one; '' is the default namespace."
+    )
+
+
+class MappingRules(Section):
+    """How the target says what the source says; everything else in a spec is in the source's terms.
+
+    What cannot be carried there and back exactly is refused for each record, as what the target cannot hold is.
+    """
+
+    rename: dict[Text, Text] = Field(default_factory=dict, description="Metadata keys by their new names, one to one.")
+    cast: dict[Text, Cast] = Field(
+        default_factory=dict, description="Metadata keys, by the source's names, whose values become others."
+    )
+    namespaces: NamespaceMapping = Field(default_factory=NamespaceMapping)
+    id: Text | None = Field(None, description="A metadata key of the target that keeps the record's id, too.")
+
+    @model_validator(mode="after")
+    def _one_to_one(self) -> "MappingRules":
+        for place, rename in (("mapping.rename", self.rename), ("mapping.namespaces.rename", self.namespaces.rename)):
+            for problem in _of_names(rename):
+                raise ValueError(f"{place}: {problem}")
+        if RESERVED_NAMESPACE in {*self.namespaces.rename, *self.namespaces.rename.values()}:
+            raise ValueError(
+                f"mapping.namespaces.rename: {RESERVED_NAMESPACE!r} is where probes lie, and keeps its name"
+            )
+        if self.id is not None and self.id in {*self.rename, *self.rename.values(), *self.cast}:
+            raise ValueError(
+                f"mapping.id: {self.id!r} is a key of the metadata that is renamed or cast: name another one"
+            )
+        return self
+
+
+def _of_names(rename: dict[str, str]) -> Iterator[str]:
+    taken: dict[str, str] = {}
+    for old, new in rename.items():
+        if old == new:
+            yield f"{old!r} is renamed to itself"
+        if new in taken:
+            yield f"{taken[new]!r} and {old!r} would both become {new!r}"
+        taken[new] = old
