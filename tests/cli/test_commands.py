@@ -14,7 +14,19 @@ from pipeline.commanding import on, vectorferry
 from pipeline.worlds import ROOT, World
 from vectorferry import __version__
 
-ALL_VERBS = ("validate", "plan", "run", "status", "compare", "schema", "abandon", "gateway", "observe", "version")
+ALL_VERBS = (
+    "init",
+    "validate",
+    "plan",
+    "run",
+    "status",
+    "compare",
+    "schema",
+    "abandon",
+    "gateway",
+    "observe",
+    "version",
+)
 LIVE_VERBS = ("register", "members", "settle", "rollback", "backup", "restore", "drill", "prune")
 APPROVE = "approve\nall checks passed\n"
 
@@ -33,7 +45,7 @@ def test_help_names_every_verb_and_where_to_start() -> None:
     assert ran.code == 0
     for verb in (*ALL_VERBS, *LIVE_VERBS):
         assert verb in ran.text
-    assert "Start with `vectorferry validate SPEC`" in ran.text
+    assert "Start with `vectorferry init`" in ran.text
     assert "AIRFLOW_CONN_<NAME>" in ran.text
 
 

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from pinecone import Pinecone
+from pinecone import Pinecone, ServerlessSpec
 
-from pipeline.commanding import on
+from pipeline.commanding import on, vectorferry
 from pipeline.worlds import World, weaviate_connection
 from stores.weaviate.tools import rest
 from vectorferry.core.errors import PreflightFailed, SpecError
+from vectorferry.core.model import FieldType
 from vectorferry.engine import pipeline
 from vectorferry.engine.backup.create import backup
 from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
@@ -17,6 +18,7 @@ from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.gateway.pinecone.wire.keys import Keys
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.spec.connections import Connection
+from vectorferry.spec.loader import load_spec
 
 KEY = "source-key"
 
@@ -123,3 +125,23 @@ def test_sparse_vectors_are_not_left_behind_while_routers_write_back(world: Worl
     world.spec_dict["writers"] = {"expected": 1}
     with pytest.raises(SpecError, match="needs `writers: none`"):
         _ = world.spec
+
+
+def test_a_spec_is_proposed_for_an_index_among_those_that_are_there(
+    client: Pinecone, world: World, weaviate: Weaviate
+) -> None:
+    world.connections |= {"target": weaviate_connection(weaviate), "vectorferry_journal": world.connections["journal"]}
+    client.indexes.create(
+        name="my-docs", dimension=4, metric="dotproduct", spec=ServerlessSpec(cloud="aws", region="us-east-1")
+    )
+    with client.index(name="my-docs") as index:
+        index.upsert(vectors=[(f"id-{n}", [1.0, 0.5, 0.25, n + 1.0], {"year": 1990 + n}) for n in range(30)])
+    listed = vectorferry("init", "--source", "source", "--json", environment=world.environment()).json()
+    assert isinstance(listed, dict) and listed["my-docs"] == "4 dimensions, dotproduct, sparse vectors"
+    file = world.folder / "proposed.yaml"
+    places = ("--source", "source/my-docs", "--target", "target", "--output", str(file))
+    assert vectorferry("init", *places, environment=world.environment()).code == 0
+    spec = load_spec(file)
+    assert (spec.migration, spec.target.collection, spec.fields) == ("my-docs", "MyDocs", {"year": FieldType.NUMBER})
+    planned = vectorferry("plan", str(file), environment=world.environment())
+    assert planned.code == 0, planned.text

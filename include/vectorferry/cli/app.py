@@ -19,6 +19,7 @@ from vectorferry.cli.drill import drill
 from vectorferry.cli.excuse import excuse
 from vectorferry.cli.finalize import finalize
 from vectorferry.cli.gateway import gateway_app
+from vectorferry.cli.init import init
 from vectorferry.cli.journal import journal_app
 from vectorferry.cli.members import members
 from vectorferry.cli.next_step import after_error, for_this_spec, written_out
@@ -66,13 +67,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Move a vector collection from one database to another, and prove it.\n\n"
-    "Start with `vectorferry validate SPEC`, look at `vectorferry plan SPEC`, then `vectorferry run SPEC`, or trigger the DAG "
-    "`<migration>.migrate` in Airflow. Connections are read from AIRFLOW_CONN_<NAME>.",
+    "Start with `vectorferry init`, which writes a spec, check it with `vectorferry validate SPEC`, look at "
+    "`vectorferry plan SPEC`, then `vectorferry run SPEC`, or trigger the DAG `<migration>.migrate` in Airflow. Connections are read from "
+    "AIRFLOW_CONN_<NAME>.",
 )
 
 # The help lists them in this order: as a migration goes, then what is done at any time.
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(
+        init,
         validate,
         register,
         members,

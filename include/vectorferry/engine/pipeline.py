@@ -39,13 +39,40 @@ if TYPE_CHECKING:
     from vectorferry.engine.plan.cost import Cost as Cost
     from vectorferry.engine.plan.observed_use import Use as Use
     from vectorferry.engine.plan.preflight import Preflight as Preflight
+    from vectorferry.engine.plan.proposal import Place as Place
+    from vectorferry.engine.plan.proposal import Proposal as Proposal
     from vectorferry.engine.session import Report, Session
     from vectorferry.engine.signoff.approval import Decision as Decision
     from vectorferry.journal import Approval, Evidence, Journal, Member, Plan
+    from vectorferry.spec.connections import Connection
     from vectorferry.spec.loader import Fault
     from vectorferry.spec.migration import ChangeWindow, MigrationSpec, Namespaces
     from vectorferry.staging import Staging
     from vectorferry.stores.base import Capabilities, VectorStore
+
+# --- Before there is a spec
+
+
+def propose(source: "Place", target: "Place", report: "Report") -> "Proposal":
+    """What a spec for moving a collection would be, by what both databases say; writes nothing and needs no journal."""
+    from vectorferry.engine.plan.proposal import propose
+
+    return propose(source, target, report)
+
+
+def spec_text(found: "Proposal") -> str:
+    """A proposal as a spec file with comments."""
+    from vectorferry.engine.plan.spec_text import spec_text
+
+    return spec_text(found)
+
+
+def place(connection: "Connection", collection: str = "") -> "Place":
+    """A collection on a connection; without its name, the database as a whole."""
+    from vectorferry.engine.plan.proposal import Place
+
+    return Place(connection, collection)
+
 
 # --- The move
 

@@ -112,6 +112,16 @@ class MemoryStore(VectorStore):
         del options
         return cls(connection.name, collection, caller=caller)
 
+    @classmethod
+    def collections(cls, connection: Connection, deadline: float) -> Mapping[str, str]:
+        """The collections under the connection's name."""
+        del deadline
+        with _databases_lock:
+            database = _databases.get(connection.name, _Database())
+        with database.lock:
+            found = {name: each.definition for name, each in database.collections.items()}
+        return {name: f"{each.dimension} dimensions, {each.metric}" for name, each in found.items()}
+
     @property
     def name(self) -> str:
         """Product and collection for messages."""

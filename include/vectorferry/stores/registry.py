@@ -4,7 +4,7 @@ A package registers a store by an entry point of the group `vectorferry.stores`:
 class (a `StoreClass`). A database's SDK is imported only when a connection of its type is opened.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
@@ -27,12 +27,15 @@ OWN_STORES: Mapping[str, str] = {
     "weaviate": "vectorferry.stores.weaviate.store:WeaviateStore",
 }
 _DEFAULTS = StoreOptions()
+LISTING_SECONDS = 30.0
+"""How long one request for a list of collections may take."""
 
 
 class StoreClass(Protocol):
     """What an entry point names: a class whose `open` gives the store of a collection, which need not exist yet.
 
-    `open` sends nothing and creates nothing: specs are validated on machines that cannot reach the database.
+    `open` sends nothing and creates nothing: specs are validated on machines that cannot reach the database. A class may also have
+    `collections(connection, deadline)`, which asks the database what it holds (see `list_collections`).
     """
 
     def open(
@@ -50,6 +53,17 @@ def open_store(
     Raises ConnectionMissing for a type that no package registers, that several do, or whose package cannot be imported.
     """
     return _store_class(connection).open(connection, collection, options, caller)
+
+
+def list_collections(connection: Connection) -> Mapping[str, str] | None:
+    """Each collection of a database with what it is, in a few words, in order of the names; None where the store tells of none.
+
+    Raises ConnectionMissing as `open_store` does, and StoreError.
+    """
+    tell: Callable[[Connection, float], Mapping[str, str]] | None = getattr(
+        _store_class(connection), "collections", None
+    )
+    return None if tell is None else dict(sorted(tell(connection, LISTING_SECONDS).items()))
 
 
 def source_options(spec: MigrationSpec) -> StoreOptions:

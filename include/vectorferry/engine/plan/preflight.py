@@ -2,12 +2,10 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-
-import pyarrow as pa
 
 from vectorferry.core.capacity import Fill
 from vectorferry.core.errors import (
@@ -27,7 +25,6 @@ from vectorferry.core.model import (
     CollectionInfo,
     FieldType,
     Inventory,
-    KeyRange,
     Rejection,
 )
 from vectorferry.core.names import is_uuid
@@ -37,7 +34,7 @@ from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
 from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
 from vectorferry.engine.plan.mapping_fit import mapping_problems, mapping_warnings
-from vectorferry.engine.plan.source_sample import asked, drawn
+from vectorferry.engine.plan.source_sample import asked, drawn, first_ids, sampled
 from vectorferry.engine.plan.target_definition import target_definition, without_index
 from vectorferry.engine.plan.target_ownership import filled_by_us
 from vectorferry.engine.probe import refusal
@@ -52,7 +49,6 @@ from vectorferry.stores.dense_only import left_behind
 from vectorferry.stores.mapped import mapping_of
 from vectorferry.stores.row_limits import NO_SPARSE
 
-SAMPLE = 200
 LOOKED_AT = 100_000
 """Vectors whose length preflight looks at; the export looks at every one."""
 _QUOTED = re.compile("'[^']*'")
@@ -93,7 +89,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
     namespaces = {name: source.namespaces[name] for name in in_scope(session.spec.namespaces, source.namespaces)}
     target = _target(session)
     if obstacles := [
-        *_misfits(session, namespaces),
+        *misfits(session.source, session.target, namespaces, mapping_of(session.spec).namespaces.there),
         *_obstacles(session, source, target),
         *(_staging_problems(session) if sample else ()),
     ]:
@@ -102,15 +98,15 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         )
     looked_into = drawn(namespaces)
     held = session.source.inventory(list(looked_into), most=LOOKED_AT) if sample else Inventory()
-    unmovable = list(_held_problems(session, held))
+    unread = list(_held_problems(session, held))
     # What the inventory names, the first record read would name again.
-    seen = _sample(session, looked_into) if sample and not unmovable else _Sample()
+    seen = _sample(session, looked_into) if sample and not unread else _Sample()
     asked = _asked(session, source, namespaces)
     room = outlook(session, source, _to_come(session, namespaces, target), seen.row_bytes)
     problems = [
         *_source_problems(session, source, namespaces),
         *_shape_problems(session, source),
-        *unmovable,
+        *unread,
         *_target_problems(session, source, target),
         *_switch_problems(session),
         *mapping_problems(session.spec, namespaces),
@@ -178,10 +174,14 @@ def _obstacles(session: Session, source: CollectionInfo, target: CollectionInfo 
         yield from (f"target {session.target.name} cannot be made: {each}" for each in found)
 
 
-def _misfits(session: Session, namespaces: Mapping[str, int]) -> Iterator[str]:
-    """Namespaces and ids that the target has no place for by its schema, told once and not for each row."""
-    able, name = session.target.capabilities, session.target.name
-    there = mapping_of(session.spec).namespaces.there
+def misfits(
+    source: VectorStore, target: VectorStore, namespaces: Mapping[str, int], there: Callable[[str], str] = str
+) -> Iterator[str]:
+    """Namespaces and ids that the target has no place for by its schema, told once and not for each row.
+
+    `there` gives the target's name of a namespace.
+    """
+    able, name = target.capabilities, target.name
     named = [namespace for namespace in namespaces if there(namespace) != DEFAULT_NAMESPACE]
     if named and not able.named_namespaces:
         more = f" and {len(named) - 1} more" if len(named) > 1 else ""
@@ -191,20 +191,16 @@ def _misfits(session: Session, namespaces: Mapping[str, int]) -> Iterator[str]:
             f"target {name} has tenants, and so no place for the default namespace: {_ELSEWHERE}, leave it out under `namespaces`, or "
             "give it a name with `mapping.namespaces`"
         )
-    if able.uuid_ids and not session.source.capabilities.uuid_ids and (example := _no_uuid(session, namespaces)):
+    if able.uuid_ids and not source.capabilities.uuid_ids and (example := _no_uuid(source, namespaces)):
         yield f"target {name} keeps UUIDs in lowercase as ids and nothing else, and the source has {example}: {_ELSEWHERE}"
 
 
-def _no_uuid(session: Session, namespaces: Mapping[str, int]) -> str:
+def _no_uuid(source: VectorStore, namespaces: Mapping[str, int]) -> str:
     """The first of a page of the ids of namespaces drawn that is no UUID, as text for a person; empty where all are."""
-    for namespace, ids in asked(session, tuple(drawn(namespaces)), partial(_first_page, session)):
+    for namespace, ids in asked(source, tuple(drawn(namespaces)), partial(first_ids, source)):
         if odd := next((id_ for id_ in ids if not is_uuid(id_)), None):
             return f"{namespace or '(default)'}/{odd}"
     return ""
-
-
-def _first_page(session: Session, namespace: str) -> Sequence[str]:
-    return next(iter(session.source.list_ids(KeyRange(namespace))), ())
 
 
 def _staging_problems(session: Session) -> Iterator[str]:
@@ -288,8 +284,19 @@ def _alias_problems(session: Session, alias: str) -> Iterator[str]:
 
 
 def _held_problems(session: Session, held: Inventory) -> Iterator[str]:
-    """What the source holds and no record carries, as the database tells it; one sentence a reason."""
     name = session.source.name
+    yield from unmovable(session.source, held)
+    lacking = held.lengths.get(0)
+    if lacking and not session.target.capabilities.vectorless and session.spec.limits.unheld == "refuse":
+        yield (
+            f"{lacking.records} of {held.looked_at} records of source {name} have no vector (first {', '.join(lacking.first)}), and "
+            "the target takes none without; set `limits.unheld: excuse` to leave such rows behind"
+        )
+
+
+def unmovable(source: VectorStore, held: Inventory) -> Iterator[str]:
+    """What the source holds and no record carries, as the database tells it; one sentence a reason."""
+    name = source.name
     yield from (f"source {name}: {what}" for what in held.unread)
     lengths = {floats: found for floats, found in held.lengths.items() if floats}
     if len(lengths) > 1:
@@ -299,12 +306,6 @@ def _held_problems(session: Session, held: Inventory) -> Iterator[str]:
         yield (
             f"the vectors of source {name} have several dimensions: {told}. What is moved has one: delete or embed anew the records of "
             "the other ones, or choose namespaces that have one with `namespaces`"
-        )
-    lacking = held.lengths.get(0)
-    if lacking and not session.target.capabilities.vectorless and session.spec.limits.unheld == "refuse":
-        yield (
-            f"{lacking.records} of {held.looked_at} records of source {name} have no vector (first {', '.join(lacking.first)}), and "
-            "the target takes none without; set `limits.unheld: excuse` to leave such rows behind"
         )
 
 
@@ -420,7 +421,7 @@ class _Sample:
 def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
     found = _Sample()
     rejected: list[Rejection] = []
-    for namespace, batch in asked(session, tuple(namespaces), partial(_some, session)):
+    for namespace, batch in sampled(session.source, tuple(namespaces)):
         if isinstance(batch, RecordError):
             found.problems.append(f"source {session.source.name}: {batch}")
             continue
@@ -434,26 +435,24 @@ def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
     return found
 
 
-def _some(session: Session, namespace: str) -> pa.RecordBatch | RecordError:
-    """Some records of a namespace, or why they cannot be read."""
-    try:
-        return session.source.fetch(namespace, list(_first_page(session, namespace)[:SAMPLE]))
-    except RecordError as error:
-        return error
-
-
 def _rejected(session: Session, rejections: Sequence[Rejection], looked_at: int) -> Iterator[str]:
     """One line for each reason, with its count and its first places."""
+    for told, reason, rows in rejected_lines(session.target, rejections, looked_at):
+        yield f"{told}; {_advice(session, reason, every=rows == looked_at > 1)}"
+
+
+def rejected_lines(
+    target: VectorStore, rejections: Sequence[Rejection], looked_at: int
+) -> Iterator[tuple[str, str, int]]:
+    """A sentence for each reason for which the target rejects rows of a sample, with the reason and how many they are."""
     by_reason: dict[str, list[Rejection]] = {}
     for rejection in rejections:
         by_reason.setdefault(_QUOTED.sub("'…'", rejection.reason), []).append(rejection)
     for found in by_reason.values():
         places = ", ".join(f"{each.namespace or '(default)'}/{each.id}" for each in found[:3])
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        yield (
-            f"{session.target.name} rejects {places}{more}: {found[0].reason} ({len(found)} of {looked_at} looked at); "
-            f"{_advice(session, found[0].reason, every=len(found) == looked_at > 1)}"
-        )
+        reason, rows = found[0].reason, len(found)
+        yield f"{target.name} rejects {places}{more}: {reason} ({rows} of {looked_at} looked at)", reason, rows
 
 
 def _advice(session: Session, reason: str, *, every: bool) -> str:

@@ -4,13 +4,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import nlargest, nsmallest
 from typing import TypeVar
 
+import pyarrow as pa
+
+from vectorferry.core.errors import RecordError
 from vectorferry.core.keys import order_hash
+from vectorferry.core.model import KeyRange
 from vectorferry.engine.parallel import AdaptiveWindow, send_all
-from vectorferry.engine.session import Session
+from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import chunks
 
 T = TypeVar("T")
 
+SAMPLE = 200
+"""Records of a namespace that are looked at before anything is moved."""
 MOST_NAMESPACES = 500
 """Namespaces that preflight looks into, at a few requests each; the export looks into every one."""
 _LARGEST = 100
@@ -28,15 +34,32 @@ def drawn(namespaces: Mapping[str, int]) -> dict[str, int]:
     return {name: rows for name, rows in namespaces.items() if name in chosen}
 
 
-def asked(session: Session, namespaces: Sequence[str], ask: Callable[[str], T]) -> Iterator[tuple[str, T]]:
+def asked(source: VectorStore, namespaces: Sequence[str], ask: Callable[[str], T]) -> Iterator[tuple[str, T]]:
     """Each namespace with its answer, in the order given, some asked at the same time. The first error is raised."""
     for some in chunks(namespaces, _AT_A_TIME):
-        found = _answers(session, some, ask)
+        found = _answers(source, some, ask)
         yield from ((name, found[name]) for name in some)
 
 
-def _answers(session: Session, namespaces: Sequence[str], ask: Callable[[str], T]) -> dict[str, T]:
+def first_ids(source: VectorStore, namespace: str) -> Sequence[str]:
+    """Some ids of a namespace, as many as its first page has."""
+    return next(iter(source.list_ids(KeyRange(namespace))), ())
+
+
+def sampled(source: VectorStore, namespaces: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch | RecordError]]:
+    """Up to SAMPLE records of each namespace, or why they cannot be read."""
+
+    def some(namespace: str) -> pa.RecordBatch | RecordError:
+        try:
+            return source.fetch(namespace, list(first_ids(source, namespace)[:SAMPLE]))
+        except RecordError as error:
+            return error
+
+    return asked(source, namespaces, some)
+
+
+def _answers(source: VectorStore, namespaces: Sequence[str], ask: Callable[[str], T]) -> dict[str, T]:
     found: list[tuple[str, T]] = []
-    window, throttled = AdaptiveWindow(_IN_FLIGHT), lambda: session.source.usage.throttled
+    window, throttled = AdaptiveWindow(_IN_FLIGHT), lambda: source.usage.throttled
     send_all(namespaces, lambda name: (name, ask(name)), found.append, window, throttled)
     return dict(found)

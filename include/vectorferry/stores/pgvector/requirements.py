@@ -30,6 +30,15 @@ WHERE relkind IN ('r', 'v', 'm', 'p', 'f') AND nspname NOT LIKE 'pg\\_%%' AND ns
     AND %s::text IN (relname::text, nspname || '.' || relname)
 ORDER BY here DESC, nspname"""
 
+# Tables and views with a column of vectors, as `collection` names them: with their schema where sessions do not look first.
+TABLES = """SELECT CASE WHEN nspname = current_schema() THEN relname ELSE nspname || '.' || relname END::text,
+    string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum)
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace JOIN pg_attribute ON attrelid = pg_class.oid
+    JOIN pg_type ON pg_type.oid = atttypid
+WHERE relkind IN ('r', 'v', 'm', 'p', 'f') AND NOT relispartition AND relpersistence <> 't' AND attnum > 0 AND NOT attisdropped
+    AND typname IN ('vector', 'halfvec', 'sparsevec')
+GROUP BY 1"""
+
 
 @dataclass(frozen=True, slots=True)
 class Server:

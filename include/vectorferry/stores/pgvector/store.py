@@ -9,6 +9,7 @@ fields and index of each.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -54,6 +55,7 @@ from vectorferry.stores.pgvector.requirements import (
     ITERATIVE_SCANS,
     NAMESAKES,
     SERVER,
+    TABLES,
     Server,
     absent,
     unmakeable,
@@ -134,6 +136,12 @@ class PgvectorStore:
         """The collection of that name in the connection's database; nothing is created and nothing is sent."""
         sessions = Sessions(connection, deadline=options.deadline, store=f"pgvector {collection}")
         return cls(sessions, collection, options, caller)
+
+    @classmethod
+    def collections(cls, connection: Connection, deadline: float) -> Mapping[str, str]:
+        """Tables and views with a column of vectors, in any schema; those of another than the sessions' own have it in their name."""
+        with closing(Sessions(connection, deadline=deadline, store=f"database {connection.schema}")) as sessions:
+            return dict(sessions.run(lambda session: session.execute(TABLES).fetchall()))
 
     @property
     def name(self) -> str:

@@ -124,6 +124,37 @@ class IndexInfo:
     notes: tuple[str, ...] = ()
 
 
+def indexes(endpoint: Endpoint, deadline: float) -> dict[str, str]:
+    """Every index that the key reaches, with its vectors in a few words."""
+    call, store = Caller(), "pinecone"
+
+    def request() -> list[IndexModel]:
+        with translating(store, write=False), closing(_connected(endpoint, store, deadline)) as client:
+            return list(client.indexes.list())
+
+    return {model.name: _told(model) for model in call(request)}
+
+
+def _told(model: IndexModel) -> str:
+    vectors = [
+        f"{each.dimension} dimensions, {each.metric}"
+        for each in model.schema.fields.values()
+        if isinstance(each, DenseVectorField)
+    ]
+    kinds = {SparseVectorField: "sparse vectors", SemanticTextField: "embeds texts by itself"}
+    vectors += [
+        word for kind, word in kinds.items() if any(isinstance(each, kind) for each in model.schema.fields.values())
+    ]
+    return ", ".join(vectors) or "a document schema"
+
+
+def _connected(endpoint: Endpoint, store: str, deadline: float) -> Pinecone:
+    with translating(store, write=False):
+        client = Pinecone(api_key=endpoint.key, host=endpoint.host, timeout=deadline)
+    _send_once(client, deadline)
+    return client
+
+
 class ControlPlane:
     """The control plane for one index name. Thread-safe. Methods raise store errors."""
 
@@ -231,11 +262,7 @@ class ControlPlane:
     def _client(self) -> Pinecone:
         with self._lock:
             if self._opened is None:
-                with translating(self._store, write=False):
-                    self._opened = Pinecone(
-                        api_key=self._endpoint.key, host=self._endpoint.host, timeout=self._deadline
-                    )
-                _send_once(self._opened, self._deadline)
+                self._opened = _connected(self._endpoint, self._store, self._deadline)
             return self._opened
 
     def _describe(self) -> IndexModel:

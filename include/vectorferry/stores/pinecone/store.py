@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -33,7 +33,7 @@ from vectorferry.stores.base import PLAIN_METADATA, Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, unknown_settings, wrong_shape
-from vectorferry.stores.pinecone.control import SETTINGS, ControlPlane, Endpoint, IndexInfo, wrong_name
+from vectorferry.stores.pinecone.control import SETTINGS, ControlPlane, Endpoint, IndexInfo, indexes, wrong_name
 from vectorferry.stores.pinecone.rows import (
     page_token_before,
     regrouped,
@@ -105,6 +105,11 @@ class PineconeStore:
     ) -> "PineconeStore":
         """The index of that name, which need not exist yet; nothing is sent. Raises ConnectionMissing without an API key."""
         return cls(connection, collection, options, caller or Caller())
+
+    @classmethod
+    def collections(cls, connection: Connection, deadline: float) -> Mapping[str, str]:
+        """The indexes of the project that the key is for."""
+        return indexes(Endpoint.of(connection), deadline)
 
     @property
     def name(self) -> str:

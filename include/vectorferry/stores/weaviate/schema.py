@@ -239,6 +239,13 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
     )
 
 
+def told(schema: Mapping[str, Any]) -> str:
+    """A collection in a few words: its vectors, and whether it has tenants."""
+    named = ", ".join(sorted(schema.get("vectorConfig") or {}))
+    tenants = ", tenants" if (schema.get("multiTenancyConfig") or {}).get("enabled") else ""
+    return f"{f'vectors {named}' if named else 'one vector without a name'}{tenants}"
+
+
 def refers(item: Mapping[str, Any]) -> bool:
     """Whether a property refers to other objects: its types are names of collections, which begin with a capital."""
     return str(item["dataType"][0])[:1].isupper()

@@ -63,6 +63,7 @@ from vectorferry.stores.weaviate.schema import (
     layout_of,
     obstacles_to,
     refuse_name,
+    told,
     undeclared,
 )
 from vectorferry.stores.weaviate.tenants import Tenants, tenants_to_ask, woken_note
@@ -125,6 +126,16 @@ class WeaviateStore:
         """
         link = Link(address_of(connection), f"weaviate {collection}", options.deadline)
         return cls(link, collection, options, caller or Caller())
+
+    @classmethod
+    def collections(cls, connection: Connection, deadline: float) -> Mapping[str, str]:
+        """The collections of the server's schema, with their vectors."""
+        link, call = Link(address_of(connection), "weaviate", deadline), Caller()
+        try:
+            schema = call(lambda: link.get("/schema"))
+        finally:
+            link.close()
+        return {each["class"]: told(each) for each in schema["classes"]}
 
     @property
     def name(self) -> str:

@@ -1,0 +1,126 @@
+"""Field types: which typed field would hold the values that a sample has under each metadata key."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vectorferry.core.model import FieldType
+from vectorferry.core.names import is_uuid
+from vectorferry.core.records import parse_json, short_hash
+
+LEAST_SHARE = 0.05
+"""Keys that fewer records have are worth no field of their own."""
+MOST_LETTERS = 256
+"""Longer texts are no values that people filter by."""
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
+_WORDS = 6
+_INTEGERS = range(-(1 << 63), 1 << 63)
+_PLACE = {"latitude", "longitude"}
+_NOTHING = frozenset({"null", "empty list"})
+_STRINGS = frozenset({"string", "text", "date", "uuid"})
+# What holds the values as well, where there is no field of the type.
+_ELSE = {"integer": "number", "date": "string", "uuid": "string", "dates": "strings", "uuids": "strings"}
+_KNOWN = {each.value for each in FieldType}
+
+
+@dataclass(frozen=True, slots=True)
+class KeySeen:
+    """A metadata key in a sample: `kinds` maps the type that a value would have to the number of records with it.
+
+    `share` is of the records looked at. `fits` is the type that holds all of the values, None where there is none or where a field of it
+    is not worth it; `why` says why then.
+    """
+
+    key: str
+    share: float
+    distinct: int
+    kinds: Mapping[str, int]
+    fits: FieldType | None
+    why: str = ""
+
+
+def keys_of(metadata: Iterable[str], *, integers: bool) -> tuple[KeySeen, ...]:
+    """The keys of records, given as canonical JSON, in order; without `integers` whole numbers are numbers like others."""
+    columns: dict[str, list[Any]] = defaultdict(list)
+    rows = 0
+    for text in metadata:
+        rows += 1
+        for key, value in parse_json(text).items():
+            columns[key].append(value)
+    return tuple(_seen(key, values, rows, integers=integers) for key, values in sorted(columns.items()))
+
+
+def is_key(key: str) -> bool:
+    """Whether `fields` of a spec can name this key."""
+    return bool(key) and "\0" not in key
+
+
+def _seen(key: str, values: list[Any], rows: int, *, integers: bool) -> KeySeen:
+    kinds = Counter(kind_of_value(value) for value in values)
+    share = len(values) / rows
+    wanted = _common(set(kinds) - _NOTHING, kinds, integers=integers)
+    fits = _field(wanted)
+    longest = max((len(value) for value in values if isinstance(value, str)), default=0)
+    why = ""
+    if wanted is None:
+        why = "of several types, and a field has one" if set(kinds) - _NOTHING else "never has a value"
+    elif fits is None:
+        why = "no field is of this type"
+    elif fits is FieldType.STRING and longest > MOST_LETTERS:
+        fits, why = None, f"up to {longest:,} characters: nobody filters by the whole of it"
+    elif share < LEAST_SHARE:
+        fits, why = None, "too rare for a field of its own"
+    elif not is_key(key):
+        fits, why = None, "no field can have this name"
+    return KeySeen(key, share, len({short_hash(value) for value in values}), dict(kinds), fits, why)
+
+
+def _common(kinds: set[str], counts: Mapping[str, int], *, integers: bool) -> str | None:
+    """The one type for values of these kinds, None where there is none."""
+    for plural in ("", "s"):
+        texts = {f"{kind}{plural}" for kind in _STRINGS}
+        numbers = {f"integer{plural}", f"number{plural}"}
+        if kinds <= numbers and kinds:
+            return f"integer{plural}" if kinds == {f"integer{plural}"} and integers else f"number{plural}"
+        if len(kinds) > 1 and kinds <= texts:
+            longer = counts.get(f"text{plural}", 0) * 2 >= sum(counts.get(kind, 0) for kind in texts)
+            return f"text{plural}" if longer else f"string{plural}"
+    return next(iter(kinds)) if len(kinds) == 1 else None
+
+
+def _field(wanted: str | None) -> FieldType | None:
+    for name in (wanted, _ELSE.get(wanted or "")):
+        if name in _KNOWN:
+            return FieldType(name)
+    return None
+
+
+def kind_of_value(value: Any) -> str:
+    """The type that a field for this value would have, in the words of a spec; else what the value is."""
+    if isinstance(value, list):
+        return _kind_of_list(value)
+    if isinstance(value, dict):
+        return "geo" if value.keys() == _PLACE else "object"
+    if isinstance(value, str):
+        return _kind_of_text(value)
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "boolean"
+    return "integer" if isinstance(value, int) and value in _INTEGERS else "number"
+
+
+def _kind_of_list(value: list[Any]) -> str:
+    kinds = Counter(kind_of_value(each) for each in value)
+    if not kinds:
+        return "empty list"
+    common = _common(set(kinds), kinds, integers=True)
+    return "mixed list" if common is None or common in ("object", "geo", "null") else f"{common}s"
+
+
+def _kind_of_text(value: str) -> str:
+    if is_uuid(value):
+        return "uuid"
+    if _DATE.fullmatch(value):
+        return "date"
+    return "text" if len(value.split()) >= _WORDS else "string"

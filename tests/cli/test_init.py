@@ -1,0 +1,200 @@
+"""`vectorferry init`: what it writes passes `validate` and `plan` as it is, or says what a person has to decide."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.commanding import Ran, vectorferry
+from pipeline.worlds import World, weaviate_connection
+from stores.weaviate.tools import rest
+from vectorferry.core.model import CollectionDefinition, CollectionInfo, FieldType, Metric
+from vectorferry.core.records import canonical_json, make_batch
+from vectorferry.engine.plan.field_types import KeySeen, is_key, keys_of
+from vectorferry.engine.plan.proposal import LEAVE_SPARSE, Obstacle, Place, Proposal
+from vectorferry.engine.plan.spec_text import spec_text
+from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.spec.connections import Connection
+from vectorferry.spec.loader import load_spec, parse_spec
+from vectorferry.stores.base import Capabilities
+
+
+def run(world: World, *arguments: str) -> Ran:
+    environment = world.environment()
+    return vectorferry(
+        *arguments, environment={**environment, "AIRFLOW_CONN_VECTORFERRY_JOURNAL": environment["AIRFLOW_CONN_JOURNAL"]}
+    )
+
+
+def proposed(world: World, *arguments: str) -> tuple[Path, Ran]:
+    file = world.folder / "proposed" / "spec.yaml"
+    return file, run(world, "init", *arguments, "--output", str(file))
+
+
+@pytest.fixture
+def on_weaviate(world: World, weaviate: Weaviate) -> World:
+    """The same with a Weaviate as target."""
+    world.connections["target"] = weaviate_connection(weaviate)
+    for each in rest(weaviate, "GET", "/schema")["classes"]:
+        rest(weaviate, "DELETE", f"/schema/{each['class']}")
+    return world
+
+
+def test_what_it_writes_passes_validate_and_plan_as_it_is(on_weaviate: World) -> None:
+    file, ran = proposed(on_weaviate, "--source", "source/docs", "--target", "target")
+    assert ran.code == 0, ran.text
+    assert f"Next: `vectorferry plan {file}`" in ran.text
+    spec, text = load_spec(file), file.read_text(encoding="utf-8")
+    assert (spec.target.collection, spec.writers) == ("Docs", "none")
+    assert (spec.fields["kind"], spec.fields["public"]) == (FieldType.STRING, FieldType.BOOLEAN)
+    assert "# alias: DocsLive" in text and "# 26 records, vectors of 384 dimensions" in text
+    assert "#   os/path  " in text and "TO DECIDE" not in text
+    assert run(on_weaviate, "validate", str(file)).code == 0
+    planned = run(on_weaviate, "plan", str(file))
+    assert planned.code == 0, planned.text
+
+
+def test_a_copy_beside_the_source_has_a_free_name_and_the_index_of_the_source(on_weaviate: World) -> None:
+    _, made = proposed(on_weaviate, "--source", "source/docs", "--target", "source")
+    assert made.code == 0, made.text
+    copied, again = proposed(on_weaviate, "--source", "source/docs", "--target", "source")
+    assert again.code == 2, "it is there"
+    assert "--force" in again.err
+    ran = run(on_weaviate, "init", "--source", "source/docs", "--target", "source", "--output", str(copied), "--force")
+    assert ran.code == 0
+    spec = load_spec(copied)
+    assert spec.target.collection == "Docs"  # PostgreSQL tells upper from lower case
+    assert spec.target.index["type"] == "hnsw"
+    assert "share what it may send" in copied.read_text(encoding="utf-8")
+    planned = run(on_weaviate, "plan", str(copied))
+    assert planned.code == 0, planned.text
+
+
+def test_without_a_file_it_prints_the_spec_and_nothing_else(on_weaviate: World) -> None:
+    ran = run(on_weaviate, "init", "--source", "source/docs", "--target", "target/Elsewhere")
+    assert ran.code == 0
+    assert parse_spec(ran.out, "printed").target.collection == "Elsewhere"
+    assert not list(on_weaviate.folder.glob("**/*.yaml"))
+    told = run(on_weaviate, "init", "--source", "source/docs", "--target", "target/Elsewhere", "--json").json()
+    assert isinstance(told, dict)
+    assert told["rows"] == 26 and told["to_decide"] == [] and parse_spec(told["spec"], "told")
+
+
+def test_what_will_not_fit_is_a_decision_of_a_person_and_one_line_away(on_weaviate: World) -> None:
+    sparse = [{"indices": [1], "values": [0.5]}, None]
+    rows = make_batch("", ["a", "b"], np.ones((2, 384), np.float32), ["{}", "{}"], sparse)
+    with on_weaviate.source() as store:
+        assert not store.upsert(rows).rejected
+    file, ran = proposed(on_weaviate, "--source", "source/docs", "--target", "target")
+    assert ran.code == 0
+    assert "to decide: weaviate Docs rejects (default)/a: sparse vectors are not supported (1 of" in ran.text
+    assert f"({LEAVE_SPARSE})" in ran.text
+    assert run(on_weaviate, "plan", str(file)).code == 1
+    file.write_text(file.read_text(encoding="utf-8").replace("# sparse: leave", "sparse: leave"), encoding="utf-8")
+    planned = run(on_weaviate, "plan", str(file))
+    assert planned.code == 0, planned.text
+
+
+def test_odd_keys_and_mixed_values_are_told_and_the_spec_still_passes(on_weaviate: World) -> None:
+    odd: list[dict[str, Any]] = [
+        {"size": 1, "a: b": "x", "yes": True, "ünï\ncode": "y", "mixed list": [1, "a"], "none": None},
+        {"size": "large", "a: b": None, "yes": False, "ünï\ncode": "z", "big": 2**63, "none": None},
+    ]
+    rows = make_batch("", ["a", "b"], np.ones((2, 4), np.float32), [canonical_json(each) for each in odd])
+    with on_weaviate.source() as store:
+        store.drop()
+        store.create(CollectionDefinition(4, Metric.COSINE))
+        assert not store.upsert(rows).rejected
+    file, ran = proposed(on_weaviate, "--source", "source/docs", "--target", "target")
+    assert ran.code == 0, ran.text
+    text = file.read_text(encoding="utf-8")
+    assert {"a: b", "yes", "ünï\ncode"} <= set(load_spec(file).fields)
+    assert "# size: of several types, and a field has one: integer 1, string 1; in 100% of them, 2 different" in text
+    assert "null 1, string 1; in 100% of them, 2 different; a null counts as missing where one filters" in text
+    assert "# none: never has a value: null 2" in text
+    planned = run(on_weaviate, "plan", str(file))
+    assert planned.code == 0, planned.text
+
+
+def test_a_connection_alone_is_listed(on_weaviate: World, weaviate: Weaviate) -> None:
+    rest(
+        weaviate, "POST", "/schema", {"class": "Listed", "vectorizer": "none", "multiTenancyConfig": {"enabled": True}}
+    )
+    ran = run(on_weaviate, "init", "--source", "source")
+    assert ran.code == 0
+    assert "docs" in ran.text and "vector vector(384)" in ran.text
+    listed = run(on_weaviate, "init", "--source", "target", "--json").json()
+    assert listed == {"Listed": "one vector without a name, tenants"}
+
+
+def test_a_collection_that_is_not_there_is_refused_with_the_nearest_one(on_weaviate: World) -> None:
+    ran = run(on_weaviate, "init", "--source", "source/dosc", "--target", "target")
+    assert ran.code == 1
+    assert "did you mean 'docs'?" in ran.text
+    assert run(on_weaviate, "init", "--source", "source/docs").code == 2
+    assert run(on_weaviate, "init", "--source", "nowhere/docs", "--target", "target").code == 2
+
+
+def test_a_target_that_is_not_empty_is_a_decision(on_weaviate: World) -> None:
+    other = dataclasses.replace(on_weaviate.connections["source"], name="other")
+    on_weaviate.connections["other"] = other
+    _, ran = proposed(on_weaviate, "--source", "source/docs", "--target", "other/docs")
+    assert "target.adopt: true" in ran.text and "is not empty (26 rows)" in ran.text
+
+
+@pytest.mark.parametrize(
+    ("values", "fits"),
+    [
+        ([1, 2, -5], "number"),
+        ([1, 2.5], "number"),
+        (["a", "b"], "string"),
+        ([True, False], "boolean"),
+        ([["a"], []], "strings"),
+        ([1, "a"], None),
+        ([True, 1], None),
+        ([{"a": 1}], None),
+        (["x" * 300], None),
+    ],
+)
+def test_the_type_of_a_field_holds_all_values(values: list[Any], fits: str | None) -> None:
+    [seen] = keys_of([canonical_json({"key": value}) for value in values], integers=False)
+    assert seen.fits == (None if fits is None else FieldType(fits))
+
+
+ABLE = Capabilities(product="any")
+PRINTED = st.text(max_size=20)
+KEYS = st.builds(
+    KeySeen,
+    PRINTED,
+    st.just(1.0),
+    st.just(1),
+    st.dictionaries(st.sampled_from(["string", "null"]), st.integers(1, 9), min_size=1),
+    st.sampled_from([*FieldType, None]),
+    PRINTED,
+)
+
+
+@given(
+    st.lists(KEYS, unique_by=lambda each: each.key),
+    st.dictionaries(PRINTED, st.integers(0, 10**9), max_size=30),
+    st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=30),
+    st.lists(PRINTED),
+)
+def test_whatever_the_data_calls_itself_the_file_says_what_was_found(
+    keys: list[KeySeen], namespaces: dict[str, int], name: str, notes: list[str]
+) -> None:
+    keys = [dataclasses.replace(each, fits=each.fits if is_key(each.key) else None) for each in keys]
+    info = CollectionInfo(name, 4, Metric.DOT, namespaces, notes=tuple(notes))
+    here, there = Place(Connection("one", "memory"), name), Place(Connection("two", "memory"), name)
+    against = tuple(Obstacle(note, LEAVE_SPARSE) for note in notes)
+    found = Proposal(here, there, info, tuple(keys), 10, None, {}, f"{name}Live", ABLE, ABLE, against, tuple(notes))
+    text = spec_text(found)
+    spec = parse_spec(text, "made.yaml")
+    assert (spec.source.collection, spec.target.collection) == (name, name)
+    assert dict(spec.fields) == {each.key: each.fits for each in keys if each.fits}
+    assert yaml.safe_load(text)["source"] == {"connection": "one", "collection": name}
