@@ -4,6 +4,7 @@ A column is called `vector:NAME`, `multi:NAME` or `sparse:NAME`. Null in it, and
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ SPARSE = pa.struct([("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.f
 _PREFIXES = {VectorKind.DENSE: "vector:", VectorKind.MULTI: "multi:", VectorKind.SPARSE: "sparse:"}
 Named = Mapping[str, VectorSpec]
 """Vectors by their names."""
-NOTHING: Named = {}
+NOTHING: Named = MappingProxyType({})
 
 
 class VectorColumn(NamedTuple):
@@ -291,3 +292,20 @@ def _spec(name: str, value: Mapping[str, Any]) -> VectorSpec:
 def rows_with(batch: pa.RecordBatch, each: VectorColumn) -> Iterator[int]:
     """Rows that have a named vector."""
     return (int(row) for row in present(batch.column(each.column)).nonzero()[0])
+
+
+def unlike_vectors(source: Named, target: Named) -> Iterator[str]:
+    """What a collection lacks of the named vectors that it is to hold, each named."""
+    for name, spec in source.items():
+        there = target.get(name)
+        if there is None:
+            yield f"has no vector {described(spec)}"
+        elif there.kind is not spec.kind or not _alike(there.dimension, spec.dimension):
+            yield f"has the vector {described(there)}, and it is to be {described(spec)}"
+        elif spec.kind is not VectorKind.SPARSE and there.metric is not spec.metric:
+            yield f"measures the vector {name!r} by {there.metric}, and it is to be {spec.metric}"
+
+
+def _alike(left: int | None, right: int | None) -> bool:
+    """Whether two dimensions are one, as far as both are known."""
+    return None in (left, right) or left == right

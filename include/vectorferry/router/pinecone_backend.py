@@ -49,8 +49,7 @@ class RouterBackend:
     @cached_property
     def shape(self) -> Shape:
         """What the collection holds: the same on both sides."""
-        found = self._router.describe()
-        return Shape(found.dimension, found.metric)
+        return Shape.of(self._router.describe())
 
     def read(self, namespace: str, ask: Callable[[Backing], T]) -> T:
         """What the side that has the authority answers."""

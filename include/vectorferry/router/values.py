@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from vectorferry.core.errors import NotDone, RecordError
 from vectorferry.core.filters import Filter, parse_filter
-from vectorferry.core.model import Vectors
+from vectorferry.core.model import VectorKind, Vectors
 from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
+from vectorferry.core.vector_columns import VectorColumn, array_of, values_of, vector_columns
 from vectorferry.router.changes import Put, Update
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.row_limits import patch_of
@@ -21,13 +22,15 @@ from vectorferry.stores.row_limits import patch_of
 class Record:
     """A record: its id, its vector of d floats, its metadata, and its sparse vector, as {"indices": […], "values": […]}.
 
-    A record may have either vector, or none where its database allows that. What was fetched can be put back as it is: nothing is left out.
+    A record may have either vector, or none where its database allows that. `named` are its vectors that have a name: each d floats, a list
+    of such lists (a multi vector), or a sparse vector. What was fetched can be put back as it is: nothing is left out.
     """
 
     id: str
     vector: Sequence[float] | None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     sparse: Mapping[str, Sequence[float]] | None = None
+    named: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def put_of(namespace: str, records: Sequence[Record]) -> Put:
     try:
         metadata = [canonical_json(record.metadata) for record in records]
         sparse = [record.sparse for record in records] if any(record.sparse for record in records) else None
-        return Put(namespace, ids, make_batch(namespace, ids, vectors, metadata, sparse, missing=missing))
+        named = _named(records)
+        return Put(namespace, ids, make_batch(namespace, ids, vectors, metadata, sparse, missing=missing, named=named))
     except (RecordError, TypeError, ValueError) as error:
         raise NotDone(f"not written: {error}", retryable=False) from error
 
@@ -104,6 +108,48 @@ def _dense(records: Sequence[Record]) -> tuple[Vectors | None, "npt.NDArray[np.b
         if record.vector is not None:
             vectors[row] = _row(record, len(first.vector), first.id)
     return vectors, np.array([record.vector is None for record in records], bool)
+
+
+def _named(records: Sequence[Record]) -> dict[str, pa.Array]:
+    """Columns of the named vectors that some of the records have. Raises RecordError for what is no vector, or not like the others."""
+    found: dict[str, pa.Array] = {}
+    for name in dict.fromkeys(name for record in records for name in record.named):
+        vectors = [record.named.get(name) for record in records]
+        kinds = {kind: record.id for record in records if (kind := _kind_of(record, name)) is not None}
+        if len(kinds) > 1:
+            (one, first), (other, second), *_ = kinds.items()
+            raise RecordError(f"the vector {name!r} of {first!r} is {one}, that of {second!r} {other}")
+        for kind in kinds:
+            found[VectorColumn(kind, name).column] = _column(kind, name, vectors)
+    return found
+
+
+def _kind_of(record: Record, name: str) -> VectorKind | None:
+    vector = record.named.get(name)
+    if vector is None:
+        return None
+    if isinstance(vector, Mapping):
+        return VectorKind.SPARSE
+    try:
+        made = np.asarray(vector, np.float32)
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"the vector {name!r} of {record.id!r} is not of numbers: {error}") from error
+    if made.ndim not in (1, 2) or not made.size:
+        shape = list(made.shape)
+        raise RecordError(
+            f"the vector {name!r} of {record.id!r} has the shape {shape}; it has d floats, or is a list of such lists"
+        )
+    return VectorKind.DENSE if made.ndim == 1 else VectorKind.MULTI
+
+
+def _column(kind: VectorKind, name: str, vectors: Sequence[Any]) -> pa.Array:
+    dimension = next(
+        (np.shape(vector)[-1] for vector in vectors if vector is not None and kind is not VectorKind.SPARSE), None
+    )
+    try:
+        return array_of(kind, vectors, dimension)
+    except RecordError as error:
+        raise RecordError(f"the vector {name!r}: {error}") from error
 
 
 def _row(record: Record, dimension: int, first: str) -> Any:
@@ -130,8 +176,16 @@ def update_of(
 def records_of(batch: pa.RecordBatch) -> dict[str, Record]:
     """The records of a batch, by id; one without a dense vector has None."""
     columns = (batch.column(name).to_pylist() for name in ("id", "metadata", "sparse"))
-    vectors, there = vectors_of(batch), batch.column("vector").is_valid().to_pylist()
-    return {
-        id_: Record(id_, vector.tolist() if dense else None, parse_json(text), sparse)
-        for (id_, text, sparse), vector, dense in zip(zip(*columns, strict=True), vectors, there, strict=True)
-    }
+    vectors = (None if it is None else it.tolist() for it in values_of(VectorKind.DENSE, batch.column("vector")))
+    rows = zip(zip(*columns, strict=True), vectors, _named_of(batch), strict=True)
+    return {id_: Record(id_, vector, parse_json(text), sparse, named) for (id_, text, sparse), vector, named in rows}
+
+
+def _named_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The named vectors that each record has, as lists."""
+    rows: list[dict[str, Any]] = [{} for _ in range(len(batch))]
+    for each in vector_columns(batch.schema):
+        for row, vector in zip(rows, values_of(each.kind, batch.column(each.column)), strict=True):
+            if vector is not None:
+                row[each.name] = vector if each.kind is VectorKind.SPARSE else vector.tolist()
+    return rows

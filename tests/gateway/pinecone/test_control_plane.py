@@ -13,7 +13,7 @@ from pinecone.errors import ApiError, ConflictError, ForbiddenError, NotFoundErr
 from pinecone.models.indexes.schema import SemanticTextField
 
 from gateway.pinecone.conftest import KEY, Local, clients, open_handle, run
-from vectorferry.core.model import CollectionDefinition, Metric
+from vectorferry.core.model import CollectionDefinition, Metric, VectorKind, VectorSpec
 from vectorferry.gateway.pinecone.wire import front
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.memory import MemoryStore
@@ -119,6 +119,16 @@ def test_a_collection_made_elsewhere_is_an_index_too(tmp_path: Path) -> None:
             assert (made.dimension, made.metric) == (5, "euclidean")
             with pytest.raises(ConflictError):
                 local.client.indexes.create(name="found", dimension=5)
+
+
+def test_a_collection_with_vectors_by_name_is_refused_and_never_shown_without_them(tmp_path: Path) -> None:
+    named = {"image": VectorSpec("image", VectorKind.DENSE, 3, Metric.COSINE)}
+    MemoryStore("manifold", "found").create(CollectionDefinition(5, Metric.COSINE, named=named))
+    with run(tmp_path, Connection("manifold", "memory")) as gateway:
+        for local in clients(gateway):
+            with pytest.raises(ApiError, match="vectors by name") as refused:
+                local.client.describe_index("found")
+            assert refused.value.status_code == 501
 
 
 def test_a_restart_keeps_everything(tmp_path: Path) -> None:

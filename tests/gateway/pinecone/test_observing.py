@@ -14,9 +14,10 @@ from gateway.pinecone.conftest import KEY
 from pipeline.commanding import vectorferry
 from pipeline.worlds import World, postgres_connection, small_spec
 from vectorferry.core.errors import SpecError
-from vectorferry.core.model import CollectionDefinition, FieldType, Metric
+from vectorferry.core.model import CollectionDefinition, FieldType, Metric, VectorKind, VectorSpec
 from vectorferry.engine.plan.observed_use import judged
 from vectorferry.gateway.pinecone import observing
+from vectorferry.gateway.pinecone.api.problems import ApiProblem
 from vectorferry.gateway.pinecone.observed_store import observed_index, observing_gateway
 from vectorferry.gateway.pinecone.observing import OTHERS, Observation
 from vectorferry.gateway.pinecone.server import Serving
@@ -35,6 +36,13 @@ def present() -> str:
     name = uuid.uuid4().hex
     MemoryStore(name, "docs").create(CollectionDefinition(4, Metric.COSINE))
     return name
+
+
+def test_a_collection_with_vectors_by_name_is_not_observed(tmp_path: Path) -> None:
+    name, named = uuid.uuid4().hex, {"image": VectorSpec("image", VectorKind.DENSE, 3, Metric.COSINE)}
+    MemoryStore(name, "docs").create(CollectionDefinition(4, Metric.COSINE, named=named))
+    with pytest.raises(ApiProblem, match="vectors by name"):
+        observed_index(name, "docs", tmp_path / "use.json", connections=lambda each: Connection(each, "memory"))
 
 
 def seen(file: Path) -> dict[tuple[str, str], int]:

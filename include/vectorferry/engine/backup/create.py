@@ -144,7 +144,7 @@ def _begin(session: Session, side: Side) -> _Begun:
 
 def _collection(session: Session, side: Side, found: CollectionInfo) -> Collection:
     store, place = side_of(session, side)
-    if found.dimension is None:
+    if found.dimension is None and not found.named:
         raise GateError(
             f"{store.name} has no dense vectors; collections of sparse vectors only cannot be backed up yet"
         )
@@ -160,6 +160,7 @@ def _collection(session: Session, side: Side, found: CollectionInfo) -> Collecti
         field_options=dict(found.field_options),
         index=dict(found.index),
         alias=_alias(session, store, place),
+        named=dict(found.named),
     )
 
 
@@ -208,7 +209,7 @@ def _write(session: Session, begun: _Begun) -> Iterator[_Written]:
     """Write the parts that are not there yet, each noted once its file is committed."""
     store, _ = side_of(session, begun.side)
     collection, rows = begun.collection, session.spec.partitions.part_rows
-    reading = PartReader(store, collection.key_order, collection.dimension, rows)
+    reading = PartReader(store, collection.key_order, collection.dimension, rows, named=collection.named)
     spans = [KeyRange(namespace) for namespace in begun.namespaces]
     token, first = secrets.token_hex(4), len(begun.written)
     done = sum(total(each.part.namespaces).rows for each in begun.written)
@@ -244,7 +245,9 @@ def _write_part(begun: _Begun, path: str, piece: _Piece) -> _Written:
     namespaces, vectors = together(map(tallied, piece.batches)), Counter[str]()
     for batch in piece.batches:
         vectors.update(batch.column("namespace").filter(batch.column("vector").is_valid()).to_pylist())
-    written = begun.files.write_table(path, record_schema(begun.collection.dimension), piece.batches)
+    written = begun.files.write_table(
+        path, record_schema(begun.collection.dimension, begun.collection.named), piece.batches
+    )
     return _Written(BackupPart(path, written.bytes, namespaces), piece.after, piece.end, vectors)
 
 

@@ -1,15 +1,18 @@
 """Backup format on staging: Parquet parts, and a manifest that is written last and accounts for every record."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from vectorferry.core.errors import StagingCorrupt
-from vectorferry.core.model import CollectionDefinition, FieldOptions, FieldType, KeyOrder, Metric, Side
+from vectorferry.core.model import CollectionDefinition, FieldOptions, FieldType, KeyOrder, Metric, Side, VectorSpec
 from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints
+from vectorferry.core.vector_columns import Named
+from vectorferry.core.vector_columns import from_json as vectors_from_json
+from vectorferry.core.vector_columns import to_json as vectors_to_json
 from vectorferry.staging import Staging
 
 FOLDER = "backups"
@@ -105,22 +108,24 @@ class Collection:
     connection: str
     product: str
     key_order: KeyOrder
-    dimension: int
+    dimension: int | None
     metric: Metric
     namespaces_are: Literal["tenants", "property"] = "tenants"
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     index: Mapping[str, Any] = field(default_factory=dict)
     alias: str | None = None
     field_options: Mapping[str, FieldOptions] = field(default_factory=dict)
+    named: Mapping[str, VectorSpec] = field(default_factory=dict)
 
     def definition(self, product: str, index: Mapping[str, Any] | None = None) -> CollectionDefinition:
         """What to create in a product: with the recorded index settings only where they are of the same, or with those given."""
-        recorded = self.index if product == self.product else {}
+        recorded, named = (self.index, self.named) if product == self.product else ({}, _plain(self.named))
         return CollectionDefinition(
             self.dimension,
             self.metric,
             self.fields,
             recorded if index is None else index,
+            named=named,
             field_options=self.field_options,
         )
 
@@ -130,7 +135,9 @@ class Collection:
         plain = ("name", "connection", "product", "dimension", "namespaces_are", "alias")
         kinds = {name: str(kind) for name, kind in self.fields.items()}
         options = {name: asdict(each) for name, each in self.field_options.items()}
+        # Only where there are any: earlier releases read all other backups.
         more = {"field_options": options} if options else {}
+        more |= {"named": vectors_to_json(self.named)} if self.named else {}
         return {**{n: getattr(self, n) for n in plain}, **texts, "fields": kinds, "index": dict(self.index), **more}
 
     @classmethod
@@ -139,7 +146,13 @@ class Collection:
         kinds = {name: FieldType(kind) for name, kind in value["fields"].items()}
         options = {name: FieldOptions(**each) for name, each in value.get("field_options", {}).items()}
         typed = {"key_order": KeyOrder(value["key_order"]), "metric": Metric(value["metric"]), "fields": kinds}
-        return cls(**{**value, **typed, "field_options": options})
+        named = vectors_from_json(value.get("named", {}))
+        return cls(**{**value, **typed, "field_options": options, "named": named})
+
+
+def _plain(named: Named) -> Named:
+    """The same vectors, indexed as a product does by itself."""
+    return {name: replace(spec, index={}) for name, spec in named.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from vectorferry.core.errors import CheckFailed, GateError, NotFound
 from vectorferry.core.model import CollectionInfo, Rejection, Verdict
 from vectorferry.core.records import fingerprints, keys_of
+from vectorferry.core.vector_columns import unlike_vectors
 from vectorferry.engine.backup.format import Backup
 from vectorferry.engine.backup.verify import Key, compare_part, verify
 from vectorferry.engine.session import Report, StepProgress, silent
@@ -130,6 +131,8 @@ def _refuse_unlike(backup: Backup, store: VectorStore, found: CollectionInfo, ru
             f"{store.name} has {found.dimension} dimensions and measures by {found.metric}, the backup's collection "
             f"{wanted.dimension} and {wanted.metric}: name another collection"
         )
+    if unlike := next(unlike_vectors(wanted.named, found.named), ""):
+        raise GateError(f"{store.name} {unlike}: name another collection")
     if found.rows and not rules.resume:
         raise GateError(
             f"{store.name} is not empty ({found.rows} rows): name another collection, or use --resume where a restore of this "

@@ -104,7 +104,8 @@ class BackupReader:
         """The collection that was backed up, with the rows of the backup."""
         manifest = self._backup.manifest
         rows = {name: tally.rows for name, tally in manifest.namespaces.items()}
-        return CollectionInfo(manifest.collection.name, manifest.collection.dimension, manifest.collection.metric, rows)
+        told = manifest.collection
+        return CollectionInfo(told.name, told.dimension, told.metric, rows, named=told.named)
 
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """The rows that the manifest states."""

@@ -53,8 +53,7 @@ def _require_source_rules(migration: str, rows: Sequence[ControlRow]) -> None:
 
 
 def _create_target(session: Session, found: Preflight) -> None:
-    assert found.source.dimension is not None, "preflight refuses it"
-    definition = target_definition(session, found.source, found.source.dimension)
+    definition = target_definition(session, found.source)
     ours = made_by_us(session, last_mark(session))
     if not ours:
         # The audit row comes first: after a crash in between, the half-made target is known as ours.

@@ -50,9 +50,11 @@ def _reached(session: Session, side: Side) -> Seen:
 
 
 def _footprint(session: Session, source: CollectionInfo, row_bytes: float | None) -> Footprint:
-    if row_bytes is None or source.dimension is None:
+    if row_bytes is None or (source.dimension is None and not source.named):
         return Footprint(None, None)
-    return session.target.footprint(CollectionDefinition(source.dimension, source.metric), row_bytes)
+    return session.target.footprint(
+        CollectionDefinition(source.dimension, source.metric, named=source.named), row_bytes
+    )
 
 
 def _times(rows: int, each: float | None) -> int | None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from vectorferry.core.model import KeyRange, Partition
+from vectorferry.core.vector_columns import to_json as vectors_to_json
 from vectorferry.engine.checks.query_set import prepare_queries
 from vectorferry.engine.plan.partitioning import pack, split_listing
 from vectorferry.engine.plan.preflight import Preflight
@@ -11,7 +12,7 @@ from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import WATERMARK
 from vectorferry.engine.transfer.listing import begin_listing, list_namespace
-from vectorferry.engine.transfer.staged import listed_pages
+from vectorferry.engine.transfer.staged import NAMED, listed_pages
 from vectorferry.journal import Plan
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.staging import Staging
@@ -46,6 +47,7 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     listing = "" if able.lists_ranges else "listing"
     details = {"namespaces": namespaces, "rows": sum(p.rows for p in partitions), "metric": str(found.source.metric)}
     details |= {"dimension": found.source.dimension, **_batch_limits(session)}
+    details |= {NAMED: vectors_to_json(found.source.named)} if found.source.named else {}
     details |= {} if watermark is None else {WATERMARK: watermark}
     return Plan(
         id=plan_id,

@@ -28,6 +28,7 @@ from vectorferry.core.model import (
     Rejection,
 )
 from vectorferry.core.names import is_uuid
+from vectorferry.core.vector_columns import unlike_vectors
 from vectorferry.engine.checks.filter_support import unsupported_filters
 from vectorferry.engine.checks.query_file import content_of, recorded_queries
 from vectorferry.engine.plan.capacity_forecast import outlook
@@ -168,9 +169,9 @@ def _require_usable(session: Session) -> None:
 
 def _obstacles(session: Session, source: CollectionInfo, target: CollectionInfo | None) -> Iterator[str]:
     """What `begin` would be refused when it makes the target."""
-    if target is None and source.dimension is not None:
+    if target is None and (source.dimension is not None or source.named):
         with reaching("target", session.spec.target.connection):
-            found = session.target.obstacles(target_definition(session, source, source.dimension))
+            found = session.target.obstacles(target_definition(session, source))
         yield from (f"target {session.target.name} cannot be made: {each}" for each in found)
 
 
@@ -263,9 +264,9 @@ def _shape_problems(session: Session, source: CollectionInfo) -> Iterator[str]:
         yield f"the target cannot measure by {source.metric}; it can by {', '.join(sorted(able.metrics))}"
     if wanted.dimension and wanted.dimension != source.dimension:
         yield f"target.dimension is {wanted.dimension}, but the source's vectors have {source.dimension}"
-    if source.dimension is None and session.spec.source.sparse == "leave":
+    if source.dimension is None and not source.named and session.spec.source.sparse == "leave":
         yield f"source {session.source.name} has sparse vectors only: with `source.sparse: leave` no vector would be moved"
-    elif source.dimension is None and source.rows:
+    elif source.dimension is None and not source.named and source.rows:
         yield f"source {session.source.name} has no dense vector in any record, and such collections cannot be moved yet"
     if wanted.alias:
         yield from _alias_problems(session, wanted.alias)
@@ -339,6 +340,7 @@ def _target_problems(session: Session, source: CollectionInfo, target: Collectio
         yield f"target {name} has {target.dimension} dimensions, the source {source.dimension}"
     if target.metric is not source.metric:
         yield f"target {name} measures by {target.metric}, the source by {source.metric}"
+    yield from (f"target {name} {each}" for each in unlike_vectors(source.named, target.named))
     if not session.target.capabilities.searches:
         yield f"target {name} keeps its vectors without an index, and cannot be searched: name a collection that has one"
     rows = sum(

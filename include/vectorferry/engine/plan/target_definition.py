@@ -1,15 +1,21 @@
 """Definition of the target: the same for preflight, which asks what stands in its way, and for begin, which makes it."""
 
-from vectorferry.core.model import CollectionDefinition, CollectionInfo
+from dataclasses import replace
+
+from vectorferry.core.model import CollectionDefinition, CollectionInfo, VectorKind
 from vectorferry.engine.session import Session
 from vectorferry.stores.base import Capabilities
 
 
-def target_definition(session: Session, source: CollectionInfo, dimension: int) -> CollectionDefinition:
-    """The collection that the spec asks for, with the source's metric."""
-    fields = session.spec.fields
+def target_definition(session: Session, source: CollectionInfo) -> CollectionDefinition:
+    """The collection that the spec asks for, with the source's vectors and metrics; dense ones are indexed as the spec says."""
+    wanted, fields = session.spec.target.index, session.spec.fields
+    named = {
+        name: replace(spec, index=wanted if spec.kind is VectorKind.DENSE else {}, tolerance=0.0)
+        for name, spec in source.named.items()
+    }
     return CollectionDefinition(
-        dimension, source.metric, fields, session.spec.target.index, field_options=fields.options
+        source.dimension, source.metric, fields, wanted, named=named, field_options=fields.options
     )
 
 

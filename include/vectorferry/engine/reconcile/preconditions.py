@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import CollectionInfo, Difference, DifferenceKind, Phase
+from vectorferry.core.vector_columns import to_json as vectors_to_json
+from vectorferry.core.vector_columns import unlike_vectors
 from vectorferry.engine.marker import mark
 from vectorferry.engine.plan.register import register
 from vectorferry.engine.plan.target_ownership import target_place
 from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session
 from vectorferry.engine.transfer.loaded import excused_ids, missing_loads, require_loaded
+from vectorferry.engine.transfer.staged import NAMED
 from vectorferry.journal import ControlRow, Plan
 from vectorferry.spec.migration import MigrationSpec
 
@@ -96,6 +99,9 @@ def _require_alike(session: Session, source: CollectionInfo, target: CollectionI
                 f"{session.source.name} has {what} {left}, {session.target.name} {right}: one of them is another collection; "
                 "nothing was changed"
             )
+    for one, other, name in ((source, target, session.target.name), (target, source, session.source.name)):
+        if unlike := next(unlike_vectors(one.named, other.named), ""):
+            raise GateError(f"{name} {unlike}: one of them is another collection; nothing was changed")
 
 
 def _require_filled(session: Session, pair: Pair) -> None:
@@ -159,5 +165,12 @@ def _empty_plan(session: Session, source: CollectionInfo) -> Plan:
         key_order=session.source.capabilities.key_order,
         listing="",
         partitions=(),
-        details={PAIR: True, "namespaces": [], "rows": 0, "metric": str(source.metric), "dimension": source.dimension},
+        details={
+            PAIR: True,
+            "namespaces": [],
+            "rows": 0,
+            "metric": str(source.metric),
+            "dimension": source.dimension,
+            **({NAMED: vectors_to_json(source.named)} if source.named else {}),
+        },
     )

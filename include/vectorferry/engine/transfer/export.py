@@ -9,12 +9,20 @@ import pyarrow as pa
 
 from vectorferry.core.errors import CheckFailed
 from vectorferry.core.model import KeyRange, Partition
-from vectorferry.core.records import digest, fingerprints, record_schema
+from vectorferry.core.records import digest, fingerprints
+from vectorferry.core.vector_columns import column_name, vector_columns
 from vectorferry.engine.lease import HeldPartition, hold_partition
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.metadata_profile import Profile
 from vectorferry.engine.transfer.part_reader import BATCH_ROWS, PartReader, Place, write_behind
-from vectorferry.engine.transfer.staged import listed_ids, manifest_of, manifest_path, part_batches
+from vectorferry.engine.transfer.staged import (
+    listed_ids,
+    manifest_of,
+    manifest_path,
+    part_batches,
+    planned_vectors,
+    staged_schema,
+)
 from vectorferry.journal import Plan, StepDone
 from vectorferry.staging import Staging
 from vectorferry.stores.mapped import mapping_of
@@ -59,6 +67,7 @@ class _Contents:
     profile: Profile = field(default_factory=Profile)
     namespaces: Counter[str] = field(default_factory=Counter)
     vectors: Counter[str] = field(default_factory=Counter)
+    named: Counter[str] = field(default_factory=Counter)
 
     def see(self, path: str, batches: Iterable[pa.RecordBatch]) -> None:
         """Count the records of one part."""
@@ -67,6 +76,8 @@ class _Contents:
             self.profile.see(batch.column("metadata").to_pylist())
             self.namespaces.update(batch.column("namespace").to_pylist())
             self.vectors.update(batch.column("namespace").filter(batch.column("vector").is_valid()).to_pylist())
+            columns = (each.column for each in vector_columns(batch.schema))
+            self.named.update({name: len(batch) - batch.column(name).null_count for name in columns})
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,7 @@ def _reading(session: Session, plan: Plan) -> PartReader:
         return listed_ids(session.staged(plan), plan, span)
 
     dimension, rows = plan.details["dimension"], session.spec.partitions.part_rows
-    return PartReader(session.source, plan.key_order, dimension, rows, pages)
+    return PartReader(session.source, plan.key_order, dimension, rows, pages, planned_vectors(plan))
 
 
 def _numbered(
@@ -124,7 +135,7 @@ def _write(session: Session, plan: Plan, contents: _Contents, part: _Part) -> _W
     _require_mappable(session, part.batches)
     staged = session.staged(plan)
     values = [value for batch in part.batches for value in fingerprints(batch)]
-    written = staged.write_table(part.path, record_schema(plan.details["dimension"]), part.batches)
+    written = staged.write_table(part.path, staged_schema(plan), part.batches)
     contents.see(part.path, part.batches)
     detail = {
         "path": part.path,
@@ -164,11 +175,10 @@ def _manifest(session: Session, plan: Plan, partition: Partition, contents: _Con
     ]
     for part in parts:
         if part["path"] not in contents.paths:  # an earlier attempt's
-            contents.see(
-                part["path"],
-                part_batches(session.staged(plan), [part], BATCH_ROWS, ["namespace", "vector", "metadata"]),
-            )
-    return {
+            columns = ["namespace", "vector", "metadata", *map(column_name, planned_vectors(plan).values())]
+            contents.see(part["path"], part_batches(session.staged(plan), [part], BATCH_ROWS, columns))
+    named = {"named": dict(sorted(contents.named.items()))} if contents.named else {}
+    return named | {
         "partition": partition.name,
         "rows": sum(p["rows"] for p in parts),
         "digest": f"{digest(int(p['digest'], 16) for p in parts):032x}",

@@ -8,14 +8,13 @@ import pyarrow as pa
 
 from vectorferry.core.errors import CheckFailed, GateError
 from vectorferry.core.model import Partition, Phase, Rejection
-from vectorferry.core.records import record_schema
 from vectorferry.engine.backpressure import CapacityGate
 from vectorferry.engine.lease import HeldPartition, hold_partition, wait_landed
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.loaded import LOAD
 from vectorferry.engine.transfer.part_reader import BATCH_ROWS
 from vectorferry.engine.transfer.sender import Batch, Sender, SentBatch, numbered
-from vectorferry.engine.transfer.staged import manifest_of, staged_batches
+from vectorferry.engine.transfer.staged import manifest_of, staged_batches, staged_schema
 from vectorferry.journal import Plan
 
 _MOST_IN_FLIGHT = 64  # the most that a spec allows
@@ -94,7 +93,7 @@ def _excuse(session: Session, plan: Plan, partition: Partition, result: SentBatc
         return
     rejected = sorted(result.rejected, key=lambda each: each.row)
     kept = result.batch.rows.take(pa.array([each.row for each in rejected], pa.int64()))
-    schema = record_schema(plan.details["dimension"]).append(pa.field("reason", pa.string()))
+    schema = staged_schema(plan).append(pa.field("reason", pa.string()))
     column = pa.array([each.reason for each in rejected], pa.string())
     excused = pa.RecordBatch.from_arrays([*kept.columns, column], schema=schema)
     path = f"excused/{partition.name}-{result.batch.number:05}.parquet"

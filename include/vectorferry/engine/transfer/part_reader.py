@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ from vectorferry.core.errors import RecordError
 from vectorferry.core.keys import key_of
 from vectorferry.core.model import KeyOrder, KeyRange
 from vectorferry.core.records import dimension_of, keys_of, past
+from vectorferry.core.vector_columns import Named, dimension_of_type, vector_columns, vector_fields
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import refuse_invalid
 
@@ -37,13 +38,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class PartReader:
-    """How a collection is read: `rows` is about the size of a part, `dimension` that of every vector."""
+    """How a collection is read: `rows` is about the size of a part, `dimension` that of every vector without a name, `named` all others."""
 
     store: VectorStore
     order: KeyOrder
     dimension: int | None
     rows: int
     pages: Pages = listed_by_the_store
+    named: Named = field(default_factory=dict)
 
     def parts(
         self, spans: Sequence[KeyRange], after: Place | None = None
@@ -92,7 +94,23 @@ class PartReader:
         found = dimension_of(batch.schema)
         if found != self.dimension:
             raise RecordError(f"{self.store.name}: vectors have {found} dimensions, expected are {self.dimension}")
+        refuse_other_vectors(self.store.name, batch, self.named)
         refuse_invalid(batch)
+
+
+def refuse_other_vectors(store: str, batch: pa.RecordBatch, named: Named) -> None:
+    """Raise RecordError where a batch has other named vectors than those that were planned: what is left out would be lost."""
+    wanted = {field.name: field.type for field in vector_fields(named)}
+    found = {each.column: batch.schema.field(each.column).type for each in vector_columns(batch.schema)}
+    for column in sorted(wanted.keys() ^ found.keys()):
+        what = "is there now, and was not" if column in found else "was there, and is gone"
+        raise RecordError(
+            f"{store}: the vector {column!r} {what} when this was planned; begin anew with what there is now"
+        )
+    for column, kind in wanted.items():
+        if found[column] != kind:
+            now, then = dimension_of_type(found[column]), dimension_of_type(kind)
+            raise RecordError(f"{store}: the vectors {column!r} have {now} dimensions, expected are {then}")
 
 
 def _end(span: int, batches: Sequence[pa.RecordBatch]) -> Place:

@@ -8,10 +8,13 @@ import pyarrow as pa
 from vectorferry.core.errors import StagingCorrupt
 from vectorferry.core.keys import key_of
 from vectorferry.core.model import KeyOrder, KeyRange, Partition
+from vectorferry.core.records import record_schema
+from vectorferry.core.vector_columns import Named
+from vectorferry.core.vector_columns import from_json as vectors_from_json
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging, rows_between
 
-LISTING = "listing"
+LISTING, NAMED = "listing", "named"
 PAGE = 1_000
 
 
@@ -53,6 +56,16 @@ def _within(ids: pa.Table, plan: Plan, span: KeyRange) -> pa.Table:
 def planned_namespaces(plan: Plan) -> tuple[str, ...]:
     """Namespaces that the plan moves, each once, in order."""
     return tuple(dict.fromkeys(name for partition in plan.partitions for name in partition.namespaces))
+
+
+def planned_vectors(plan: Plan) -> Named:
+    """The named vectors of the plan's records; none in a plan of an earlier release."""
+    return vectors_from_json(plan.details.get(NAMED, {}))
+
+
+def staged_schema(plan: Plan) -> pa.Schema:
+    """What the staged files of a plan hold."""
+    return record_schema(plan.details["dimension"], planned_vectors(plan))
 
 
 def manifest_path(partition: Partition) -> str:

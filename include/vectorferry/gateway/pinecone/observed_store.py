@@ -26,8 +26,7 @@ class PresentStore(StoreBackend):
     alone = False
 
     def __init__(self, store: VectorStore) -> None:
-        found = store.describe()
-        super().__init__(store, Shape(found.dimension, found.metric), self, lambda: 0.0)
+        super().__init__(store, Shape.of(store.describe()), self, lambda: 0.0)
         self._present = store
 
     def names(self) -> frozenset[str]:

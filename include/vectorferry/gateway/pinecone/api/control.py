@@ -336,8 +336,8 @@ def _check_name(name: str) -> None:
 
 def fields_of(info: CollectionInfo) -> dict[str, Any]:
     """The schema's fields of a collection that was made elsewhere."""
-    metric = METRIC_NAMES[info.metric]
-    return {"_values": {"type": "dense_vector", "dimension": info.dimension, "metric": metric}}
+    shape = Shape.of(info)
+    return {"_values": {"type": "dense_vector", "dimension": shape.dimension, "metric": METRIC_NAMES[shape.metric]}}
 
 
 def _with_store(open_store: StoreFactory, name: str, use: Callable[[VectorStore], Any]) -> Any:

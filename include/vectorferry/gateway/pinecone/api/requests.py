@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from vectorferry.core.model import Metric
+from vectorferry.core.model import CollectionInfo, Metric
+from vectorferry.gateway.pinecone.api.problems import unsupported
 
 DEFAULT_ON_WIRE = "__default__"
 
@@ -18,6 +19,15 @@ class Shape:
     dimension: int | None
     metric: Metric
     documents: bool = False
+
+    @classmethod
+    def of(cls, found: CollectionInfo) -> "Shape":
+        """Of a collection that was made elsewhere. Raises 501 for one with vectors by name: this API would hide them, and lose them."""
+        if found.named:
+            raise unsupported(
+                f"{found.name} has vectors by name ({', '.join(sorted(found.named))}), and an index that has such"
+            )
+        return cls(found.dimension, found.metric)
 
     @property
     def sparse_only(self) -> bool:
