@@ -396,10 +396,12 @@ def prepare_rollback(session: "Session") -> "Evidence":
 
 def roll_back(session: "Session", evidence_hash: str) -> "Switched":
     """Roll back as it was approved. Safe to call again after any crash."""
+    from vectorferry.engine.cutover.alias import point_back
     from vectorferry.engine.cutover.switch import Switched, is_away
     from vectorferry.engine.signoff.approval import require_approval
 
     if not is_away(session):
+        point_back(session)
         return Switched(Phase.TRACK_A, 0.0, 0, "")
     approval = require_approval(session, evidence_hash, ROLLBACK)
     return roll_back_now(session, f"{approval.reason} (approved by {approval.actor}, {evidence_hash[:12]})")

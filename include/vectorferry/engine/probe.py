@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from vectorferry.core.errors import RetryableError, StoreError, Unauthorized
-from vectorferry.core.model import DEFAULT_NAMESPACE, RESERVED_NAMESPACE, CollectionInfo
+from vectorferry.core.model import DEFAULT_NAMESPACE, RESERVED_NAMESPACE, CollectionInfo, Vectors
 from vectorferry.core.names import record_uuid
 from vectorferry.core.records import make_batch, vectors_of
 from vectorferry.stores.base import VectorStore
@@ -34,6 +34,33 @@ def refusal(store: VectorStore, there: CollectionInfo, *, search: bool = False) 
         return f"the right to write is missing ({error})"
     except StoreError as error:
         return f"it takes no probe record ({error})"
+
+
+def shows(store: VectorStore, there: CollectionInfo, other: VectorStore) -> bool:
+    """Whether a probe that is written to one collection is found in the other: both are the same one. It is deleted in any case.
+
+    False where the collection takes no probe, which `refusal` tells of.
+    """
+    probe, _ = _fitting(store, there)
+    if probe is None or probe.column("vector").null_count:
+        return False
+    namespace, ids = probe.column("namespace")[0].as_py(), probe.column("id").to_pylist()
+    # Another migration may have a probe in the source just now: this one has a vector of its own.
+    own = np.random.default_rng().uniform(0.5, 1.0, vectors_of(probe).shape).astype(np.float32)
+    try:
+        if store.upsert(make_batch(namespace, ids, own, probe.column("metadata").to_pylist())).rejected:
+            return False
+        _in_time(store, lambda: len(store.fetch(namespace, ids)) == 1)
+        return len(found := other.fetch(namespace, ids)) == 1 and bool(
+            np.allclose(_unit(vectors_of(found)), _unit(own), atol=1e-3)
+        )
+    finally:
+        store.delete(namespace, ids)
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / lengths, np.float32)  # some databases normalise
 
 
 def _written_and_read(store: VectorStore, probe: pa.RecordBatch, *, search: bool) -> str:

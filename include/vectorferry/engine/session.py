@@ -193,12 +193,11 @@ def open_session(
 
 
 def places(spec: MigrationSpec, source: VectorStore, target: VectorStore) -> dict[str, tuple[str, str]]:
-    """Side and connection of both stores by their names; nothing where one name stands for both."""
-    found = {
-        source.name: ("source", spec.source.connection),
-        target.name: ("target", spec.target.connection),
-    }
-    return found if len(found) > 1 else {}
+    """Side and connection of both stores by their names; both of them where one name stands for both, as in two regions."""
+    here, there = ("source", spec.source.connection), ("target", spec.target.connection)
+    if source.name == target.name:
+        return {source.name: ("source, or the target", " or ".join(dict.fromkeys((here[1], there[1]))))}
+    return {source.name: here, target.name: there}
 
 
 def _keep_usage(session: Session) -> None:

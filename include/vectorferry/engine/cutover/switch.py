@@ -11,6 +11,7 @@ from vectorferry.core.errors import (
     VectorferryError,
 )
 from vectorferry.core.model import COHORT, CUTOVER, Phase, Verdict
+from vectorferry.engine.cutover import alias
 from vectorferry.engine.cutover.change_window import require_open
 from vectorferry.engine.cutover.handover import move_authority, step_back
 from vectorferry.engine.cutover.source_unchanged import require_unchanged
@@ -80,7 +81,7 @@ def _cut_over_with_routers(session: Session, plan: Plan, row: ControlRow, eviden
         held = moved.hold_seconds
     if row.cohort == session.spec.cohorts[-1].name:
         # Only now: a hold may still be ended by a router, and a reader of the alias would then read the follower.
-        _point(session)
+        alias.point(session)
     return Switched(Phase.TRACK_B, held, 0, approver)
 
 
@@ -183,10 +184,14 @@ def is_away(session: Session) -> bool:
 def roll_back(session: Session, reason: str, cohort: str | None = None) -> Switched:
     """Move the authority back to the source, which routers kept up with every write; ends a cut-over that is in its hold.
 
-    All cohorts, the last first, or one. Safe to call again after any crash. Raises GateError without routers once the target has the
-    authority, or naming what is in the way; then nothing has changed for that cohort.
+    All cohorts, the last first, or one. The alias of the spec follows, once writes go to the source. Safe to call again after any crash.
+    Raises GateError without routers once the target has the authority, or naming what is in the way; then nothing has changed for that
+    cohort.
     """
+    if not is_away(session):
+        alias.point_back(session)  # an earlier try may have died before it did
     held = [_roll_back(session, row, reason) for row in _away(session, cohort)]
+    alias.point_back(session)
     return Switched(Phase.TRACK_A, max(held), 0, session.actor)
 
 
@@ -245,18 +250,11 @@ def _prove_unchanged(session: Session, plan: Plan, row: ControlRow, evidence_has
 def _point_alias(session: Session, row: ControlRow) -> None:
     # In HOLD_B nobody writes, and the target already is the authority: readers of the alias move before writers do.
     try:
-        _point(session)
+        alias.point(session)
     except TerminalError as error:
         held = _step(session, row, Phase.HOLD_A, f"stepped back: {error}")
         _step(session, held, Phase.TRACK_A, f"stepped back: {error}")
         raise
-
-
-def _point(session: Session) -> None:
-    alias = session.spec.target.alias
-    if alias is not None:
-        session.target.point_alias(alias)
-        session.journal.audit.write(session.migration, session.actor, "point_alias", {"alias": alias})
 
 
 def prove_way_back(session: Session) -> None:

@@ -38,7 +38,7 @@ from vectorferry.engine.plan.mapping_fit import mapping_problems, mapping_warnin
 from vectorferry.engine.plan.source_sample import asked, drawn, first_ids, sampled
 from vectorferry.engine.plan.target_definition import target_definition, without_index
 from vectorferry.engine.plan.target_ownership import filled_by_us
-from vectorferry.engine.probe import refusal
+from vectorferry.engine.probe import refusal, shows
 from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session, StepProgress, reaching
 from vectorferry.engine.transfer.metadata_profile import Profile, proposed_fields
@@ -388,7 +388,13 @@ def _switch_problems(session: Session) -> Iterator[str]:
 
 
 def _probe_problems(session: Session, source: CollectionInfo, target: CollectionInfo | None) -> Iterator[str]:
-    """What only writing tells: a probe in the source where routers need it, and in a target that is there."""
+    """What only writing tells: a probe in the source where routers need it, and in a target that is there and is another one."""
+    if target is not None and _is_source(session, target):
+        yield (
+            f"target {session.target.name} is the source itself, by another name or connection: what is moved would be moved onto itself. "
+            "Name a collection of its own"
+        )
+        return
     sides = [("source", session.source, session.spec.source.connection, source)] if session.spec.routers else []
     if target is not None:
         sides.append(("target", session.target, session.spec.target.connection, target))
@@ -398,6 +404,16 @@ def _probe_problems(session: Session, source: CollectionInfo, target: Collection
         if reason:
             needed = "routers write to both sides" if side == "source" else "it is to be loaded"
             yield f"{side} {store.name}: {reason}, and {needed}; see to the rights of the connection {connection!r}"
+
+
+def _is_source(session: Session, target: CollectionInfo) -> bool:
+    """Whether both sides are one collection, which names and connections do not tell: a server has several, and aliases."""
+    if session.source.capabilities.product != session.target.capabilities.product:
+        return False
+    try:
+        return shows(session.target, target, session.source)
+    except TerminalError:
+        return False  # it takes no probe, which is told by itself
 
 
 def _to_come(session: Session, namespaces: Mapping[str, int], target: CollectionInfo | None) -> int:

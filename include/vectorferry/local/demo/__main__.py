@@ -52,10 +52,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--root", type=Path, default=Path(FOLDER), help="folder for the servers' data")
     parser.add_argument("--live", action="store_true", help="an application writes and searches meanwhile")
-    options = parser.parse_args()
-    if options.source == options.target:
-        parser.error(f"source and target are both {options.source}; name two different ones")
-    return options
+    return parser.parse_args()
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
-"""The demo's migration: the committed spec for Pinecone to Weaviate, and one derived from it for any other pair."""
+"""The demo's migration: the committed spec for Pinecone to Weaviate, and one derived from it for any other pair, one product twice too."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ import yaml
 
 CONNECTIONS = {"pinecone": "local_pinecone", "weaviate": "local_weaviate", "pgvector": "local_pgvector"}
 COLLECTIONS = {"pinecone": "docs", "weaviate": "Docs", "pgvector": "docs"}
+# Beside its source, of the same product: a collection of another name, and of another shape where the product has one.
+COPIES = {"pinecone": "docs-new", "weaviate": "DocsNew", "pgvector": "docs_new"}
+SHAPES: Mapping[str, Mapping[str, Any]] = {"weaviate": {"quantizer": "rq"}, "pgvector": {"m": 32}}
 ALIASES = {"weaviate": "DocsLive"}
 COMMITTED = ("pinecone", "weaviate")
 DATA = Path("data") / "docs.parquet"
@@ -78,7 +82,9 @@ def demo_of(checkout: Path, root: Path, source: str, target: str, *, live: bool 
 
 def _between(spec: dict[str, Any], checkout: Path, demo: Demo) -> dict[str, Any]:
     source = {"connection": CONNECTIONS[demo.source], "collection": COLLECTIONS[demo.source]}
-    target = {"connection": CONNECTIONS[demo.target], "collection": COLLECTIONS[demo.target]}
+    target: dict[str, Any] = {"connection": CONNECTIONS[demo.target], "collection": COLLECTIONS[demo.target]}
+    if demo.source == demo.target:
+        target |= {"collection": COPIES[demo.target], "index": dict(SHAPES.get(demo.target, {}))}
     if demo.target in ALIASES:
         target["alias"] = ALIASES[demo.target]
     spec |= {"migration": demo.migration, "source": source, "target": target} | (LIVE if demo.live else {})
