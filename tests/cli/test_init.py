@@ -15,7 +15,7 @@ from pipeline.worlds import World, weaviate_connection
 from stores.weaviate.tools import rest
 from vectorferry.core.model import CollectionDefinition, CollectionInfo, FieldType, Metric
 from vectorferry.core.records import canonical_json, make_batch
-from vectorferry.engine.plan.field_types import KeySeen, is_key, keys_of
+from vectorferry.engine.plan.field_types import KeySeen, held_by, is_key, keys_of
 from vectorferry.engine.plan.proposal import LEAVE_SPARSE, Obstacle, Place, Proposal
 from vectorferry.engine.plan.spec_text import spec_text
 from vectorferry.local.servers.weaviate import Weaviate
@@ -147,23 +147,69 @@ def test_a_target_that_is_not_empty_is_a_decision(on_weaviate: World) -> None:
     assert "target.adopt: true" in ran.text and "is not empty (26 rows)" in ran.text
 
 
+UUID, DATE = "123e4567-e89b-12d3-a456-426614174000", "2024-05-06T07:08:09+02:00"
+LONG = "one two three four five six seven"
+
+
 @pytest.mark.parametrize(
     ("values", "fits"),
     [
-        ([1, 2, -5], "number"),
+        ([1, 2, -(2**63)], "integer"),
+        ([1, 2**63], "number"),
         ([1, 2.5], "number"),
         (["a", "b"], "string"),
-        ([True, False], "boolean"),
+        ([LONG, LONG, "a"], "text"),
+        ([LONG, "a", "b"], "string"),
+        ([DATE, DATE], "date"),
+        ([DATE, "2024-02-30T00:00:00Z"], "string"),
+        ([UUID, UUID], "uuid"),
+        ([UUID, UUID.upper()], "string"),
+        ([True, False, None], "boolean"),
         ([["a"], []], "strings"),
+        ([[DATE], [DATE, DATE]], "dates"),
+        ([[UUID]], "uuids"),
+        ([[1], [2.5]], "numbers"),
+        ([[1], [2]], "integers"),
+        ([[LONG]], "texts"),
+        ([[True]], "booleans"),
+        ([{"latitude": 1.0, "longitude": 2.0}], "geo"),
+        ([{"a": 1}, {}], "object"),
         ([1, "a"], None),
         ([True, 1], None),
-        ([{"a": 1}], None),
+        ([[1, "a"]], None),
+        ([["a"], "a"], None),
         (["x" * 300], None),
+        ([None], None),
     ],
 )
 def test_the_type_of_a_field_holds_all_values(values: list[Any], fits: str | None) -> None:
-    [seen] = keys_of([canonical_json({"key": value}) for value in values], integers=False)
+    [seen] = keys_of([canonical_json({"key": value}) for value in values], integers=True)
     assert seen.fits == (None if fits is None else FieldType(fits))
+    assert bool(seen.why) == (fits is None)
+
+
+def test_a_field_that_the_target_has_not_is_a_wider_one_or_none() -> None:
+    metadata = [canonical_json({"when": DATE, "where": {"latitude": 1.0, "longitude": 2.0}})]
+    when, where = (held_by(each, {FieldType.STRING}) for each in keys_of(metadata, integers=True))
+    assert (when.fits, where.fits) == (FieldType.STRING, None)
+    assert where.why == "the target has no field of the type geo"
+
+
+@pytest.mark.parametrize("target", ["source", "target"])
+def test_every_type_that_is_proposed_can_be_planned(on_weaviate: World, target: str) -> None:
+    rich = {"n": 2**60, "r": 0.5, "b": True, "s": "a", "t": LONG, "d": DATE, "u": UUID, "o": {"a": 1}}
+    rich |= {"g": {"latitude": 1.0, "longitude": 2.0}, "ns": [1], "rs": [0.5], "bs": [True], "ss": ["a"], "ts": [LONG]}
+    rich |= {"ds": [DATE], "us": [UUID]}
+    vectors = np.random.default_rng(0).normal(size=(30, 384)).astype(np.float32)
+    with on_weaviate.source() as store:
+        rows = make_batch("rich", [f"id{n}" for n in range(30)], vectors, [canonical_json(rich)] * 30)
+        assert not store.upsert(rows).rejected
+    file, ran = proposed(on_weaviate, "--source", "source/docs", "--target", target)
+    assert ran.code == 0, ran.text
+    fields = load_spec(file).fields
+    assert {"n", "r", "b", "s", "d", "u", "ss"} <= set(fields)
+    planned = run(on_weaviate, "plan", str(file), "--save")
+    assert planned.code == 0, planned.text
 
 
 ABLE = Capabilities(product="any")

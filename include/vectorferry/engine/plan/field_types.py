@@ -1,11 +1,11 @@
 """Field types: which typed field would hold the values that a sample has under each metadata key."""
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from vectorferry.core.mapping import is_date
 from vectorferry.core.model import FieldType
 from vectorferry.core.names import is_uuid
 from vectorferry.core.records import parse_json, short_hash
@@ -14,15 +14,21 @@ LEAST_SHARE = 0.05
 """Keys that fewer records have are worth no field of their own."""
 MOST_LETTERS = 256
 """Longer texts are no values that people filter by."""
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
 _WORDS = 6
 _INTEGERS = range(-(1 << 63), 1 << 63)
 _PLACE = {"latitude", "longitude"}
 _NOTHING = frozenset({"null", "empty list"})
 _STRINGS = frozenset({"string", "text", "date", "uuid"})
-# What holds the values as well, where there is no field of the type.
-_ELSE = {"integer": "number", "date": "string", "uuid": "string", "dates": "strings", "uuids": "strings"}
-_KNOWN = {each.value for each in FieldType}
+WIDER = {
+    FieldType.INTEGER: FieldType.NUMBER,
+    FieldType.DATE: FieldType.STRING,
+    FieldType.UUID: FieldType.STRING,
+    FieldType.INTEGERS: FieldType.NUMBERS,
+    FieldType.DATES: FieldType.STRINGS,
+    FieldType.UUIDS: FieldType.STRINGS,
+}
+"""What holds the values of a type as well."""
+_TYPES = {each.value: each for each in FieldType}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ def _seen(key: str, values: list[Any], rows: int, *, integers: bool) -> KeySeen:
     kinds = Counter(kind_of_value(value) for value in values)
     share = len(values) / rows
     wanted = _common(set(kinds) - _NOTHING, kinds, integers=integers)
-    fits = _field(wanted)
+    fits = _TYPES.get(wanted or "")
     longest = max((len(value) for value in values if isinstance(value, str)), default=0)
     why = ""
     if wanted is None:
@@ -90,13 +96,6 @@ def _common(kinds: set[str], counts: Mapping[str, int], *, integers: bool) -> st
     return next(iter(kinds)) if len(kinds) == 1 else None
 
 
-def _field(wanted: str | None) -> FieldType | None:
-    for name in (wanted, _ELSE.get(wanted or "")):
-        if name in _KNOWN:
-            return FieldType(name)
-    return None
-
-
 def kind_of_value(value: Any) -> str:
     """The type that a field for this value would have, in the words of a spec; else what the value is."""
     if isinstance(value, list):
@@ -110,6 +109,16 @@ def kind_of_value(value: Any) -> str:
     return "integer" if isinstance(value, int) and value in _INTEGERS else "number"
 
 
+def held_by(seen: KeySeen, held: Collection[FieldType]) -> KeySeen:
+    """The same key where fields can only be of the types that are `held`: a wider one that is, or none."""
+    fits = seen.fits
+    while fits is not None and fits not in held:
+        fits = WIDER.get(fits)
+    if fits is seen.fits:
+        return seen
+    return replace(seen, fits=fits, why="" if fits else f"the target has no field of the type {seen.fits}")
+
+
 def _kind_of_list(value: list[Any]) -> str:
     kinds = Counter(kind_of_value(each) for each in value)
     if not kinds:
@@ -121,6 +130,6 @@ def _kind_of_list(value: list[Any]) -> str:
 def _kind_of_text(value: str) -> str:
     if is_uuid(value):
         return "uuid"
-    if _DATE.fullmatch(value):
+    if is_date(value):
         return "date"
     return "text" if len(value.split()) >= _WORDS else "string"

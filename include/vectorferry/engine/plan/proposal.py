@@ -1,7 +1,7 @@
 """Proposal: looks at a collection and at the database that is to have it, and says what a spec for this move would be."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from vectorferry.core.errors import NotFound, PreflightFailed, RecordError, Refused, TerminalError, Unsupported
-from vectorferry.core.model import CollectionDefinition, CollectionInfo, Inventory, Rejection, Side
-from vectorferry.engine.plan.field_types import KeySeen, keys_of
+from vectorferry.core.model import CollectionDefinition, CollectionInfo, FieldType, Inventory, Rejection, Side
+from vectorferry.engine.plan.field_types import WIDER, KeySeen, held_by, keys_of
 from vectorferry.engine.plan.preflight import LOOKED_AT, misfits, rejected_lines, unmovable
 from vectorferry.engine.plan.source_sample import drawn, sampled
 from vectorferry.engine.plan.target_definition import without_index
@@ -84,7 +84,7 @@ def propose(source: Place, target: Place, report: Report) -> Proposal:
                 source,
                 place,
                 info,
-                keys_of(seen.metadata, integers=able.integers_beyond_53_bits),
+                _keys(seen.metadata, there, info, integers=able.integers_beyond_53_bits),
                 len(seen.metadata),
                 None if found is None else found.rows,
                 index,
@@ -175,8 +175,20 @@ def _names(collection: str) -> list[str]:
     return list(dict.fromkeys([*ways, *new]))
 
 
-def _unmakeable(there: VectorStore, info: CollectionInfo, index: Mapping[str, Any]) -> list[str]:
-    return list(there.obstacles(CollectionDefinition(info.dimension, info.metric, index=index, named=info.named)))
+def _unmakeable(
+    there: VectorStore, info: CollectionInfo, index: Mapping[str, Any], fields: Mapping[str, FieldType] = {}
+) -> list[str]:
+    return list(there.obstacles(CollectionDefinition(info.dimension, info.metric, fields, index, info.named)))
+
+
+def _keys(metadata: Sequence[str], there: VectorStore, info: CollectionInfo, *, integers: bool) -> tuple[KeySeen, ...]:
+    """The metadata keys, with the types that fields of the target can have."""
+    found = keys_of(metadata, integers=integers)
+    wanted = {each.fits for each in found if each.fits}
+    wanted |= {wider for kind, wider in WIDER.items() if kind in wanted}
+    without = len(_unmakeable(there, info, {}))
+    held = {kind for kind in wanted if len(_unmakeable(there, info, {}, {"field": kind})) <= without}
+    return tuple(held_by(each, held) for each in found)
 
 
 def _index(
