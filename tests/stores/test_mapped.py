@@ -158,6 +158,7 @@ def test_nobody_opens_a_side_of_a_migration_past_its_wrapper():
         "engine/plan/proposal.py": "collections of a migration that is only proposed",
         "stores/sides.py": "opens and wraps",
         "engine/session.py": "a drill's scratch collection, in the backup's own terms",
+        "engine/plan/proposal.py": "what `init` looks at before there is a spec",
         "cli/restore.py": "the collection that a backup is restored to",
         "cli/gateway.py": "a collection that a gateway serves without a migration",
         "gateway/pinecone/emulator.py": "the local Pinecone's collections",
