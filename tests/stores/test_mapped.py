@@ -155,7 +155,6 @@ def test_a_side_is_opened_wrapped_where_the_spec_maps_something():
 def test_nobody_opens_a_side_of_a_migration_past_its_wrapper():
     """The stores of a spec are opened by `open_side` alone; whoever else opens one has a collection of their own."""
     allowed = {
-        "engine/plan/proposal.py": "collections of a migration that is only proposed",
         "stores/sides.py": "opens and wraps",
         "engine/session.py": "a drill's scratch collection, in the backup's own terms",
         "engine/plan/proposal.py": "what `init` looks at before there is a spec",
