@@ -105,7 +105,8 @@ def markdown() -> str:
             "| key | type | default | |",
             "|---|---|---|---|",
         ]
-        lines += [row(name, field, properties[name]) for name, field in model.model_fields.items()]
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        lines += [row(name, field, properties[name]) for name, field in fields.items()]
         lines.append("")
     return "\n".join(lines)
 

@@ -37,7 +37,7 @@ def test_the_same_value_in_canonical_form(text: str, canonical: str) -> None:
         ('{"a":0.1000000000000000055511151231257827}', "does not hold the number 0.1000000000000000055"),
         ('{"a":123456789012345678901234567890}', "64 bits do not hold"),
         (f'{{"a":{"9" * 5000}}}', "64 bits do not hold"),
-        ('{"a":18446744073709551616}', "beyond 64 bits"),
+        ('{"a":18446744073709551616}', "64 bits do not hold"),
         ('{"a":1,"a":2}', "the key 'a' is there twice"),
         ('{"x":[{"a":1,"a":1}]}', "the key 'a' is there twice"),
         ('{"a":NaN}', "NaN is no JSON"),

@@ -1,14 +1,96 @@
 """Keys of records: the order in which they are compared, and one length-delimited text for hashing."""
 
+import json
+import re
+
 import xxhash
 
 from vectorferry.core.model import KeyOrder
 from vectorferry.core.names import record_uuid
 
+_INT64 = 1 << 63
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+# Parts follow each other behind an end that sorts before all text; what looks like one within a text is told apart by what follows.
+_ESCAPED, PART_END = "\x01\x02", "\x01\x01"
+_OF_ANOTHER_FORM = "\x01\x03"
+_DIGITS = 20
+Part = str | int
+"""One value of a key of several parts."""
+
 
 def key_of(order: KeyOrder, namespace: str, id_: str) -> str:
-    """The key by which a record is ordered; Python compares text by code point, which is UTF-8's bitwise order."""
-    return id_ if order is KeyOrder.ID else str(record_uuid(namespace, id_))
+    """The key by which a record is ordered; Python compares text by code point, which is UTF-8's bitwise order.
+
+    Ids of another collection, which have not the form that the order asks for, get keys that none of that form has.
+    """
+    if order is KeyOrder.ID:
+        return id_
+    if order is KeyOrder.UUID:
+        return str(record_uuid(namespace, id_))
+    if order is KeyOrder.NUMBER:
+        number = number_of(id_)
+        return _OF_ANOTHER_FORM + id_ if number is None else number_key(number)
+    parts = parts_of(id_)
+    return _OF_ANOTHER_FORM + id_ if parts is None else "".join(map(_part_key, parts))
+
+
+def number_of(id_: str) -> int | None:
+    """The whole number of 64 bits that an id spells in its one way (no sign +, no leading zero), None where it is none."""
+    number = int(id_) if _NUMBER.fullmatch(id_) else _INT64
+    return number if -_INT64 <= number < _INT64 else None
+
+
+def number_key(number: int) -> str:
+    """A whole number of 64 bits as 20 digits, whose order as text is that of the numbers."""
+    return f"{number + _INT64:0{_DIGITS}}"
+
+
+def number_of_key(key: str) -> int | None:
+    """The number that `number_key` made this text of, None where it is none such."""
+    fits = len(key) == _DIGITS and key.isascii() and key.isdigit()
+    number = int(key) - _INT64 if fits else _INT64
+    return number if number < _INT64 else None
+
+
+def parts_id(parts: tuple[Part, ...]) -> str:
+    """The id of a key of several parts: a JSON array, without spaces."""
+    return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+
+
+def parts_of(id_: str) -> tuple[Part, ...] | None:
+    """The parts that an id spells in its one way, None where it is no such id."""
+    try:
+        found = json.loads(id_)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, list) or not all(map(_is_part, found)) or parts_id(tuple(found)) != id_:
+        return None
+    return tuple(found)
+
+
+def parts_of_key(key: str, numbers: tuple[bool, ...]) -> tuple[Part, ...] | None:
+    """The parts of a key, `numbers` saying which of them are; None where no key is spelled so."""
+    parts: list[Part] = []
+    rest = key
+    for is_number in numbers:
+        if is_number:
+            part: Part | None = number_of_key(rest[:_DIGITS])
+            rest = rest[_DIGITS:]
+        else:
+            text, end, rest = rest.partition(PART_END)
+            part = text.replace(_ESCAPED, _ESCAPED[0]) if end else None
+        if part is None:
+            return None
+        parts.append(part)
+    return None if rest or "".join(map(_part_key, parts)) != key else tuple(parts)
+
+
+def _is_part(part: object) -> bool:
+    return isinstance(part, str) or (type(part) is int and -_INT64 <= part < _INT64)
+
+
+def _part_key(part: Part) -> str:
+    return number_key(part) if isinstance(part, int) else part.replace(_ESCAPED[0], _ESCAPED) + PART_END
 
 
 def framed(namespace: str, id_: str) -> bytes:

@@ -206,11 +206,15 @@ class Phase(StrEnum):
 class KeyOrder(StrEnum):
     """What a collection is ordered and partitioned by, always compared bitwise ("C").
 
-    ID: the record's id. UUID: the uuid5 that `mapping.record_uuid` makes of (namespace, id), as 36 lowercase characters.
+    ID: the record's id. UUID: the uuid5 that `mapping.record_uuid` makes of (namespace, id), as 36 lowercase characters. NUMBER: ids are
+    whole numbers of 64 bits, and PARTS: JSON arrays of texts and such numbers; `keys.key_of` writes them so that the order of the
+    texts is that of the numbers and of the parts.
     """
 
     ID = "id"
     UUID = "uuid"
+    NUMBER = "number"
+    PARTS = "parts"
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,11 +56,15 @@ def _number(text: str) -> float:
     return value
 
 
-def _integer(text: str) -> int:
+def _integer(text: str) -> int | float:
     # Longer ones are refused by Python itself, with another message.
-    if len(text) > 20:
-        raise RecordError(f"64 bits do not hold the number {text[:40]}")
-    return int(text)
+    if len(text) <= 20 and -(1 << 63) <= int(text) < 1 << 64:
+        return int(text)
+    # jsonb writes a large double without an exponent.
+    value = float(text)
+    if not math.isfinite(value) or Decimal(repr(value)) != Decimal(text):
+        raise RecordError(f"64 bits do not hold the number {text[:40]}, nor does a double")
+    return value
 
 
 def _no_number(text: str) -> float:

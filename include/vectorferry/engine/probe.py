@@ -21,8 +21,11 @@ def refusal(store: VectorStore, there: CollectionInfo, *, search: bool = False) 
     """Why a collection takes no probe, or does not give it back; empty where it does. The probe is deleted in any case.
 
     It lies in the reserved namespace, or where the collection cannot hold that (it keeps UUIDs only, or has no namespaces), under a UUID
-    of its own in a namespace that is there. With `search` it is counted and searched too. Raises RetryableError.
+    of its own in a namespace that is there. With `search` it is counted and searched too. Raises RetryableError. A collection that is to
+    have no probe has told before what writing lacks (see `Capabilities.probes`).
     """
+    if not store.capabilities.probes:
+        return ""
     probe, reason = _fitting(store, there)
     if probe is None:
         return f"it holds no probe record ({reason})"

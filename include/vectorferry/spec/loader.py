@@ -121,7 +121,7 @@ def _keys_at(place: Place) -> Sequence[str]:
         model = _model_in(model.model_fields[step].annotation)
         if model is FieldForm:
             next(steps, None)  # the name of the field
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _model_in(annotation: Any) -> Any:

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_v
 from vectorferry.core.model import COHORT, Cohort, Metric, cohort_of, matches
 from vectorferry.spec.fields import Fields
 from vectorferry.spec.mapping import MappingRules
+from vectorferry.spec.table import Table
 from vectorferry.spec.upkeep import BackupRules, CapacityRules, Reconcile
 from vectorferry.spec.values import Between, Duration, FilterObject, Name, Rows, Section, Share, Text, Timezone, shown
 
@@ -28,6 +29,9 @@ class Source(Section):
         "keep",
         description="leave: sparse vectors stay behind, for a target that has none; records are moved and compared without them, and the "
         "evidence says so. Only with `writers: none`.",
+    )
+    table: Table | None = Field(
+        None, description="PostgreSQL: the collection is a table that others made, with the columns that it has."
     )
 
 
@@ -49,6 +53,11 @@ class Target(Section):
     )
     adopt: bool = Field(False, description="Accept a target that exists and is not empty.")
     alias: Text | None = Field(None, description="Alias that is pointed to the target at the cut-over.")
+    table: Table | None = Field(
+        None,
+        description="PostgreSQL: the collection is a table that others made, or a new one with the columns of such a table. Columns that "
+        "are no part of a record are never written.",
+    )
 
 
 def covered(pattern: str, wider: Sequence[str]) -> bool:
@@ -426,7 +435,8 @@ class MigrationSpec(Section):
     def _two_places(self) -> "MigrationSpec":
         here = (self.source.connection, self.source.collection)
         there = (self.target.connection, self.target.collection)
-        if here == there:
+        schemas = [side.table.schema_ if side.table else None for side in (self.source, self.target)]
+        if here == there and schemas[0] == schemas[1]:
             raise ValueError("source and target are the same collection")
         if self.target.alias and (self.target.connection, self.target.alias) in (here, there):
             raise ValueError(

@@ -23,12 +23,14 @@ from vectorferry.core.model import (
     Neighbours,
     Queries,
     Rejection,
+    Side,
     Usage,
     VectorKind,
     Vectors,
     WriteResult,
     matches,
 )
+from vectorferry.spec.table import Table
 
 PLAIN_METADATA = frozenset({MetadataKind.STRING, MetadataKind.NUMBER, MetadataKind.BOOLEAN, MetadataKind.STRINGS})
 
@@ -41,15 +43,18 @@ class Capabilities:
     vector's largest component; `tolerances` by the vector's name, where they differ. One that normalises keeps the length beside.
     `max_indexed_dimension`: beyond it there is no index, and every search reads the whole namespace; None without such a limit.
     `sparse`: records may have a sparse vector without a name; `named_vectors`: of which kinds they may have vectors with a name.
-    `uuid_ids`: ids are UUIDs in lowercase, and nothing else. `default_namespace`, `named_namespaces`: whether there is a place for the
-    namespace "", and for any other.
+    `uuid_ids`: ids are UUIDs in lowercase, and nothing else; `number_ids`: they are whole numbers of 64 bits. `default_namespace`,
+    `named_namespaces`: whether there is a place for the namespace "", and for any other.
+    `metadata_nul`: texts in metadata may hold U+0000. `whole_doubles_beyond_53_bits`: a double such as 1e17 comes back as one, and not as
+    the integer.
     `exact_count`: `count` is exact and current. `indexes_later`: search lags behind writes until `pending_index` is 0.
     `resend_after_delete`: a put whose client went away may be stored and not indexed, and the same put again does not help.
     `searches`: False where the collection keeps vectors and no index, and the database refuses to search it.
     `lists_ranges`: `scan` reads a key range by itself; where False it is fed ids (see `scan`).
     `max_matching`: the most ids that `matching` returns, None where it returns all.
     `merges_metadata`: `update` takes metadata; where False it takes a vector only.
-    `markers`: `keep_marker` works.
+    `markers`: `keep_marker` works. `probes`: a record of ours may lie here for a moment; where False nothing but records is written, and
+    `obstacles` tells what writing lacks.
     `reads_per_second`, `writes_per_second`: the vendor's published quota of requests, None where it has none.
     `read_unit_price`: US dollars for a million read units, and `read_units_per_row` what fetching a record costs about.
     """
@@ -64,13 +69,16 @@ class Capabilities:
     max_id_bytes: int | None = None
     ascii_ids: bool = False
     uuid_ids: bool = False
+    number_ids: bool = False
     max_namespace_bytes: int | None = None
     ascii_namespaces: bool = False
     default_namespace: bool = True
     named_namespaces: bool = True
     max_metadata_bytes: int | None = None
+    metadata_nul: bool = True
     metadata_kinds: frozenset[MetadataKind] = frozenset(MetadataKind)
     integers_beyond_53_bits: bool = True
+    whole_doubles_beyond_53_bits: bool = True
     max_dimension: int = 20_000
     max_indexed_dimension: int | None = None
     sparse: bool = True
@@ -88,6 +96,7 @@ class Capabilities:
     merges_metadata: bool = True
     aliases: bool = False
     markers: bool = False
+    probes: bool = True
     typed_fields: bool = False
     vector_tolerance: float = 0.0
     tolerances: Mapping[str, float] = field(default_factory=dict)
@@ -109,6 +118,8 @@ class StoreOptions:
     `namespaces` says what a namespace becomes where the database has no such thing. `include` and `exclude` are shell patterns of the
     namespaces that are to be read: one that sleeps in its database, and that they leave out, is never asked, lest it be woken.
     `source_names` are the names by which the patterns know namespaces that are called otherwise here.
+    `table` says which columns a table of others has. `side` is that of a migration for which the collection is opened, and `written`
+    whether anything is to be written to it: what only stands in the way of writing is no obstacle else.
     """
 
     fields: Mapping[str, FieldType] = field(default_factory=dict)
@@ -120,6 +131,9 @@ class StoreOptions:
     exclude: tuple[str, ...] = ()
     field_options: Mapping[str, FieldOptions] = field(default_factory=dict)
     source_names: Mapping[str, str] = field(default_factory=dict)
+    table: Table | None = None
+    side: Side = "target"
+    written: bool = True
 
     def chosen(self, namespace: str) -> bool:
         """Whether a namespace is to be read."""

@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
 from vectorferry.core.errors import ConnectionMissing
+from vectorferry.core.model import Side
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.migration import MigrationSpec, Source, Target
 from vectorferry.stores.base import StoreOptions, VectorStore
@@ -26,6 +27,8 @@ OWN_STORES: Mapping[str, str] = {
     "postgres": "vectorferry.stores.pgvector.store:PgvectorStore",
     "weaviate": "vectorferry.stores.weaviate.store:WeaviateStore",
 }
+TABLES = "postgres"
+"""The type of connections whose collections may be tables of others."""
 _DEFAULTS = StoreOptions()
 LISTING_SECONDS = 30.0
 """How long one request for a list of collections may take."""
@@ -52,6 +55,11 @@ def open_store(
 
     Raises ConnectionMissing for a type that no package registers, that several do, or whose package cannot be imported.
     """
+    if options.table and connection.type != TABLES:
+        raise ConnectionMissing(
+            f"connection {connection.name!r} has the type {connection.type!r}, and `table` is for tables of PostgreSQL (type {TABLES!r}): "
+            "take it out of the spec, or name another connection"
+        )
     return _store_class(connection).open(connection, collection, options, caller)
 
 
@@ -68,15 +76,17 @@ def list_collections(connection: Connection) -> Mapping[str, str] | None:
 
 def source_options(spec: MigrationSpec) -> StoreOptions:
     """How the source is laid out and reached."""
-    return _options(spec, spec.source, dict(spec.source.settings))
+    return _options(spec, "source", spec.source, dict(spec.source.settings))
 
 
 def target_options(spec: MigrationSpec) -> StoreOptions:
     """How the target is laid out and reached, in its own terms."""
     return options_there(_options(spec, spec.target, dict(spec.target.index)), mapping_of(spec))
+    """How the target is laid out and reached."""
+    return _options(spec, "target", spec.target, dict(spec.target.index))
 
 
-def _options(spec: MigrationSpec, side: Source | Target, index: Mapping[str, Any]) -> StoreOptions:
+def _options(spec: MigrationSpec, name: Side, side: Source | Target, index: Mapping[str, Any]) -> StoreOptions:
     deadline = spec.limits.request_deadline.total_seconds()
     chosen = spec.namespaces
     return StoreOptions(
@@ -88,6 +98,9 @@ def _options(spec: MigrationSpec, side: Source | Target, index: Mapping[str, Any
         include=tuple(chosen.include),
         exclude=tuple(chosen.exclude),
         field_options=spec.fields.options,
+        table=side.table,
+        side=name,
+        written=name == "target" or bool(spec.routers),
     )
 
 

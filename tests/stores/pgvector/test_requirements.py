@@ -16,7 +16,8 @@ from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions
 from vectorferry.stores.pgvector import store as pgvector
 from vectorferry.stores.pgvector.requirements import Server, unmakeable, unusable, version_of
-from vectorferry.stores.pgvector.store import PgvectorStore, tuning
+from vectorferry.stores.pgvector.statements import tuning
+from vectorferry.stores.pgvector.store import PgvectorStore
 from vectorferry.testing.assertions import put_all
 from vectorferry.testing.samples import random_vectors, records
 

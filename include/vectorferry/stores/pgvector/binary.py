@@ -54,7 +54,7 @@ def batch_of(store: str, namespace: str, rows: Sequence[Row], dimension: int) ->
     places = [f"{store}, namespace {namespace or '(default)'}, id {id_}" for id_ in ids]
     metadata = list(map(as_canonical, texts, places))
     missing = np.array([vector is None for vector in vectors], bool)
-    dense = _dense(vectors, dimension, filled=not missing.any())
+    dense = dense_rows(vectors, dimension, filled=not missing.any())
     thin = None if all(item is None for item in sparse) else list(map(_sparse_row, sparse, places))
     return make_batch(namespace, ids, dense, metadata, thin, missing=missing)
 
@@ -107,7 +107,8 @@ def _sparse_row(raw: bytes | None, place: str) -> dict[str, Any] | None:
     return {"indices": np.frombuffer(raw[:half], "<u4"), "values": np.frombuffer(raw[half:], "<f4")}
 
 
-def _dense(vectors: Sequence[bytes | None], dimension: int, *, filled: bool) -> Vectors:
+def dense_rows(vectors: Sequence[bytes | None], dimension: int, *, filled: bool) -> Vectors:
+    """Vectors in binary form, each of this dimension or None, as an array of shape [n, d]; not `filled`: there are None."""
     width = _VECTOR_HEADER + 4 * dimension
     raw = b"".join(vectors if filled else [vector or bytes(width) for vector in vectors])  # type: ignore[arg-type]
     framed = np.frombuffer(raw, np.uint8).reshape(len(vectors), width)

@@ -103,9 +103,8 @@ def absent(collection: str, namesakes: Sequence[tuple[str, str, bool, str | None
     for schema, table, here, columns in namesakes:
         if here and table == collection:
             return (
-                f"the table {table!r} of the schema {schema} was not made by Vectorferry (it has {columns or 'no columns'}), "
-                "which reads its own tables only. To move its rows, write them to an index of `vectorferry gateway pinecone "
-                "--store CONNECTION` (docs/gateway.md), which keeps them in such a table, and name that index as the collection"
+                f"the table {table!r} of the schema {schema} was not made by Vectorferry (it has {columns or 'no columns'}): "
+                "say `table: {}` beside `collection` to use it as it is, and which of its columns are what (docs/tables.md)"
             )
         asked = "" if table == collection else ", and name the table only"
         return (

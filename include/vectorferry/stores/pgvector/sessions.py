@@ -25,6 +25,7 @@ T = TypeVar("T")
 Session = psycopg.Connection[tuple[Any, ...]]
 
 _CONNECT_SECONDS = 5
+_AS_TEXT = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=iso_8601 -c extra_float_digits=1"
 # SQLSTATE or its class (https://www.postgresql.org/docs/current/errcodes-appendix.html); the longest match decides.
 _MEANINGS: Mapping[str, type[StoreError]] = {
     "08": Unavailable,
@@ -136,7 +137,8 @@ def _parameters(connection: Connection, deadline: float) -> dict[str, Any]:
         "tcp_user_timeout": milliseconds,
         # One schema, named: by default a session looks in one that is called like its user first, and whoever creates that
         # schema later (the journal does, in its own database) would hide the collections from every new session.
-        "options": f"-c statement_timeout={milliseconds} -c search_path={_search_path(connection)}",
+        # How values are written as text must not depend on how the server is set up.
+        "options": f"-c statement_timeout={milliseconds} -c search_path={_search_path(connection)} {_AS_TEXT}",
         "application_name": "vectorferry",
         "client_encoding": "utf8",
         # Plans depend on the namespace's size; and poolers that share sessions do not know prepared statements.

@@ -18,8 +18,6 @@ import numpy as np
 import orjson
 import pyarrow as pa
 from psycopg import sql
-from psycopg.adapt import Buffer, Dumper
-from psycopg.pq import Format
 
 from vectorferry.core.errors import AlreadyExists, NotFound, PartialWrite, Refused, Unsupported
 from vectorferry.core.filters import Filter
@@ -49,7 +47,7 @@ from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.markers import marker_in, with_marker
 from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, wrong_shape
-from vectorferry.stores.pgvector.binary import batch_of, copy_data, vector_array
+from vectorferry.stores.pgvector.binary import batch_of, copy_data
 from vectorferry.stores.pgvector.filters import compile_filter, field_key
 from vectorferry.stores.pgvector.requirements import (
     ITERATIVE_SCANS,
@@ -86,6 +84,16 @@ from vectorferry.stores.pgvector.sql import (
     row_bytes,
     wrong_settings,
 )
+from vectorferry.stores.pgvector.statements import (
+    VectorType,
+    execute,
+    lift_timeout,
+    plain_text,
+    rows_of,
+    sendable,
+    tune,
+)
+from vectorferry.stores.pgvector.table_store import TableStore
 from vectorferry.stores.row_limits import Reason, first_reasons, patch_of, unsupported_rows, without, wrong_dimension
 
 T = TypeVar("T")
@@ -95,9 +103,6 @@ EXACT_ROWS = 10_000
 _LISTED_IDS = 10_000
 _INDEXED_ROWS = 200  # HNSW takes milliseconds a row; a statement must end well within the deadline
 _MAX_NAME_BYTES = 63
-_MAX_EFFORT = 1000
-_DEFAULT_EFFORT = 40
-_NO_NAMESPACE = "-" * 600  # longer than any that is accepted
 _CAPABILITIES = Capabilities(
     product="pgvector",
     # Namespace and id share one index entry, which PostgreSQL limits to 2704 bytes.
@@ -126,14 +131,16 @@ class PgvectorStore:
         self._call = caller or Caller()
         self._lock = threading.Lock()
         self._known: CollectionDefinition | None = None
-        self._vectors = _VectorType()
+        self._vectors = VectorType()
         self._extension: tuple[int, ...] | None = None
 
     @classmethod
     def open(
         cls, connection: Connection, collection: str, options: StoreOptions, caller: Caller | None = None
-    ) -> "PgvectorStore":
-        """The collection of that name in the connection's database; nothing is created and nothing is sent."""
+    ) -> "PgvectorStore | TableStore":
+        """The collection of that name in the connection's database, or a table as `options.table` says; nothing is created or sent."""
+        if options.table is not None:
+            return TableStore.open(connection, collection, options, caller)
         sessions = Sessions(connection, deadline=options.deadline, store=f"pgvector {collection}")
         return cls(sessions, collection, options, caller)
 
@@ -184,7 +191,7 @@ class PgvectorStore:
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """Counted by the server in one query, whatever `most` is; the column's type holds all vectors to one length."""
         del most
-        wanted, dimension = [_sendable(namespaces)], self._definition().dimension or 0
+        wanted, dimension = [sendable(namespaces)], self._definition().dimension or 0
         found = {name: Held(rows, vectors) for name, rows, vectors in self._read_all(HELD, wanted, unbounded=True)}
         vectors = sum(held.vectors or 0 for held in found.values())
         lengths = {dimension: LengthCount(vectors)} if vectors else {}
@@ -267,7 +274,7 @@ class PgvectorStore:
         query = "SELECT id, vector, sparse, metadata FROM {table} WHERE namespace = %s AND id = ANY (%s)"
         found: dict[str, Any] = {}
         for part in chunks(list(dict.fromkeys(ids)), _CAPABILITIES.max_fetch_ids):
-            found.update((row[0], row) for row in self._read_all(query, [namespace, _sendable(part)]))
+            found.update((row[0], row) for row in self._read_all(query, [namespace, sendable(part)]))
         rows = [found[id_] for id_ in dict.fromkeys(ids) if id_ in found]
         return batch_of(self.name, namespace, rows, self._definition().dimension or 0)
 
@@ -305,7 +312,7 @@ class PgvectorStore:
         self._definition()
         query = self._sql("DELETE FROM {table} WHERE namespace = %s AND id = ANY (%s)")
         for part in chunks(ids, _LISTED_IDS):
-            self._do(partial(_execute, query, [_plain(namespace), _sendable(part)]))
+            self._do(partial(execute, query, [plain_text(namespace), sendable(part)]))
 
     def search(
         self,
@@ -407,8 +414,8 @@ class PgvectorStore:
 
         def read(session: Session) -> list[Any]:
             if unbounded:
-                _lift_timeout(session)
-            return _rows(session, self._sql(text), [_plain(value) for value in values])
+                lift_timeout(session)
+            return rows_of(session, self._sql(text), [plain_text(value) for value in values])
 
         return self._do(read)
 
@@ -420,7 +427,7 @@ class PgvectorStore:
 
     def _comment(self, session: Session) -> str:
         query = "SELECT coalesce(obj_description(to_regclass(quote_ident(%s)), 'pg_class'), '')"
-        return str(_rows(session, query, [self._collection])[0][0])
+        return str(rows_of(session, query, [self._collection])[0][0])
 
     def _dimension(self) -> int | None:
         try:
@@ -430,16 +437,16 @@ class PgvectorStore:
 
     def _read_definition(self, session: Session) -> CollectionDefinition:
         query = f"SELECT dimension, metric, fields::text, index::text FROM {CATALOG} WHERE name = %s"
-        there = _rows(session, "SELECT to_regclass(%s) IS NOT NULL", [CATALOG])[0][0]
-        rows = _rows(session, query, [self._collection]) if there else []
+        there = rows_of(session, "SELECT to_regclass(%s) IS NOT NULL", [CATALOG])[0][0]
+        rows = rows_of(session, query, [self._collection]) if there else []
         if not rows:
-            raise NotFound(absent(self._collection, _rows(session, NAMESAKES, [self._collection])), store=self.name)
+            raise NotFound(absent(self._collection, rows_of(session, NAMESAKES, [self._collection])), store=self.name)
         dimension, metric, fields, index = rows[0]
         types = {name: FieldType(kind) for name, kind in orjson.loads(fields).items()}
         return CollectionDefinition(dimension, Metric(metric), types, orjson.loads(index))
 
     def _create(self, session: Session, definition: CollectionDefinition, index: Mapping[str, Any]) -> None:
-        _lift_timeout(session)
+        lift_timeout(session)
         # Two that create their first collection at once would both make the catalog, and one of them fail.
         session.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [CATALOG])
         session.execute("CREATE EXTENSION IF NOT EXISTS vector")
@@ -462,9 +469,9 @@ class PgvectorStore:
             raise AlreadyExists("the collection exists", store=self.name)
 
     def _drop(self, session: Session) -> None:
-        _lift_timeout(session)
+        lift_timeout(session)
         session.execute(self._sql("DROP TABLE IF EXISTS {table}"), [])
-        if _rows(session, "SELECT to_regclass(%s) IS NOT NULL", [CATALOG])[0][0]:
+        if rows_of(session, "SELECT to_regclass(%s) IS NOT NULL", [CATALOG])[0][0]:
             session.execute(f"DELETE FROM {CATALOG} WHERE name = %s", [self._collection])
 
     def _put(self, data: bytes, rows: int, session: Session) -> None:
@@ -477,7 +484,7 @@ class PgvectorStore:
 
     def _merge(self, session: Session, patch: pa.RecordBatch) -> None:
         key = [patch.column(name)[0].as_py() for name in ("namespace", "id")]
-        for (stored,) in _rows(session, self._sql(LOCK_METADATA), key):
+        for (stored,) in rows_of(session, self._sql(LOCK_METADATA), key):
             # What others wrote there must not be rounded on the way.
             whole = as_canonical(stored, f"{self.name}, namespace {key[0] or '(default)'}, id {key[1]}")
             merged = canonical_json(parse_json(whole) | parse_json(patch.column("metadata")[0].as_py()))
@@ -518,18 +525,18 @@ class PgvectorStore:
         """Rows of (query's place from 1, id, distance), best first."""
         k, where, effort = wanted
         clause, values = compile_filter(where) if where else ("true", [])
-        clause, values = f"namespace = %s AND vector IS NOT NULL AND {clause}", [_plain(namespace), *values]
+        clause, values = f"namespace = %s AND vector IS NOT NULL AND {clause}", [plain_text(namespace), *values]
         vectors = self._vectors.parameter(session, queries)
 
         def run(*, exact: bool) -> list[Any]:
-            return _rows(
+            return rows_of(
                 session,
                 self._sql(nearest(definition.metric, clause, definition.dimension or 0, exact=exact)),
                 [vectors, *values, k],
             )
 
         if definition.index["type"] == "hnsw" and self._are_many(session, clause, values):
-            _tune(session, k, effort, iterates=self._iterates(session))
+            tune(session, k, effort, iterates=self._iterates(session))
             found = run(exact=False)
             if len(found) == k * len(queries):
                 return found
@@ -538,13 +545,13 @@ class PgvectorStore:
     def _iterates(self, session: Session) -> bool:
         """Whether the extension's searches can go on until they have enough; asked once."""
         if self._extension is None:
-            [(version,)] = _rows(session, "SELECT extversion FROM pg_extension WHERE extname = 'vector'", [])
+            [(version,)] = rows_of(session, "SELECT extversion FROM pg_extension WHERE extname = 'vector'", [])
             self._extension = version_of(version)
         return self._extension >= ITERATIVE_SCANS
 
     def _are_many(self, session: Session, clause: str, values: list[Any]) -> bool:
         query = f"SELECT count(*) > {EXACT_ROWS} FROM (SELECT 1 FROM {{table}} WHERE {clause} LIMIT {EXACT_ROWS + 1}) AS candidates"
-        return bool(_rows(session, self._sql(query), values)[0][0])
+        return bool(rows_of(session, self._sql(query), values)[0][0])
 
     # Refusals
 
@@ -559,7 +566,7 @@ class PgvectorStore:
 
     def _server(self) -> Server:
         """What the server says of itself now."""
-        return self._do(lambda session: Server(*_rows(session, SERVER, [self._collection])[0]))
+        return self._do(lambda session: Server(*rows_of(session, SERVER, [self._collection])[0]))
 
     def _exists(self) -> bool:
         return self._dimension() is not None
@@ -583,76 +590,6 @@ class PgvectorStore:
         expected = self._definition().dimension
         if dimension != expected:
             raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
-
-
-def _tune(session: Session, k: int, effort: int | None, *, iterates: bool) -> None:
-    for setting in tuning(k, effort, iterates=iterates):
-        session.execute(f"SET LOCAL {setting}")
-
-
-def tuning(k: int, effort: int | None, *, iterates: bool) -> Iterator[str]:
-    """Settings of an HNSW search. One that cannot go on until it has k finds at most as many as its effort."""
-    if iterates:
-        yield "hnsw.iterative_scan = strict_order"
-        yield "hnsw.max_scan_tuples = 200000"
-    else:
-        effort = max(effort or _DEFAULT_EFFORT, k)
-    if effort is not None:
-        yield f"hnsw.ef_search = {min(max(int(effort), 1), _MAX_EFFORT)}"
-
-
-def _rows(session: Session, query: "str | sql.Composed", values: Sequence[Any]) -> list[Any]:
-    with session.cursor(binary=True) as cursor:
-        return cursor.execute(query, values).fetchall()
-
-
-def _execute(query: sql.Composed, values: Sequence[Any], session: Session) -> None:
-    session.execute(query, values)
-
-
-def _lift_timeout(session: Session) -> None:
-    session.execute("SET LOCAL statement_timeout = 0")
-
-
-class _VectorArray(bytes):
-    """A parameter that is a vector[] in binary form already."""
-
-
-class _VectorType:
-    """Sends vectors in binary form; looks the type's numbers up once, because they differ between databases."""
-
-    def __init__(self) -> None:
-        self._oid = 0
-        self._dumper: type[Dumper] | None = None
-
-    def parameter(self, session: Session, vectors: Vectors) -> _VectorArray:
-        """Vectors of shape [n, d] as a parameter of this session."""
-        session.adapters.register_dumper(_VectorArray, self._dumper or self._look_up(session))
-        return _VectorArray(vector_array(vectors, self._oid))
-
-    def _look_up(self, session: Session) -> type[Dumper]:
-        query = "SELECT oid, typarray FROM pg_type WHERE oid = to_regtype('vector')"
-        self._oid, array_oid = _rows(session, query, [])[0]
-
-        class VectorArrayDumper(Dumper):
-            oid = array_oid
-            format = Format.BINARY
-
-            def dump(self, obj: Any) -> Buffer | None:
-                return bytes(obj)
-
-        self._dumper = VectorArrayDumper
-        return VectorArrayDumper
-
-
-def _plain(value: Any) -> Any:
-    """A parameter without U+0000, which no text here holds: a name that has it becomes one that nothing has."""
-    return _NO_NAMESPACE if isinstance(value, str) and "\0" in value else value
-
-
-def _sendable(names: Sequence[str]) -> list[str]:
-    """The ids or namespaces without U+0000: no others are here."""
-    return [name for name in names if "\0" not in name]
 
 
 def _with_nul(batch: pa.RecordBatch) -> Iterator[Reason]:

@@ -1,0 +1,790 @@
+"""A table of others as a store: its own columns are the record, its own key the id; what is no part of a record is never written.
+
+`layout` says which column is what, `table_rows` what a value becomes, `table_sql` how the database is asked.
+"""
+
+# ruff: noqa: S608 (names are quoted by the layout; every value is a parameter)
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from typing import Any, TypeVar
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+
+from vectorferry.core.errors import AlreadyExists, NotFound, Refused, Unsupported
+from vectorferry.core.filters import Filter
+from vectorferry.core.keys import key_of
+from vectorferry.core.model import (
+    Capacity,
+    CollectionDefinition,
+    CollectionInfo,
+    Footprint,
+    Held,
+    Inventory,
+    KeyRange,
+    LengthCount,
+    Metric,
+    Neighbours,
+    Queries,
+    Rejection,
+    Usage,
+    Vectors,
+    WriteResult,
+)
+from vectorferry.core.records import canonical_json, parse_json, vectors_of
+from vectorferry.core.stored_json import as_canonical
+from vectorferry.spec.connections import Connection
+from vectorferry.spec.table import Table
+from vectorferry.stores.base import Capabilities, StoreOptions
+from vectorferry.stores.batching import chunks, cut, refuse_invalid
+from vectorferry.stores.caller import Caller
+from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, wrong_shape
+from vectorferry.stores.pgvector.catalog import relation_of
+from vectorferry.stores.pgvector.layout import Layout, compared_by, layout_of
+from vectorferry.stores.pgvector.quoting import literal, quoted
+from vectorferry.stores.pgvector.requirements import ITERATIVE_SCANS, SERVER, Server, unmakeable, unusable, version_of
+from vectorferry.stores.pgvector.sessions import Session, Sessions
+from vectorferry.stores.pgvector.sql import (
+    MAX_HNSW_DIMENSION,
+    MAX_VECTOR_DIMENSION,
+    index_settings,
+    row_bytes,
+    wrong_settings,
+)
+from vectorferry.stores.pgvector.statements import VectorType, execute, lift_timeout, rows_of, tune
+from vectorferry.stores.pgvector.table_keys import (
+    after,
+    between,
+    chosen,
+    id_of,
+    in_order,
+    key_names,
+    key_texts,
+    lookup_names,
+    of_namespace,
+    texts_of,
+)
+from vectorferry.stores.pgvector.table_rows import Writer, batch_of_rows, capabilities_of, selected
+from vectorferry.stores.pgvector.table_sql import (
+    assigned,
+    counts,
+    created,
+    filtered,
+    nearest,
+    put,
+    searched_by,
+    versions,
+)
+from vectorferry.stores.row_limits import first_reasons, patch_of, unsupported_rows, without, wrong_dimension
+
+T = TypeVar("T")
+
+EXACT_ROWS = 10_000
+"""Up to so many candidate rows a search compares all of them: as fast as the index, and complete."""
+_LISTED_IDS = 10_000
+_SORTED_IDS = 500_000  # where no index has the order of ids, each page sorts all that are left
+_INDEXED_ROWS = 200  # HNSW takes milliseconds a row; a statement must end well within the deadline
+_OF_ROWS = ("22", "23")  # SQLSTATE classes of what a row's own values cause: data exceptions, violated constraints
+_CAPABILITIES = Capabilities(
+    product="pgvector",
+    max_id_bytes=2048,
+    max_namespace_bytes=512,
+    max_dimension=16_000,
+    max_indexed_dimension=MAX_HNSW_DIMENSION,
+    sparse=False,
+    metadata_nul=False,
+    whole_doubles_beyond_53_bits=False,
+    probes=False,
+)
+_SCORES: Mapping[Metric, Callable[[float], float]] = {
+    Metric.COSINE: lambda distance: 1.0 - distance,
+    Metric.DOT: lambda distance: -distance,
+    Metric.EUCLIDEAN: lambda distance: -distance * distance,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A table as it was last looked at; `lengths` counts the vectors of each dimension where the column's type allows any."""
+
+    layout: Layout
+    lengths: Mapping[int, int]
+
+    @property
+    def dimension(self) -> int | None:
+        """That of the column, or of most vectors; None where there is none."""
+        return self.layout.dimension or max(self.lengths, key=lambda length: self.lengths[length], default=None)
+
+
+class _NotVisible(Exception):
+    """Rows that were put and do not fulfil the spec's condition, by their key's texts: the transaction is undone."""
+
+    def __init__(self, keys: Sequence[tuple[str, ...]]) -> None:
+        super().__init__("rows beyond the condition")
+        self.keys = keys
+
+
+class TableStore:
+    """A table as a collection; `open` connects lazily."""
+
+    def __init__(
+        self, sessions: Sessions, name: str, table: Table, options: StoreOptions, caller: Caller | None = None
+    ) -> None:
+        self._sessions = sessions
+        self._name = name
+        self._table = table
+        self._options = options
+        self._call = caller or Caller()
+        self._lock = threading.Lock()
+        self._found: _Known | None = None
+        self._vectors = VectorType()
+        self._iterates: bool | None = None
+
+    @classmethod
+    def open(
+        cls, connection: Connection, collection: str, options: StoreOptions, caller: Caller | None = None
+    ) -> "TableStore":
+        """The table of that name, its columns as `options.table` says; nothing is created and nothing is sent."""
+        table = options.table or Table()
+        sessions = Sessions(connection, deadline=options.deadline, store=_named(collection, table))
+        return cls(sessions, collection, table, options, caller)
+
+    @property
+    def name(self) -> str:
+        """Product and table for messages."""
+        return _named(self._name, self._table)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the columns of the table hold; of one that is not there, what a new one would."""
+        try:
+            layout = self._known().layout
+        except NotFound:
+            return self._of_new()
+        except Refused:
+            return _CAPABILITIES  # `obstacles` and `describe` tell why
+        return replace(_CAPABILITIES, **capabilities_of(layout, _CAPABILITIES))
+
+    @property
+    def usage(self) -> Usage:
+        """Transactions counted by the caller."""
+        return self._call.usage
+
+    def describe(self) -> CollectionInfo:
+        """The table with exact row counts. Raises Refused for what keeps it from being read, with the ways out."""
+        self._found = None
+        known = self._known()
+        layout = known.layout
+        self._refuse_ambiguous(layout)
+        index = layout.index
+        settings = dict(index.settings) if index and index.method == "hnsw" else {}
+        ours = {"type": "hnsw", "m": 16, "ef_construction": 64, **settings} if index and index.method == "hnsw" else {}
+        return CollectionInfo(
+            self._name,
+            known.dimension,
+            layout.metric or Metric.COSINE,
+            {name: rows for name, rows, _ in self._counts(layout)},
+            sparse=layout.sparse is not None,
+            fields=layout.fields,
+            index=ours or {"type": "none"},
+            notes=layout.notes,
+        )
+
+    def empty_namespaces(self) -> Sequence[str]:
+        """None: a namespace is a value in its records."""
+        return ()
+
+    def make_namespaces(self, namespaces: Sequence[str]) -> Sequence[str]:
+        """None of them: a namespace is a value in its records."""
+        return namespaces
+
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """Counted by the server in one query, whatever `most` is."""
+        del most
+        known = self._known()
+        found = {name: Held(rows, vectors) for name, rows, vectors in self._counts(known.layout)}
+        held = {name: found.get(name, Held(0, 0)) for name in namespaces}
+        return Inventory(held, dict(self._lengths(known.layout, namespaces)))
+
+    def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
+        """What keeps the table from being used, or a new one from being made."""
+        if definition is None:
+            server = list(unusable(self._server()))
+            return server or self._do(self._problems)
+        asked, dimension = {**self._options.index, **definition.index}, definition.dimension or 0
+        found = [
+            *wrong_shape(definition, self._of_new()),
+            *wrong_settings(asked, dimension),
+            *self._unmakeable(definition),
+        ]
+        if found:
+            return found
+        server_now, kind = self._server(), index_settings(asked, dimension)["type"]
+        # Another schema may be meant than the one where sessions look first; and a table of that name is none that is in the way.
+        there = replace(server_now, taken=False)
+        return [*unusable(there), *unmakeable(there, self._name, dimension, kind, MAX_VECTOR_DIMENSION)]
+
+    def create(self, definition: CollectionDefinition) -> None:
+        """Create a table like an application's own: key, namespace, a column for each declared field, metadata as jsonb, and the vector."""
+        self._found = None
+        if self._do(self._relation) is not None:
+            raise AlreadyExists("the table exists", store=self.name)
+        refuse_obstacles(self.obstacles(definition), definition, self._of_new(), self.name)
+        self._do(lambda session: self._create(session, definition), retry=False)
+
+    def drop(self) -> None:
+        """Drop the table with everything in it."""
+
+        def drop(session: Session) -> None:
+            relation = self._relation(session)
+            if relation is not None:
+                lift_timeout(session)
+                kind = {"v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE"}.get(relation.kind, "TABLE")
+                execute(f"DROP {kind} {quoted(relation.schema)}.{quoted(relation.name)}", [], session)
+
+        self._do(drop)
+        self._found = None
+
+    def count(self, namespace: str | None = None) -> int:
+        """Exact number of rows."""
+        layout = self._known().layout
+        clause, values = _within(layout, namespace)
+        return int(self._read(f"SELECT count(*) FROM {layout.table} WHERE {clause}", values, unbounded=True)[0][0])
+
+    def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
+        """Ids in key order, each page a statement of its own that begins after the last one's end."""
+        layout = self._known().layout
+        size = _LISTED_IDS if layout.in_native_order else _SORTED_IDS
+        for rows in self._pages(layout, key_texts(layout), span, size):
+            for page in chunks(rows, _LISTED_IDS):
+                yield [id_of(layout.key, row) for row in page]
+
+    def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
+        """Ranges of equal size, cut at keys that are there."""
+        layout = self._known().layout
+        total = self.count(namespace)
+        parts = max(1, round(total / rows))
+        places = [total * part // parts for part in range(parts + 1)]
+        edges = [None, *self._keys_at(layout, namespace, places[1:-1]), None]
+        return [
+            KeyRange(namespace, start, end, right - left)
+            for start, end, left, right in zip(edges, edges[1:], places, places[1:], strict=False)
+        ]
+
+    def scan(
+        self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Records in key order by the key's own index; where that has another order, by `ids`, which are listed where they are None."""
+        known = self._known()
+        if known.layout.in_native_order:
+            for rows in self._pages(known.layout, selected(known.layout), span, batch_rows):
+                yield batch_of_rows(self.name, known.layout, span.namespace, rows, known.dimension)
+            return
+        for page in self.list_ids(span) if ids is None else ids:
+            for part in chunks(page, min(batch_rows, _CAPABILITIES.max_fetch_ids)):
+                found = self.fetch(span.namespace, part)
+                if len(found):
+                    yield found
+
+    def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
+        """The records found, in the order of `ids`."""
+        known = self._known()
+        layout, found = known.layout, dict[str, Any]()
+        for part in chunks(list(dict.fromkeys(ids)), _CAPABILITIES.max_fetch_ids):
+            clause, values = self._of_ids(layout, namespace, part)
+            query = f"SELECT {selected(layout)} FROM {layout.table} WHERE {clause}"
+            for row in self._read(query, values):
+                found[id_of(layout.key, row[: len(layout.key)])] = row
+        rows = [found[id_] for id_ in dict.fromkeys(ids) if id_ in found]
+        return batch_of_rows(self.name, layout, namespace, rows, known.dimension)
+
+    def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
+        """What the columns do not hold as it is."""
+        refuse_invalid(batch)
+        able = self.capabilities
+        limits = unsupported_rows(batch, able, partial=partial)
+        try:
+            known = self._known()
+        except NotFound:
+            return first_reasons(batch, limits)
+        own = Writer(known.layout).reasons(batch, partial=partial)
+        return first_reasons(batch, wrong_dimension(batch, known.dimension), own, limits)
+
+    def upsert(self, batch: pa.RecordBatch) -> WriteResult:
+        """Put rows by one INSERT … ON CONFLICT, all of a slice in one transaction or none; other columns stay as they are."""
+        layout = self._known().layout
+        rejected = list(self.rejections(batch))
+        kept = without(batch, rejected)
+        refused: list[Rejection] = []
+        rows = _INDEXED_ROWS if layout.index else _CAPABILITIES.max_batch_rows
+        for part in cut(kept, rows, _CAPABILITIES.max_batch_bytes):
+            refused += self._put(layout, part)
+        if self._known().dimension is None:
+            self._found = None  # the first vectors may have told it
+        if refused:
+            reasons = {(each.namespace, each.id): each.reason for each in refused}
+            keys = zip(batch.column("namespace").to_pylist(), batch.column("id").to_pylist(), strict=True)
+            rejected += [Rejection(row, *key, reasons[key]) for row, key in enumerate(keys) if key in reasons]
+        return WriteResult(len(batch) - len(rejected), tuple(sorted(rejected, key=lambda each: each.row)))
+
+    def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
+        """Change a row's columns under its lock, in one transaction."""
+        patch = patch_of(namespace, id_, vector, metadata)
+        layout = self._known().layout
+        if rejected := self.rejections(patch, partial=True):
+            raise Refused(rejected[0].reason, store=self.name)
+        self._do(lambda session: self._merge(session, layout, patch))
+
+    def delete(self, namespace: str, ids: Sequence[str]) -> None:
+        """Delete by id, some thousand at a time."""
+        layout = self._known().layout
+        for part in chunks(ids, _LISTED_IDS):
+            clause, values = self._of_ids(layout, namespace, part)
+            self._do(partial(execute, f"DELETE FROM {layout.table} WHERE {clause}", values))
+
+    def search(
+        self,
+        namespace: str,
+        queries: Queries,
+        k: int,
+        *,
+        where: Filter | None = None,
+        effort: int | None = None,
+        vector: str = "",
+    ) -> Neighbours:
+        """The k nearest: exact where there is no index or few candidates, else by the index, and exact where that finds too few."""
+        refuse_vector(vector, (), self.name)
+        asked = dense_queries(queries, self.name)
+        known = self._known()
+        if known.layout.vector is None or known.layout.metric is None:
+            raise Unsupported("the table has no dense vector", store=self.name)
+        if known.dimension not in (None, asked.shape[1]):
+            raise Refused(f"vectors have {asked.shape[1]} dimensions, the table {known.dimension}", store=self.name)
+        found = self._do(lambda session: self._search(session, known, namespace, asked, (k, where, effort)))
+        score, keys = _SCORES[known.layout.metric], len(known.layout.key)
+        hits: list[list[tuple[str, float]]] = [[] for _ in range(len(asked))]
+        for row in found:
+            hits[row[0] - 1].append((id_of(known.layout.key, row[1 : 1 + keys]), score(row[-1])))
+        return Neighbours(
+            tuple(tuple(id_ for id_, _ in line) for line in hits),
+            tuple(tuple(value for _, value in line) for line in hits),
+        )
+
+    def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
+        """Ids that pass the filter, the first in key order."""
+        layout = self._known().layout
+        clause, values = _within(layout, namespace)
+        more, operands = filtered(layout, where)
+        query = f"SELECT {key_texts(layout)} FROM {layout.table} WHERE {clause} AND {more} ORDER BY {in_order(layout)} LIMIT %s"
+        return frozenset(id_of(layout.key, row) for row in self._read(query, [*values, *operands, limit]))
+
+    def pending_index(self) -> int:
+        """Always 0: rows enter the index in the transaction that writes them."""
+        return 0
+
+    def change_token(self, namespace: str) -> str | None:
+        """By the versions of the namespace's rows; None for views, and where names lie in another table."""
+        layout = self._known().layout
+        if not layout.relation.is_table or layout.lookup is not None:
+            return None
+        clause, values = _within(layout, namespace)
+        oid = layout.relation.oid
+        return str(self._read(versions(layout, clause), [oid, oid, oid, *values], unbounded=True)[0][0])
+
+    def capacity(self, *, count: bool = True) -> Capacity:
+        """The size of the whole database on disk, without its logs; PostgreSQL tells no limit, and needs no index in memory."""
+        relation = self._do(self._relation)
+        query = """SELECT pg_database_size(current_database()), pg_total_relation_size(%s::bigint::oid),
+            current_setting('transaction_read_only')::boolean"""
+        size, own, read_only = self._read(query, [relation.oid if relation else None])[0]
+        rows = (self.count() if relation else 0) if count else None
+        return Capacity(rows, disk=size, read_only=read_only, note=f"{own or 0:,} bytes of it are this table")
+
+    def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
+        """See `row_bytes`."""
+        dimension = definition.dimension or 0
+        index = index_settings({**self._options.index, **definition.index}, dimension)
+        return Footprint(None, row_bytes(dimension, payload, index))
+
+    def alias_target(self, alias: str) -> str | None:
+        """Not supported."""
+        del alias
+        raise Unsupported("there are no aliases", store=self.name)
+
+    def refuse_alias(self, alias: str) -> None:
+        """Raises Unsupported."""
+        del alias
+        raise Unsupported("there are no aliases", store=self.name)
+
+    def point_alias(self, alias: str) -> None:
+        """Not supported."""
+        del alias
+        raise Unsupported("there are no aliases", store=self.name)
+
+    def marker(self, name: str) -> str | None:
+        """Not supported: nothing is written to a table of others but records."""
+        del name
+        raise Unsupported("there are no markers in a table of others", store=self.name)
+
+    def keep_marker(self, name: str, text: str | None) -> None:
+        """Not supported."""
+        del name, text
+        raise Unsupported("there are no markers in a table of others", store=self.name)
+
+    def close(self) -> None:
+        """Close idle sessions."""
+        self._sessions.close()
+
+    # Talking to the database
+
+    def _do(self, work: Callable[[Session], T], *, retry: bool = True) -> T:
+        return self._call(lambda: self._sessions.run(work), retry=retry)
+
+    def _read(self, query: str, values: Sequence[Any], *, unbounded: bool = False) -> list[Any]:
+        def read(session: Session) -> list[Any]:
+            if unbounded:
+                lift_timeout(session)
+            return rows_of(session, query, values)
+
+        return self._do(read)
+
+    def _known(self) -> _Known:
+        """The table as it is; raises NotFound, and Refused for what keeps it from being used."""
+        with self._lock:
+            if self._found is None:
+                self._found = self._do(self._look)
+            return self._found
+
+    def _relation(self, session: Session) -> Any:
+        return relation_of(partial(rows_of, session), self._name, self._table.schema_)
+
+    def _problems(self, session: Session) -> Sequence[str]:
+        relation = self._relation(session)
+        return [] if relation is None else layout_of(relation, self._table, self._options)[1]
+
+    def _look(self, session: Session) -> _Known:
+        relation = self._relation(session)
+        if relation is None:
+            where = f"in the schema {self._table.schema_!r}" if self._table.schema_ else "where the connection looks"
+            raise NotFound(
+                f"there is no table or view of that name {where}; say the schema as `table.schema`", store=self.name
+            )
+        layout, problems = layout_of(relation, self._table, self._options)
+        if layout is None:
+            raise Refused("; ".join(problems), store=self.name)
+        lift_timeout(session)
+        lengths = {} if layout.dimension or not layout.vector else dict(rows_of(session, _lengths(layout), []))
+        return _Known(layout, lengths)
+
+    def _server(self) -> Server:
+        return self._do(lambda session: Server(*rows_of(session, SERVER, [self._name])[0]))
+
+    def _counts(self, layout: Layout) -> list[tuple[str, int, int]]:
+        values = [] if layout.namespace else [layout.constant]
+        return [(name, rows, vectors) for name, rows, vectors in self._read(counts(layout), values, unbounded=True)]
+
+    def _lengths(self, layout: Layout, namespaces: Sequence[str]) -> Iterator[tuple[int, LengthCount]]:
+        """How many vectors have how many floats, 0 standing for no vector, and the first three ids of each."""
+        if layout.vector is None:
+            return
+        counted: dict[int, dict[str, int]] = {}
+        first: dict[int, list[str]] = {}
+        length = f"coalesce(vector_dims({quoted(layout.vector.name)}), 0)"
+        keys = key_names(layout)
+        for namespace in namespaces:
+            clause, values = _within(layout, namespace)
+            query = (
+                f"SELECT length, rows, {keys} FROM (SELECT {length} AS length, count(*) OVER (PARTITION BY {length}) AS rows,"
+                f" row_number() OVER (PARTITION BY {length} ORDER BY {in_order(layout)}) AS place, {key_texts(layout)}"
+                f" FROM {layout.table} WHERE {clause}) AS seen WHERE place <= 3 ORDER BY length, place"
+            )
+            for floats, rows, *key in self._read(query, values, unbounded=True):
+                counted.setdefault(floats, {})[namespace] = rows
+                first.setdefault(floats, []).append(f"{namespace or '(default)'}/{id_of(layout.key, key)}")
+        for floats, rows_of_each in counted.items():
+            yield (
+                floats,
+                LengthCount(
+                    sum(rows_of_each.values()), tuple(first[floats][:3]) if not floats or len(counted) > 1 else ()
+                ),
+            )
+
+    def _pages(self, layout: Layout, columns: str, span: KeyRange, size: int) -> Iterator[list[Any]]:
+        """Rows of a range in key order, `size` at a time; the key's columns come first."""
+        clause, values = _within(layout, span.namespace)
+        limits, edges = between(layout, span)
+        behind, last = "true", list[Any]()
+        while True:
+            query = f"SELECT {columns} FROM {layout.table} WHERE {clause} AND {limits} AND {behind} ORDER BY {in_order(layout)} LIMIT %s"
+            rows = self._read(query, [*values, *edges, *last, size])
+            if rows:
+                yield rows
+            if len(rows) < size:
+                return
+            behind, last = after(layout, rows[-1][: len(layout.key)])
+
+    def _keys_at(self, layout: Layout, namespace: str, places: Sequence[int]) -> list[str]:
+        if not places:
+            return []
+        clause, values = _within(layout, namespace)
+        keys = key_names(layout)
+        query = (
+            f"SELECT {keys} FROM (SELECT {key_texts(layout)}, row_number() OVER (ORDER BY {in_order(layout)}) - 1 AS place"
+            f" FROM {layout.table} WHERE {clause}) AS listed WHERE place = ANY (%s) ORDER BY place"
+        )
+        rows = self._read(query, [*values, list(places)], unbounded=True)
+        return [key_of(layout.key_order, namespace, id_of(layout.key, row)) for row in rows]
+
+    def _of_ids(self, layout: Layout, namespace: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
+        """Rows of a namespace by their ids; those that no row can have are left out."""
+        keys = []
+        for id_ in ids:
+            try:
+                keys.append(texts_of(layout.key, id_))
+            except ValueError:
+                continue
+        clause, values = _within(layout, namespace)
+        picked, asked = chosen(layout, keys)
+        return f"{clause} AND {picked}", [*values, *asked]
+
+    # Writing
+
+    def _put(self, layout: Layout, batch: pa.RecordBatch) -> list[Rejection]:
+        """Put a slice; returns the rows that the database alone can refuse, and puts all others."""
+        while len(batch):
+            try:
+                return self._do(partial(self._insert, layout, batch))
+            except _NotVisible as error:
+                gone = [row for row, key in enumerate(self._keys(layout, batch)) if key in error.keys]
+                reason = "the row would not fulfil `table.where`, and so not be there"
+                hidden = [_rejection(batch, row, reason) for row in gone]
+                return [*hidden, *self._put(layout, without(batch, hidden))]
+            except Refused as error:
+                if _state(error)[:2] not in _OF_ROWS:
+                    raise
+                if len(batch) == 1:
+                    return [_rejection(batch, 0, str(error.__cause__).split("\n", 1)[0])]
+                half = len(batch) // 2
+                return [*self._put(layout, batch.slice(0, half)), *self._put(layout, batch.slice(half))]
+        return []
+
+    def _keys(self, layout: Layout, batch: pa.RecordBatch) -> list[tuple[str, ...]]:
+        return [texts_of(layout.key, id_) for id_ in batch.column("id").to_pylist()]
+
+    def _insert(self, layout: Layout, batch: pa.RecordBatch, session: Session) -> list[Rejection]:
+        if layout.lookup is not None:
+            self._make_names(layout, batch, session)
+        arrays: list[Any] = self._arrays(layout, batch)
+        if layout.vector is not None:
+            valid = batch.column("vector").is_valid().to_numpy(zero_copy_only=False)
+            # What stands in the place of a vector that is not there may be no number at all.
+            vectors = np.where(valid[:, np.newaxis], vectors_of(batch), np.float32(0))
+            dense = self._vectors.parameter(session, vectors) if vectors.shape[1] else [None] * len(batch)
+            arrays += [dense, valid.tolist()]
+        rows = rows_of(session, self._put_query(layout, batch), arrays)
+        put_keys = {tuple(row[:-1]): row[-1] for row in rows}
+        if hidden := [key for key, visible in put_keys.items() if not visible]:
+            raise _NotVisible(hidden)
+        reason = "a row of another namespace has this id, or a trigger of the table keeps the row out"
+        return [
+            _rejection(batch, row, reason) for row, key in enumerate(self._keys(layout, batch)) if key not in put_keys
+        ]
+
+    def _put_query(self, layout: Layout, batch: pa.RecordBatch) -> str:
+        query = put(layout)
+        # An array without any vector has no type of its own.
+        return (
+            query
+            if not layout.vector or vectors_of(batch).shape[1]
+            else query.replace("%s, %s::boolean[]", "%s::vector[], %s::boolean[]")
+        )
+
+    def _arrays(self, layout: Layout, batch: pa.RecordBatch) -> list[Any]:
+        """The texts of each written column, in the order of `written`."""
+        writer = Writer(layout)
+        keys = [
+            writer.key(*key) for key in zip(*(batch.column(c).to_pylist() for c in ("namespace", "id")), strict=True)
+        ]
+        splits = [writer.split(parse_json(text)) for text in batch.column("metadata").to_pylist()]
+        arrays: list[Any] = [[key[0][place] for key in keys] for place in range(len(layout.key))]
+        if layout.namespace:
+            arrays.append([key[1] for key in keys])
+        if layout.sparse:
+            arrays.append(writer.sparse_texts(batch))
+        if layout.metadata:
+            arrays.append([each.rest for each in splits])
+        arrays += [[each.columns[place] for each in splits] for place in range(len(layout.columns))]
+        return arrays
+
+    def _make_names(self, layout: Layout, batch: pa.RecordBatch, session: Session) -> None:
+        """Have the batch's namespaces be there in the table that rows point to."""
+        table, key, name = lookup_names(layout)
+        names = sorted({*batch.column("namespace").to_pylist()} - {""})
+        execute(
+            f"INSERT INTO {table} ({key}, {name}) SELECT gen_random_uuid(), wanted FROM unnest(%s::text[]) AS asked (wanted)"
+            f" WHERE NOT EXISTS (SELECT FROM {table} AS named WHERE named.{name} = wanted)",
+            [names],
+            session,
+        )
+
+    def _merge(self, session: Session, layout: Layout, patch: pa.RecordBatch) -> None:
+        namespace, id_ = (patch.column(name)[0].as_py() for name in ("namespace", "id"))
+        clause, values = self._of_ids(layout, namespace, [id_])
+        rest = f"coalesce({quoted(layout.metadata.name)}::text, '{{}}')" if layout.metadata else "'{}'"
+        there = rows_of(session, f"SELECT {rest} FROM {layout.table} WHERE {clause} FOR UPDATE", values)
+        if not there:
+            return
+        changes = parse_json(patch.column("metadata")[0].as_py())
+        split = Writer(layout).split(changes, partial=True)
+        columns = [each.column for each in layout.columns if each.key in changes]
+        texts = [text for text, each in zip(split.columns, layout.columns, strict=True) if each.key in changes]
+        if layout.metadata and changes:
+            place = f"{self.name}, namespace {namespace or '(default)'}, id {id_}"
+            kept = {k: v for k, v in parse_json(as_canonical(there[0][0], place)).items() if k not in changes}
+            columns.append(layout.metadata)
+            texts.append(canonical_json(kept | parse_json(split.rest or "{}")))
+        if columns:
+            execute(f"UPDATE {layout.table} SET {assigned(columns)} WHERE {clause}", [*texts, *values], session)
+        if layout.vector and patch.column("vector").null_count == 0:
+            dense = self._vectors.parameter(session, vectors_of(patch))
+            name, cast = quoted(layout.vector.name), layout.vector.cast
+            execute(f"UPDATE {layout.table} SET {name} = (%s)[1]::{cast} WHERE {clause}", [dense, *values], session)
+
+    # Searching
+
+    def _search(
+        self,
+        session: Session,
+        known: _Known,
+        namespace: str,
+        queries: Vectors,
+        wanted: tuple[int, Filter | None, int | None],
+    ) -> list[Any]:
+        """Rows of (query's place from 1, the key's texts, distance), best first."""
+        k, where, effort = wanted
+        layout = known.layout
+        assert layout.vector is not None and layout.metric is not None
+        clause, values = _within(layout, namespace)
+        more, operands = filtered(layout, where) if where else ("true", [])
+        clause, values = f"{clause} AND {quoted(layout.vector.name)} IS NOT NULL AND {more}", [*values, *operands]
+        vectors = self._vectors.parameter(session, queries)
+        if layout.index and self._are_many(session, layout, clause, values):
+            self._tune(session, layout, k, effort)
+            found = rows_of(session, nearest(layout, layout.metric, clause, exact=False), [vectors, *values, k])
+            if len(found) == k * len(queries):
+                return found
+        return rows_of(session, nearest(layout, layout.metric, clause, exact=True), [vectors, *values, k])
+
+    def _tune(self, session: Session, layout: Layout, k: int, effort: int | None) -> None:
+        if self._iterates is None:
+            [(version,)] = rows_of(session, "SELECT extversion FROM pg_extension WHERE extname = 'vector'", [])
+            self._iterates = version_of(version) >= ITERATIVE_SCANS
+        if layout.index and layout.index.method == "hnsw":
+            tune(session, k, effort, iterates=self._iterates)
+        elif effort is not None:
+            session.execute(f"SET LOCAL ivfflat.probes = {max(int(effort), 1)}")
+
+    def _are_many(self, session: Session, layout: Layout, clause: str, values: list[Any]) -> bool:
+        query = f"SELECT count(*) > {EXACT_ROWS} FROM (SELECT 1 FROM {layout.table} WHERE {clause} LIMIT {EXACT_ROWS + 1}) AS candidates"
+        return bool(rows_of(session, query, values)[0][0])
+
+    # New tables, and refusals
+
+    def _of_new(self) -> Capabilities:
+        """What a new table would hold."""
+        namespace = self._table.namespace
+        column = namespace.column if namespace else None
+        constant = (namespace.constant or "") if namespace else ""
+        return replace(
+            _CAPABILITIES,
+            named_namespaces=bool(column or constant),
+            default_namespace=not constant,
+            typed_fields=True,
+        )
+
+    def _unmakeable(self, definition: CollectionDefinition) -> Iterator[str]:
+        if not 0 < len(self._name.encode()) <= 63:
+            yield f"{self._name!r} is no name of a table: it has 1 to 63 bytes"
+        if len(self._table.key) > 1 or self._table.sparse or (self._table.namespace and self._table.namespace.table):
+            yield "a new table has a key of one column, no sparse vector and no other table beside it: create it yourself, and name it here"
+        names = created(self._table, "", self._name, definition)[1]
+        if twice := [name for name in names if names.count(name) > 1]:
+            yield f"two things are to be kept in the column {twice[0]!r}: name the key, the vector or the metadata otherwise under `table`"
+        if long := [name for name in names if len(name.encode()) > 63 or not name]:
+            yield f"{long[0]!r} is no name of a column: it has 1 to 63 bytes"
+
+    def _create(self, session: Session, definition: CollectionDefinition) -> None:
+        lift_timeout(session)
+        [(schema,)] = rows_of(session, "SELECT coalesce(%s, current_schema())::text", [self._table.schema_])
+        index = index_settings({**self._options.index, **definition.index}, definition.dimension or 0)
+        execute("CREATE EXTENSION IF NOT EXISTS vector", [], session)
+        for statement in created(self._table, schema, self._name, definition)[0]:
+            execute(statement, [], session)
+        if index["type"] == "hnsw":
+            execute(searched_by(self._table, schema, self._name, definition, index), [], session)
+        else:
+            column = f"{quoted(schema)}.{quoted(self._name)}.{quoted(self._table.vector or 'embedding')}"
+            execute(f"COMMENT ON COLUMN {column} IS {literal(compared_by(definition.metric))}", [], session)
+
+    def _refuse_ambiguous(self, layout: Layout) -> None:
+        """Refuse keys that a view gives twice or without a value, and namespaces that are two in the table and one in records."""
+        problems = list(chain(self._not_unique(layout), self._two_namespaces(layout)))
+        if problems:
+            raise Refused("; ".join(problems), store=self.name)
+
+    def _not_unique(self, layout: Layout) -> Iterator[str]:
+        if layout.relation.is_table:
+            return
+        names = [quoted(name) for name in sorted({column.name for column in layout.key})]
+        if layout.namespace:
+            names.append(quoted(layout.namespace.name))
+        query = f"SELECT 1 FROM {layout.table} WHERE {layout.visible} GROUP BY {', '.join(names)} HAVING count(*) > 1 LIMIT 1"
+        empty = " OR ".join(f"{quoted(column.name)} IS NULL" for column in layout.key)
+        if self._read(query, [], unbounded=True):
+            yield "several rows have one key: name columns that tell all rows apart with `table.key`"
+        if self._read(f"SELECT 1 FROM {layout.table} WHERE {layout.visible} AND ({empty}) LIMIT 1", [], unbounded=True):
+            yield "rows have NULL in their key: leave them out with `table.where`"
+
+    def _two_namespaces(self, layout: Layout) -> Iterator[str]:
+        column = layout.namespace
+        if column is None:
+            return
+        name = quoted(column.name)
+        if layout.lookup is not None:
+            table, _, named = lookup_names(layout)
+            if self._read(f"SELECT 1 FROM {table} GROUP BY {named} HAVING count(*) > 1 LIMIT 1", []):
+                yield f"several rows of {layout.lookup.table} have one {layout.lookup.name}: namespaces need names of their own"
+        elif not column.not_null and column.base in ("text", "varchar"):
+            query = f"SELECT 1 FROM {layout.table} WHERE {name} = '' AND {layout.visible} LIMIT 1"
+            if self._read(query, [], unbounded=True):
+                yield f"{column.name} is '' in some rows and may be NULL in others, both the default namespace: keep to one of them"
+
+
+def _named(collection: str, table: Table) -> str:
+    return f"pgvector {table.schema_ + '.' if table.schema_ else ''}{collection}"
+
+
+def _within(layout: Layout, namespace: str | None) -> tuple[str, list[Any]]:
+    """Rows of a namespace, or of all, that fulfil the spec's condition."""
+    clause, values = ("true", []) if namespace is None else of_namespace(layout, namespace)
+    return f"{clause} AND {layout.visible}", values
+
+
+def _lengths(layout: Layout) -> str:
+    assert layout.vector is not None
+    name = quoted(layout.vector.name)
+    return f"SELECT vector_dims({name}), count(*) FROM {layout.table} WHERE {name} IS NOT NULL AND {layout.visible} GROUP BY 1"
+
+
+def _rejection(batch: pa.RecordBatch, row: int, reason: str) -> Rejection:
+    return Rejection(row, batch.column("namespace")[row].as_py(), batch.column("id")[row].as_py(), reason)
+
+
+def _state(error: Refused) -> str:
+    cause = error.__cause__
+    return (cause.sqlstate or "") if isinstance(cause, psycopg.Error) else ""
