@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.test_live import assert_equal, assert_nothing_lost, keys_of, some
@@ -26,9 +27,10 @@ from vectorferry.engine.reconcile.run_state import folder_of
 from vectorferry.engine.session import Session
 from vectorferry.engine.transfer.load import load
 from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.questions.cutover import question
 from vectorferry.stores.base import StoreOptions, VectorStore
+from vectorferry.stores.delegating import whole
 from vectorferry.stores.registry import open_store
-from vectorferry.stores.sides import whole
 
 RENAME = {"title": "headline", "lines": "line_count", "größe": "size"}
 CAST = {"lines": {"to": "string"}, "since": {"to": "string"}}
@@ -282,3 +284,37 @@ def test_a_rare_record_that_cannot_be_carried_stops_its_partition_before_anythin
         with pytest.raises(CheckFailed, match=r"'title' is to become 'headline'.*Nothing of this partition was sent"):
             pipeline.move_partition(session, plan, plan.partitions[0])
         assert session.target.count() == 0
+
+
+# What stays behind on purpose
+
+
+def test_dropped_keys_are_named_with_their_numbers_and_stay_in_the_source(to_weaviate: World) -> None:
+    to_weaviate.spec_dict["mapping"] = {**MAPPING, "drop": ["since", "released", "nobody has it"]}
+    to_weaviate.spec_dict["mapping"]["cast"] = {"lines": {"to": "string"}}
+    with to_weaviate.session() as session:
+        told = " ".join(pipeline.preflight(session).warnings)
+        assert "'nobody has it' stays behind (`mapping.drop`): 0 of a sample of" in told
+        outcome = pipeline.run(session, approve)
+        assert outcome.switched is not None
+        assert outcome.evidence.body["dropped"] == {"nobody has it": 0, "released": 190, "since": 190}
+        assert (
+            "| Dropped | `nobody has it`, `released` of **190** records, `since` of **190** records (`mapping.drop`)"
+            in (question(session, outcome.evidence).body)
+        )
+        held = [natively(session.target, name, rows_of(name).column("id").to_pylist()) for name in ("email", "wave")]
+        assert not {key for rows in held for metadata in rows.values() for key in metadata} & {"since", "released"}
+        assert compare(session.source, session.target, session.spec.namespaces).equal
+        kept = [row for batch in pipeline.backup(session, "source").batches() for row in batch.to_pylist()]
+        assert sum("since" in parse_json(row["metadata"]) for row in kept) == 190
+        [rejected] = session.source.upsert(session.source.fetch(kept[0]["namespace"], [kept[0]["id"]])).rejected
+        assert "metadata (`mapping.drop`: nobody has it, released, since) was left behind" in rejected.reason
+
+
+def test_a_filter_of_the_query_file_on_a_dropped_key_is_refused_at_once(mapped: World, tmp_path: Path) -> None:
+    rows = rows_of("email", most=1)
+    asked = {"namespace": ["email"], "vector": rows.column("vector").to_pylist(), "filter": ['{"module":"x"}']}
+    pq.write_table(pa.table(asked), tmp_path / "asked.parquet")
+    mapped.spec_dict["mapping"] = {"drop": ["module"]}
+    mapped.spec_dict["checks"]["recall"]["queries"] = str(tmp_path / "asked.parquet")
+    assert "'module' stays behind (`mapping.drop`)" in refused(mapped)

@@ -32,6 +32,16 @@ def test_a_mapping_is_read():
         ("mapping: {namespaces: {rename: {a: c, b: c}}}", "mapping.namespaces.rename: 'a' and 'b' would both"),
         ("mapping: {namespaces: {rename: {a: vectorferry-probe}}}", "keeps its name"),
         ("mapping: {rename: {a: b}, id: b}", "mapping.id: 'b' is a key of the metadata that is renamed or cast"),
+        ("mapping: {drop: [a], rename: {a: b}}", "mapping.drop leaves 'a' behind, and mapping.rename names it, too"),
+        ("mapping: {drop: [a]}\nfields: {a: string}", "and fields declares it"),
+        (
+            "mapping: {drop: [a]}\nchecks: {filters: {recorded: [{a: 1}]}}",
+            "a filter of checks.filters.recorded asks for it",
+        ),
+        (
+            "mapping: {drop: [a]}\nchecks: {expectations: [{type: expect_x, kwargs: {column: metadata.a}}]}",
+            "checks.expectations looks at it",
+        ),
         ("mapping: {cast: {a: {to: geo}}}", "mapping.cast.a: nothing has an exact form as geo"),
         (
             "mapping: {cast: {a: {to: string}}}\nfields: {a: number}",
@@ -53,3 +63,12 @@ def test_a_plan_binds_to_the_mapping_and_an_empty_one_changes_nothing():
     assert none.plan_fingerprint == empty.plan_fingerprint
     assert len({each.plan_fingerprint for each in (none, some, other)}) == 3
     assert len({each.fingerprint for each in (none, some, other)}) == 3
+
+
+def test_nothing_is_dropped_while_routers_write_back():
+    with pytest.raises(SpecError, match=r"mapping\.drop needs `writers: none`"):
+        parse_spec(SPEC.replace("none", "{expected: 1}") + "mapping: {drop: [a]}", "spec.yaml")
+
+
+def test_a_key_may_take_the_name_of_one_that_is_dropped():
+    assert parse_spec(SPEC + "mapping: {drop: [title], rename: {titel: title}}", "spec.yaml").mapping.drop == ["title"]

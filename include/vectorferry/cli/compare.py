@@ -41,6 +41,8 @@ def compare(
         console.note(f"not compared: {names}, which only the target has (`target.adopt`)")
     if loaded.source.sparse == "leave":
         console.note("sparse vectors were not compared: they stay behind (`source.sparse: leave`)")
+    if loaded.mapping.drop:
+        console.note(f"not compared: {', '.join(loaded.mapping.drop)}, which stay behind (`mapping.drop`)")
     if not found.equal or found.empty:
         raise typer.Exit(1)
 

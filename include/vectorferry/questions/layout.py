@@ -10,6 +10,8 @@ from vectorferry.journal import Evidence
 from vectorferry.staging import report_folder
 
 MOST_DOUBTS = 3
+MOST_KEYS = 5
+LONGEST_KEY = 24
 NO_BREAK = "\N{NO-BREAK SPACE}"
 # An underscore within a word is none.
 _MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -56,6 +58,13 @@ def about(session: Session, evidence: Evidence, report: str | None) -> Iterator[
             "Left behind",
             f"**every sparse vector** of {code(session.source.name)} (`source.sparse: leave`): not moved, not compared",
         )
+    if dropped := evidence.body.get("dropped"):
+        keys = [
+            code(shortened(key, LONGEST_KEY)) + (f" of **{rows:,}** records" if rows else "")
+            for key, rows in dropped.items()
+        ]
+        more = f" and {len(keys) - MOST_KEYS:,} more keys" if len(keys) > MOST_KEYS else ""
+        yield "Dropped", f"{', '.join(keys[:MOST_KEYS])}{more} (`mapping.drop`): not moved, not compared"
     rules, who = session.spec.approval, plain(evidence.body["requested_by"])
     within, lapses = f"answer within {span(rules.timeout)}", f"lapses after {span(rules.evidence_age)}"
     if report:

@@ -41,6 +41,11 @@ class MappingRules(Section):
     cast: dict[Text, Cast] = Field(
         default_factory=dict, description="Metadata keys, by the source's names, whose values become others."
     )
+    drop: list[Text] = Field(
+        default_factory=list,
+        description="Metadata keys that stay behind: records are moved and compared without them, and the evidence says so. Only with "
+        "`writers: none`.",
+    )
     namespaces: NamespaceMapping = Field(default_factory=NamespaceMapping)
     id: Text | None = Field(None, description="A metadata key of the target that keeps the record's id, too.")
 
@@ -53,6 +58,9 @@ class MappingRules(Section):
             raise ValueError(
                 f"mapping.namespaces.rename: {RESERVED_NAMESPACE!r} is where probes lie, and keeps its name"
             )
+        for section, keys in (("rename", self.rename), ("cast", self.cast)):
+            if dropped := sorted(keys.keys() & {*self.drop}):
+                raise ValueError(f"mapping.drop leaves {dropped[0]!r} behind, and mapping.{section} names it, too")
         if self.id is not None and self.id in {*self.rename, *self.rename.values(), *self.cast}:
             raise ValueError(
                 f"mapping.id: {self.id!r} is a key of the metadata that is renamed or cast: name another one"

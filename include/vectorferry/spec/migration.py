@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
+from vectorferry.core.filters import fields_of, parse_filter
 from vectorferry.core.model import COHORT, Cohort, Metric, cohort_of, matches
 from vectorferry.spec.fields import Fields
 from vectorferry.spec.mapping import MappingRules
@@ -450,12 +451,30 @@ class MigrationSpec(Section):
             raise ValueError(
                 "source.sparse: leave needs `writers: none`: what routers write back to the source would replace records that have more"
             )
+        if self.routers and self.mapping.drop:
+            raise ValueError(
+                "mapping.drop needs `writers: none`: what routers write back to the source would replace records that have more"
+            )
         if self.switch.cohorts and not self.routers:
             raise ValueError("switch.cohorts needs routers: without them applications follow an alias, all at once")
         if self.routers and (self.namespaces.include != ["*"] or self.namespaces.exclude):
             raise ValueError(
                 "writers: {expected: N} moves all namespaces: routers would look in the target for those left out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _dropped_keys_are_not_asked_for(self) -> "MigrationSpec":
+        expected = {str(each.kwargs.get("column", "")) for each in self.checks.expectations}
+        filtered = {key for raw in self.checks.filters.recorded for key in fields_of(parse_filter(raw))}
+        for key in self.mapping.drop:
+            for place, asked in (
+                ("fields declares", key in self.fields),
+                ("checks.expectations looks at", f"metadata.{key}" in expected),
+                ("a filter of checks.filters.recorded asks for", key in filtered),
+            ):
+                if asked:
+                    raise ValueError(f"mapping.drop leaves {key!r} behind, and {place} it: take it out of one of them")
         return self
 
     @model_validator(mode="after")

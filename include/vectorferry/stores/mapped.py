@@ -12,7 +12,6 @@ from vectorferry.core.keys import key_of
 from vectorferry.core.mapping import Names, RecordMapping
 from vectorferry.core.model import (
     RESERVED_NAMESPACE,
-    Capacity,
     CollectionDefinition,
     CollectionInfo,
     Difference,
@@ -23,29 +22,25 @@ from vectorferry.core.model import (
     Neighbours,
     Queries,
     Rejection,
-    Usage,
     Vectors,
     WriteResult,
 )
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
 from vectorferry.stores.batching import refuse_invalid
+from vectorferry.stores.delegating import DelegatingStore
 from vectorferry.stores.row_limits import first_reasons, patch_of, without
 
 
-class MappedStore(VectorStore):
+class MappedStore(DelegatingStore):
     """The store of a target, read and written in the terms of its source by a mapping.
 
     Keys of records, which ranges are cut by, stay the target's own: see `key_in`. Whatever is not the mapping's business is the store's.
     """
 
     def __init__(self, store: VectorStore, mapping: RecordMapping) -> None:
-        self.whole, self._mapping = store, mapping
-
-    @property
-    def name(self) -> str:
-        """As the store's."""
-        return self.whole.name
+        super().__init__(store)
+        self._mapping = mapping
 
     @property
     def capabilities(self) -> Capabilities:
@@ -53,11 +48,6 @@ class MappedStore(VectorStore):
         able = self.whole.capabilities
         other_order = able.key_order is KeyOrder.UUID and bool(self._mapping.namespaces.rename)
         return replace(able, ordered_listing=able.ordered_listing and not other_order)
-
-    @property
-    def usage(self) -> Usage:
-        """As the store's."""
-        return self.whole.usage
 
     def describe(self) -> CollectionInfo:
         """The collection, its namespaces and fields by the source's names."""
@@ -90,10 +80,6 @@ class MappedStore(VectorStore):
     def create(self, definition: CollectionDefinition) -> None:
         """Create the collection in the target's terms."""
         self.whole.create(self._defined(definition))
-
-    def drop(self) -> None:
-        """As the store's."""
-        self.whole.drop()
 
     def count(self, namespace: str | None = None) -> int:
         """As the store's."""
@@ -167,46 +153,14 @@ class MappedStore(VectorStore):
         there = self._mapping.filter_to_target(where)
         return self.whole.matching(self.namespace_there(namespace), there, limit)
 
-    def pending_index(self) -> int:
-        """As the store's."""
-        return self.whole.pending_index()
-
     def change_token(self, namespace: str) -> str | None:
         """As the store's, under this mapping: by another one the same records may be others."""
         found = self.whole.change_token(self.namespace_there(namespace))
         return None if found is None else f"{self._mapping.fingerprint}:{found}"
 
-    def capacity(self, *, count: bool = True) -> Capacity:
-        """As the store's."""
-        return self.whole.capacity(count=count)
-
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """As the store's."""
         return self.whole.footprint(self._defined(definition), payload)
-
-    def alias_target(self, alias: str) -> str | None:
-        """As the store's."""
-        return self.whole.alias_target(alias)
-
-    def refuse_alias(self, alias: str) -> None:
-        """As the store's."""
-        self.whole.refuse_alias(alias)
-
-    def point_alias(self, alias: str) -> None:
-        """As the store's."""
-        self.whole.point_alias(alias)
-
-    def marker(self, name: str) -> str | None:
-        """As the store's."""
-        return self.whole.marker(name)
-
-    def keep_marker(self, name: str, text: str | None) -> None:
-        """As the store's."""
-        self.whole.keep_marker(name, text)
-
-    def close(self) -> None:
-        """As the store's."""
-        self.whole.close()
 
     def shown(self, differences: Iterable[Difference]) -> Iterable[Difference]:
         """Differences, each metadata key by both of its names."""

@@ -1,13 +1,11 @@
 """Sides: the two stores of a migration as all of it sees them, opened in one place, so that nobody gets one that is not wrapped."""
 
-from typing import cast
-
 from vectorferry.core.model import Side
 from vectorferry.spec.connections import Connections
 from vectorferry.spec.migration import MigrationSpec
+from vectorferry.stores.as_moved import AsMoved, StaysBehind
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.dense_only import DenseOnly
 from vectorferry.stores.mapped import MappedStore, mapping_of
 from vectorferry.stores.registry import open_store, source_options, target_options
 
@@ -27,15 +25,11 @@ def open_side(
 
 def as_moved(spec: MigrationSpec, store: VectorStore) -> VectorStore:
     """The source as this migration reads it."""
-    return cast("VectorStore", DenseOnly(store)) if spec.source.sparse == "leave" else store
+    behind = StaysBehind.of(spec)
+    return AsMoved(store, behind) if behind else store
 
 
 def as_mapped(spec: MigrationSpec, store: VectorStore) -> VectorStore:
     """The target in the source's terms."""
     mapping = mapping_of(spec)
     return MappedStore(store, mapping) if mapping else store
-
-
-def whole(store: VectorStore) -> VectorStore:
-    """The store itself in its own terms, as a backup keeps it."""
-    return store.whole if isinstance(store, (DenseOnly, MappedStore)) else store

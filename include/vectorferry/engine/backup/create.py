@@ -30,7 +30,7 @@ from vectorferry.engine.transfer.part_reader import PartReader, Place, write_beh
 from vectorferry.spec.migration import Source, Target
 from vectorferry.staging import Staging
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.sides import whole
+from vectorferry.stores.delegating import whole
 
 BEGUN = "begun.json"
 NOTES = "notes"

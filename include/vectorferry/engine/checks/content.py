@@ -1,7 +1,7 @@
 """Counts and content checks of a partition: source and target, read afresh, are compared with each other and with what was staged."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import chain, groupby
 from typing import Any
 
@@ -19,6 +19,7 @@ from vectorferry.engine.sync.touched import Touched
 from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import listed_ids, manifest_of, staged_batches
 from vectorferry.journal import Plan
+from vectorferry.stores.as_moved import counting_anew, left_behind
 from vectorferry.stores.batching import by_namespace
 from vectorferry.stores.mapped import by_both_names
 
@@ -99,6 +100,7 @@ class _Check:
 
     def __init__(self, session: Session, plan: Plan, partition: Partition) -> None:
         self._session, self._plan, self._partition = session, plan, partition
+        self._source = counting_anew(session.source)
         self._staged = session.staged(plan)
         self._manifest = manifest_of(self._staged, partition)
         self._excused = excused_ids(session, partition)
@@ -126,7 +128,7 @@ class _Check:
         tally = self._found.tallies.setdefault(namespace, NamespaceTally())
         spans = [span for span in self._partition.ranges if span.namespace == namespace]
         source = chain.from_iterable(self._read(span, tally) for span in spans)
-        names = (f"{self._session.source.name}, namespace {namespace!r}", f"staged partition {self._partition.name}")
+        names = (f"{self._source.name}, namespace {namespace!r}", f"staged partition {self._partition.name}")
         for read in join(source, self._staged_rows(staged, tally), self._plan.key_order, names):
             answered = self._ask_target(namespace, read)
             joined, aside = self._without_touched(namespace, read)
@@ -142,15 +144,15 @@ class _Check:
         """The source's rows of a range, read afresh: all of them, or those of the sample."""
         pages = listed_ids(self._staged, self._plan, span)
         if self._sample.complete:
-            yield from self._session.source.scan(span, batch_rows=_BATCH_ROWS, ids=pages)
+            yield from self._source.scan(span, batch_rows=_BATCH_ROWS, ids=pages)
             return
         if pages is not None or self._touched.tracked:
             tally.source = None
-        for page in self._session.source.list_ids(span) if pages is None else pages:
+        for page in self._source.list_ids(span) if pages is None else pages:
             tally.source = None if tally.source is None else tally.source + len(page)
             chosen = [id_ for id_ in page if self._sample.contains(span.namespace, id_)]
             if chosen:
-                yield self._session.source.fetch(span.namespace, chosen)
+                yield self._source.fetch(span.namespace, chosen)
 
     def _staged_rows(self, batches: Iterable[pa.RecordBatch], tally: NamespaceTally) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -268,6 +270,8 @@ class _Check:
             "source_moved": found.moved,
         }
         figures |= {"set_aside": total.set_aside} if total.set_aside else {}
+        left = left_behind(self._source)
+        figures |= {"left_behind": asdict(left)} if left else {}
         reasons = []
         if found.moved:
             reasons.append(f"the source moved since the export: {found.moved} rows changed, appeared or vanished")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import orjson
 
 from vectorferry.core.errors import FilterError
-from vectorferry.core.filters import Filter, Group, parse_filter
+from vectorferry.core.filters import Filter, Group, fields_of, parse_filter
 from vectorferry.core.model import FieldType
 from vectorferry.engine.checks.filter_cases import EQUATED, RANGED, spelt
 from vectorferry.engine.checks.query_file import recorded_filters
@@ -22,9 +22,12 @@ def unsupported_filters(spec: MigrationSpec, target: VectorStore) -> list[str]:
     if spec.checks.recall.queries:
         texts += recorded_filters(spec.checks.recall.queries)
     able, name, mapping = target.capabilities, target.name, mapping_of(spec)
-    found = []
+    found = list[str]()
     for text in dict.fromkeys(texts):
         where = parse_filter(orjson.loads(text))
+        found += (
+            f"filter {text}: {key!r} stays behind (`mapping.drop`)" for key in fields_of(where) & {*spec.mapping.drop}
+        )
         try:
             mapping.filter_to_target(where)
         except FilterError as error:

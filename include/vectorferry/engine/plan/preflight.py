@@ -44,9 +44,9 @@ from vectorferry.engine.session import Session, StepProgress, reaching
 from vectorferry.engine.transfer.metadata_profile import Profile, proposed_fields
 from vectorferry.spec.loader import Fault
 from vectorferry.spec.migration import MigrationSpec
+from vectorferry.stores.as_moved import left_behind
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import payload_bytes
-from vectorferry.stores.dense_only import left_behind
 from vectorferry.stores.mapped import mapping_of
 from vectorferry.stores.row_limits import NO_SPARSE
 
@@ -487,7 +487,11 @@ def _advice(session: Session, reason: str, *, every: bool) -> str:
 
 def _warnings(session: Session, source: CollectionInfo, figures: Mapping[str, Any]) -> Iterator[str]:
     if left := left_behind(session.source):
-        yield f"sparse vectors stay behind (`source.sparse: leave`): {left} of a sample of {figures['rows']} records have one"
+        looked_at = f"a sample of {figures['rows']} records"
+        if left.sparse:
+            yield f"sparse vectors stay behind (`source.sparse: leave`): {left.sparse} of {looked_at} have one"
+        for key, values in left.keys.items():
+            yield f"{key!r} stays behind (`mapping.drop`): {values} of {looked_at} have it"
     if reason := without_index(session.target.capabilities, source.dimension):
         yield reason
     if session.spec.routers and not session.target.capabilities.merges_metadata:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from vectorferry.core.model import CUTOVER
+from vectorferry.core.model import CUTOVER, Verdict
 from vectorferry.engine.session import Session
 from vectorferry.engine.sync.touched import WATERMARK
 from vectorferry.engine.transfer.staged import manifest_of, manifest_path
@@ -77,6 +77,7 @@ def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any
         "partitions": len(plan.partitions),
         "dimension": plan.details.get("dimension"),
         "sparse": session.spec.source.sparse,
+        "dropped": _dropped(session, verdicts),
         "rows": {"planned": plan.details["rows"], "staged": staged, "excused": len(excused)},
         "excused": excused[:SHOWN_EXCUSED],
         "excused_digest": hashlib.sha256(orjson.dumps(excused, option=orjson.OPT_SORT_KEYS)).hexdigest(),
@@ -85,6 +86,15 @@ def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any
     }
     plain: dict[str, Any] = orjson.loads(orjson.dumps(body))
     return plain
+
+
+def _dropped(session: Session, verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """Keys that stayed behind on purpose, each with the number of its values among the source's records that were compared."""
+    dropped = dict.fromkeys(sorted(session.spec.mapping.drop), 0)
+    for verdict in verdicts:
+        for key, values in verdict.figures.get("left_behind", {}).get("keys", {}).items():
+            dropped[key] = dropped.get(key, 0) + values
+    return dropped
 
 
 def _exported(session: Session, plan: Plan, partition: Any) -> bool:
