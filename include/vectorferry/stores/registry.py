@@ -81,9 +81,7 @@ def source_options(spec: MigrationSpec) -> StoreOptions:
 
 def target_options(spec: MigrationSpec) -> StoreOptions:
     """How the target is laid out and reached, in its own terms."""
-    return options_there(_options(spec, spec.target, dict(spec.target.index)), mapping_of(spec))
-    """How the target is laid out and reached."""
-    return _options(spec, "target", spec.target, dict(spec.target.index))
+    return options_there(_options(spec, "target", spec.target, dict(spec.target.index)), mapping_of(spec))
 
 
 def _options(spec: MigrationSpec, name: Side, side: Source | Target, index: Mapping[str, Any]) -> StoreOptions:
