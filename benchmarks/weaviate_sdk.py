@@ -1,6 +1,6 @@
 """Weaviate's own client used well: its iterator or pages into Parquet, and Parquet into insert_many or a batch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +23,10 @@ from benchmarks.parquet import Sink, batches, sink, table_of
 from benchmarks.records import FIELDS, NAMESPACE
 from benchmarks.servers import Servers
 from vectorferry.core.names import encode_property, record_uuid
-from vectorferry.core.records import vectors_of
+from vectorferry.core.records import canonical_json, vectors_of
 
-_READ = ["vf_id", "vf_metadata"]
-_NAMES = {key: encode_property(key) for key in FIELDS}
-_PYTHON = {"string": str, "number": (int, float), "boolean": bool}
+_ID = "source_id"
+_KEYS = {encode_property(key): key for key in FIELDS}
 
 
 @contextmanager
@@ -63,7 +62,7 @@ def _iterating(cache_size: int) -> Reading:
         held: list[Any] = []
         with sink(path) as out:
             # One loop over it: the client's iterator begins anew when it is asked again after its end.
-            for each in handle.iterator(include_vector=True, return_properties=_READ, cache_size=cache_size):
+            for each in handle.iterator(include_vector=True, cache_size=cache_size):
                 held.append(each)
                 if len(held) == 1000:
                     out.add(_table(held))
@@ -90,9 +89,7 @@ def _paging(threads: int) -> Reading:
 def _pages(handle: Any, after: UUID, last: UUID) -> list[pa.Table]:
     tables = []
     while True:
-        objects = handle.query.fetch_objects(
-            limit=1000, after=after, include_vector=True, return_properties=_READ
-        ).objects
+        objects = handle.query.fetch_objects(limit=1000, after=after, include_vector=True).objects
         inside = [each for each in objects if each.uuid <= last]
         if inside:
             tables.append(_table(inside))
@@ -108,8 +105,14 @@ def _add_all(out: Sink, tables: list[pa.Table]) -> None:
 
 def _table(objects: list[Any]) -> pa.Table:
     vectors = np.array([each.vector["default"] for each in objects], np.float32)
-    ids, metadata = ([each.properties[name] for each in objects] for name in _READ)
-    return table_of(NAMESPACE, ids, vectors, metadata)
+    metadata = [canonical_json(_metadata(each.properties)) for each in objects]
+    return table_of(NAMESPACE, [each.properties[_ID] for each in objects], vectors, metadata)
+
+
+def _metadata(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the objects have besides their id; the benchmark's records have nothing that no property holds."""
+    found = {_KEYS.get(name, name): value for name, value in properties.items() if value is not None}
+    return {key: value for key, value in found.items() if key not in (_ID, "vf_overflow")}
 
 
 @dataclass(frozen=True)
@@ -161,15 +164,9 @@ def _objects(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "metadata"))
     for vector, namespace, id_, metadata in zip(vectors_of(batch).tolist(), *columns, strict=True):
         uuid = record_uuid(namespace, id_)
-        yield {"uuid": uuid, "properties": _properties(namespace, id_, metadata), "vector": {"default": vector}}
+        yield {"uuid": uuid, "properties": _properties(id_, metadata), "vector": {"default": vector}}
 
 
-def _properties(namespace: str, id_: str, metadata: str) -> dict[str, Any]:
-    """The record's own properties and its declared fields; the index terms that our side adds are not asked of the others."""
-    parsed = orjson.loads(metadata)
-    typed = {name: parsed[key] for key, name in _NAMES.items() if key in parsed and _fits(parsed[key], FIELDS[key])}
-    return {"vf_id": id_, "vf_namespace": namespace, "vf_metadata": metadata, **typed}
-
-
-def _fits(value: Any, kind: str) -> bool:
-    return isinstance(value, list) if kind == "strings" else isinstance(value, _PYTHON[kind])
+def _properties(id_: str, metadata: str) -> dict[str, Any]:
+    """The record's own properties; the terms that our side adds for empty lists are not asked of the others."""
+    return {_ID: id_, **{encode_property(key): value for key, value in orjson.loads(metadata).items()}}

@@ -12,11 +12,13 @@ Exit code: 0 equal, 1 different, 2 could not be read.
 
 import argparse
 import json
+import re
 import sys
 import traceback
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -144,10 +146,10 @@ def read_weaviate(
     api_key: str | None = None,
     fields: Mapping[str, str] | None = None,
 ) -> Rows:
-    """All objects of a collection, tenant by tenant where it has tenants.
+    """All objects of a collection, tenant by tenant where it has tenants, in the native layout or in the envelope.
 
-    `fields` maps metadata keys to typed properties (text, number, boolean, text[]): for these the property's value is returned in
-    place of the one in the JSON, so that `compare` judges what filters see.
+    Of the envelope `fields` maps metadata keys to typed properties (text, number, boolean, text[]): for these the property's value is
+    returned in place of the one in the JSON, so that `compare` judges what filters see.
     """
     import weaviate
     from weaviate.auth import Auth
@@ -166,18 +168,67 @@ def read_weaviate(
     )
     rows: Rows = {}
     with client:
-        for item in weaviate_objects(client.collections.use(collection)):
-            key = (item.properties["vf_namespace"], item.properties["vf_id"])
-            metadata = json.loads(item.properties["vf_metadata"])
-            add(rows, key, sole_vector(item.vector), with_properties(metadata, item.properties, fields or {}))
+        handle = client.collections.use(collection)
+        keys, ours = native_names(handle)
+        for tenant, item in weaviate_objects(handle):
+            if "id" in ours:
+                key, metadata = native_record(keys, ours, tenant, item)
+            else:
+                key = (item.properties["vf_namespace"], item.properties["vf_id"])
+                metadata = with_properties(json.loads(item.properties["vf_metadata"]), item.properties, fields or {})
+            add(rows, key, sole_vector(item.vector), metadata)
     return rows
 
 
-def weaviate_objects(collection: Any) -> Iterator[Any]:
+def weaviate_objects(collection: Any) -> Iterator[tuple[str, Any]]:
+    """Each object with its tenant."""
     if not collection.config.get().multi_tenancy_config.enabled:
-        return iter(collection.iterator(include_vector=True, cache_size=1000))
-    parts = (collection.with_tenant(name) for name in sorted(collection.tenants.get()))
-    return chain.from_iterable(part.iterator(include_vector=True, cache_size=1000) for part in parts)
+        yield from (("", item) for item in collection.iterator(include_vector=True, cache_size=1000))
+        return
+    for name in sorted(collection.tenants.get()):
+        part = collection.with_tenant(name)
+        yield from ((name, item) for item in part.iterator(include_vector=True, cache_size=1000))
+
+
+def native_names(collection: Any) -> tuple[dict[str, str], dict[str, str]]:
+    """Of the native layout the metadata key of each property, and the properties of "id", "namespace" and so on; else none of these."""
+    said = {item.name: described(item.description) for item in collection.config.get().properties}
+    ours = {what["vectorferry"]: name for name, what in said.items() if "vectorferry" in what}
+    return {name: what.get("field", name) for name, what in said.items() if name not in ours.values()}, ours
+
+
+def described(text: str | None) -> dict[str, Any]:
+    try:
+        return json.loads(text or "{}")
+    except json.JSONDecodeError:
+        return {}
+
+
+def native_record(
+    keys: Mapping[str, str], ours: Mapping[str, str], tenant: str, item: Any
+) -> tuple[Key, dict[str, Any]]:
+    held = {name: as_json(value) for name, value in item.properties.items() if value is not None}
+    own = {what: held.pop(name, None) for what, name in ours.items()}
+    over = next((text for text in own.get("vf_overflow") or () if text.startswith("{")), "{}")
+    namespace = own.get("vf_namespace") or unescaped(tenant or own.get("namespace") or "")
+    # Of a number that no property holds exactly the nearest one is in the property.
+    return (namespace, own["id"]), {keys[name]: value for name, value in held.items()} | json.loads(over)
+
+
+def as_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    return {"latitude": value.latitude, "longitude": value.longitude} if hasattr(value, "latitude") else value
+
+
+def unescaped(name: str) -> str:
+    if not name.startswith("vf_"):
+        return name
+    return re.sub(rb"_([0-9A-F]{2})", lambda found: bytes([int(found[1], 16)]), name[3:].encode()).decode()
 
 
 def sole_vector(vectors: Mapping[str, Sequence[float]]) -> Sequence[float]:
@@ -246,7 +297,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--api-key")
     made.add_argument("--grpc-port", type=int, default=50051, help="weaviate: gRPC port (50051)")
     made.add_argument(
-        "--fields", nargs="*", default=[], metavar="FIELD[=PROPERTY]", help="weaviate: typed properties to check"
+        "--fields",
+        nargs="*",
+        default=[],
+        metavar="FIELD[=PROPERTY]",
+        help="weaviate, envelope: typed properties to check",
     )
     return made
 

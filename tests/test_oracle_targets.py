@@ -85,6 +85,35 @@ def test_weaviate(weaviate, expected, tenants):
     assert oracle.compare(expected, actual) == []
 
 
+def test_weaviate_native(weaviate):
+    """As docs/after-the-move.md describes it."""
+    plain, ours = {"data_type": DataType.TEXT}, {"description": json.dumps({"vectorferry": "id"})}
+    odd = {"description": json.dumps({"field": "odd key"})}
+    over = {"data_type": DataType.TEXT_ARRAY, "description": json.dumps({"vectorferry": "vf_overflow"})}
+    properties = [
+        Property(name="source_id", **plain, **ours),
+        Property(name="title", **plain),
+        Property(name="vf_f_odd_20key", data_type=DataType.NUMBER, **odd),
+        Property(name="made", data_type=DataType.DATE),
+        Property(name="vf_overflow", **over),
+    ]
+    with connect(weaviate) as connection:
+        connection.collections.delete("OracleNative")
+        collection = connection.collections.create(
+            "OracleNative",
+            properties=properties,
+            vector_config=Configure.Vectors.self_provided(vector_index_config=Configure.VectorIndex.flat()),
+            multi_tenancy_config=Configure.multi_tenancy(enabled=True),
+        )
+        collection.tenants.create(["vf_a_2Fb"])
+        held = {"source_id": "one", "title": "x", "vf_f_odd_20key": 2.0, "made": "2024-01-02T03:04:05Z"}
+        over = {"vf_overflow": ['{"/id":null,"title":[1]}', '"title":']}
+        collection.with_tenant("vf_a_2Fb").data.insert_many([DataObject(properties=held | over, vector=[1.0, 2.0])])
+    found = oracle.read_weaviate("OracleNative", **place(weaviate))
+    assert found["a/b", "one"][1] == {"/id": None, "title": [1], "odd key": 2, "made": "2024-01-02T03:04:05Z"}
+    assert found.keys() == {("a/b", "one")}
+
+
 def test_weaviate_typed_property_is_judged(weaviate):
     row = (np.array([1, 2], np.float32), {"lines": 3})
     with connect(weaviate) as connection:

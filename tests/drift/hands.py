@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,12 +19,12 @@ from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter
 
 import oracle
+from native_layout import NativeLayout
 from oracle import Key, Rows
 
 Row = tuple[np.ndarray, dict[str, Any]]
 Address = Mapping[str, Any]
 """How a server is reached, as an Airflow connection in JSON says it."""
-TYPED = {"kind": str, "lines": (int, float), "public": bool, "tags": list}
 RECORDS = uuid.UUID("6d1c9f5e-0b5a-5a8e-9d0d-2f4f2c1b7a10")
 OWN_SPACE = "vectorferry-probe"
 
@@ -93,7 +94,7 @@ class Index:
 
 @dataclass
 class Collection:
-    """The layout with tenants, by weaviate-client."""
+    """The native layout with tenants, by weaviate-client."""
 
     collection: Any
     address: Address
@@ -103,16 +104,13 @@ class Collection:
     def read(self, key: Key) -> Row | None:
         if not self._has_tenant(key[0]):
             return None
-        where = Filter.by_property("vf_id").equal(key[1])
+        where = Filter.by_property("source_id").equal(key[1])
         found = self._tenant(key[0]).query.fetch_objects(filters=where, include_vector=True).objects
-        return _row(found[0].vector["default"], json.loads(found[0].properties["vf_metadata"])) if found else None
+        return _row(found[0].vector["default"], self._layout.metadata(found[0].properties)) if found else None
 
     def write(self, key: Key, row: Row) -> None:
-        metadata = row[1]
-        typed = {name: metadata[name] for name, kind in TYPED.items() if _is(metadata.get(name), kind)}
-        known = {"vf_id": key[1], "vf_namespace": key[0], "vf_metadata": _json(metadata), "vf_keys": sorted(metadata)}
         vector = {"default": [float(x) for x in row[0]]}
-        made = DataObject(uuid=_uuid_of(key), properties=known | typed, vector=vector)
+        made = DataObject(uuid=_uuid_of(key), properties=self._layout.properties(key[1], row[1]), vector=vector)
         assert not self._tenant(key[0]).data.insert_many([made]).has_errors
 
     def delete(self, key: Key) -> None:
@@ -124,6 +122,10 @@ class Collection:
         url = f"http://{self.address['host']}:{self.address['port']}"
         found = oracle.read_weaviate(self.name, url=url, grpc_port=extra["grpc_port"], api_key=extra["token"])
         return _without_probes(found)
+
+    @cached_property
+    def _layout(self) -> NativeLayout:
+        return NativeLayout(self.collection)
 
     def _tenant(self, namespace: str) -> Any:
         return self.collection.with_tenant(_tenant_of(namespace))
@@ -183,10 +185,6 @@ def _row(vector: Any, metadata: Mapping[str, Any]) -> Row:
 
 def _json(metadata: Mapping[str, Any]) -> str:
     return json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _is(value: Any, kind: Any) -> bool:
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _without_probes(rows: Rows) -> Rows:

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -12,13 +12,13 @@ from weaviate.auth import Auth
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter
 
+from native_layout import NativeLayout
 from vectorferry.core.names import encode_tenant, record_uuid
 from vectorferry.local.servers.weaviate import Weaviate
 
 Key = tuple[str, str]
 """Namespace and id."""
 Metadata = dict[str, Any]
-TYPED: Mapping[str, type | tuple[type, ...]] = {"kind": str, "lines": (int, float), "public": bool, "tags": list}
 
 
 class Raw(Protocol):
@@ -32,25 +32,23 @@ class Raw(Protocol):
 
 
 class RawWeaviate:
-    """The layout with tenants, written by weaviate-client."""
+    """The native layout with tenants, written by weaviate-client."""
 
     def __init__(self, connection: Any, collection: str) -> None:
         self._collection = connection.collections.use(collection)
+        self.layout = NativeLayout(self._collection)
 
     def read(self, key: Key) -> tuple[list[float], Metadata]:
         found = self.object(key)
-        return found.vector["default"], json.loads(found.properties["vf_metadata"])
+        return found.vector["default"], self.layout.metadata(found.properties)
 
     def object(self, key: Key) -> Any:
-        where = Filter.by_property("vf_id").equal(key[1])
+        where = Filter.by_property("source_id").equal(key[1])
         [found] = self._tenant(key).query.fetch_objects(filters=where, include_vector=True).objects
         return found
 
     def write(self, key: Key, vector: list[float], metadata: Metadata) -> None:
-        typed = {name: metadata[name] for name, kind in TYPED.items() if _is(metadata.get(name), kind)}
-        keys = {"vf_keys": sorted(metadata)}
-        known = {"vf_id": key[1], "vf_namespace": key[0], "vf_metadata": _json(metadata)}
-        self.put(key, known | keys | typed, vector)
+        self.put(key, self.layout.properties(key[1], metadata), vector)
 
     def put(self, key: Key, properties: Metadata, vector: list[float], place: uuid.UUID | None = None) -> None:
         """An object with these properties, at the record's own UUID or at another."""
@@ -116,7 +114,3 @@ def raw_postgres(url: str, table: str) -> Iterator[RawPostgres]:
 
 def _json(metadata: Metadata) -> str:
     return json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

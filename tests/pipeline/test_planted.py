@@ -99,10 +99,9 @@ EVERYWHERE = [
 ]
 
 
-def json_only(raw: RawWeaviate) -> None:
-    text = raw.object(A).properties["vf_metadata"]
-    assert '"public":true' in text
-    raw.change(A, {"vf_metadata": text.replace('"public":true', '"public":"true"')})
+def overflow_too(raw: RawWeaviate) -> None:
+    assert raw.object(A).properties["public"] is True
+    raw.change(A, raw.layout.overflow({"public": "true"}))
 
 
 def twin(raw: RawWeaviate) -> None:
@@ -111,11 +110,10 @@ def twin(raw: RawWeaviate) -> None:
 
 
 ON_WEAVIATE = [
-    Fault("typed property alone", lambda raw: raw.change(A, {"lines": 4711.0}), at(A, "metadata", "lines")),
-    Fault("typed property gone", lambda raw: raw.change(A, {"lines": None}), at(A, "metadata", "lines")),
-    Fault("JSON alone", json_only, at(A, "metadata", "public")),
-    Fault("own id renamed", lambda raw: raw.change(A, {"vf_id": NEW[1]}), at(A, "missing") | at(NEW, "extra")),
-    Fault("own namespace renamed", lambda raw: raw.change(A, {"vf_namespace": "os/path"}), at(A, "missing")),
+    Fault("property changed", lambda raw: raw.change(A, {"lines": 4711.0}), at(A, "metadata", "lines")),
+    Fault("property gone", lambda raw: raw.change(A, {"lines": None}), at(A, "metadata", "lines")),
+    Fault("in the overflow too", overflow_too, at(A, "metadata", "public")),
+    Fault("own id renamed", lambda raw: raw.change(A, {"source_id": NEW[1]}), at(A, "missing") | at(NEW, "extra")),
     Fault("a second object of the same id", twin, at(A, "extra")),
 ]
 

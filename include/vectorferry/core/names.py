@@ -3,6 +3,7 @@
 import hashlib
 import re
 import uuid
+from collections.abc import Iterator
 
 _NAMESPACE = uuid.UUID("6d1c9f5e-0b5a-5a8e-9d0d-2f4f2c1b7a10")
 _TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -55,10 +56,21 @@ def decode_tenant(tenant: str) -> str | None:
 
 def encode_property(field: str) -> str:
     """A metadata key as a property name of [_a-z][_0-9A-Za-z]{0,230}, itself where it fits."""
+    return next(property_names(field))
+
+
+def property_names(field: str) -> Iterator[str]:
+    """Names that a property for a metadata key can have, the best first: itself where it fits, escaped where that is short, hashed."""
     fits = _PROPERTY.match(field) and field not in _RESERVED and not field.endswith(_SUFFIXES)
     if fits and not field.startswith((PREFIX, HASHED)):
-        return field
+        yield field
     escaped = f"{PREFIX}f_{_escape(field)}"
     if len(escaped) <= 200 and not escaped.endswith(_SUFFIXES):
-        return escaped
-    return HASHED + hashlib.sha256(field.encode()).hexdigest()[:48]
+        yield escaped
+    yield HASHED + hashlib.sha256(field.encode()).hexdigest()[:48]
+
+
+def encode_scope(namespace: str) -> str:
+    """A namespace as a text that no index trims and that is never empty: itself nearly always; `decode_tenant` has the way back."""
+    plain = namespace and namespace == namespace.strip() and not namespace.startswith((PREFIX, HASHED))
+    return namespace if plain else PREFIX + _escape(namespace)

@@ -30,9 +30,8 @@ grpc = c["extra"]["grpc_port"]
 with weaviate.connect_to_local(c["host"], c["port"], grpc, auth_credentials=Auth.api_key(c["extra"]["token"]), skip_init_checks=True) as w:
     tenant = w.collections.use("Docs").with_tenant("asyncio")
     planted = next(iter(tenant.iterator()))
-    metadata = json.loads(planted.properties["vf_metadata"]) | {"lines": 12345}
-    tenant.data.update(uuid=planted.uuid, properties={"vf_metadata": json.dumps(metadata, ensure_ascii=False), "lines": 12345})
-print("JUDGED " + json.dumps({"before": before, "after": differences(), "planted": planted.properties["vf_id"]}))
+    tenant.data.update(uuid=planted.uuid, properties={"lines": 12345})
+print("JUDGED " + json.dumps({"before": before, "after": differences(), "planted": planted.properties["source_id"]}))
 """
 
 

@@ -134,8 +134,8 @@ def test_references_are_read_as_beacons_even_where_they_lead_nowhere(
     }
 
 
-def test_a_property_that_others_added_to_our_layout_is_told_and_refused(weaviate: Weaviate) -> None:
-    store = open_store(weaviate, "Everything")
+def test_a_property_that_others_added_to_the_envelope_is_told_and_refused(weaviate: Weaviate) -> None:
+    store = open_store(weaviate, "Everything", index={"layout": "envelope"})
     store.create(CollectionDefinition(8, Metric.COSINE))
     put_all(store, records("n", ["a", "b", "c"]))
     for name, kind in (("count", "int"), ("picture", "blob"), ("like", "Everything"), ("never", "date")):

@@ -1,4 +1,4 @@
-"""The Weaviate store keeps the contract on a real server, in both layouts."""
+"""The Weaviate store keeps the contract on a real server, in each layout."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +80,14 @@ class TestProperty(WeaviateContract):
     OPTIONS: Mapping[str, Any] = {"namespaces": "property", "index": {"shards": 2}}
 
 
+class TestEnvelope(WeaviateContract):
+    OPTIONS: Mapping[str, Any] = {"index": {"layout": "envelope"}}
+
+
+ENVELOPE = {"index": {"layout": "envelope"}}
+enveloped = pytest.mark.parametrize("store", [ENVELOPE], indirect=True)
+
+
 @pytest.fixture
 def store(weaviate: Weaviate, request: pytest.FixtureRequest) -> Iterator[WeaviateStore]:
     """A fresh collection with declared fields; parametrize indirectly with other options."""
@@ -98,7 +106,8 @@ def metadata_of(store: VectorStore, namespace: str, id_: str) -> dict[str, Any]:
 # --- What we create
 
 
-def test_the_schema_is_as_documented(store: WeaviateStore, weaviate: Weaviate) -> None:
+@enveloped
+def test_the_schema_of_the_envelope_is_as_documented(store: WeaviateStore, weaviate: Weaviate) -> None:
     schema = rest(weaviate, "GET", "/schema/Fresh")
     properties = {item["name"]: item for item in schema["properties"]}
     assert set(properties) == {"vf_id", "vf_namespace", "vf_metadata", "vf_keys", *FIELDS}
@@ -196,7 +205,9 @@ def test_uuids_do_not_collide(store: WeaviateStore) -> None:
     assert store.describe().namespaces == {"ab": 1, "a": 1}
 
 
-@pytest.mark.parametrize("store", [{}, {"namespaces": "property"}], indirect=True)
+@pytest.mark.parametrize(
+    "store", [{}, {"namespaces": "property"}, ENVELOPE, ENVELOPE | {"namespaces": "property"}], indirect=True
+)
 def test_names_that_tenants_forbid_come_back(store: WeaviateStore) -> None:
     names = [
         "",
@@ -249,6 +260,7 @@ def test_numbers_keep_their_digits(store: WeaviateStore) -> None:
         assert store.matching("n", parse_filter({"year": value}), 10) == {str(value)}
 
 
+@enveloped
 def test_a_changed_typed_property_shows(store: WeaviateStore, weaviate: Weaviate) -> None:
     metadata = {"title": "a", "year": 2, "tags": ["x"], "good": True, "free": 1}
     put_all(store, records("n", ["a"], metadata=[metadata]))
@@ -260,6 +272,7 @@ def test_a_changed_typed_property_shows(store: WeaviateStore, weaviate: Weaviate
     assert metadata_of(store, "n", "a") == {"year": 2, "tags": tags, "good": True, "free": 1}
 
 
+@enveloped
 def test_a_changed_id_or_namespace_shows(store: WeaviateStore, weaviate: Weaviate) -> None:
     put_all(store, records("n", ["a", "b", "c"]))
     change(weaviate, "Fresh", str(record_uuid("n", "a")), "n", vf_id="z")
@@ -287,6 +300,7 @@ def test_outer_spaces_count_in_filters(store: WeaviateStore) -> None:
         assert len(store.matching("n", parse_filter({"title": {"$ne": title}}), 10)) == len(titles) - 1
 
 
+@enveloped
 @pytest.mark.parametrize("raw", [{"title": {"$gt": 1}}, {"tags": {"$lte": 1}}, {"free": {"$exists": True}}], ids=str)
 def test_filters_that_would_be_inexact_are_refused(store: WeaviateStore, raw: dict[str, Any]) -> None:
     [(key, condition)] = raw.items()
@@ -619,6 +633,7 @@ def test_memory_by_the_published_rule(index: Mapping[str, Any], bytes_a_vector: 
     assert vector_memory(384, index) == bytes_a_vector
 
 
+@enveloped
 def test_metadata_that_others_wrote_is_carried_exactly_or_refused_by_name(
     weaviate: Weaviate, store: WeaviateStore
 ) -> None:

@@ -13,7 +13,7 @@ from vectorferry.core.records import canonical_json, kind_of
 from vectorferry.stores.weaviate.proto import base_pb2
 
 KEYS = "vf_keys"
-_RANGES = {
+RANGES = {
     "$gt": "GREATER_THAN",
     "$gte": "GREATER_THAN_EQUAL",
     "$lt": "LESS_THAN",
@@ -51,14 +51,16 @@ def any_text(name: str, values: Sequence[str]) -> base_pb2.Filters:
 def both(*parts: base_pb2.Filters | None) -> base_pb2.Filters | None:
     """All the filters given; None passes everything."""
     filters = [part for part in parts if part is not None]
-    return _group("AND", filters) if filters else None
+    return grouped("AND", filters) if filters else None
 
 
-def _group(operator: str, parts: Sequence[base_pb2.Filters]) -> base_pb2.Filters:
+def grouped(operator: str, parts: Sequence[base_pb2.Filters]) -> base_pb2.Filters:
+    """Filters under AND or OR."""
     return parts[0] if len(parts) == 1 else base_pb2.Filters(operator=f"OPERATOR_{operator}", filters=parts)
 
 
-def _not(part: base_pb2.Filters) -> base_pb2.Filters:
+def negated(part: base_pb2.Filters) -> base_pb2.Filters:
+    """What does not pass the filter, objects without the property included."""
     return base_pb2.Filters(operator="OPERATOR_NOT", filters=[part])
 
 
@@ -85,26 +87,30 @@ def index_terms(metadata: Mapping[str, Any], fields: Mapping[str, FieldType]) ->
     for key, value in metadata.items():
         if value is None:
             continue
-        terms.append(_presence(key))
+        terms.append(presence_term(key))
         if key in fields and not _is_exact(value, fields[key]):
-            terms += [_inexact(key), *(_term(key, item) for item in _items(value))]
+            terms += [inexact_term(key), *(value_term(key, item) for item in items_of(value))]
     return terms
 
 
 @lru_cache(4096)
-def _presence(key: str) -> str:
-    return _inexact(key)[:-1]
+def presence_term(key: str) -> str:
+    """The entry that says that a key is there."""
+    return inexact_term(key)[:-1]
 
 
-def _inexact(key: str) -> str:
-    return _term(key, None).removesuffix("null")
+def inexact_term(key: str) -> str:
+    """The entry that says that a key is there and that its property does not tell the value exactly."""
+    return value_term(key, None).removesuffix("null")
 
 
-def _term(key: str, value: Any) -> str:
+def value_term(key: str, value: Any) -> str:
+    """The entry for a value of a key."""
     return canonical_json({key: value})[1:-1]
 
 
-def _items(value: Any) -> list[Any]:
+def items_of(value: Any) -> list[Any]:
+    """What of a value filters compare: itself, or what a list holds."""
     items = value if isinstance(value, list) else [value]
     return [item for item in items if isinstance(item, (str, int, float))]
 
@@ -112,10 +118,11 @@ def _items(value: Any) -> list[Any]:
 def _is_exact(value: Any, kind: FieldType) -> bool:
     if typed_value(value, kind) is None:
         return False
-    return all(map(_is_plain, value)) if kind is FieldType.STRINGS else _is_plain(value)
+    return all(map(is_plain, value)) if kind is FieldType.STRINGS else is_plain(value)
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether an index tells the value as it is: no outer spaces, and no integer that a double rounds."""
     if isinstance(value, str):
         return value == value.strip()
     return not isinstance(value, int) or int(float(value)) == value
@@ -144,7 +151,7 @@ def compile_filter(where: Filter, fields: Fields) -> base_pb2.Filters:
     """The filter in Weaviate's terms. Raises FilterError for a field that is not declared or an operator that would be inexact."""
     if isinstance(where, Group):
         children = [compile_filter(child, fields) for child in where.children]
-        return _group("AND" if where.operator == "$and" else "OR", children)
+        return grouped("AND" if where.operator == "$and" else "OR", children)
     return _COMPILERS[where.operator](where, fields)
 
 
@@ -155,7 +162,7 @@ def _compile_equal(condition: Condition, fields: Fields) -> base_pb2.Filters:
 
 def _compile_exists(condition: Condition, fields: Fields) -> base_pb2.Filters:
     found = fields.exists(condition.field, condition.operator)
-    return found if condition.value else _not(found)
+    return found if condition.value else negated(found)
 
 
 def _compile_range(condition: Condition, fields: Fields) -> base_pb2.Filters:
@@ -166,10 +173,10 @@ def _compile_range(condition: Condition, fields: Fields) -> base_pb2.Filters:
 _COMPILERS: Mapping[str, Callable[[Condition, Fields], base_pb2.Filters]] = {
     "$eq": _compile_equal,
     "$in": _compile_equal,
-    "$ne": lambda condition, fields: _not(_compile_equal(condition, fields)),
-    "$nin": lambda condition, fields: _not(_compile_equal(condition, fields)),
+    "$ne": lambda condition, fields: negated(_compile_equal(condition, fields)),
+    "$nin": lambda condition, fields: negated(_compile_equal(condition, fields)),
     "$exists": _compile_exists,
-    **dict.fromkeys(_RANGES, _compile_range),
+    **dict.fromkeys(RANGES, _compile_range),
 }
 
 
@@ -183,24 +190,24 @@ class DeclaredFields:
     def equal(self, field: str, operator: str, values: Sequence[Scalar]) -> base_pb2.Filters:
         """Typed values that are told exactly, or a term for those that are not."""
         kind = self._type(field, operator)
-        terms = any_text(KEYS, [_term(field, value) for value in values])
-        plain = [value for value in values if kind_of(value) in _VALUE_KINDS[kind] and _is_plain(value)]
+        terms = any_text(KEYS, [value_term(field, value) for value in values])
+        plain = [value for value in values if kind_of(value) in _VALUE_KINDS[kind] and is_plain(value)]
         if not plain:
             return terms
-        exact = [_any_value(self.names[field], kind, plain), _not(any_text(KEYS, [_inexact(field)]))]
-        return _group("OR", [_group("AND", exact), terms])
+        exact = [_any_value(self.names[field], kind, plain), negated(any_text(KEYS, [inexact_term(field)]))]
+        return grouped("OR", [grouped("AND", exact), terms])
 
     def exists(self, field: str, operator: str) -> base_pb2.Filters:
         """The key is among those listed."""
         self._type(field, operator)
-        return any_text(KEYS, [_presence(field)])
+        return any_text(KEYS, [presence_term(field)])
 
     def compare(self, field: str, operator: str, value: float) -> base_pb2.Filters:
         """Only a field of numbers has ranges: elsewhere the numbers among the values are not indexed as such."""
         kind = self._type(field, operator)
         if kind is not FieldType.NUMBER:
             raise FilterError(f"{operator} on {field!r}: the field is declared as {kind}, ranges need a number")
-        return on(_RANGES[operator], self.names[field], value_number=float(value))
+        return on(RANGES[operator], self.names[field], value_number=float(value))
 
     def _type(self, field: str, operator: str) -> FieldType:
         if field not in self.types:
@@ -224,11 +231,11 @@ class ForeignFields:
         """The property's values; text with outer spaces is refused, for the tokenizer cuts them off."""
         kind = self._type(field, operator)
         plain = [value for value in values if kind_of(value) in _VALUE_KINDS[kind]]
-        if any(isinstance(value, str) and not _is_plain(value) for value in plain):
+        if any(isinstance(value, str) and not is_plain(value) for value in plain):
             raise FilterError(f"{operator} on {field!r}: this collection's index ignores outer spaces")
         if field in self.integers:
             return _any_integer(field, [int(value) for value in plain if float(value).is_integer()])
-        return _any_value(field, kind, plain) if plain else _nothing()
+        return _any_value(field, kind, plain) if plain else nothing()
 
     def exists(self, field: str, operator: str) -> base_pb2.Filters:
         """The property is not null."""
@@ -243,8 +250,8 @@ class ForeignFields:
             raise FilterError(f"{operator} on {field!r}: the property does not hold numbers")
         if field in self.integers:
             bound = math.floor(value) if operator in ("$gt", "$lte") else math.ceil(value)
-            return on(_RANGES[operator], field, value_int=bound)
-        return on(_RANGES[operator], field, value_number=float(value))
+            return on(RANGES[operator], field, value_int=bound)
+        return on(RANGES[operator], field, value_number=float(value))
 
     def _type(self, field: str, operator: str) -> FieldType:
         if field not in self.types:
@@ -262,9 +269,10 @@ def _any_value(name: str, kind: FieldType, values: Sequence[Any]) -> base_pb2.Fi
 
 def _any_integer(name: str, values: Sequence[int]) -> base_pb2.Filters:
     if not values:
-        return _nothing()
+        return nothing()
     return on("CONTAINS_ANY", name, value_int_array=base_pb2.IntArray(values=values))
 
 
-def _nothing() -> base_pb2.Filters:
+def nothing() -> base_pb2.Filters:
+    """A filter that no object of ours passes."""
     return on("EQUAL", "_id", value_text="00000000-0000-0000-0000-000000000000")

@@ -32,7 +32,7 @@ class ForeignCodec:
         integers = frozenset(name for name, kind in layout.properties.items() if kind == "int")
         self.fields: Fields = ForeignFields(types, integers, layout.nulls)
         self._items = _by_name(layout.shape)
-        self._wanted = _wanted(layout.shape)
+        self._wanted = wanted_properties(layout.shape)
 
     def tenant(self, namespace: str) -> str | None:
         """The namespace itself; without tenants there is only the default one."""
@@ -57,6 +57,9 @@ class ForeignCodec:
         self.uuid(namespace, id_)
         self.fill(batch_pb2.BatchObject(), namespace, id_, metadata)
 
+    def prepare(self, metadata: Sequence[str]) -> None:
+        """Nothing: a property that is not there is made by nobody."""
+
     def fill(self, target: batch_pb2.BatchObject, namespace: str, id_: str, metadata: str) -> None:
         """Each metadata key to the property of that name."""
         del namespace, id_
@@ -76,7 +79,7 @@ class ForeignCodec:
             raise RecordError(f"{place}: {error}") from error
 
 
-def _wanted(shape: Sequence[Mapping[str, Any]]) -> search_get_pb2.PropertiesRequest:
+def wanted_properties(shape: Sequence[Mapping[str, Any]]) -> search_get_pb2.PropertiesRequest:
     """All properties that are no references; each by its name only where some would be withheld."""
     if not any(map(withheld, shape)):
         return search_get_pb2.PropertiesRequest(return_all_nonref_properties=True)
@@ -101,11 +104,12 @@ def _named(shape: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[search_g
 
 def plain_properties(values: Mapping[str, Any]) -> dict[str, Any]:
     """Properties as JSON values, nulls left out."""
-    found = {name: _plain(value) for name, value in values.items()}
+    found = {name: plain_value(value) for name, value in values.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A property's value as JSON has it, None for null. Raises RecordError for a kind that is not known."""
     which = value.WhichOneof("kind")
     if which in (None, "null_value"):
         return None
@@ -163,10 +167,11 @@ def _fill(
     for key, value in values.items():
         if key not in items:
             raise RecordError(f"the collection has no property {path + key!r}")
-        _set_value(target, items[key], value, path)
+        set_value(target, items[key], value, path)
 
 
-def _set_value(target: Properties, item: Mapping[str, Any], value: Any, path: str) -> None:
+def set_value(target: Properties, item: Mapping[str, Any], value: Any, path: str) -> None:
+    """A value to the property `item`, as the schema has it, inside of `path`. Raises RecordError where it does not fit."""
     name, kind, place = item["name"], item["dataType"][0], path + item["name"]
     if refers(item):
         raise RecordError(f"property {place!r} refers to objects of {', '.join(item['dataType'])}: {_NO_REFERENCES}")
@@ -237,7 +242,7 @@ def _is_uuid(value: Any) -> bool:
     return isinstance(value, str) and is_uuid(value)
 
 
-def _is_date(value: Any) -> bool:
+def is_moment(value: Any) -> bool:
     """Whether it is a moment by RFC 3339, as the server gives it back."""
     if not isinstance(value, str) or not _DATE.fullmatch(value):
         return False
@@ -255,7 +260,8 @@ def _is_base64(value: Any) -> bool:
         return False
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether it is a number, and not true or false."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -264,7 +270,7 @@ def _is_place(value: Any) -> bool:
     if not isinstance(value, dict) or value.keys() != {"latitude", "longitude"}:
         return False
     numbers = [value["latitude"], value["longitude"]]
-    exact = all(_is_number(each) and float(np.float32(each)) == each for each in numbers)
+    exact = all(is_number(each) and float(np.float32(each)) == each for each in numbers)
     return exact and abs(numbers[0]) <= 90 and abs(numbers[1]) <= 180
 
 
@@ -289,10 +295,10 @@ _HOW: Mapping[str, str] = {
 # What a property of a type takes, and gives back as it was.
 _TAKES: Mapping[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
-    "date": _is_date,
+    "date": is_moment,
     "uuid": _is_uuid,
     "blob": _is_base64,
-    "number": _is_number,
+    "number": is_number,
     "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "boolean": lambda value: isinstance(value, bool),
     "object": lambda value: isinstance(value, dict),

@@ -63,6 +63,10 @@ class Codec(Protocol):
         """Raise RecordError for a record that the collection has no place for; `fill` and the others take all else."""
         ...
 
+    def prepare(self, metadata: Sequence[str]) -> None:
+        """Have the collection take these records' keys, before they are filled in."""
+        ...
+
     def fill(self, target: batch_pb2.BatchObject, namespace: str, id_: str, metadata: str) -> None:
         """Set the object's properties."""
         ...
@@ -76,8 +80,8 @@ class Codec(Protocol):
         ...
 
 
-class OwnCodec:
-    """The layout that we create. Declared fields are read back from their typed properties, the canonical JSON carries the rest."""
+class EnvelopeCodec:
+    """The layout `envelope`. Declared fields are read back from their typed properties, the canonical JSON carries the rest."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -100,6 +104,9 @@ class OwnCodec:
 
     def check(self, namespace: str, id_: str, metadata: str) -> None:
         """Everything has its place."""
+
+    def prepare(self, metadata: Sequence[str]) -> None:
+        """Nothing: the properties are those that were declared."""
 
     def fill(self, target: batch_pb2.BatchObject, namespace: str, id_: str, metadata: str) -> None:
         """Id, namespace, canonical JSON, what filters need, and typed properties for the values of the declared type."""

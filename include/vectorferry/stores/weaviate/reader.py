@@ -16,6 +16,7 @@ import pyarrow as pa
 from vectorferry.core.errors import RecordError, Refused, Unavailable
 from vectorferry.core.filters import Filter
 from vectorferry.core.model import KeyRange, Metric, Vectors
+from vectorferry.core.names import decode_tenant
 from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.stores.batching import chunks
 from vectorferry.stores.caller import Caller
@@ -36,7 +37,7 @@ from vectorferry.stores.weaviate.objects import (
 )
 from vectorferry.stores.weaviate.proto import aggregate_pb2, base_pb2, base_search_pb2, search_get_pb2
 from vectorferry.stores.weaviate.references import Beacons, ReferenceReader
-from vectorferry.stores.weaviate.schema import NAMESPACE, TENANT, Layout
+from vectorferry.stores.weaviate.schema import Layout
 from vectorferry.stores.weaviate.vector_lengths import Seen
 
 MAX_RESULTS = 10_000
@@ -135,10 +136,11 @@ class ObjectReader:
     def vector_lengths(self, tenant: str, rows: int, most: int) -> Iterator[Seen]:
         """Each object of a tenant with the length of its vector, or about `most` of its `rows` objects, spread over the UUIDs."""
         ask = self._asking(tenant)
+        named = (decode_tenant(tenant) if self.layout.own else None) or tenant
         pages = self._cursor(ask, KeyRange(tenant), _PAGE) if rows <= most else self._spread(ask, -(-most // _PAGE))
         for results in pages:
             for result in results:
-                namespace, id_, _ = self.codec.row(result, tenant)
+                namespace, id_, _ = self.codec.row(result, named)
                 yield namespace, id_, vector_length(result, self.layout)
 
     def _spread(self, ask: Ask, parts: int) -> Iterator[Results]:
@@ -212,13 +214,13 @@ class ObjectReader:
 
     def recorded_namespace(self, tenant: str) -> str:
         """The namespace that a record of an encoded one names."""
-        where = None if self.layout.tenants else on("EQUAL", TENANT, value_text=tenant)
+        where = None if self.layout.tenants else on("EQUAL", self.layout.scope, value_text=tenant)
         name = tenant if self.layout.tenants else ""
         results = self._search(
             search_request(self.layout, self.codec, name, 1, vectors=False, ids_only=True, filters=where)
         )
         for result in results:
-            return str(result.properties.non_ref_props.fields[NAMESPACE].text_value)
+            return self.codec.row(result, tenant)[0]
         return tenant
 
     # --- Ranges

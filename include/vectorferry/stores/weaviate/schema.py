@@ -9,11 +9,12 @@ from typing import Any
 import orjson
 
 from vectorferry.core.errors import Refused, Unsupported
-from vectorferry.core.model import CollectionDefinition, FieldType, Metric
+from vectorferry.core.model import CollectionDefinition, FieldOptions, FieldType, Metric
 from vectorferry.core.names import PREFIX, encode_property
 from vectorferry.stores.base import StoreOptions
 from vectorferry.stores.obstacles import unknown_settings, wrong_vectors
 from vectorferry.stores.weaviate.filters import KEYS
+from vectorferry.stores.weaviate.properties import PropertyMap, native_properties, property_map
 
 ID = "vf_id"
 NAMESPACE = "vf_namespace"
@@ -48,7 +49,10 @@ _HNSW = frozenset(
         "filterStrategy", "cleanupIntervalSeconds", "vectorCacheMaxObjects",
     }
 )  # fmt: skip
-_TEXTS = frozenset({"type", "quantizer", "filterStrategy"})
+_NATIVE, _ENVELOPE = "native", "envelope"
+# Settings that name properties of ours, and their defaults.
+_OWN_NAMES = {"id_property": "source_id", "namespace_property": "namespace"}
+_TEXTS = frozenset({"type", "quantizer", "filterStrategy", "layout", *_OWN_NAMES})
 _SETTINGS: Mapping[str, frozenset[str]] = {
     "hnsw": _HNSW,
     "flat": frozenset({"vectorCacheMaxObjects"}),
@@ -62,9 +66,11 @@ class Layout:
 
     `own`: made by us. `tenants`: namespaces are tenants; `creates_tenants` and `wakes_tenants`: writing makes one, asking wakes one.
     `vector`: name of the vector read and written, empty for the unnamed one. `fields` and `names` map declared metadata keys to types and
-    property names (own only); `properties` maps every property to its data type; `exact` are properties whose index answers equality
-    exactly. `shape` are the properties as the schema has them, `references` those that refer to other objects, `strangers` those of a
-    collection of ours that others added to it. `searches` is False where the vectors are kept without an index ("skip").
+    property names (envelope only); `properties` maps every property to its data type; `exact` are properties whose index answers equality
+    exactly. `native` are the properties of the native layout as the schema had them, None in another; `scope` is the property that tells
+    namespaces where there are no tenants. `shape` are the properties as the schema has them, `references` those that refer to other
+    objects, `strangers` those of a collection of ours that others added and that are no part of its records. `searches` is False where the
+    vectors are kept without an index ("skip").
     """
 
     collection: str
@@ -85,6 +91,8 @@ class Layout:
     references: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
     searches: bool = True
+    native: PropertyMap | None = None
+    scope: str = ""
 
     @property
     def foreign_types(self) -> dict[str, FieldType]:
@@ -102,13 +110,44 @@ def obstacles_to(collection: str, definition: CollectionDefinition, options: Sto
     if not _fits(collection):
         yield f"{collection!r} is no name of a collection: {_NAMES}{_fitting(collection)}"
     yield from wrong_vectors(definition, (), MAX_DIMENSION, "Weaviate")
-    for key, kind in {**options.fields, **definition.fields}.items():
-        if kind not in _DATA_TYPES:
-            yield f"the field {key!r} is declared as {kind}; in this layout it can be {', '.join(_DATA_TYPES)}"
     settings = {**options.index, **definition.index}
+    yield from _wrong_layout(settings, {**options.fields, **definition.fields}, _options_of(definition, options))
     if "shards" in settings and options.namespaces != "property":
         yield "index setting 'shards' needs namespaces as a property: each tenant is a shard"
     yield from _wrong_settings(definition.metric, settings)
+
+
+def _options_of(definition: CollectionDefinition, options: StoreOptions) -> dict[str, FieldOptions]:
+    return {**options.field_options, **definition.field_options}
+
+
+def _wrong_layout(
+    settings: Mapping[str, Any], fields: Mapping[str, FieldType], options: Mapping[str, FieldOptions]
+) -> Iterator[str]:
+    layout = settings.get("layout", _NATIVE)
+    if layout not in (_NATIVE, _ENVELOPE):
+        yield f"layout {layout!r} is unknown; known are {_NATIVE} and {_ENVELOPE}"
+    if layout == _ENVELOPE:
+        yield from _wrong_envelope(settings, fields, options)
+        return
+    names = [str(settings.get(setting, default)) for setting, default in _OWN_NAMES.items()]
+    for setting, name in zip(_OWN_NAMES, names, strict=True):
+        if encode_property(name) != name:
+            yield f"index setting {setting!r} is {name!r}, which is no name of a property; Weaviate takes [_a-z][_0-9A-Za-z]{{0,230}}"
+    if names[0].lower() == names[1].lower():
+        yield f"the properties of ids and of namespaces are both {names[0]!r}"
+
+
+def _wrong_envelope(
+    settings: Mapping[str, Any], fields: Mapping[str, FieldType], options: Mapping[str, FieldOptions]
+) -> Iterator[str]:
+    for key, kind in fields.items():
+        if kind not in _DATA_TYPES:
+            yield f"the field {key!r} is declared as {kind}; in the layout {_ENVELOPE} it can be {', '.join(_DATA_TYPES)}"
+    if options:
+        yield f"the layout {_ENVELOPE} takes no options of fields, as {next(iter(options))!r} has some"
+    for setting in _OWN_NAMES.keys() & settings.keys():
+        yield f"index setting {setting!r} is of the layout {_NATIVE}"
 
 
 def _fitting(collection: str) -> str:
@@ -142,7 +181,7 @@ def class_of(collection: str, definition: CollectionDefinition, options: StoreOp
         "description": json.dumps({"vectorferry": 1, "dimension": definition.dimension}),
         "vectorConfig": {VECTOR: _vector_config(definition.metric, settings)},
         "invertedIndexConfig": {"indexNullState": True, "stopwords": {"preset": "none"}},
-        "properties": _properties({**options.fields, **definition.fields}, options.namespaces == "property"),
+        "properties": _properties(settings, definition, options),
     }
     return made | _partitioning(settings, options)
 
@@ -171,10 +210,21 @@ def _vector_config(metric: Metric, settings: Mapping[str, Any]) -> dict[str, Any
 
 
 def _tuning(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in ("type", "quantizer", "shards")}
+    others = {"type", "quantizer", "shards", "layout", *_OWN_NAMES}
+    return {key: value for key, value in settings.items() if key not in others}
 
 
-def _properties(fields: Mapping[str, FieldType], by_property: bool) -> list[dict[str, Any]]:
+def _properties(
+    settings: Mapping[str, Any], definition: CollectionDefinition, options: StoreOptions
+) -> list[dict[str, Any]]:
+    fields, by_property = {**options.fields, **definition.fields}, options.namespaces == "property"
+    if settings.get("layout") == _ENVELOPE:
+        return _envelope(fields, by_property=by_property)
+    id_, namespace = (str(settings.get(setting, default)) for setting, default in _OWN_NAMES.items())
+    return native_properties(fields, _options_of(definition, options), id_, namespace if by_property else "")
+
+
+def _envelope(fields: Mapping[str, FieldType], *, by_property: bool) -> list[dict[str, Any]]:
     keys = [ID, NAMESPACE, *([TENANT] if by_property else [])]
     return [
         *(_text(name) for name in keys),
@@ -213,29 +263,34 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
     """The layout of an existing collection. Raises Unsupported where its vectors cannot be moved (several a record)."""
     shape = tuple(schema.get("properties") or ())
     properties = {item["name"]: item["dataType"][0] for item in shape}
-    own = {ID, NAMESPACE, METADATA, KEYS} <= properties.keys()
+    native = property_map(shape)
+    envelope = native is None and {ID, NAMESPACE, METADATA, KEYS} <= properties.keys()
     tenancy = schema.get("multiTenancyConfig") or {}
     vector, config, kind = _vector_of(schema)
-    declared = [item for item in shape if item["name"] not in OWN] if own else []
+    declared = [item for item in shape if item["name"] not in OWN] if envelope else []
+    references = tuple(item["name"] for item in shape if refers(item))
+    fields = {_key(item): _FIELD_TYPES[item["dataType"][0]] for item in declared if _is_field(item)}
     return Layout(
         schema["class"],
-        own=own,
+        own=envelope or native is not None,
         tenants=bool(tenancy.get("enabled")),
         creates_tenants=bool(tenancy.get("autoTenantCreation")),
         wakes_tenants=bool(tenancy.get("autoTenantActivation")),
         vector=vector,
         dimension=_described(schema).get("dimension"),
         metric=_metric(schema["class"], config),
-        fields={_key(item): _FIELD_TYPES[item["dataType"][0]] for item in declared if _is_field(item)},
+        fields=fields if native is None else native.fields,
         names={_key(item): item["name"] for item in declared if _is_field(item)},
         properties=properties,
         exact=frozenset(item["name"] for item in shape if _answers_exactly(item)),
         nulls=bool((schema.get("invertedIndexConfig") or {}).get("indexNullState")),
-        index=_settings_of(kind, config) | _shards_of(schema, own=own),
+        index=_settings_of(kind, config) | _layout_settings(native, schema, envelope=envelope),
         shape=shape,
-        references=tuple(item["name"] for item in shape if refers(item)),
-        strangers=tuple(item["name"] for item in declared if not _is_field(item)),
+        references=references,
+        strangers=tuple(item["name"] for item in declared if not _is_field(item)) if native is None else references,
         searches=not config.get("skip"),
+        native=native,
+        scope=_scope_of(native, envelope=envelope),
     )
 
 
@@ -273,11 +328,21 @@ def _settings_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _shards_of(schema: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
-    """Only of our layout without tenants: no other is made again with them."""
-    if not own or (schema.get("multiTenancyConfig") or {}).get("enabled"):
+def _scope_of(native: PropertyMap | None, *, envelope: bool) -> str:
+    return TENANT if envelope else "" if native is None else native.namespace
+
+
+def _layout_settings(native: PropertyMap | None, schema: Mapping[str, Any], *, envelope: bool) -> dict[str, Any]:
+    """What makes one of our layouts again: shards only without tenants, and names of ours that are not the usual ones."""
+    if not envelope and native is None:
         return {}
-    return {"shards": int((schema.get("shardingConfig") or {}).get("desiredCount", 1))}
+    made = dict[str, Any]({"layout": _ENVELOPE} if native is None else {})
+    if not (schema.get("multiTenancyConfig") or {}).get("enabled"):
+        made["shards"] = int((schema.get("shardingConfig") or {}).get("desiredCount", 1))
+    if native is not None:
+        names = zip(_OWN_NAMES.items(), (native.id, native.namespace), strict=True)
+        made |= {setting: name for (setting, usual), name in names if name not in ("", usual)}
+    return made
 
 
 def _quantizer_of(config: Mapping[str, Any]) -> str:
@@ -334,4 +399,7 @@ def _metric(collection: str, config: Mapping[str, Any]) -> Metric:
 
 def undeclared(wanted: Mapping[str, FieldType], layout: Layout) -> Sequence[str]:
     """What the collection lacks of the declared fields, as text for a person; empty where it has all."""
-    return [f"{key!r} as {kind}" for key, kind in wanted.items() if layout.own and layout.fields.get(key) is not kind]
+    # In the native layout objects are in the overflow.
+    inside = {FieldType.OBJECT} if layout.native is not None else set()
+    lacking = {key: kind for key, kind in wanted.items() if layout.fields.get(key) is not kind and kind not in inside}
+    return [f"{key!r} as {kind}" for key, kind in lacking.items() if layout.own]

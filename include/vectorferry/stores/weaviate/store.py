@@ -20,6 +20,7 @@ from vectorferry.core.model import (
     Capacity,
     CollectionDefinition,
     CollectionInfo,
+    FieldOptions,
     Footprint,
     Held,
     Inventory,
@@ -52,12 +53,13 @@ from vectorferry.stores.row_limits import (
 from vectorferry.stores.weaviate.capacity import READ_ONLY, vector_memory
 from vectorferry.stores.weaviate.client import Link, address_of
 from vectorferry.stores.weaviate.foreign_objects import FOREIGN_KINDS, ForeignCodec
-from vectorferry.stores.weaviate.objects import Codec, OwnCodec, rejected_rows
+from vectorferry.stores.weaviate.native_objects import NativeCodec, unfit_rows
+from vectorferry.stores.weaviate.objects import Codec, EnvelopeCodec, rejected_rows
+from vectorferry.stores.weaviate.properties import LiveProperties
 from vectorferry.stores.weaviate.reader import MAX_RESULTS, ObjectReader
 from vectorferry.stores.weaviate.requirements import unusable
 from vectorferry.stores.weaviate.schema import (
     MAX_DIMENSION,
-    TENANT,
     Layout,
     class_of,
     layout_of,
@@ -166,15 +168,20 @@ class WeaviateStore:
         reader = self._reading()
         layout = reader.layout
         tenants = self._tenants(reader)
+        fields = layout.fields if layout.own else layout.foreign_types
+        options = dict[str, FieldOptions]()
+        if isinstance(reader.codec, NativeCodec):
+            fields, options = reader.codec.live.look().fields, reader.codec.live.now.options
         return CollectionInfo(
             self._collection,
             reader.dimension(),
             layout.metric,
             self._namespaces(reader, tenants),
-            fields=layout.fields if layout.own else layout.foreign_types,
+            fields=fields,
             index=layout.index,
             asleep=tuple(_decoded(reader.layout, tenant) for tenant in tenants.left),
             notes=(woken_note(layout.collection, tenants.woken),) if tenants.woken else (),
+            field_options=options,
         )
 
     def empty_namespaces(self) -> Sequence[str]:
@@ -393,7 +400,8 @@ class WeaviateStore:
         try:
             reader = self._reading()
         except NotFound:
-            return first_reasons(batch, unsupported_rows(batch, OWN_LAYOUT, partial=partial))
+            fields = self._options.fields
+            return first_reasons(batch, unsupported_rows(batch, OWN_LAYOUT, partial=partial), unfit_rows(batch, fields))
         return first_reasons(
             batch,
             wrong_dimension(batch, reader.layout.dimension),
@@ -463,9 +471,29 @@ class WeaviateStore:
             if schema is None:
                 raise NotFound("no such collection", store=self.name)
             layout = layout_of(schema)
-            codec: Codec = OwnCodec(layout) if layout.own else ForeignCodec(layout)
+            codec = self._codec(layout)
             reader = self._reader = ObjectReader(self._link, layout, codec, self._call, self.name, self._chosen)
         return reader
+
+    def _codec(self, layout: Layout) -> Codec:
+        if layout.native is not None:
+            return NativeCodec(layout, LiveProperties(layout.native, self._shape, self._add_property))
+        return EnvelopeCodec(layout) if layout.own else ForeignCodec(layout)
+
+    def _shape(self) -> Sequence[Mapping[str, Any]]:
+        schema = self._schema()
+        if schema is None:
+            raise NotFound("no such collection", store=self.name)
+        return tuple(schema.get("properties") or ())
+
+    def _add_property(self, made: Mapping[str, Any]) -> None:
+        collection = self._reading().layout.collection
+        try:
+            self._call(lambda: self._link.send("POST", f"/schema/{collection}/properties", made))
+        except Refused as error:
+            # Another writer made it meanwhile, or one whose name differs by the case of its letters.
+            if "already in use" not in str(error):
+                raise
 
     def _writing(self) -> ObjectWriter:
         reader = self._reading()
@@ -503,7 +531,7 @@ class WeaviateStore:
 
     def _namespaces(self, reader: ObjectReader, tenants: Tenants) -> dict[str, int]:
         if reader.layout.own and not reader.layout.tenants:
-            counted = reader.count_by(TENANT)
+            counted = reader.count_by(reader.layout.scope)
         else:
             counted = dict(zip(tenants.asked, self._in_parallel(reader.count_tenant, tenants.asked), strict=True))
         filled = {tenant: rows for tenant, rows in counted.items() if rows}

@@ -30,6 +30,7 @@ class ObjectWriter:
 
     def put(self, batch: pa.RecordBatch) -> dict[int, str]:
         """Write all rows in one request; returns the reason for each row that the server rejected, by its position."""
+        self._codec.prepare(batch.column("metadata").to_pylist())
         objects = objects_of(batch, self._layout, self._codec)
         self._make_tenants({item.tenant for item in objects})
         return self._call(self._sender(objects))

@@ -1,6 +1,5 @@
 """Filters select what the reference evaluation selects, or are refused by name."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -101,11 +100,11 @@ class FilterContract(StoreFixtures):
     def test_undeclared_fields_are_filtered_or_refused(self, store: VectorStore) -> None:
         data = fill_filter_data(store, [{"undeclared": 1}, {"undeclared": "1"}, {"other.key \"'%": "x"}, {}])
         for raw in ({"undeclared": 1}, {"undeclared": {"$ne": "1"}}, {"other.key \"'%": "x"}):
-            if store.capabilities.filters_any_field:
+            try:
                 data.check(raw)
-                continue
-            with pytest.raises(FilterError, match=re.escape(repr(next(iter(raw))))):
-                data.matching(parse_filter(raw))
+            except FilterError as error:
+                assert not store.capabilities.filters_any_field
+                assert repr(next(iter(raw))) in str(error)
 
     def test_all_that_match_are_listed_in_order(self, typed: FilterData) -> None:
         where = parse_filter({"year": {"$gt": 0}})
