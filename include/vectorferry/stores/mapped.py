@@ -207,4 +207,9 @@ def mapping_of(spec: MigrationSpec) -> RecordMapping:
 
 def options_there(options: StoreOptions, mapping: RecordMapping) -> StoreOptions:
     """How the target is laid out, in its own terms."""
-    return replace(options, fields=mapping.fields_to_target(options.fields), source_names=mapping.namespaces.backwards)
+    return replace(
+        options,
+        fields=mapping.fields_to_target(options.fields),
+        field_options=mapping.by_target(options.field_options),
+        source_names=mapping.namespaces.backwards,
+    )
