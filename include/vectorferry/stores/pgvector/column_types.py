@@ -53,7 +53,7 @@ def type_of(column: Column) -> ColumnType | None:
     if column.element is None:
         return _TYPES.get(column.base)
     element = _TYPES["enum"] if column.element_is_enum else _TYPES.get(column.element)
-    return None if element is None else _array_of(element, text=column.element in ("text", "varchar"))
+    return None if element is None else _array_of(element)
 
 
 def known_types() -> str:
@@ -88,7 +88,7 @@ def json_text(value: Any, *, binary: bool) -> str:
     return canonical_json({"v": value})[5:-1]
 
 
-def _array_of(element: ColumnType, *, text: bool) -> ColumnType:
+def _array_of(element: ColumnType) -> ColumnType:
     read = "to_json({})"
     if not element.plain:
         # Elements one by one; arrays of arrays, and those that do not begin at 1, are refused when a row is read.
@@ -99,7 +99,7 @@ def _array_of(element: ColumnType, *, text: bool) -> ColumnType:
         )
     inner = element.write
     write = None if inner is None else lambda column: _array(inner(column))
-    return ColumnType(read, write, field=FieldType.STRINGS if text else None)
+    return ColumnType(read, write, field=_LISTS.get(element.field) if element.field else None)
 
 
 def _array(element: Write) -> Write:
@@ -127,9 +127,10 @@ def _varchar(column: Column) -> Write:
     most = column.modifier - 4
 
     def write(value: Any) -> str:
-        if 0 <= most < len(_text(value)):
+        text = _text(value)
+        if 0 <= most < len(text):
             raise ValueError(f"it is longer than {most} characters")
-        return str(value)
+        return text
 
     return write
 
@@ -325,17 +326,18 @@ def _always(write: Write) -> Callable[[Column], Write]:
 
 _PLAIN = "to_json({})"
 _STRING = FieldType.STRING
+_LISTS = {each.item: each for each in FieldType if each.is_list}
 _TYPES: Mapping[str, ColumnType] = {
-    "text": ColumnType(_PLAIN, _always(_text), field=_STRING),
+    "text": ColumnType(_PLAIN, _always(_text), field=FieldType.TEXT),
     "varchar": ColumnType(_PLAIN, _varchar, field=_STRING),
     "bpchar": ColumnType(_PLAIN, _bpchar),
     "name": ColumnType(_PLAIN, None),
     "citext": ColumnType("to_json({}::text)", _always(_text), plain=False),
     "enum": ColumnType(_PLAIN, _enum, field=_STRING),
     "bool": ColumnType(_PLAIN, _always(_boolean), field=FieldType.BOOLEAN),
-    "int2": ColumnType(_PLAIN, _always(_integer(16)), field=FieldType.NUMBER),
-    "int4": ColumnType(_PLAIN, _always(_integer(32)), field=FieldType.NUMBER),
-    "int8": ColumnType(_PLAIN, _always(_integer(64)), field=FieldType.NUMBER),
+    "int2": ColumnType(_PLAIN, _always(_integer(16)), field=FieldType.INTEGER),
+    "int4": ColumnType(_PLAIN, _always(_integer(32)), field=FieldType.INTEGER),
+    "int8": ColumnType(_PLAIN, _always(_integer(64)), field=FieldType.INTEGER),
     "float4": ColumnType(_PLAIN, _always(_single), field=FieldType.NUMBER),
     "float8": ColumnType(_PLAIN, _always(_double), field=FieldType.NUMBER),
     "numeric": ColumnType(_NUMERIC, _numeric, plain=False, field=FieldType.NUMBER),
@@ -343,11 +345,13 @@ _TYPES: Mapping[str, ColumnType] = {
     "time": ColumnType(_PLAIN, _time),
     "timestamp": ColumnType(_PLAIN, _timestamp("")),
     # Sessions are in UTC, so that JSON ends in +00:00.
-    "timestamptz": ColumnType("replace(to_json({})::text, '+00:00', 'Z')::json", _timestamp("Z"), plain=False),
-    "uuid": ColumnType(_PLAIN, _always(_uuid)),
+    "timestamptz": ColumnType(
+        "replace(to_json({})::text, '+00:00', 'Z')::json", _timestamp("Z"), plain=False, field=FieldType.DATE
+    ),
+    "uuid": ColumnType(_PLAIN, _always(_uuid), field=FieldType.UUID),
     "bytea": ColumnType("to_json(translate(encode({}, 'base64'), E'\\n', ''))", _always(_bytes), plain=False),
     "json": ColumnType("{}", _json(binary=False)),
-    "jsonb": ColumnType("{}::json", _json(binary=True)),
+    "jsonb": ColumnType("{}::json", _json(binary=True), field=FieldType.OBJECT),
     # Many texts stand for one value of these: they are read, and not written.
     "interval": ColumnType(_PLAIN, None),
     "timetz": ColumnType(_PLAIN, None),

@@ -311,6 +311,6 @@ def _kinds(layout: Layout) -> frozenset[MetadataKind]:
     """The kinds of values that some column holds."""
     if any(each.column.base in ("json", "jsonb") for each in layout.columns):
         return frozenset(MetadataKind)
-    kinds = {MetadataKind(each.type.field.value) for each in layout.columns if each.type.field}
+    kinds = {each.type.field.kind for each in layout.columns if each.type.field}
     arrays = {MetadataKind.LIST for each in layout.columns if each.column.element is not None}
     return frozenset({MetadataKind.STRING} | kinds | arrays)

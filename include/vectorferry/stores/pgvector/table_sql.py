@@ -20,11 +20,17 @@ VERSIONS = """SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time(
     (SELECT string_agg(pg_relation_filenode(relid)::text, ',' ORDER BY relid) FROM pg_partition_tree(%s::bigint::oid))), rows, hashes)
 FROM (SELECT count(*) AS rows, sum(hashtextextended({id}, hashtidextended(ctid, xmin::text::bigint # (tableoid::bigint << 32)))) AS hashes
     FROM {table} WHERE {clause}) AS counted"""
+# As Rails and Django name them: a string is varchar, a text is text.
 _TYPES = {
-    FieldType.STRING: "text",
+    FieldType.STRING: "varchar",
+    FieldType.TEXT: "text",
     FieldType.NUMBER: "double precision",
+    FieldType.INTEGER: "bigint",
     FieldType.BOOLEAN: "boolean",
-    FieldType.STRINGS: "text[]",
+    FieldType.DATE: "timestamptz",
+    FieldType.UUID: "uuid",
+    FieldType.GEO: "jsonb",
+    FieldType.OBJECT: "jsonb",
 }
 
 
@@ -144,7 +150,10 @@ def created(table: Table, schema: str, name: str, definition: CollectionDefiniti
     fields = {key: (table.columns or {}).get(key, key) for key in definition.fields}
     columns = [f"{quoted(namespace)} text NOT NULL"] if namespace else []
     columns += [f"{quoted(key)} text NOT NULL" for key in keys]
-    columns += [f"{quoted(column)} {_TYPES[definition.fields[key]]}" for key, column in fields.items()]
+    columns += [
+        f"{quoted(column)} {_TYPES[definition.fields[key].item]}{'[]' if definition.fields[key].is_list else ''}"
+        for key, column in fields.items()
+    ]
     columns.append(f"{quoted(rest)} jsonb NOT NULL DEFAULT '{{}}'")
     columns.append(f"{quoted(vector)} vector({definition.dimension})")
     primary = ", ".join(quoted(column) for column in ([namespace] if namespace else []) + keys)
