@@ -15,7 +15,7 @@ from pipeline.worlds import World, weaviate_connection
 from stores.weaviate.tools import rest
 from vectorferry.core.model import CollectionDefinition, CollectionInfo, FieldType, Metric
 from vectorferry.core.records import canonical_json, make_batch
-from vectorferry.engine.plan.field_types import KeySeen, held_by, is_key, keys_of
+from vectorferry.engine.plan.field_types import KeySample, KeySeen, held_by, is_key
 from vectorferry.engine.plan.proposal import LEAVE_SPARSE, Obstacle, Place, Proposal
 from vectorferry.engine.plan.spec_text import spec_text
 from vectorferry.local.servers.weaviate import Weaviate
@@ -151,6 +151,12 @@ UUID, DATE = "123e4567-e89b-12d3-a456-426614174000", "2024-05-06T07:08:09+02:00"
 LONG = "one two three four five six seven"
 
 
+def keys_of(metadata: list[dict[str, Any]]) -> tuple[KeySeen, ...]:
+    sample = KeySample()
+    sample.see(map(canonical_json, metadata))
+    return sample.keys(integers=True)
+
+
 @pytest.mark.parametrize(
     ("values", "fits"),
     [
@@ -183,14 +189,14 @@ LONG = "one two three four five six seven"
     ],
 )
 def test_the_type_of_a_field_holds_all_values(values: list[Any], fits: str | None) -> None:
-    [seen] = keys_of([canonical_json({"key": value}) for value in values], integers=True)
+    [seen] = keys_of([{"key": value} for value in values])
     assert seen.fits == (None if fits is None else FieldType(fits))
     assert bool(seen.why) == (fits is None)
 
 
 def test_a_field_that_the_target_has_not_is_a_wider_one_or_none() -> None:
-    metadata = [canonical_json({"when": DATE, "where": {"latitude": 1.0, "longitude": 2.0}})]
-    when, where = (held_by(each, {FieldType.STRING}) for each in keys_of(metadata, integers=True))
+    metadata = [{"when": DATE, "where": {"latitude": 1.0, "longitude": 2.0}}]
+    when, where = (held_by(each, {FieldType.STRING}) for each in keys_of(metadata))
     assert (when.fits, where.fits) == (FieldType.STRING, None)
     assert where.why == "the target has no field of the type geo"
 

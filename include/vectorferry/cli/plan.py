@@ -1,6 +1,6 @@
 """`vectorferry plan`: shows what a migration would move and cost, and begins it with --save."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +13,10 @@ from vectorferry.engine import pipeline
 
 if TYPE_CHECKING:
     from vectorferry.core.capacity import Fill
-    from vectorferry.engine.pipeline import Cost, Preflight
+    from vectorferry.core.model import CollectionInfo
+    from vectorferry.engine.pipeline import Cost, MappedKey, Preflight
     from vectorferry.journal import Plan
+    from vectorferry.spec.migration import MigrationSpec
 
 
 _THEN = "`vectorferry run SPEC` moves it; or trigger the DAG `<migration>.migrate` in Airflow"
@@ -32,26 +34,28 @@ def plan(
     with session_of(read_spec(spec), console, "plan", upgrade=True) as session:
         if save:
             found, made = pipeline.prepare(session)
-            _show(console, found, made)
+            _show(console, session.spec, found, made)
         else:
-            _show(console, pipeline.preflight(session))
+            _show(console, session.spec, pipeline.preflight(session))
 
 
-def _show(console: Console, found: "Preflight", made: "Plan | None" = None) -> None:
-    _show_tables(console, found)
+def _show(console: Console, spec: "MigrationSpec", found: "Preflight", made: "Plan | None" = None) -> None:
+    _show_tables(console, spec, found)
     console.result(_value(found, made), "\n".join(_lines(found, made)), then=_THEN)
 
 
-def _show_tables(console: Console, found: "Preflight") -> None:
-    console.table(
-        "Namespaces", ("namespace", "rows"), ((n or "(default)", f"{r:,}") for n, r in found.namespaces.items())
-    )
+def _show_tables(console: Console, spec: "MigrationSpec", found: "Preflight") -> None:
+    renamed = spec.mapping.namespaces.rename
+    rows = ((n or "(default)", renamed.get(n, n) or "(default)", f"{r:,}") for n, r in found.namespaces.items())
+    console.table("Namespaces", ("source", "target", "rows"), rows)
+    console.table("Vectors", ("vector", "kind", "dimensions", "metric"), _vectors(found.source))
     costs = (("one pass over the source", found.pass_cost), ("the load", found.load_cost))
     console.table("Cost", ("of", "requests", "hours", "read units", "US$"), (_cost(n, c) for n, c in costs))
     if found.capacity:
         columns = ("of", "used", "projected to come", "limit", "share")
         console.table("Capacity", columns, (_fill(fill) for fill in found.capacity))
-    console.table("Metadata keys of a sample", ("key", "types", "share", "values"), _keys(found.profile))
+    mapped = ("source", "target", "type", "in", "holds", "what becomes of it")
+    console.table("Metadata keys, by a sample", mapped, map(_key, found.keys))
 
 
 def _value(found: "Preflight", made: "Plan | None") -> dict[str, Any]:
@@ -59,6 +63,7 @@ def _value(found: "Preflight", made: "Plan | None") -> dict[str, Any]:
         "rows": found.rows,
         "namespaces": dict(found.namespaces),
         "profile": found.profile,
+        "mapping": [asdict(key) for key in found.keys],
         "proposed_fields": dict(found.proposed),
         "full_pass": asdict(found.pass_cost),
         "load": asdict(found.load_cost),
@@ -89,7 +94,15 @@ def _fill(fill: "Fill") -> tuple[object, ...]:
     return fill.name, *values, f"{fill.share:.0%}" if fill.limit else "-"
 
 
-def _keys(profile: Any) -> Iterable[tuple[object, ...]]:
-    for key, seen in profile["fields"].items():
-        kinds = ", ".join(f"{kind} {count}" for kind, count in seen["kinds"].items())
-        yield key, kinds, f"{seen['share']:.0%}", f"{seen['distinct']}{'+' if seen['distinct_capped'] else ''}"
+def _vectors(source: "CollectionInfo") -> Iterator[tuple[object, ...]]:
+    if source.dimension is not None:
+        yield "(no name)", "dense", source.dimension, source.metric
+    if source.sparse:
+        yield "(no name)", "sparse, where a record has one", "-", "-"
+    for name, each in source.named.items():
+        yield name, each.kind, "-" if each.dimension is None else each.dimension, each.metric
+
+
+def _key(key: "MappedKey") -> tuple[object, ...]:
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(key.kinds.items()))
+    return key.source or "(empty)", key.target or "-", key.type or "-", f"{key.share:.0%}", kinds, key.fate

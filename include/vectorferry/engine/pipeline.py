@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.monitor.status import MemberRow as MemberRow
     from vectorferry.engine.monitor.status import Status as Status
     from vectorferry.engine.plan.cost import Cost as Cost
+    from vectorferry.engine.plan.mapped_keys import MappedKey as MappedKey
     from vectorferry.engine.plan.observed_use import Use as Use
     from vectorferry.engine.plan.preflight import Preflight as Preflight
     from vectorferry.engine.plan.proposal import Place as Place

@@ -2,13 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vectorferry.core.mapping import is_date
-from vectorferry.core.model import FieldType
+from vectorferry.core.model import CollectionDefinition, FieldType
 from vectorferry.core.names import is_uuid
 from vectorferry.core.records import parse_json, short_hash
+from vectorferry.stores.base import VectorStore
 
 LEAST_SHARE = 0.05
 """Keys that fewer records have are worth no field of their own."""
@@ -47,15 +48,36 @@ class KeySeen:
     why: str = ""
 
 
-def keys_of(metadata: Iterable[str], *, integers: bool) -> tuple[KeySeen, ...]:
-    """The keys of records, given as canonical JSON, in order; without `integers` whole numbers are numbers like others."""
-    columns: dict[str, list[Any]] = defaultdict(list)
-    rows = 0
-    for text in metadata:
-        rows += 1
-        for key, value in parse_json(text).items():
-            columns[key].append(value)
-    return tuple(_seen(key, values, rows, integers=integers) for key, values in sorted(columns.items()))
+class KeySample:
+    """What the keys of the records are that it is shown; holds counts and hashes, never the values."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._seen: dict[str, _Values] = defaultdict(_Values)
+
+    def see(self, metadata: Iterable[str]) -> None:
+        """Count records, given as canonical JSON."""
+        for text in metadata:
+            self.rows += 1
+            for key, value in parse_json(text).items():
+                self._seen[key].see(value)
+
+    def keys(self, *, integers: bool) -> tuple[KeySeen, ...]:
+        """The keys, in order; without `integers` whole numbers are numbers like others."""
+        return tuple(_seen(key, found, self.rows, integers=integers) for key, found in sorted(self._seen.items()))
+
+
+@dataclass
+class _Values:
+    kinds: Counter[str] = field(default_factory=Counter)
+    hashes: set[str] = field(default_factory=set)
+    longest: int = 0
+
+    def see(self, value: Any) -> None:
+        self.kinds[kind_of_value(value)] += 1
+        self.hashes.add(short_hash(value))
+        if isinstance(value, str):
+            self.longest = max(self.longest, len(value))
 
 
 def is_key(key: str) -> bool:
@@ -63,24 +85,23 @@ def is_key(key: str) -> bool:
     return bool(key) and "\0" not in key
 
 
-def _seen(key: str, values: list[Any], rows: int, *, integers: bool) -> KeySeen:
-    kinds = Counter(kind_of_value(value) for value in values)
-    share = len(values) / rows
+def _seen(key: str, values: _Values, rows: int, *, integers: bool) -> KeySeen:
+    kinds = values.kinds
+    share = kinds.total() / rows
     wanted = _common(set(kinds) - _NOTHING, kinds, integers=integers)
     fits = _TYPES.get(wanted or "")
-    longest = max((len(value) for value in values if isinstance(value, str)), default=0)
     why = ""
     if wanted is None:
         why = "of several types, and a field has one" if set(kinds) - _NOTHING else "never has a value"
     elif fits is None:
         why = "no field is of this type"
-    elif fits is FieldType.STRING and longest > MOST_LETTERS:
-        fits, why = None, f"up to {longest:,} characters: nobody filters by the whole of it"
+    elif fits is FieldType.STRING and values.longest > MOST_LETTERS:
+        fits, why = None, f"up to {values.longest:,} characters: nobody filters by the whole of it"
     elif share < LEAST_SHARE:
         fits, why = None, "too rare for a field of its own"
     elif not is_key(key):
         fits, why = None, "no field can have this name"
-    return KeySeen(key, share, len({short_hash(value) for value in values}), dict(kinds), fits, why)
+    return KeySeen(key, share, len(values.hashes), dict(kinds), fits, why)
 
 
 def _common(kinds: set[str], counts: Mapping[str, int], *, integers: bool) -> str | None:
@@ -94,6 +115,28 @@ def _common(kinds: set[str], counts: Mapping[str, int], *, integers: bool) -> st
             longer = counts.get(f"text{plural}", 0) * 2 >= sum(counts.get(kind, 0) for kind in texts)
             return f"text{plural}" if longer else f"string{plural}"
     return next(iter(kinds)) if len(kinds) == 1 else None
+
+
+def is_of(kind: str, wanted: FieldType) -> bool:
+    """Whether a value of a kind, as `kind_of_value` names it, is one of a field's type; a null and an empty list are of any."""
+    plural = "s" if wanted.is_list else ""
+    if kind == "null" or (kind == "empty list" and wanted.is_list):
+        return True
+    if wanted.item in (FieldType.STRING, FieldType.TEXT):
+        return kind in {f"{each}{plural}" for each in _STRINGS}
+    if wanted.item is FieldType.NUMBER:
+        return kind in (f"number{plural}", f"integer{plural}")
+    return kind == wanted or (wanted is FieldType.OBJECT and kind == "geo")
+
+
+def fitted(found: Iterable[KeySeen], there: VectorStore, definition: CollectionDefinition) -> tuple[KeySeen, ...]:
+    """The same keys, with the types that fields of the target, as it is to be made, can have."""
+    keys = tuple(found)
+    wanted = {each.fits for each in keys if each.fits}
+    wanted |= {wider for kind, wider in WIDER.items() if kind in wanted}
+    without = len(there.obstacles(definition))
+    held = {kind for kind in wanted if len(there.obstacles(replace(definition, fields={"field": kind}))) <= without}
+    return tuple(held_by(each, held) for each in keys)
 
 
 def kind_of_value(value: Any) -> str:

@@ -33,7 +33,9 @@ from vectorferry.engine.checks.filter_support import unsupported_filters
 from vectorferry.engine.checks.query_file import content_of, recorded_queries
 from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
+from vectorferry.engine.plan.field_types import KeySample, KeySeen, fitted
 from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
+from vectorferry.engine.plan.mapped_keys import MappedKey, mapped_keys
 from vectorferry.engine.plan.mapping_fit import mapping_problems, mapping_warnings
 from vectorferry.engine.plan.source_sample import asked, drawn, first_ids, sampled
 from vectorferry.engine.plan.target_definition import target_definition, without_index
@@ -41,7 +43,7 @@ from vectorferry.engine.plan.target_ownership import filled_by_us
 from vectorferry.engine.probe import refusal, shows
 from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session, StepProgress, reaching
-from vectorferry.engine.transfer.metadata_profile import Profile, proposed_fields
+from vectorferry.engine.transfer.metadata_profile import Profile
 from vectorferry.spec.loader import Fault
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.as_moved import left_behind
@@ -60,11 +62,12 @@ _ELSEWHERE = "name a collection that is not there yet, and it is made with a pla
 @dataclass(frozen=True, slots=True)
 class Preflight:
     """What was found. `namespaces` maps each chosen namespace to its rows; `shortest_hold` is in seconds,
-    None without routers: nobody waits."""
+    None without routers: nobody waits. `keys` are those of the metadata in a sample, and of the spec; `proposed` are fields for them."""
 
     source: CollectionInfo
     namespaces: Mapping[str, int]
     profile: Mapping[str, Any]
+    keys: tuple[MappedKey, ...]
     proposed: Mapping[str, FieldType]
     pass_cost: Cost
     load_cost: Cost
@@ -121,12 +124,13 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         problems += _probe_problems(session, source, target)
     if problems:
         raise PreflightFailed(problems)
-    figures = seen.profile.figures()
+    figures, keys = seen.profile.figures(), _keys(session, source, seen)
     return Preflight(
         source,
         namespaces,
         figures,
-        proposed_fields(figures),
+        _mapped(session, keys, seen.keys.rows),
+        {each.key: each.fits for each in keys if each.fits},
         pass_cost(session, sum(namespaces.values())),
         load_cost(session, sum(namespaces.values())),
         target is not None,
@@ -422,11 +426,23 @@ def _to_come(session: Session, namespaces: Mapping[str, int], target: Collection
     return max(sum(namespaces.values()) - there, 0)
 
 
+def _keys(session: Session, source: CollectionInfo, seen: "_Sample") -> tuple[KeySeen, ...]:
+    found = seen.keys.keys(integers=session.source.capabilities.integers_beyond_53_bits)
+    return fitted(found, session.target, target_definition(session, source))
+
+
+def _mapped(session: Session, keys: Sequence[KeySeen], rows: int) -> tuple[MappedKey, ...]:
+    left = left_behind(session.source)
+    dropped = {key: count / rows for key, count in left.keys.items()} if left and rows else {}
+    return mapped_keys(session.spec, session.target.capabilities, keys, dropped)
+
+
 @dataclass
 class _Sample:
     """`sizes` maps namespaces to the mean size of their records, weighted by their rows in `row_bytes`."""
 
     profile: Profile = field(default_factory=Profile)
+    keys: KeySample = field(default_factory=KeySample)
     problems: list[str] = field(default_factory=list)
     sizes: dict[str, tuple[int, float]] = field(default_factory=dict)
 
@@ -443,7 +459,9 @@ def _sample(session: Session, namespaces: Mapping[str, int]) -> _Sample:
         if isinstance(batch, RecordError):
             found.problems.append(f"source {session.source.name}: {batch}")
             continue
-        found.profile.see(batch.column("metadata").to_pylist())
+        metadata = batch.column("metadata").to_pylist()
+        found.profile.see(metadata)
+        found.keys.see(metadata)
         if len(batch):
             found.sizes[namespace] = namespaces[namespace], float(payload_bytes(batch).mean())
         rejected += session.target.rejections(batch)

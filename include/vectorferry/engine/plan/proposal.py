@@ -1,7 +1,7 @@
 """Proposal: looks at a collection and at the database that is to have it, and says what a spec for this move would be."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from vectorferry.core.errors import NotFound, PreflightFailed, RecordError, Refused, TerminalError, Unsupported
-from vectorferry.core.model import CollectionDefinition, CollectionInfo, FieldType, Inventory, Rejection, Side
-from vectorferry.engine.plan.field_types import WIDER, KeySeen, held_by, keys_of
+from vectorferry.core.model import CollectionDefinition, CollectionInfo, Inventory, Rejection, Side
+from vectorferry.engine.plan.field_types import KeySample, KeySeen, fitted
 from vectorferry.engine.plan.preflight import LOOKED_AT, misfits, rejected_lines, unmovable
 from vectorferry.engine.plan.source_sample import drawn, sampled
 from vectorferry.engine.plan.target_definition import without_index
@@ -78,14 +78,14 @@ def propose(source: Place, target: Place, report: Report) -> Proposal:
             seen = _Sample(there)
             for namespace, batch in sampled(here, tuple(looked_into)):
                 seen.see(batch)
-                report(StepProgress("init", namespace, len(seen.metadata), unit="rows looked at"))
+                report(StepProgress("init", namespace, seen.keys.rows, unit="rows looked at"))
             able = here.capabilities
             return Proposal(
                 source,
                 place,
                 info,
-                _keys(seen.metadata, there, info, integers=able.integers_beyond_53_bits),
-                len(seen.metadata),
+                fitted(seen.keys.keys(integers=able.integers_beyond_53_bits), there, _definition(info)),
+                seen.keys.rows,
                 None if found is None else found.rows,
                 index,
                 _alias(there, place.collection),
@@ -175,20 +175,12 @@ def _names(collection: str) -> list[str]:
     return list(dict.fromkeys([*ways, *new]))
 
 
-def _unmakeable(
-    there: VectorStore, info: CollectionInfo, index: Mapping[str, Any], fields: Mapping[str, FieldType] = {}
-) -> list[str]:
-    return list(there.obstacles(CollectionDefinition(info.dimension, info.metric, fields, index, info.named)))
+def _unmakeable(there: VectorStore, info: CollectionInfo, index: Mapping[str, Any]) -> list[str]:
+    return list(there.obstacles(_definition(info, index)))
 
 
-def _keys(metadata: Sequence[str], there: VectorStore, info: CollectionInfo, *, integers: bool) -> tuple[KeySeen, ...]:
-    """The metadata keys, with the types that fields of the target can have."""
-    found = keys_of(metadata, integers=integers)
-    wanted = {each.fits for each in found if each.fits}
-    wanted |= {wider for kind, wider in WIDER.items() if kind in wanted}
-    without = len(_unmakeable(there, info, {}))
-    held = {kind for kind in wanted if len(_unmakeable(there, info, {}, {"field": kind})) <= without}
-    return tuple(held_by(each, held) for each in found)
+def _definition(info: CollectionInfo, index: Mapping[str, Any] = {}) -> CollectionDefinition:
+    return CollectionDefinition(info.dimension, info.metric, index=index, named=info.named)
 
 
 def _index(
@@ -237,7 +229,7 @@ class _Sample:
     """Records of the source as they come: their metadata, what the target says to them, and what cannot be read."""
 
     there: VectorStore
-    metadata: list[str] = field(default_factory=list)
+    keys: KeySample = field(default_factory=KeySample)
     rejected: list[Rejection] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
@@ -245,13 +237,13 @@ class _Sample:
         if isinstance(batch, RecordError):
             self.unread.append(str(batch))
             return
-        self.metadata += batch.column("metadata").to_pylist()
+        self.keys.see(batch.column("metadata").to_pylist())
         self.rejected += self.there.rejections(batch)
 
     def obstacles(self) -> Iterator[Obstacle]:
         yield from map(Obstacle, self.unread)
-        for told, reason, rows in rejected_lines(self.there, self.rejected, len(self.metadata)):
-            every = rows == len(self.metadata) > 1
+        for told, reason, rows in rejected_lines(self.there, self.rejected, self.keys.rows):
+            every = rows == self.keys.rows > 1
             way = LEAVE_SPARSE if reason == NO_SPARSE else "" if every else EXCUSE
             yield Obstacle(f"{told}{': name another target, for none would be left' if every and not way else ''}", way)
 

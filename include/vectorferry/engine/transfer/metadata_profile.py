@@ -5,17 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vectorferry.core.model import FieldType, MetadataKind
+from vectorferry.core.model import MetadataKind
 from vectorferry.core.records import kind_of, parse_json, short_hash
 
 CARDINALITY_CAP = 1_000
-_FIELD_TYPES = {
-    MetadataKind.STRING: FieldType.STRING,
-    MetadataKind.NUMBER: FieldType.NUMBER,
-    MetadataKind.BOOLEAN: FieldType.BOOLEAN,
-    MetadataKind.STRINGS: FieldType.STRINGS,
-}
-
 
 _KINDS: Mapping[type, MetadataKind] = {
     str: MetadataKind.STRING,
@@ -111,13 +104,3 @@ def _merge_field(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str,
         values = [side[name] for side in (left, right) if name in side]
         both |= {name: pick(values)} if values else {}
     return both
-
-
-def proposed_fields(figures: Mapping[str, Any], *, least_share: float = 0.05) -> dict[str, FieldType]:
-    """Keys worth a typed field in the target: one kind that a field can have, in at least this share of the records."""
-    proposed = {}
-    for key, seen in figures["fields"].items():
-        kinds = [MetadataKind(kind) for kind in seen["kinds"]]
-        if len(kinds) == 1 and kinds[0] in _FIELD_TYPES and seen["share"] >= least_share:
-            proposed[key] = _FIELD_TYPES[kinds[0]]
-    return proposed
