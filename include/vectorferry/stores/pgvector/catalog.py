@@ -23,7 +23,8 @@ WHERE relname = %s AND nspname = ANY (coalesce(%s::text[], current_schemas(false
     AND relkind IN ('r', 'p', 'v', 'm', 'f')
 ORDER BY array_position(current_schemas(false)::text[], nspname::text)"""
 
-# A domain is read as what it is made of; base and element are named as in pg_type.
+# A domain is read as what it is made of; base and element are named as in pg_type. The provider "b" (builtin, PostgreSQL 17) orders by code
+# point, libc's "C" by byte, which is the same in UTF-8; before PostgreSQL 15 a database has no provider but libc.
 COLUMNS = """WITH RECURSIVE types AS (
     SELECT attnum, atttypid AS oid, atttypmod AS modifier FROM pg_attribute
     WHERE attrelid = %s::bigint AND attnum > 0 AND NOT attisdropped
@@ -35,15 +36,16 @@ SELECT attname::text, format_type(atttypid, atttypmod), format_type(atttypid, -1
     (SELECT coalesce(array_agg(enumlabel::text), '{}') FROM pg_enum WHERE enumtypid IN (base.oid, element.oid)),
     CASE WHEN base.typcategory = 'A' THEN element.typname::text END, coalesce(element.typtype = 'e', false),
     attnotnull, atthasdef OR attidentity <> '', attgenerated <> '', attidentity = 'a',
-    attcollation IN (0, (SELECT oid FROM pg_collation WHERE collname = 'C' AND collnamespace = 'pg_catalog'::regnamespace),
-        (SELECT oid FROM pg_collation WHERE collname = 'POSIX' AND collnamespace = 'pg_catalog'::regnamespace))
-        OR (attcollation = 'pg_catalog."default"'::regcollation AND
-            (SELECT datcollate IN ('C', 'POSIX') FROM pg_database WHERE datname = current_database())),
+    attcollation = 0 OR coalesce((SELECT CASE collprovider WHEN 'b' THEN true WHEN 'c' THEN collcollate IN ('C', 'POSIX')
+            WHEN 'd' THEN by_default.bitwise ELSE false END FROM pg_collation WHERE oid = attcollation), false),
     coalesce((SELECT collisdeterministic FROM pg_collation WHERE oid = attcollation), true),
     has_column_privilege(attrelid, attnum, 'SELECT'), attnum::int,
     coalesce(col_description(attrelid, attnum), '')
 FROM pg_attribute JOIN types USING (attnum) JOIN pg_type AS base ON base.oid = types.oid AND base.typtype <> 'd'
 LEFT JOIN pg_type AS element ON element.oid = base.typelem AND base.typcategory = 'A'
+CROSS JOIN (SELECT CASE coalesce(to_jsonb(pg_database) ->> 'datlocprovider', 'c') WHEN 'b' THEN true
+        WHEN 'c' THEN datcollate IN ('C', 'POSIX') ELSE false END AS bitwise
+    FROM pg_database WHERE datname = current_database()) AS by_default
 WHERE attrelid = %s::bigint ORDER BY attnum"""
 
 UNIQUE = """SELECT indisprimary, (SELECT array_agg(attname::text ORDER BY place)

@@ -219,9 +219,12 @@ def _decimal(value: Any) -> Decimal:
         if value in _SPECIAL:
             return Decimal(value)
         try:
-            return Decimal(value)
+            number = Decimal(value)
         except InvalidOperation:
             raise ValueError("it is no number") from None
+        if not number.is_finite():
+            raise ValueError("it is no number as this column writes it")
+        return number
     if type(value) not in (int, float):
         raise ValueError("it is no number")
     if whole_double_in(value):

@@ -201,7 +201,11 @@ def _unusable(relation: Relation) -> Iterator[str]:
 def _key(relation: Relation, table: Table, namespace: Column | None, found: _Found) -> tuple[Column, ...]:
     names = tuple(table.key) or tuple(name for name in relation.primary if namespace is None or name != namespace.name)
     if not names:
-        what = "a view has no primary key" if relation.kind in "vm" else "there is no primary key besides the namespace"
+        what = (
+            "a view has no primary key"
+            if relation.kind in "vm"
+            else f"there is no primary key{' besides the namespace' if relation.primary else ''}"
+        )
         found.problems.append(f"{what}: name the columns that make a row's id with `table.key`")
         return ()
     columns = tuple(relation.columns[name] for name in names)
@@ -354,8 +358,6 @@ def _unwritable(layout: Layout) -> Iterator[str]:
     rights = {"INSERT": relation.may_insert, "UPDATE": relation.may_update, "DELETE": relation.may_delete}
     if missing := [right for right, there in rights.items() if not there]:
         yield f"the right to write is missing: GRANT {', '.join(missing)} ON {name} to the connection's login"
-    if layout.conflict not in relation.unique:
-        yield f"no unique index is over ({', '.join(sorted(layout.conflict))}), by which rows could be put"
     filled = _filled(layout)
     for column in filled.values():
         if column.generated or column.always_identity:
