@@ -1,0 +1,221 @@
+"""Collections that libraries made are moved, and answer through the same libraries afterwards as they did before.
+
+What is asked: the nearest of several questions, with and without filters, with scores; texts, metadata and ids come back as they were.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import numpy as np
+import pytest
+import weaviate as vendor
+from langchain_core.embeddings import Embeddings
+from langchain_weaviate import WeaviateVectorStore as LangChainStore
+from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery
+from llama_index.vector_stores.weaviate import WeaviateVectorStore as LlamaStore
+from weaviate.classes.query import Filter
+
+from pipeline.test_run import approve
+from pipeline.worlds import World, weaviate_connection
+from stores.weaviate.tools import vendor as vendors_client
+from vectorferry.core.model import Phase
+from vectorferry.engine import pipeline
+from vectorferry.engine.diff.full_compare import compare
+from vectorferry.local.servers.supervisor import Supervisor
+from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.local.servers.weaviate import weaviate as local_weaviate
+
+ROWS = 60
+WORDS = ("bird", "boat", "cloud", "stone", "river", "lamp", "garden", "winter", "paper", "glass")
+TEXTS = [f"The {WORDS[n % 10]} and the {WORDS[(n * 3 + 1) % 10]} of page {n}." for n in range(ROWS)]
+QUESTIONS = ("a bird", "the winter river", "paper", "glass in the garden")
+
+
+class Words(Embeddings):
+    """A vector of 16 numbers for a text, the same each time: the sum of one for each of its words."""
+
+    def embed_query(self, text: str) -> list[float]:
+        made = np.zeros(16)
+        for word in text.lower().strip(".").split():
+            seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
+            made += np.random.default_rng(seed).normal(size=16)
+        return [float(each) for each in (made / np.linalg.norm(made)).astype(np.float32)]
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return list(map(self.embed_query, texts))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weaviate]:
+    """A Weaviate that makes properties as they come, on which these libraries rely."""
+    folder = tmp_path_factory.mktemp("guessing")
+    made = local_weaviate(folder / "weaviate")
+    services = [replace(each, env={**each.env, "AUTOSCHEMA_ENABLED": "true"}) for each in made.services()]
+    with Supervisor(folder) as supervisor:
+        supervisor.start(services)
+        yield made
+
+
+@pytest.fixture
+def client(server: Weaviate) -> Iterator[vendor.WeaviateClient]:
+    with vendors_client(server) as made:
+        made.collections.delete_all()
+        yield made
+
+
+# --- LangChain
+
+
+def langchain(client: vendor.WeaviateClient, name: str, **more: Any) -> LangChainStore:
+    return LangChainStore(client, name, "text", embedding=Words(), attributes=["source", "page"], **more)
+
+
+def filled_by_langchain(client: vendor.WeaviateClient, name: str, *tenants: str) -> None:
+    store = langchain(client, name, use_multi_tenancy=bool(tenants))
+    for tenant in tenants or (None,):
+        ids = [str(uuid5(NAMESPACE_URL, f"{tenant}/{n}")) for n in range(ROWS)]
+        told = [{"source": f"file {n % 4}.md", "page": n, "draft": n % 3 == 0} for n in range(ROWS)]
+        place = {"tenant": tenant} if tenant else {}
+        assert store.add_texts(TEXTS, told, ids=ids, **place) == ids
+
+
+def langchain_says(client: vendor.WeaviateClient, name: str, *tenants: str) -> list[Any]:
+    """Answers with everything that the library gives, in order."""
+    store = langchain(client, name)
+    filters = (None, Filter.by_property("source").equal("file 1.md"), Filter.by_property("page").less_than(30))
+    found = []
+    for tenant in tenants or (None,):
+        place = {"tenant": tenant} if tenant else {}
+        for question in QUESTIONS:
+            for where in filters:
+                # alpha 1: by vectors alone; 0: by words alone
+                for alpha in (1.0, 0.0, 0.5):
+                    hits = store.similarity_search_with_score(
+                        question, k=8, filters=where, alpha=alpha, return_uuids=True, **place
+                    )
+                    found.append([(each.page_content, each.metadata, round(score, 5)) for each, score in hits])
+            by_vector = store.similarity_search_by_vector(Words().embed_query(question), k=5, **place)
+            found.append([(each.page_content, each.metadata) for each in by_vector])
+    assert all(found[::10]), "an empty answer equals any other"
+    return found
+
+
+# --- LlamaIndex
+
+
+def filled_by_llamaindex(client: vendor.WeaviateClient, name: str) -> None:
+    store = LlamaStore(weaviate_client=client, index_name=name)
+    nodes = []
+    for number, text in enumerate(TEXTS):
+        parent = RelatedNodeInfo(node_id=str(uuid5(NAMESPACE_URL, f"file {number % 4}")))
+        node = TextNode(
+            id_=str(uuid5(NAMESPACE_URL, f"node {number}")),
+            text=text,
+            metadata={"file": f"file {number % 4}.md", "page": number, "score": number / 7},
+            relationships={NodeRelationship.SOURCE: parent},
+        )
+        node.embedding = Words().embed_query(text)
+        nodes.append(node)
+    assert store.add(nodes) == [each.node_id for each in nodes]
+
+
+def llamaindex_says(client: vendor.WeaviateClient, name: str) -> list[Any]:
+    store = LlamaStore(weaviate_client=client, index_name=name)
+    filters = (None, MetadataFilters(filters=[MetadataFilter(key="file", value="file 1.md")]))
+    found = []
+    for question in QUESTIONS:
+        for where in filters:
+            for mode, alpha in (("default", None), ("hybrid", 0.5), ("hybrid", 0.0)):
+                asked = VectorStoreQuery(
+                    query_embedding=Words().embed_query(question),
+                    query_str=question,
+                    similarity_top_k=6,
+                    mode=mode,  # type: ignore[arg-type]
+                    alpha=alpha,
+                    filters=where,
+                )
+                answer = store.query(asked)
+                assert answer.nodes is not None and answer.similarities is not None
+                nodes = [(each.node_id, each.get_content(), each.metadata, each.ref_doc_id) for each in answer.nodes]
+                found.append(list(zip(nodes, [round(each, 5) for each in answer.similarities], strict=True)))
+    assert all(found[::3]), "an empty answer equals any other"
+    return found
+
+
+# --- Moves
+
+Says = Callable[[vendor.WeaviateClient, str], list[Any]]
+
+
+def made_like(client: vendor.WeaviateClient, name: str, copy: str, **changes: Any) -> None:
+    """An empty collection with the schema of another one, as a person makes it with the vendor's client."""
+    client.collections.create_from_dict({**client.collections.export_config(name).to_dict(), "class": copy, **changes})
+
+
+def move(world: World, migration: str, source: tuple[str, str], target: tuple[str, str], **more: Any) -> None:
+    world.spec_dict |= {
+        "migration": migration,
+        "source": dict(zip(("connection", "collection"), source, strict=True)),
+        "target": dict(zip(("connection", "collection"), target, strict=True)),
+        "fields": {},
+        "checks": {
+            "recall": {"sample": 20, "min_queries": 10, "threshold": 0.9},
+            "latency": {"queries": 10, "rate": 200},
+        },
+        **more,
+    }
+    with world.session() as session:
+        switched = pipeline.run(session, approve).switched
+        assert switched is not None and switched.phase is Phase.TRACK_B
+        found = compare(session.source, session.target, session.spec.namespaces)
+        assert found.equal and found.rows_source, found.differences
+
+
+@pytest.fixture
+def libraries(world: World, server: Weaviate) -> World:
+    """The world's connections, and `weaviate`, on which the libraries are."""
+    world.connections["weaviate"] = replace(weaviate_connection(server), name="weaviate")
+    return world
+
+
+CASES = pytest.mark.parametrize(
+    ("fill", "says"),
+    [(filled_by_langchain, langchain_says), (filled_by_llamaindex, llamaindex_says)],
+    ids=["langchain", "llamaindex"],
+)
+
+
+@CASES
+def test_a_collection_of_a_library_answers_the_same_in_another_index_beside_it(
+    libraries: World, client: vendor.WeaviateClient, fill: Callable[..., None], says: Says
+) -> None:
+    fill(client, "Made")
+    before = says(client, "Made")
+    made_like(client, "Made", "MadeNew", vectorIndexType="flat", vectorIndexConfig={"distance": "cosine"})
+    move(libraries, "beside", ("weaviate", "Made"), ("weaviate", "MadeNew"))
+    assert says(client, "MadeNew") == before
+    assert says(client, "Made") == before, "the source is as it was"
+
+
+@CASES
+def test_a_collection_of_a_library_answers_the_same_after_a_way_over_postgres(
+    libraries: World, client: vendor.WeaviateClient, fill: Callable[..., None], says: Says
+) -> None:
+    fill(client, "Made")
+    before = says(client, "Made")
+    move(libraries, "away", ("weaviate", "Made"), ("target", "between"))
+    made_like(client, "Made", "MadeAgain")
+    move(libraries, "home", ("target", "between"), ("weaviate", "MadeAgain"))
+    assert says(client, "MadeAgain") == before
+
+
+def test_tenants_of_langchain_answer_the_same(libraries: World, client: vendor.WeaviateClient) -> None:
+    filled_by_langchain(client, "Shared", "acme", "globex")
+    before = langchain_says(client, "Shared", "acme", "globex")
+    made_like(client, "Shared", "SharedNew")
+    move(libraries, "tenants", ("weaviate", "Shared"), ("weaviate", "SharedNew"))
+    assert langchain_says(client, "SharedNew", "acme", "globex") == before
