@@ -509,7 +509,11 @@ WAYS: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
         "type interval can be read, and not",
     ),
     "no metric": ("(id int PRIMARY KEY, embedding vector(4))", {"metric": None}, "no index tells how the vectors"),
-    "deferrable": ("(id int UNIQUE DEFERRABLE, embedding vector(4))", {"key": "id"}, "nothing keeps \\(id\\) unique"),
+    "deferrable": (
+        "(id int NOT NULL UNIQUE DEFERRABLE, embedding vector(4))",
+        {"key": "id"},
+        "nothing keeps \\(id\\) unique",
+    ),
 }
 
 
@@ -595,3 +599,63 @@ def test_a_token_changes_with_every_change(opened: Open, db: Db) -> None:
         tokens.append(store.change_token(""))
         assert tokens[-1] == store.change_token("")
     assert all(one != next_one for one, next_one in itertools.pairwise(tokens))
+
+
+# Tables of libraries
+
+LANGCHAIN = """CREATE TABLE app.langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar NOT NULL UNIQUE, cmetadata json);
+    CREATE TABLE app.langchain_pg_embedding (id varchar PRIMARY KEY,
+        collection_id uuid REFERENCES app.langchain_pg_collection ON DELETE CASCADE, embedding vector, document varchar, cmetadata jsonb);
+    INSERT INTO app.langchain_pg_collection VALUES ('00000000-0000-4000-8000-000000000001', 'news'),
+        ('00000000-0000-4000-8000-000000000002', 'mail 100%');
+    INSERT INTO app.langchain_pg_embedding SELECT 'id-' || n, ('00000000-0000-4000-8000-00000000000' || (1 + n % 2))::uuid,
+        ARRAY[n, 1, 2]::real[]::vector, 'words ' || n, jsonb_build_object('page', n) FROM generate_series(1, 7) AS n"""
+
+
+def test_langchain_s_collections_are_namespaces(opened: Open, db: Db) -> None:
+    db.execute(LANGCHAIN)
+    store = opened("langchain_pg_embedding", metric=None)
+    info = store.describe()
+    assert (info.dimension, info.metric, dict(info.namespaces)) == (3, Metric.COSINE, {"news": 3, "mail 100%": 4})
+    assert info.notes[1] == "it has the shape of LangChain's PGVector" and "by cosine" in info.notes[2]
+    found = store.fetch("news", ["id-2", "id-1"])
+    assert [(row["id"], row["metadata"]) for row in found.to_pylist()] == [("id-2", '{"document":"words 2","page":2}')]
+    put_all(store, records("new one", ["x"], random_vectors(1, 3), [{"document": "d", "tag": ["a"]}]))
+    row = db.execute("""SELECT e.document, e.cmetadata, c.name FROM app.langchain_pg_embedding AS e
+        JOIN app.langchain_pg_collection AS c ON c.uuid = collection_id WHERE e.id = 'x'""").fetchone()
+    assert row == ("d", {"tag": ["a"]}, "new one")
+    assert store.search("new one", random_vectors(1, 3), 5).ids == (("x",),)
+    assert [each.id for each in store.upsert(records("news", ["x"], random_vectors(1, 3))).rejected] == ["x"]
+    assert store.change_token("news") is None
+    store.delete("news", ["id-1", "id-2"])
+    assert store.count() == 7 and store.count("news") == 2
+
+
+def test_other_libraries_tables(opened: Open, db: Db) -> None:
+    db.execute("""CREATE TABLE app.data_llama (id bigserial PRIMARY KEY, text varchar NOT NULL, metadata_ json, node_id varchar,
+            embedding vector(3), text_search_tsv tsvector GENERATED ALWAYS AS (to_tsvector('english', text)) STORED);
+        INSERT INTO app.data_llama (text, metadata_, node_id, embedding)
+            VALUES ('t', '{"_node_type": "TextNode", "n": 1.0}', 'u', '[1,2,3]');
+        CREATE TABLE app.documents (id bigserial PRIMARY KEY, content text, metadata jsonb, embedding vector(3));
+        INSERT INTO app.documents (content, metadata, embedding) VALUES ('c', '{"a": 1}', '[1,2,3]');
+        CREATE TABLE app.blog_embedding_store (embedding_uuid uuid PRIMARY KEY DEFAULT gen_random_uuid(), id int NOT NULL,
+            chunk_seq int NOT NULL, chunk text NOT NULL, embedding vector(3) NOT NULL, UNIQUE (id, chunk_seq));
+        INSERT INTO app.blog_embedding_store (id, chunk_seq, chunk, embedding) VALUES (7, 0, 'part', '[1,2,3]');
+        CREATE TABLE app.vs (langchain_id uuid PRIMARY KEY, content text NOT NULL, embedding vector(3) NOT NULL, len int,
+            langchain_metadata json);
+        INSERT INTO app.vs VALUES ('00000000-0000-4000-8000-000000000001', 'w', '[1,2,3]', 4, '{"b": [1]}')""")
+    expected = {
+        "data_llama": '{"_node_type":"TextNode","n":1,"node_id":"u","text":"t"}',
+        "documents": '{"a":1,"content":"c"}',
+        "blog_embedding_store": '{"chunk":"part","chunk_seq":0,"id":7}',
+        "vs": '{"b":[1],"content":"w","len":4}',
+    }
+    for name, metadata in expected.items():
+        store = opened(name, side="source", metric=None)
+        assert store.describe().metric is Metric.COSINE
+        [batch] = store.scan(KeyRange(""))
+        assert batch.column("metadata").to_pylist() == [metadata]
+        assert not store.upsert(batch).rejected
+        assert list(store.scan(KeyRange(""))) == [batch]
+    chunks = opened("blog_embedding_store", side="source", metric=None, key=["id", "chunk_seq"], columns=["chunk"])
+    assert listed(chunks, KeyRange("")) == ["[7,0]"]

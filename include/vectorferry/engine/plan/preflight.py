@@ -138,6 +138,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         room.fills,
         (
             *source.notes,
+            *(target.notes if target else ()),
             *asked.warnings,
             *room.warnings,
             *(_record_warnings(session, source, held, figures) if sample else ()),

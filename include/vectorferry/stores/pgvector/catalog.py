@@ -17,7 +17,9 @@ RELATIONS = """SELECT relation.oid::bigint, nspname::text, relkind::text, row_se
     has_table_privilege(relation.oid, 'INSERT'), has_table_privilege(relation.oid, 'UPDATE'),
     has_table_privilege(relation.oid, 'DELETE'),
     (SELECT coalesce(array_agg(tgname::text ORDER BY tgname), '{}') FROM pg_trigger
-     WHERE tgrelid = relation.oid AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 20 <> 0)
+     WHERE tgrelid = relation.oid AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 20 <> 0),
+    (SELECT array_agg(relname::text) FROM pg_class AS beside
+     WHERE beside.relnamespace = relation.relnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f'))
 FROM pg_class AS relation JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE relname = %s AND nspname = ANY (coalesce(%s::text[], current_schemas(false)::text[]))
     AND relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -106,7 +108,7 @@ class SearchIndex:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table or view and all that is known of it. `kind` is a letter of pg_class.relkind."""
+    """A table or view and all that is known of it. `kind` is a letter of pg_class.relkind, `siblings` are the others of its schema."""
 
     oid: int
     schema: str
@@ -118,6 +120,7 @@ class Relation:
     may_update: bool
     may_delete: bool
     triggers: tuple[str, ...]
+    siblings: frozenset[str]
     columns: Mapping[str, Column]
     primary: tuple[str, ...]
     unique: tuple[frozenset[str], ...]
@@ -134,7 +137,7 @@ def relation_of(ask: Ask, name: str, schema: str | None) -> Relation | None:
     found = ask(RELATIONS, [name, None if schema is None else [schema]])
     if not found:
         return None
-    oid, place, kind, security, _, children, insert, update, delete, triggers = found[0]
+    oid, place, kind, security, _, children, insert, update, delete, triggers, siblings = found[0]
     rows = ask(COLUMNS, [oid, oid])
     columns = {row[0]: _column(row) for row in rows}
     keys = ask(UNIQUE, [oid])
@@ -149,6 +152,7 @@ def relation_of(ask: Ask, name: str, schema: str | None) -> Relation | None:
         update,
         delete,
         tuple(triggers),
+        frozenset(siblings),
         columns,
         next((tuple(names) for primary, names in keys if primary), ()),
         tuple(frozenset(names) for _, names in keys),

@@ -1,7 +1,7 @@
 """Layout: which columns of a table make a record, found in the catalog where the spec does not say, and why a table cannot be used."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vectorferry.core.model import FieldType, KeyOrder, Metric
@@ -10,6 +10,7 @@ from vectorferry.stores.base import StoreOptions
 from vectorferry.stores.pgvector.catalog import Column, Relation, SearchIndex
 from vectorferry.stores.pgvector.column_types import ColumnType, known_types, type_of
 from vectorferry.stores.pgvector.quoting import quoted
+from vectorferry.stores.pgvector.shapes import Shape, completed, shape_of
 
 DENSE = ("vector", "halfvec")
 _UNNAMED = ("embedding", "vector")
@@ -116,58 +117,76 @@ class _Found:
 def layout_of(relation: Relation, table: Table, options: StoreOptions) -> tuple[Layout | None, Sequence[str]]:
     """The layout, None where the table cannot be used; and each reason for that, with the way out."""
     found = _Found(list(_unusable(relation)))
-    columns, side = relation.columns, options.side
+    shape = shape_of(relation)
+    if shape:
+        found.notes.append(f"it has the shape of {shape.of}")
+        table = completed(shape, relation, table)
     for name in _named(table):
-        if name not in columns:
-            found.problems.append(f"there is no column {name!r}; there are {', '.join(columns) or 'none'}")
+        if name not in relation.columns:
+            found.problems.append(f"there is no column {name!r}; there are {', '.join(relation.columns) or 'none'}")
     if found.problems:
         return None, found.problems
-    namespace = columns[table.namespace.column] if table.namespace and table.namespace.column else None
+    layout = _layout(relation, table, options, shape, found)
+    found.problems += _unreadable(layout)
+    if options.written:
+        found.problems += _unwritable(layout)
+    notes = (f"the table as it is read: {_told(layout)}", *found.notes)
+    return (None if found.problems else replace(layout, notes=notes)), found.problems
+
+
+def _layout(relation: Relation, table: Table, options: StoreOptions, shape: Shape | None, found: _Found) -> Layout:
+    side, naming = options.side, table.namespace
+    namespace = relation.columns[naming.column] if naming and naming.column else None
     key = _key(relation, table, namespace, found)
     vector = _vector(relation, table, side, found)
     sparse = _sparse(relation, table, found)
     metadata = _metadata(relation, table, found)
     taken = {each.name for each in (*key, vector, sparse, namespace, metadata) if each}
-    mapped = _mapped(relation, table, options, taken, found)
-    index = next((each for each in relation.indexes if vector and _indexes(each, vector)), None)
-    metric = table.metric or (_METRICS.get(index.operators.split("_", 1)[1]) if index else _commented(vector))
-    if index and table.metric and _METRICS.get(index.operators.split("_", 1)[1]) is not table.metric:
+    metric, index = _measured(relation, table, vector, shape, side, found)
+    if options.written and relation.triggers:
         found.notes.append(
-            f"the index of {vector.name if vector else ''} has {index.operators}, which does not measure by {table.metric}: searches "
-            "read the whole namespace"
+            f"triggers run at every write, and what they change is found unequal: {', '.join(relation.triggers)}"
         )
-        index = None
-    if vector is not None and metric is None:
-        found.problems.append(
-            f"no index tells how the vectors of {vector.name!r} are compared: say so with `{side}.table.metric`"
-        )
-    layout = Layout(
+    return Layout(
         relation,
         key,
         vector,
         sparse,
         namespace,
-        (table.namespace.constant or "") if table.namespace else "",
-        table.namespace if table.namespace and table.namespace.table else None,
+        (naming.constant or "") if naming else "",
+        naming if naming and naming.table else None,
         metadata,
-        mapped,
+        _mapped(relation, table, options, taken, found),
         table.where or "",
         metric,
         index,
         table.rounding == "allow" and options.written and vector is not None and vector.base == "halfvec",
-        (
-            f"the table as it is read: {_told(key, vector, sparse, namespace, metadata, mapped)}",
-            *found.notes,
-        ),
     )
-    found.problems += _unreadable(layout)
-    if namespace is not None and layout.lookup is None and namespace.base not in _KEYS and not namespace.is_enum:
+
+
+def _measured(
+    relation: Relation, table: Table, vector: Column | None, shape: Shape | None, side: str, found: _Found
+) -> tuple[Metric | None, SearchIndex | None]:
+    """How vectors are compared, and the index that does so."""
+    if vector is None:
+        return table.metric, None
+    index = next((each for each in relation.indexes if _indexes(each, vector)), None)
+    of_index = _METRICS[index.operators.split("_", 1)[1]] if index else _commented(vector)
+    metric = table.metric or of_index or (shape.metric if shape else None)
+    if metric is None:
         found.problems.append(
-            f"the namespace's column {namespace.name!r} has the type {namespace.declared}: it must be one of {', '.join(_KEYS)} or an enum"
+            f"no index tells how the vectors of {vector.name!r} are compared: say so with `{side}.table.metric`"
         )
-    if options.written:
-        found.problems += _unwritable(layout)
-    return (None if found.problems else layout), found.problems
+    elif table.metric is None and of_index is None and shape:
+        found.notes.append(
+            f"no index tells how vectors are compared: by {metric}, as there, unless `{side}.table.metric` says otherwise"
+        )
+    if index and metric is not of_index:
+        found.notes.append(
+            f"its index has {index.operators}, and {metric} is measured: every search reads the whole namespace"
+        )
+        index = None
+    return metric, index
 
 
 def _commented(vector: Column | None) -> Metric | None:
@@ -332,6 +351,13 @@ def _indexes(index: SearchIndex, vector: Column) -> bool:
 
 
 def _unreadable(layout: Layout) -> Iterator[str]:
+    namespace = layout.namespace
+    if namespace is not None and layout.lookup is None and namespace.base not in _KEYS and not namespace.is_enum:
+        yield (
+            f"the namespace's column {namespace.name!r} has the type {namespace.declared}: it must be one of {', '.join(_KEYS)} or an enum"
+        )
+    if layout.lookup is not None and layout.lookup.table not in layout.relation.siblings:
+        yield f"there is no table {layout.lookup.table!r} in the schema {layout.relation.schema}, in which namespaces are named"
     used = [
         *layout.key,
         layout.vector,
@@ -390,21 +416,15 @@ def _filled(layout: Layout) -> dict[str, Column]:
     return {column.name: column for column in parts if column}
 
 
-def _told(
-    key: Sequence[Column],
-    vector: Column | None,
-    sparse: Column | None,
-    namespace: Column | None,
-    metadata: Column | None,
-    mapped: Sequence[Mapped],
-) -> str:
+def _told(layout: Layout) -> str:
     """What was found, in a line for people."""
+    vector, lookup = layout.vector, layout.lookup
     parts: Mapping[str, Any] = {
-        "key": " + ".join(column.name for column in key),
+        "key": " + ".join(column.name for column in layout.key),
         "vector": vector and f"{vector.name} ({vector.declared})",
-        "sparse": sparse and sparse.name,
-        "namespace": namespace and namespace.name,
-        "metadata": metadata and metadata.name,
-        "columns": ", ".join(f"{each.column.name} ({each.column.declared})" for each in mapped),
+        "sparse": layout.sparse and layout.sparse.name,
+        "namespace": layout.namespace and layout.namespace.name + (f", named in {lookup.table}" if lookup else ""),
+        "metadata": layout.metadata and layout.metadata.name,
+        "columns": ", ".join(f"{each.column.name} ({each.column.declared})" for each in layout.columns),
     }
     return "; ".join(f"{name} {value}" for name, value in parts.items() if value)
