@@ -27,6 +27,7 @@ POOR = replace(
     zero_vectors=False,
     key_order=KeyOrder.UUID,
     aliases=False,
+    keyword_search=False,
     typed_fields=True,
     filter_operators=MEMORY.filter_operators - {"$exists", "$nin"},
     filters_any_field=False,

@@ -183,15 +183,16 @@ def check_recall(session: "Session", plan: "Plan", partition: Partition) -> Sequ
 
 
 def check_collection(session: "Session", plan: "Plan") -> Sequence[Verdict]:
-    """Recall by namespace, extra records, the databases' own counts, filters, latency; all are measured before a failure is raised."""
+    """Recall by namespace, extra records, own counts, filters, keyword search, latency; all are measured before a failure is raised."""
     from vectorferry.engine.checks.extras import check_extras
     from vectorferry.engine.checks.filter_parity import check_filters
     from vectorferry.engine.checks.held import check_held
+    from vectorferry.engine.checks.keyword import check_keyword
     from vectorferry.engine.checks.latency import check_latency
     from vectorferry.engine.checks.recall import recall_by_namespace
     from vectorferry.engine.signoff.gate import record, require_passed
 
-    checks = (recall_by_namespace, check_extras, check_held, check_filters, check_latency)
+    checks = (recall_by_namespace, check_extras, check_held, check_filters, check_keyword, check_latency)
     verdicts = [v for check in checks for v in record(session, plan, check(session, plan))]
     require_passed(verdicts)
     return verdicts

@@ -17,7 +17,7 @@ NAMED = 3
 LONGEST_NAME = 24
 SLOWER = 1.5  # what a person should know of; `checks.latency.max_p95_ms` is what stops a cut-over
 # What passes with a reason says so once; what recall says of each namespace is told together.
-CHECKS = ("counts", "content", "extras", "filters", "latency", "expectations", "shadow_reads", "touched")
+CHECKS = ("counts", "content", "extras", "filters", "keyword", "latency", "expectations", "shadow_reads", "touched")
 
 
 def question(session: Session, evidence: Evidence, report: str | None = None) -> Question:

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from vectorferry.core.errors import Unsupported
 from vectorferry.core.filters import OPERATORS, Filter
 from vectorferry.core.model import (
     Capacity,
@@ -98,6 +99,7 @@ class Capabilities:
     markers: bool = False
     probes: bool = True
     typed_fields: bool = False
+    keyword_search: bool = False
     vector_tolerance: float = 0.0
     tolerances: Mapping[str, float] = field(default_factory=dict)
     visibility_delay: float = 0.0
@@ -300,6 +302,18 @@ class VectorStore(Protocol):
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """Ids of records that pass a filter, at most `limit` of them. Raises FilterError for what it does not support."""
         ...
+
+    def keyword(
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+    ) -> tuple[str, ...]:
+        """Ids of at most `k` records in whose field keyword search (BM25) finds one of these words, best first.
+
+        With `near` (shape [d]) the hybrid search that ranks by words and by the unnamed vector, which finds records without the words, too.
+        The field is text that is searchable, each value of the field's own type; else Unsupported is raised, naming it. Raises
+        Unsupported without `capabilities.keyword_search`, as this default does for stores that inherit it.
+        """
+        del namespace, field, words, k, near
+        raise Unsupported("has no keyword search", store=self.name)
 
     def pending_index(self) -> int:
         """Vectors written but not yet searchable; 0 where search is current."""

@@ -126,6 +126,12 @@ class DelegatingStore(VectorStore):
         """As the store's."""
         return self.whole.matching(namespace, where, limit)
 
+    def keyword(
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+    ) -> tuple[str, ...]:
+        """As the store's."""
+        return self.whole.keyword(namespace, field, words, k, near=near)
+
     def pending_index(self) -> int:
         """As the store's."""
         return self.whole.pending_index()

@@ -153,6 +153,12 @@ class MappedStore(DelegatingStore):
         there = self._mapping.filter_to_target(where)
         return self.whole.matching(self.namespace_there(namespace), there, limit)
 
+    def keyword(
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+    ) -> tuple[str, ...]:
+        """As the store's, by the source's name of the field."""
+        return self.whole.keyword(self.namespace_there(namespace), self._mapping.keys.there(field), words, k, near=near)
+
     def change_token(self, namespace: str) -> str | None:
         """As the store's, under this mapping: by another one the same records may be others."""
         found = self.whole.change_token(self.namespace_there(namespace))

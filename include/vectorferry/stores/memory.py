@@ -33,6 +33,7 @@ from vectorferry.core.names import record_uuid
 from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.core.similarity import dense_scores, multi_scores, shares_index, sparse_scores
 from vectorferry.core.vector_columns import array_of, column_name, values_of, vector_columns
+from vectorferry.core.words import searchable_fields, words_of
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
 from vectorferry.stores.batching import chunks, refuse_invalid
@@ -89,7 +90,9 @@ class _Database:
 _databases: dict[str, _Database] = {}
 _databases_lock = threading.Lock()
 
-MEMORY = Capabilities(product="memory", aliases=True, markers=True, named_vectors=frozenset(VectorKind))
+MEMORY = Capabilities(
+    product="memory", aliases=True, markers=True, named_vectors=frozenset(VectorKind), keyword_search=True
+)
 
 
 class MemoryStore(VectorStore):
@@ -268,6 +271,24 @@ class MemoryStore(VectorStore):
         """Ids that pass the reference evaluation of the filter, the first in key order."""
         self._refuse_filter(where)
         return frozenset([id_ for id_, _ in self._passing(namespace, where)][:limit])
+
+    def keyword(
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+    ) -> tuple[str, ...]:
+        """Records by how many of the words their text has, then by id; `near` adds the others, the nearest first."""
+        found = self._existing().definition
+        searchable = searchable_fields(found.fields, found.field_options)
+        if not self._capabilities.keyword_search or field not in searchable:
+            raise Unsupported(f"has no keyword search over {field!r}", store=self.name)
+        kind, split = found.fields[field], searchable[field]
+        wanted = words_of(words, kind.item, split)
+        hits = {
+            id_: len(wanted & words_of(parse_json(row.metadata).get(field), kind, split))
+            for id_, row in self._passing(namespace, None)
+        }
+        best = sorted((id_ for id_, hit in hits.items() if hit), key=lambda id_: (-hits[id_], id_))
+        nearest = () if near is None else self.search(namespace, near[None], k).ids[0]
+        return tuple(dict.fromkeys([*best, *nearest]))[:k]
 
     def pending_index(self) -> int:
         """Always 0: search is exact and current."""

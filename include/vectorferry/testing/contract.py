@@ -17,6 +17,7 @@ from vectorferry.testing.promises.connection import ConnectionContract
 from vectorferry.testing.promises.deletion import DeletionContract
 from vectorferry.testing.promises.filter import FilterContract
 from vectorferry.testing.promises.key import KeyContract
+from vectorferry.testing.promises.keyword import KeywordContract
 from vectorferry.testing.promises.named_vector import NamedVectorContract
 from vectorferry.testing.promises.reading import ReadingContract
 from vectorferry.testing.promises.rejection import RejectionContract
@@ -37,6 +38,7 @@ class StoreContract(
     DeletionContract,
     SearchContract,
     FilterContract,
+    KeywordContract,
     UpdateContract,
     ChangeTokenContract,
     CapacityContract,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from vectorferry.core.model import KeyRange, Partition
 from vectorferry.core.vector_columns import to_json as vectors_to_json
+from vectorferry.engine.checks.keyword import keyword_fields
 from vectorferry.engine.checks.query_set import prepare_queries
 from vectorferry.engine.plan.partitioning import pack, split_listing
 from vectorferry.engine.plan.preflight import Preflight
@@ -12,7 +13,7 @@ from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import WATERMARK
 from vectorferry.engine.transfer.listing import begin_listing, list_namespace
-from vectorferry.engine.transfer.staged import NAMED, listed_pages
+from vectorferry.engine.transfer.staged import NAMED, SEARCHABLE, listed_pages
 from vectorferry.journal import Plan
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.staging import Staging
@@ -48,6 +49,8 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     details = {"namespaces": namespaces, "rows": sum(p.rows for p in partitions), "metric": str(found.source.metric)}
     details |= {"dimension": found.source.dimension, **_batch_limits(session)}
     details |= {NAMED: vectors_to_json(found.source.named)} if found.source.named else {}
+    searchable = sorted(keyword_fields(session))
+    details |= {SEARCHABLE: searchable} if searchable else {}
     details |= {} if watermark is None else {WATERMARK: watermark}
     return Plan(
         id=plan_id,

@@ -6,6 +6,7 @@ from vectorferry.core.errors import CheckFailed
 from vectorferry.core.model import Verdict
 from vectorferry.engine.session import Session
 from vectorferry.engine.sync.touched import watermark_of
+from vectorferry.engine.transfer.staged import planned_searchable
 from vectorferry.journal import Plan
 
 PER_PARTITION = ("counts", "content", "recall")
@@ -17,6 +18,7 @@ def required(plan: Plan) -> frozenset[tuple[str, str]]:
     partitions = {(check, p.name) for check in PER_PARTITION for p in plan.partitions}
     namespaces = {("recall", f"namespace:{n}") for n in plan.details["namespaces"]}
     overall = OVERALL if watermark_of(plan) is None else (*OVERALL, "touched", "shadow_reads")
+    overall = (*overall, "keyword") if planned_searchable(plan) else overall
     return frozenset(partitions | namespaces | {(check, "overall") for check in overall})
 
 

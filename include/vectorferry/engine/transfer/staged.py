@@ -14,7 +14,7 @@ from vectorferry.core.vector_columns import from_json as vectors_from_json
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging, rows_between
 
-LISTING, NAMED = "listing", "named"
+LISTING, NAMED, SEARCHABLE = "listing", "named", "searchable"
 PAGE = 1_000
 
 
@@ -61,6 +61,11 @@ def planned_namespaces(plan: Plan) -> tuple[str, ...]:
 def planned_vectors(plan: Plan) -> Named:
     """The named vectors of the plan's records; none in a plan of an earlier release."""
     return vectors_from_json(plan.details.get(NAMED, {}))
+
+
+def planned_searchable(plan: Plan) -> tuple[str, ...]:
+    """Fields whose words the target is to find; none in a plan of an earlier release."""
+    return tuple(plan.details.get(SEARCHABLE, ()))
 
 
 def staged_schema(plan: Plan) -> pa.Schema:

@@ -345,6 +345,13 @@ class PgvectorStore:
         query = f"SELECT id FROM {{table}} WHERE namespace = %s AND {clause} ORDER BY id LIMIT %s"
         return frozenset(row[0] for row in self._read_all(query, [namespace, *values, limit]))
 
+    def keyword(
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+    ) -> tuple[str, ...]:
+        """Raises Unsupported: there is no index over words."""
+        del namespace, field, words, k, near
+        raise Unsupported("has no keyword search", store=self.name)
+
     def pending_index(self) -> int:
         """Always 0: rows enter the index in the transaction that writes them."""
         return 0

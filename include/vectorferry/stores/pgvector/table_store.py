@@ -383,6 +383,13 @@ class TableStore:
         query = f"SELECT {key_texts(layout)} FROM {layout.table} WHERE {clause} AND {more} ORDER BY {in_order(layout)} LIMIT %s"
         return frozenset(id_of(layout.key, row) for row in self._read(query, [*values, *operands, limit]))
 
+    def keyword(
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+    ) -> tuple[str, ...]:
+        """Raises Unsupported: there is no index over words."""
+        del namespace, field, words, k, near
+        raise Unsupported("has no keyword search", store=self.name)
+
     def pending_index(self) -> int:
         """Always 0: rows enter the index in the transaction that writes them."""
         return 0

@@ -284,6 +284,13 @@ class PineconeStore:
         ids, _ = wire.query(namespace, unit, min(limit, PINECONE.max_top_k), to_json(where))
         return frozenset(ids)
 
+    def keyword(
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+    ) -> tuple[str, ...]:
+        """Raises Unsupported: an index of vectors has no words."""
+        del namespace, field, words, k, near
+        raise Unsupported("has no keyword search", store=self.name)
+
     def pending_index(self) -> int:
         """Always 0: Pinecone does not tell; wait for `capabilities.visibility_delay`."""
         return 0

@@ -362,6 +362,24 @@ class ObjectReader:
         for results in found:
             yield from (self.codec.row(result, namespace)[1] for result in results)
 
+    def keyword(self, namespace: str, name: str, words: str, k: int, near: Vectors | None) -> tuple[str, ...]:
+        """Ids of the records whose property has one of the words, best first; with a vector, by both."""
+        tenant, scope = self._place(namespace, None)
+        if tenant is None:
+            return ()
+        if near is None:
+            asked: dict[str, Any] = {"bm25_search": base_search_pb2.BM25(query=words, properties=[name])}
+        else:
+            hybrid = base_search_pb2.Hybrid(query=words, properties=[name], alpha=0.5)
+            hybrid.vector_bytes = np.ascontiguousarray(near, "<f4").tobytes()
+            if self.layout.vector:
+                hybrid.targets.CopyFrom(base_search_pb2.Targets(target_vectors=[self.layout.vector]))
+            asked = {"hybrid_search": hybrid}
+        request = search_request(
+            self.layout, self.codec, tenant, k, vectors=False, ids_only=True, filters=scope, **asked
+        )
+        return tuple(self.codec.row(result, namespace)[1] for result in self._search(request))
+
     def _place(self, namespace: str, where: Filter | None) -> "tuple[str | None, base_pb2.Filters | None]":
         compiled = None if where is None else compile_filter(where, self.codec.fields)
         return self.codec.tenant(namespace), both(self.codec.scope(namespace), compiled)

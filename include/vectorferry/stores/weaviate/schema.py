@@ -117,6 +117,11 @@ def obstacles_to(collection: str, definition: CollectionDefinition, options: Sto
     yield from _wrong_settings(definition.metric, settings)
 
 
+def is_envelope(settings: Mapping[str, Any]) -> bool:
+    """Whether these index settings ask for the layout `envelope`."""
+    return settings.get("layout") == _ENVELOPE
+
+
 def _options_of(definition: CollectionDefinition, options: StoreOptions) -> dict[str, FieldOptions]:
     return {**options.field_options, **definition.field_options}
 
@@ -127,7 +132,7 @@ def _wrong_layout(
     layout = settings.get("layout", _NATIVE)
     if layout not in (_NATIVE, _ENVELOPE):
         yield f"layout {layout!r} is unknown; known are {_NATIVE} and {_ENVELOPE}"
-    if layout == _ENVELOPE:
+    if is_envelope(settings):
         yield from _wrong_envelope(settings, fields, options)
         return
     names = [str(settings.get(setting, default)) for setting, default in _OWN_NAMES.items()]
@@ -218,7 +223,7 @@ def _properties(
     settings: Mapping[str, Any], definition: CollectionDefinition, options: StoreOptions
 ) -> list[dict[str, Any]]:
     fields, by_property = {**options.fields, **definition.fields}, options.namespaces == "property"
-    if settings.get("layout") == _ENVELOPE:
+    if is_envelope(settings):
         return _envelope(fields, by_property=by_property)
     id_, namespace = (str(settings.get(setting, default)) for setting, default in _OWN_NAMES.items())
     return native_properties(fields, _options_of(definition, options), id_, namespace if by_property else "")

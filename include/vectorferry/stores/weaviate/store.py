@@ -62,6 +62,7 @@ from vectorferry.stores.weaviate.schema import (
     MAX_DIMENSION,
     Layout,
     class_of,
+    is_envelope,
     layout_of,
     obstacles_to,
     refuse_name,
@@ -87,6 +88,7 @@ OWN_LAYOUT = Capabilities(
     indexes_later=True,
     aliases=True,
     typed_fields=True,
+    keyword_search=True,
     filters_any_field=False,
     resend_after_delete=True,
     merges_metadata=False,
@@ -150,7 +152,7 @@ class WeaviateStore:
         try:
             return _able(self._reading().layout)
         except NotFound:
-            return OWN_LAYOUT
+            return replace(OWN_LAYOUT, keyword_search=not is_envelope(self._options.index))
 
     @property
     def usage(self) -> Usage:
@@ -391,6 +393,23 @@ class WeaviateStore:
         """Ids of records that pass."""
         return frozenset(islice(self._reading().matching(namespace, where, limit), limit))
 
+    def keyword(
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+    ) -> tuple[str, ...]:
+        """By BM25 over the field's property, or by the server's hybrid search; in the envelope nothing is searchable."""
+        reader = self._reading()
+        found = self._searchable(reader).get(field)
+        if found is None:
+            raise Unsupported(f"has no keyword search over {field!r}: no searchable property holds it", store=self.name)
+        return reader.keyword(namespace, found, words, k, near)
+
+    def _searchable(self, reader: ObjectReader) -> dict[str, str]:
+        """Names of the properties that keyword search looks into, by their keys."""
+        if isinstance(reader.codec, NativeCodec):
+            return {key: found.name for key, found in reader.codec.live.look().by_key.items() if found.searchable}
+        shape = () if reader.layout.own else reader.layout.shape
+        return {item["name"]: item["name"] for item in shape if item.get("indexSearchable")}
+
     # --- Writing
 
     def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
@@ -556,7 +575,7 @@ def _alias_path(alias: str) -> str:
 
 def _able(layout: Layout) -> Capabilities:
     if layout.own:
-        return replace(OWN_LAYOUT, searches=layout.searches)
+        return replace(OWN_LAYOUT, searches=layout.searches, keyword_search=layout.native is not None)
     return replace(
         FOREIGN_LAYOUT,
         default_namespace=not layout.tenants,
