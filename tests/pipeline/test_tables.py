@@ -8,10 +8,18 @@ import numpy as np
 import psycopg
 import pytest
 
+from pipeline.test_made_elsewhere import loaded
 from pipeline.test_run import approve
-from pipeline.worlds import World
+from pipeline.worlds import World, weaviate_connection
+from pipeline.writing import joined
+from stores.weaviate.tools import rest
+from vectorferry.core.errors import PreflightFailed
 from vectorferry.core.model import Phase
 from vectorferry.engine import pipeline
+from vectorferry.engine.cutover import switch
+from vectorferry.engine.plan.register import register
+from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.router import Record
 
 DIMENSION, ROWS = 16, 120
 SHOP = """CREATE TABLE {name} (
@@ -120,3 +128,151 @@ def test_a_table_is_moved_and_comes_back_into_another(world: World, shop: psycop
     assert rows_in(shop, "products.again") == expected
     owners = shop.execute('SELECT DISTINCT owner FROM "The Shop"."products.again"').fetchall()
     assert owners == [("application",)]
+
+
+NOTES = """CREATE TABLE notes.{name} (id bigint PRIMARY KEY, team text NOT NULL, title text, year int,
+    rest jsonb NOT NULL DEFAULT '{{}}', embedding vector(8), visits int NOT NULL DEFAULT 0, touched timestamptz,
+    loud text GENERATED ALWAYS AS (upper(title)) STORED)"""
+RECORDS = "SELECT ROW(id, team, title, year, rest, embedding)::text FROM notes.{name} ORDER BY id"
+OTHERS = "SELECT id, visits, touched IS NULL FROM notes.{name} ORDER BY id"
+
+
+@pytest.fixture
+def notes(world: World) -> Iterator[psycopg.Connection[Any]]:
+    """Two tables of one shape, the first filled, with columns that are no part of a record."""
+    source = world.connections["source"]
+    sides = {
+        side: {
+            "connection": side,
+            "collection": name,
+            "table": {
+                "schema": "notes",
+                "namespace": "team",
+                "metadata": "rest",
+                "columns": ["title", "year"],
+                "metric": "cosine",
+            },
+        }
+        for side, name in (("source", "old"), ("target", "new"))
+    }
+    world.spec_dict |= {**sides, "fields": {"title": "text", "year": "integer"}}
+    with psycopg.connect(
+        host=source.host,
+        port=source.port,
+        user=source.login,
+        password=source.password,
+        dbname=source.schema,
+        autocommit=True,
+    ) as db:
+        db.execute("CREATE EXTENSION IF NOT EXISTS vector; DROP SCHEMA IF EXISTS notes CASCADE; CREATE SCHEMA notes")
+        db.execute(NOTES.format(name="old"))
+        db.execute("CREATE TABLE notes.new (LIKE notes.old INCLUDING ALL)")
+        for number in range(60):
+            vector = np.random.default_rng(number).standard_normal(8, np.float32)
+            values = [
+                number,
+                f"team {number % 2}",
+                f"Note {number}",
+                number or None,
+                json.dumps({"n": number}),
+                vector.tolist(),
+                number,
+            ]
+            db.execute(
+                "INSERT INTO notes.old (id, team, title, year, rest, embedding, visits)"
+                " VALUES (%s, %s, %s, %s, %s, %s::real[]::vector, %s)",
+                values,
+            )
+        yield db
+
+
+def rows_of_notes(db: psycopg.Connection[Any], query: str, name: str) -> list[Any]:
+    return db.execute(query.format(name=name)).fetchall()
+
+
+def test_routers_write_a_table_and_a_rollback_leaves_its_other_columns_alone(
+    world: World, notes: psycopg.Connection[Any]
+) -> None:
+    world.spec_dict |= {
+        "writers": {"expected": 1},
+        "limits": {"request_deadline": "1s", "lease": "5s"},
+        "shadow": {"share": 0},
+    }
+    with world.session() as session:
+        register(session.journal, session.spec, "ann")
+        with joined(world) as router:
+            outcome = pipeline.run(session, approve)
+            assert outcome.switched is not None and outcome.switched.phase is Phase.TRACK_B
+            assert rows_of_notes(notes, RECORDS, "new") == rows_of_notes(notes, RECORDS, "old")
+            notes.execute("UPDATE notes.old SET visits = visits + 100")
+            before = rows_of_notes(notes, OTHERS, "old")
+            router.upsert("team 1", [Record("7", [0.5] * 8, {"title": "changed", "extra": [1, None]})])
+            router.update("team 1", "9", set_metadata={"year": 1999})
+            router.delete("team 0", ["2"])
+            router.upsert("team 0", [Record("1000", [0.25] * 8, {"title": "added"})])
+            switch.roll_back(session, "and back")
+            assert session.control("all").phase is Phase.TRACK_A
+    assert rows_of_notes(notes, RECORDS, "new") == rows_of_notes(notes, RECORDS, "old")
+    assert rows_of_notes(notes, OTHERS, "old") == [*(each for each in before if each[0] != 2), (1000, 0, True)]
+    changed = notes.execute("SELECT title, rest, visits, loud FROM notes.old WHERE id = 7").fetchone()
+    assert changed == ("changed", {"extra": [1, None]}, 107, "CHANGED")
+
+
+def test_a_repair_leaves_other_columns_alone(world: World, notes: psycopg.Connection[Any]) -> None:
+    with world.session() as session:
+        loaded(session)
+        notes.execute("UPDATE notes.new SET visits = 5")
+        notes.execute("UPDATE notes.new SET title = 'damaged' WHERE id IN (3, 4); DELETE FROM notes.new WHERE id = 5")
+        found = pipeline.reconcile(session)
+        assert pipeline.drift_figures(found)["repairs"] == 3
+        pipeline.repair(session, found.hash)
+    assert rows_of_notes(notes, RECORDS, "new") == rows_of_notes(notes, RECORDS, "old")
+    assert {(id_, visits) for id_, visits, _ in rows_of_notes(notes, OTHERS, "new")} == {
+        (number, 0 if number == 5 else 5) for number in range(60)
+    }
+
+
+def test_an_abandoned_migration_drops_no_table_that_was_there(world: World, notes: psycopg.Connection[Any]) -> None:
+    with world.session() as session:
+        loaded(session)
+        pipeline.abandon(session)
+    assert len(rows_of_notes(notes, RECORDS, "new")) == 60
+
+
+def test_what_a_table_lacks_is_told_before_anything_is_moved(world: World, notes: psycopg.Connection[Any]) -> None:
+    notes.execute("ALTER TABLE notes.new ADD owner text NOT NULL")
+    with (
+        world.session() as session,
+        pytest.raises(PreflightFailed, match="'owner' must not be NULL, and nothing fills it"),
+    ):
+        pipeline.prepare(session)
+    notes.execute("ALTER TABLE notes.new DROP owner")
+    world.spec_dict["target"]["table"]["metadata"] = "none"
+    with world.session() as session, pytest.raises(PreflightFailed, match="there is no column 'none'"):
+        pipeline.prepare(session)
+
+
+def test_a_table_goes_to_weaviate_and_into_a_new_table(
+    world: World, notes: psycopg.Connection[Any], weaviate: Weaviate
+) -> None:
+    world.connections["weaviate"] = weaviate_connection(weaviate)
+    new = world.spec_dict["target"]
+    between = {"connection": "weaviate", "collection": "NotesBetween"}
+    world.spec_dict["target"] = between
+    moved(world)
+    made = {**new, "collection": "made", "table": {"schema": "notes", "namespace": "team", "metadata": "rest"}}
+    world.spec_dict |= {"migration": "back", "source": between, "target": made}
+    moved(world)
+    rest(weaviate, "DELETE", "/schema/NotesBetween")
+    query = "SELECT ROW(id::bigint, team, title, year, rest, embedding)::text FROM notes.{name} ORDER BY id::bigint"
+    assert rows_of_notes(notes, query, "made") == rows_of_notes(notes, RECORDS, "old")
+    types = notes.execute("""SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute
+        WHERE attrelid = 'notes.made'::regclass AND attnum > 0""").fetchall()
+    assert dict(types) == {
+        "team": "text",
+        "id": "text",
+        "title": "text",
+        "year": "bigint",
+        "rest": "jsonb",
+        "embedding": "vector(8)",
+    }
