@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 
 from pipeline.commanding import on
@@ -152,3 +153,20 @@ def test_an_error_of_one_of_two_servers_with_equal_names_names_both_connections(
     assert "This is the source, or the target: check the connection 'source or target'" in ran.text
     with world.session() as session, pytest.raises(Unavailable, match="check the connection 'target'"):
         pipeline.preflight(session)
+
+
+def test_a_table_of_others_is_never_written_to_see_whether_it_is_the_source(world: World, database: str) -> None:
+    world.fill(rows_of("email"))
+    with psycopg.connect(database, autocommit=True, options="-c search_path=public") as raw:
+        raw.execute("""CREATE TABLE things (id text COLLATE "C" PRIMARY KEY, tenant text, embedding vector(384), metadata jsonb);
+            CREATE TABLE writes (id text);
+            CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN INSERT INTO public.writes VALUES (NEW.id); RETURN NEW; END $$;
+            CREATE TRIGGER noting BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION noted()""")
+        world.spec_dict["target"] |= {
+            "collection": "things",
+            "table": {"namespace": "tenant", "metric": "cosine"},
+        }
+        with world.session() as session:
+            assert pipeline.preflight(session).target_exists
+        assert raw.execute("SELECT count(*) FROM writes").fetchone() == (0,)

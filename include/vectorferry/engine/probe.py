@@ -42,8 +42,10 @@ def refusal(store: VectorStore, there: CollectionInfo, *, search: bool = False) 
 def shows(store: VectorStore, there: CollectionInfo, other: VectorStore) -> bool:
     """Whether a probe that is written to one collection is found in the other: both are the same one. It is deleted in any case.
 
-    False where the collection takes no probe, which `refusal` tells of.
+    False where the collection takes no probe, which `refusal` tells of, or is to have none.
     """
+    if not store.capabilities.probes:
+        return False
     probe, _ = _fitting(store, there)
     if probe is None or probe.column("vector").null_count:
         return False
