@@ -11,8 +11,10 @@ from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 import pytest
+import sqlalchemy
 import weaviate as vendor
 from langchain_core.embeddings import Embeddings
+from langchain_postgres import PGVector
 from langchain_weaviate import WeaviateVectorStore as LangChainStore
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery
@@ -20,7 +22,8 @@ from llama_index.vector_stores.weaviate import WeaviateVectorStore as LlamaStore
 from weaviate.classes.query import Filter
 
 from pipeline.test_run import approve
-from pipeline.worlds import World, weaviate_connection
+from pipeline.worlds import World, postgres_connection, weaviate_connection
+from servers import MakeJournal
 from stores.weaviate.tools import vendor as vendors_client
 from vectorferry.core.model import Phase
 from vectorferry.engine import pipeline
@@ -146,6 +149,42 @@ def llamaindex_says(client: vendor.WeaviateClient, name: str) -> list[Any]:
     return found
 
 
+# --- LangChain on PostgreSQL
+
+# As people have it: the collections of all applications in one table, by a key that leads to their names.
+LANGCHAIN_TABLE = {
+    "namespace": {"column": "collection_id", "table": "langchain_pg_collection", "key": "uuid", "name": "name"},
+    "metadata": "cmetadata",
+    "columns": ["document"],
+    "metric": "cosine",
+}
+
+
+def langchain_postgres(url: str, name: str) -> PGVector:
+    # The journal has a schema that is called like the user, where the library would put its tables.
+    address = f"{url.replace('postgresql://', 'postgresql+psycopg://')}?options=-csearch_path%3Dpublic"
+    engine = sqlalchemy.create_engine(address, poolclass=sqlalchemy.NullPool)
+    return PGVector(Words(), connection=engine, collection_name=name)
+
+
+def langchain_postgres_says(url: str, *names: str) -> list[Any]:
+    found = []
+    for name in names:
+        store = langchain_postgres(url, name)
+        filters = (
+            None,
+            {"source": "file 1.md"},
+            {"page": {"$lt": 30}},
+            {"$and": [{"draft": True}, {"page": {"$gte": 9}}]},
+        )
+        for question in QUESTIONS:
+            for where in filters:
+                hits = store.similarity_search_with_score(question, k=8, filter=where)
+                found.append([(each.id, each.page_content, each.metadata, round(score, 5)) for each, score in hits])
+    assert all(found), "an empty answer equals any other"
+    return found
+
+
 # --- Moves
 
 Says = Callable[[vendor.WeaviateClient, str], list[Any]]
@@ -156,17 +195,23 @@ def made_like(client: vendor.WeaviateClient, name: str, copy: str, **changes: An
     client.collections.create_from_dict({**client.collections.export_config(name).to_dict(), "class": copy, **changes})
 
 
-def move(world: World, migration: str, source: tuple[str, str], target: tuple[str, str], **more: Any) -> None:
+Side = dict[str, Any]
+
+
+def on(connection: str, collection: str) -> Side:
+    return {"connection": connection, "collection": collection}
+
+
+def move(world: World, migration: str, source: Side, target: Side) -> None:
     world.spec_dict |= {
         "migration": migration,
-        "source": dict(zip(("connection", "collection"), source, strict=True)),
-        "target": dict(zip(("connection", "collection"), target, strict=True)),
+        "source": source,
+        "target": target,
         "fields": {},
         "checks": {
             "recall": {"sample": 20, "min_queries": 10, "threshold": 0.9},
             "latency": {"queries": 10, "rate": 200},
         },
-        **more,
     }
     with world.session() as session:
         switched = pipeline.run(session, approve).switched
@@ -196,7 +241,7 @@ def test_a_collection_of_a_library_answers_the_same_in_another_index_beside_it(
     fill(client, "Made")
     before = says(client, "Made")
     made_like(client, "Made", "MadeNew", vectorIndexType="flat", vectorIndexConfig={"distance": "cosine"})
-    move(libraries, "beside", ("weaviate", "Made"), ("weaviate", "MadeNew"))
+    move(libraries, "beside", on("weaviate", "Made"), on("weaviate", "MadeNew"))
     assert says(client, "MadeNew") == before
     assert says(client, "Made") == before, "the source is as it was"
 
@@ -207,9 +252,9 @@ def test_a_collection_of_a_library_answers_the_same_after_a_way_over_postgres(
 ) -> None:
     fill(client, "Made")
     before = says(client, "Made")
-    move(libraries, "away", ("weaviate", "Made"), ("target", "between"))
+    move(libraries, "away", on("weaviate", "Made"), on("target", "between"))
     made_like(client, "Made", "MadeAgain")
-    move(libraries, "home", ("target", "between"), ("weaviate", "MadeAgain"))
+    move(libraries, "home", on("target", "between"), on("weaviate", "MadeAgain"))
     assert says(client, "MadeAgain") == before
 
 
@@ -217,5 +262,24 @@ def test_tenants_of_langchain_answer_the_same(libraries: World, client: vendor.W
     filled_by_langchain(client, "Shared", "acme", "globex")
     before = langchain_says(client, "Shared", "acme", "globex")
     made_like(client, "Shared", "SharedNew")
-    move(libraries, "tenants", ("weaviate", "Shared"), ("weaviate", "SharedNew"))
+    move(libraries, "tenants", on("weaviate", "Shared"), on("weaviate", "SharedNew"))
     assert langchain_says(client, "SharedNew", "acme", "globex") == before
+
+
+def test_collections_of_langchain_in_postgres_answer_the_same_in_another_database(
+    world: World, database: str, make_journal_database: MakeJournal
+) -> None:
+    names = ("articles", "tickets")
+    for name in names:
+        ids = [f"{name} {n}" for n in range(ROWS)]
+        told = [{"source": f"file {n % 4}.md", "page": n, "draft": n % 3 == 0, "odd": None} for n in range(ROWS)]
+        assert langchain_postgres(database, name).add_texts(TEXTS, told, ids=ids) == ids
+    before = langchain_postgres_says(database, *names)
+    other = make_journal_database()
+    for name in names:
+        langchain_postgres(other, name)  # makes the tables, and the collection in them
+    world.connections["other"] = postgres_connection("other", other)
+    table = {"collection": "langchain_pg_embedding", "table": LANGCHAIN_TABLE}
+    move(world, "away", {"connection": "source", **table}, on("target", "between"))
+    move(world, "home", on("target", "between"), {"connection": "other", **table})
+    assert langchain_postgres_says(other, *names) == before
