@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vectorferry.core.errors import FilterError
 from vectorferry.core.filters import matches, parse_filter
-from vectorferry.core.mapping import CASTS, Names, RecordMapping, closed, exchanged, is_date
+from vectorferry.core.mapping import CASTS, OUTSIDE, Merge, Names, RecordMapping, closed, exchanged, is_date
 from vectorferry.core.model import RESERVED_NAMESPACE, Difference, DifferenceKind, FieldType
 from vectorferry.core.records import canonical_json, make_batch, parse_json
 
@@ -22,7 +22,10 @@ TEXTS = st.sampled_from(["1", "1.5", "01", "true", "x", "", "-0", "1e3", "1e22",
 NUMBERS = st.integers(-(1 << 63), (1 << 64) - 1) | st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = TEXTS | NUMBERS | st.booleans()
 VALUES = SCALARS | st.none() | st.lists(SCALARS | st.none() | st.lists(SCALARS, max_size=2), max_size=3)
-RECORDS = st.lists(st.tuples(NAMES, st.dictionaries(NAMES, VALUES, max_size=4)), min_size=1, max_size=4)
+KEYS = NAMES | st.sampled_from(["own id", "own namespace"])
+SPACES = NAMES | st.sampled_from([RESERVED_NAMESPACE, f"{OUTSIDE}a", OUTSIDE])
+OWN = st.sampled_from(["i0", "a", RESERVED_NAMESPACE, f"{OUTSIDE}a"])
+RECORDS = st.lists(st.tuples(SPACES, st.dictionaries(KEYS, VALUES | OWN, max_size=4)), min_size=1, max_size=4)
 
 
 @st.composite
@@ -35,7 +38,9 @@ def renames(draw: st.DrawFn) -> dict[str, str]:
 @st.composite
 def mappings(draw: st.DrawFn) -> RecordMapping:
     casts = draw(st.dictionaries(NAMES, st.sampled_from(sorted(CASTS)), max_size=2))
-    return RecordMapping(Names(draw(renames())), casts, Names(draw(renames())), draw(st.sampled_from([None, "own id"])))
+    merge = draw(st.none() | st.builds(Merge, NAMES, st.just("own namespace")))
+    spaces = Names({} if merge else draw(renames()))
+    return RecordMapping(Names(draw(renames())), casts, spaces, draw(st.sampled_from([None, "own id"])), merge)
 
 
 def batch_of(rows: list[tuple[str, dict[str, Any]]]) -> pa.RecordBatch:
@@ -156,7 +161,7 @@ def test_an_id_is_kept_in_a_key_too_and_another_one_there_is_shown():
     for text in ('{"k":1}', '{"k":1,"source_id":"other"}'):
         changed = carried.set_column(4, carried.schema.field(4), pa.array([text]))
         assert not mapping.to_source(changed).equals(one(k=1))
-    assert "mapping.id" in next(mapping.unfit(one(source_id=1)))[1]
+    assert "'source_id' is to keep the record's id" in next(mapping.unfit(one(source_id=1)))[1]
 
 
 def test_the_reserved_namespace_keeps_its_name():
@@ -206,3 +211,17 @@ def test_dates_with_a_zone_are_dates(text):
 )
 def test_other_texts_are_no_dates(text):
     assert not is_date(text)
+
+
+def test_namespaces_are_merged_under_a_key_and_nothing_else_is_taken_for_one():
+    mapping = RecordMapping(merge=Merge("all", "kept in"))
+    batch = batch_of([("a", {"k": 1}), ("", {})])
+    carried = mapping.to_target(batch)
+    assert carried.column("namespace").to_pylist() == ["all", "all"]
+    assert carried.column("metadata").to_pylist() == ['{"k":1,"kept in":"a"}', '{"kept in":""}']
+    theirs = batch_of([("all", {}), ("all", {"kept in": 1}), ("elsewhere", {"kept in": "a"})])
+    shown = mapping.to_source(theirs)
+    assert shown.column("namespace").to_pylist() == ["(target) all", "(target) all", "(target) elsewhere"]
+    assert mapping.to_target(shown).column("namespace").equals(theirs.column("namespace"))
+    assert "'kept in' is to keep the record's namespace" in next(mapping.unfit(batch_of([("a", {"kept in": "b"})])))[1]
+    assert "(target) " in next(mapping.unfit(batch_of([("(target) a", {})])))[1]

@@ -13,7 +13,7 @@ from pipeline.test_live import assert_equal, assert_nothing_lost, keys_of, some
 from pipeline.test_run import approve
 from pipeline.worlds import World, rows_of, small_spec, weaviate_connection
 from pipeline.writing import writing
-from vectorferry.core.errors import CheckFailed, PreflightFailed
+from vectorferry.core.errors import CheckFailed, GateError, PreflightFailed
 from vectorferry.core.model import DifferenceKind, KeyRange, Phase
 from vectorferry.core.names import record_uuid
 from vectorferry.core.records import canonical_json, parse_json
@@ -251,7 +251,7 @@ def test_preflight_names_what_the_mapping_cannot_carry(mapped: World) -> None:
     mapped.spec_dict["fields"] = {}
     said = refused(mapped)
     assert "mapping.rename: 'title' is to become 'text', which the record has, too" in said
-    assert "`mapping.namespaces` makes 'wave' of 'email', and the source has a namespace 'wave'" in said
+    assert "mapping.namespaces: 'email' is to become 'wave', which the source has, too: rename that one" in said
 
 
 def test_preflight_tells_what_the_mapping_names_and_nobody_has(mapped: World) -> None:
@@ -318,3 +318,61 @@ def test_a_filter_of_the_query_file_on_a_dropped_key_is_refused_at_once(mapped: 
     mapped.spec_dict["mapping"] = {"drop": ["module"]}
     mapped.spec_dict["checks"]["recall"]["queries"] = str(tmp_path / "asked.parquet")
     assert "'module' stays behind (`mapping.drop`)" in refused(mapped)
+
+
+# All namespaces in one
+
+MERGED = {"rename": RENAME, "cast": CAST, "namespaces": {"merge": {"into": "everything", "key": "package"}}}
+
+
+def test_merged_namespaces_are_moved_checked_and_mended_as_themselves(to_weaviate: World) -> None:
+    to_weaviate.spec_dict["mapping"] = MERGED
+    rows = {name: rows_of(name).column("id").to_pylist() for name in ("asyncio", "email", "", "os/path", "wave")}
+    with to_weaviate.session() as session:
+        outcome = pipeline.run(session, approve)
+        assert outcome.switched is not None
+        native = whole(session.target)
+        assert native.describe().namespaces == {"everything": sum(map(len, rows.values()))}
+        for name, ids in rows.items():
+            expected = {
+                id_: there(metadata) | {"package": name}
+                for id_, metadata in natively(session.source, name, ids).items()
+            }
+            assert natively(session.target, "everything", ids) == expected
+        pipeline.verify(session, outcome.plan)
+        assert compare(session.source, session.target, session.spec.namespaces).equal
+
+
+def test_what_drifted_among_merged_namespaces_is_named_by_the_source_and_mended(mapped: World) -> None:
+    mapped.spec_dict["mapping"] = MERGED | {"namespaces": {"property": "package"}}
+    first = {name: rows_of(name).column("id").to_pylist() for name in ("asyncio", "email", "")}
+    with mapped.session() as session:
+        moved(session)
+        native = whole(session.target)
+        native.delete("", first["asyncio"][:1])
+        put(native, "", first["asyncio"][1], lambda m: m | {"headline": "other"})
+        put(native, "", first["email"][0], lambda m: m | {"package": "wave"})
+        put(native, "", first[""][0], lambda m: {key: value for key, value in m.items() if key != "package"})
+        found = {(key, each.kind, each.fields, each.found_in) for key, each in drift_of(session).items()}
+        assert found == {
+            (("asyncio", first["asyncio"][0]), DifferenceKind.MISSING, "", None),
+            (("asyncio", first["asyncio"][1]), DifferenceKind.METADATA, "title -> headline", None),
+            (("email", first["email"][0]), DifferenceKind.NAMESPACE, "", "wave"),
+            (("", first[""][0]), DifferenceKind.NAMESPACE, "", "(target) "),
+        }
+        assert_equal(session)
+        assert drift_figures(pipeline.reconcile(session))["outcome"] == "equal"
+
+
+def test_an_id_of_two_namespaces_is_refused_by_name_before_anything_is_sent(world: World) -> None:
+    rows = rows_of("email", "wave", most=60)
+    ids = rows.column("id").to_pylist()
+    again = [*ids[:-2], *ids[:2]]  # the last two of wave are called as the first two of email
+    place = rows.schema.get_field_index("id")
+    world.fill(rows.set_column(place, rows.schema.field(place), pa.array(again)))
+    world.spec_dict |= {"mapping": {"namespaces": {"property": "package"}}}
+    with world.session() as session:
+        with pytest.raises(GateError, match="ids must be unique") as found:
+            pipeline.prepare(session)
+        assert all(f"{id_!r} in email and wave" in str(found.value) for id_ in ids[:2])
+        assert session.target.count() == 0

@@ -31,7 +31,14 @@ def test_a_mapping_is_read():
         ("mapping: {rename: {a: a}}", "'a' is renamed to itself"),
         ("mapping: {namespaces: {rename: {a: c, b: c}}}", "mapping.namespaces.rename: 'a' and 'b' would both"),
         ("mapping: {namespaces: {rename: {a: vectorferry-probe}}}", "keeps its name"),
-        ("mapping: {rename: {a: b}, id: b}", "mapping.id: 'b' is a key of the metadata that is renamed or cast"),
+        ("mapping: {rename: {a: b}, id: b}", "mapping: 'b' is to keep what the record's metadata has not"),
+        ("mapping: {namespaces: {rename: {a: b}, property: k}}", "give one of rename, property and merge"),
+        ("mapping: {namespaces: {property: k}, id: k}", "cannot keep both the record's id and its namespace"),
+        ("mapping: {namespaces: {merge: {into: vectorferry-probe, key: k}}}", "merge into another one"),
+        (
+            "mapping: {namespaces: {property: k}, cast: {k: {to: string}}}",
+            "'k' is to keep what the record's metadata has not",
+        ),
         ("mapping: {drop: [a], rename: {a: b}}", "mapping.drop leaves 'a' behind, and mapping.rename names it, too"),
         ("mapping: {drop: [a]}\nfields: {a: string}", "and fields declares it"),
         (
@@ -68,6 +75,12 @@ def test_a_plan_binds_to_the_mapping_and_an_empty_one_changes_nothing():
 def test_nothing_is_dropped_while_routers_write_back():
     with pytest.raises(SpecError, match=r"mapping\.drop needs `writers: none`"):
         parse_spec(SPEC.replace("none", "{expected: 1}") + "mapping: {drop: [a]}", "spec.yaml")
+
+
+@pytest.mark.parametrize("how", ["property: k", "merge: {into: all, key: k}"])
+def test_namespaces_are_not_merged_while_routers_write(how):
+    with pytest.raises(SpecError, match="need `writers: none`: two routers"):
+        parse_spec(SPEC.replace("none", "{expected: 1}") + f"mapping: {{namespaces: {{{how}}}}}", "spec.yaml")
 
 
 def test_a_key_may_take_the_name_of_one_that_is_dropped():

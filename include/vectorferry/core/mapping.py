@@ -7,7 +7,7 @@ back under the names and types that the spec asks for.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -141,55 +141,124 @@ class Names:
         return self.backwards.get(name, name)
 
 
+OUTSIDE = "(target) "
+"""How a merge shows what lies where it puts nothing: the target's namespace behind this, as a namespace that no source has."""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """All namespaces of a source in the namespace `into` of the target, each record with its own one under the metadata key `key`."""
+
+    into: str
+    key: str
+
+    def there(self, namespace: str) -> str:
+        """Where the records of a namespace lie in the target."""
+        if namespace == RESERVED_NAMESPACE:
+            return namespace
+        return namespace.removeprefix(OUTSIDE) if namespace.startswith(OUTSIDE) else self.into
+
+    def holds(self, namespace: str) -> bool:
+        """Whether records of this namespace have it under the key: all but ours, and what others put elsewhere."""
+        return namespace != RESERVED_NAMESPACE and not namespace.startswith(OUTSIDE)
+
+    def back(self, namespace: str, metadata: Mapping[str, Any]) -> str:
+        """The source's namespace of a record of the target."""
+        if namespace == RESERVED_NAMESPACE:
+            return namespace
+        named = metadata.get(self.key)
+        inside = namespace == self.into and isinstance(named, str) and self.holds(named)
+        return named if inside and isinstance(named, str) else f"{OUTSIDE}{namespace}"
+
+    def condition(self, namespace: str) -> Filter:
+        """What is true of the records of a namespace, and of no others that lie in the same place."""
+        if self.holds(namespace):
+            return Condition(self.key, "$eq", namespace)
+        return Condition(self.key, "$exists", value=False)
+
+
 @dataclass(frozen=True)
 class RecordMapping:
     """How the records of a source are said in its target. All keys and namespaces are the source's, unless said otherwise.
 
     `keys` and `namespaces` rename, `casts` says what values become. `id_key` is a metadata key of the target that keeps the record's id,
-    too; None where there is none.
+    too; None where there is none. With `merge` no namespace is renamed.
     """
 
     keys: Names = field(default_factory=Names)
     casts: Mapping[str, FieldType] = field(default_factory=dict)
     namespaces: Names = field(default_factory=Names)
     id_key: str | None = None
+    merge: Merge | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.keys.rename or self.casts or self.namespaces.rename or self.id_key is not None)
+        return bool(self.keys.rename or self.casts or self.namespaces.rename or self._own_keys)
+
+    @cached_property
+    def _own_keys(self) -> frozenset[str]:
+        """Keys of the target's metadata that no record of the source has."""
+        merged = None if self.merge is None else self.merge.key
+        return frozenset(key for key in (self.id_key, merged) if key is not None)
 
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal characters that stand for this mapping."""
         parts = [dict(self.keys.rename), dict(self.casts), dict(self.namespaces.rename), self.id_key]
+        parts += [[self.merge.into, self.merge.key]] if self.merge else []
         return str(xxhash.xxh3_64_hexdigest(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)))
 
     def to_target(self, batch: pa.RecordBatch, *, partial: bool = False) -> pa.RecordBatch:
         """A batch of the source's records as the target is to hold them; `partial` ones are what an update brings."""
-        texts: list[str] | None = None
+        texts, names = batch.column("metadata").to_pylist(), batch.column("namespace").to_pylist()
+        changed = self._changes_metadata or bool(self._own_keys)
         if self._changes_metadata:
-            texts = [self._metadata_there(text) for text in batch.column("metadata").to_pylist()]
-        if self.id_key is not None and not partial:
-            given = zip(texts or batch.column("metadata").to_pylist(), batch.column("id").to_pylist(), strict=True)
-            texts = [canonical_json(parse_json(text) | {self.id_key: id_}) for text, id_ in given]
-        return _replaced(batch, "metadata", texts, "namespace", self._renamed(batch, self.namespaces.there))
+            texts = list(map(self._metadata_there, texts))
+        if self._own_keys and not partial:
+            rows = zip(texts, names, batch.column("id").to_pylist(), strict=True)
+            texts = [canonical_json(parse_json(text) | self._own_values(name, id_)) for text, name, id_ in rows]
+        return _replaced(batch, texts if changed else None, self._moved(names, map(self.namespace_there, names)))
 
     def to_source(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """A batch as the target holds it in the source's terms."""
-        texts = None
-        if self._changes_metadata or self.id_key is not None:
-            rows = zip(batch.column("metadata").to_pylist(), batch.column("id").to_pylist(), strict=True)
-            texts = [self._metadata_back(text, id_) for text, id_ in rows]
-        return _replaced(batch, "metadata", texts, "namespace", self._renamed(batch, self.namespaces.back))
+        names = batch.column("namespace").to_pylist()
+        if not (self._changes_metadata or self._own_keys):
+            return _replaced(batch, None, self._moved(names, map(self.namespace_back, names)))
+        texts, found = list[str](), list[str]()
+        for text, name, id_ in zip(
+            batch.column("metadata").to_pylist(), names, batch.column("id").to_pylist(), strict=True
+        ):
+            values = parse_json(text)
+            found.append(self.merge.back(name, values) if self.merge else self.namespace_back(name))
+            texts.append(canonical_json(self._metadata_back(values, found[-1], id_)))
+        return _replaced(batch, texts, self._moved(names, found))
+
+    def namespace_there(self, namespace: str) -> str:
+        """Where the records of a namespace lie in the target; our own keep their place."""
+        if self.merge:
+            return self.merge.there(namespace)
+        return namespace if namespace == RESERVED_NAMESPACE else self.namespaces.there(namespace)
+
+    def namespace_back(self, namespace: str) -> str:
+        """The source's name of a namespace that is renamed; of a merged one only its records tell."""
+        return namespace if namespace == RESERVED_NAMESPACE else self.namespaces.back(namespace)
 
     def unfit(self, batch: pa.RecordBatch) -> Iterator[tuple[int, str]]:
         """Rows of the source that this mapping cannot carry there and back, each with the reason."""
-        if taken := self.namespaces.taken:
-            for row, name in enumerate(batch.column("namespace").to_pylist()):
-                if name in taken:
-                    yield row, f"mapping.namespaces: {taken[name]!r} is to become {name!r}, which the source has, too"
-        if self._changes_metadata or self.id_key is not None:
+        for row, name in enumerate(batch.column("namespace").to_pylist()):
+            if reason := self.unfit_namespace(name):
+                yield row, reason
+        if self._changes_metadata or self._own_keys:
             for row, text in enumerate(batch.column("metadata").to_pylist()):
                 yield from ((row, reason) for reason in self._misfits(parse_json(text)))
+
+    def unfit_namespace(self, namespace: str) -> str:
+        """Why the records of a namespace cannot be carried; empty where they can."""
+        if namespace in self.namespaces.taken:
+            old = self.namespaces.taken[namespace]
+            return f"mapping.namespaces: {old!r} is to become {namespace!r}, which the source has, too"
+        if self.merge and namespace.startswith(OUTSIDE):
+            return f"mapping.namespaces: a merge shows what others put elsewhere as {OUTSIDE!r}, and the source has {namespace!r}"
+        return ""
 
     def filter_to_target(self, where: Filter) -> Filter:
         """A filter in the target's terms. Raises FilterError for a range over values that a cast turns into text, or out of it."""
@@ -211,12 +280,11 @@ class RecordMapping:
     def fields_to_target(self, fields: Mapping[str, FieldType]) -> dict[str, FieldType]:
         """Declared fields by the target's names. Keys that are cast are declared by it, where they are not anyway."""
         declared = {**self.casts, **fields}
-        own = {} if self.id_key is None else {self.id_key: FieldType.STRING}
-        return {**own, **self.by_target(declared)}
+        return {**dict.fromkeys(sorted(self._own_keys), FieldType.STRING), **self.by_target(declared)}
 
     def by_source(self, fields: Mapping[str, T]) -> dict[str, T]:
         """What is known of the target's keys, by the source's names; of a key that only the target has nothing."""
-        return {self.keys.back(key): value for key, value in fields.items() if key != self.id_key}
+        return {self.keys.back(key): value for key, value in fields.items() if key not in self._own_keys}
 
     def by_target(self, fields: Mapping[str, T]) -> dict[str, T]:
         """What is known of the source's keys, by the target's names."""
@@ -237,10 +305,13 @@ class RecordMapping:
     def _changes_metadata(self) -> bool:
         return bool(self.keys.rename or self.casts)
 
-    def _renamed(self, batch: pa.RecordBatch, name: Any) -> list[str] | None:
-        if not self.namespaces.rename:
-            return None
-        return [n if n == RESERVED_NAMESPACE else name(n) for n in batch.column("namespace").to_pylist()]
+    def _moved(self, names: Sequence[str], other: Iterable[str]) -> list[str] | None:
+        found = list(other) if self.namespaces.rename or self.merge else names
+        return None if found == names else list(found)
+
+    def _own_values(self, namespace: str, id_: str) -> dict[str, str]:
+        own = {} if self.id_key is None else {self.id_key: id_}
+        return own | ({self.merge.key: namespace} if self.merge and self.merge.holds(namespace) else {})
 
     def _metadata_there(self, text: str) -> str:
         if text == "{}":
@@ -251,25 +322,23 @@ class RecordMapping:
                 values[key] = exchanged(to, values[key])
         return canonical_json({self.keys.there(key): value for key, value in values.items()})
 
-    def _metadata_back(self, text: str, id_: str) -> str:
-        values = parse_json(text)
-        if self.id_key is not None:
-            # Another value, or none, is shown: no record of the source has this key.
-            kept = values.get(self.id_key)
-            values = {key: value for key, value in values.items() if key != self.id_key}
-            values |= {} if kept == id_ else {self.id_key: kept}
-        values = {key if key == self.id_key else self.keys.back(key): value for key, value in values.items()}
+    def _metadata_back(self, values: Mapping[str, Any], namespace: str, id_: str) -> dict[str, Any]:
+        """The source's metadata of a record; a key of ours that does not hold what it should is shown: no record of the source has it."""
+        wanted = self._own_values(namespace, id_)
+        found = {self.keys.back(key): value for key, value in values.items() if key not in self._own_keys}
         for key, to in self.casts.items():
-            if key in values:
-                values[key] = exchanged(to, values[key])
-        return canonical_json(values)
+            if key in found:
+                found[key] = exchanged(to, found[key])
+        shown = wanted.keys() | (values.keys() & self._own_keys)
+        return found | {key: values.get(key) for key in shown if key not in wanted or values.get(key) != wanted[key]}
 
     def _misfits(self, values: Mapping[str, Any]) -> Iterator[str]:
         for new, old in self.keys.taken.items():
             if new in values:
                 yield f"mapping.rename: {old!r} is to become {new!r}, which the record has, too"
-        if self.id_key is not None and any(self.keys.there(key) == self.id_key for key in values):
-            yield f"mapping.id: {self.id_key!r} is to keep the record's id, and the record has such a key, too"
+        for key in sorted({self.keys.there(key) for key in values} & self._own_keys):
+            what = "id" if key == self.id_key else "namespace"
+            yield f"mapping: {key!r} is to keep the record's {what} in the target, and the record has such a key, too"
         for key, to in self.casts.items():
             value = values.get(key)
             if value is None or fits(to, exchanged(to, value)):
@@ -295,9 +364,11 @@ def _cast_scalar(where: Condition, to: FieldType, value: Any) -> Scalar:
     return found
 
 
-def _replaced(batch: pa.RecordBatch, *columns: Any) -> pa.RecordBatch:
-    """The batch with other texts in some columns: names and texts in turn, None where a column stays."""
-    for name, texts in zip(columns[::2], columns[1::2], strict=True):
+def _replaced(
+    batch: pa.RecordBatch, metadata: Sequence[str] | None, namespaces: Sequence[str] | None
+) -> pa.RecordBatch:
+    """The batch with other metadata and namespaces; None where they stay."""
+    for name, texts in (("metadata", metadata), ("namespace", namespaces)):
         if texts is not None:
             place = batch.schema.get_field_index(name)
             batch = batch.set_column(place, batch.schema.field(place), pa.array(texts, pa.string()))

@@ -23,12 +23,36 @@ class Cast(Section):
         return self
 
 
+class MergeInto(Section):
+    """All namespaces of the source in one of the target, each record with its own under a key of the metadata."""
+
+    into: str = Field("", description="The target's namespace; '' is the default one.")
+    key: Text = Field(description="Metadata key that keeps the source's namespace.")
+
+
 class NamespaceMapping(Section):
-    """How the source's namespaces are called in the target."""
+    """How the source's namespaces are called in the target, or what becomes of them there; at most one of the three."""
 
     rename: dict[str, str] = Field(
         default_factory=dict, description="Namespaces by their new names, one to one; '' is the default namespace."
     )
+
+    property: Text | None = Field(
+        None,
+        description="Merge all into the default namespace, each record with its own namespace under this metadata key. Ids must be unique "
+        "over all namespaces. Only with `writers: none`.",
+    )
+    merge: MergeInto | None = Field(None, description="The same, into a namespace of the target that is named.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "NamespaceMapping":
+        if sum((bool(self.rename), self.property is not None, self.merge is not None)) > 1:
+            raise ValueError("give one of rename, property and merge: a namespace becomes one thing")
+        return self
+
+    def merged(self) -> MergeInto | None:
+        """Where all namespaces lie together, None where each has its own."""
+        return self.merge if self.property is None else MergeInto(key=self.property)
 
 
 class MappingRules(Section):
@@ -54,6 +78,12 @@ class MappingRules(Section):
         for place, rename in (("mapping.rename", self.rename), ("mapping.namespaces.rename", self.namespaces.rename)):
             for problem in _of_names(rename):
                 raise ValueError(f"{place}: {problem}")
+        merged = self.namespaces.merged()
+        own = [key for key in (self.id, merged and merged.key) if key is not None]
+        if len(set(own)) < len(own):
+            raise ValueError(f"mapping: {own[0]!r} cannot keep both the record's id and its namespace")
+        if merged and merged.into == RESERVED_NAMESPACE:
+            raise ValueError(f"mapping.namespaces: {RESERVED_NAMESPACE!r} is where probes lie: merge into another one")
         if RESERVED_NAMESPACE in {*self.namespaces.rename, *self.namespaces.rename.values()}:
             raise ValueError(
                 f"mapping.namespaces.rename: {RESERVED_NAMESPACE!r} is where probes lie, and keeps its name"
@@ -61,10 +91,11 @@ class MappingRules(Section):
         for section, keys in (("rename", self.rename), ("cast", self.cast)):
             if dropped := sorted(keys.keys() & {*self.drop}):
                 raise ValueError(f"mapping.drop leaves {dropped[0]!r} behind, and mapping.{section} names it, too")
-        if self.id is not None and self.id in {*self.rename, *self.rename.values(), *self.cast}:
-            raise ValueError(
-                f"mapping.id: {self.id!r} is a key of the metadata that is renamed or cast: name another one"
-            )
+        for key in own:
+            if key in {*self.rename, *self.rename.values(), *self.cast}:
+                raise ValueError(
+                    f"mapping: {key!r} is to keep what the record's metadata has not, and is renamed or cast: name another one"
+                )
         return self
 
 

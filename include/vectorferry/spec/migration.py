@@ -455,6 +455,11 @@ class MigrationSpec(Section):
             raise ValueError(
                 "mapping.drop needs `writers: none`: what routers write back to the source would replace records that have more"
             )
+        if self.routers and self.mapping.namespaces.merged():
+            raise ValueError(
+                "mapping.namespaces.property and .merge need `writers: none`: two routers that write one id in two namespaces at once "
+                "would replace each other's record in the target"
+            )
         if self.switch.cohorts and not self.routers:
             raise ValueError("switch.cohorts needs routers: without them applications follow an alias, all at once")
         if self.routers and (self.namespaces.include != ["*"] or self.namespaces.exclude):

@@ -28,6 +28,10 @@ class DelegatingStore(VectorStore):
     def __init__(self, store: VectorStore) -> None:
         self.whole = store
 
+    def namespace_there(self, namespace: str) -> str:
+        """Where `whole` has the records of a namespace."""
+        return namespace
+
     @property
     def name(self) -> str:
         """As the store's."""

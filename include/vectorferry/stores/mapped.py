@@ -1,6 +1,6 @@
 """Mapped store: a target in the source's terms, so that whoever reads or writes it need not know of `mapping`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +9,8 @@ import pyarrow as pa
 from vectorferry.core.errors import Refused
 from vectorferry.core.filters import Filter
 from vectorferry.core.keys import key_of
-from vectorferry.core.mapping import Names, RecordMapping
+from vectorferry.core.mapping import Merge, Names, RecordMapping
 from vectorferry.core.model import (
-    RESERVED_NAMESPACE,
     CollectionDefinition,
     CollectionInfo,
     Difference,
@@ -46,7 +45,8 @@ class MappedStore(DelegatingStore):
     def capabilities(self) -> Capabilities:
         """As the store's; where keys are UUIDs made of the namespace, a renamed one is in another order than the source's."""
         able = self.whole.capabilities
-        other_order = able.key_order is KeyOrder.UUID and bool(self._mapping.namespaces.rename)
+        moved = bool(self._mapping.namespaces.rename or self._mapping.merge)
+        other_order = able.key_order is KeyOrder.UUID and moved
         return replace(able, ordered_listing=able.ordered_listing and not other_order)
 
     def describe(self) -> CollectionInfo:
@@ -145,12 +145,13 @@ class MappedStore(DelegatingStore):
         vector: str = "",
     ) -> Neighbours:
         """As the store's, by a filter in the source's terms."""
-        there = None if where is None else self._mapping.filter_to_target(where)
+        there = self._filter_there(namespace, where)
         return self.whole.search(self.namespace_there(namespace), queries, k, where=there, effort=effort, vector=vector)
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """As the store's, by a filter in the source's terms."""
-        there = self._mapping.filter_to_target(where)
+        there = self._filter_there(namespace, where)
+        assert there is not None, "a filter was given"
         return self.whole.matching(self.namespace_there(namespace), there, limit)
 
     def keyword(
@@ -174,13 +175,14 @@ class MappedStore(DelegatingStore):
 
     def namespace_there(self, namespace: str) -> str:
         """A namespace by the target's name; the reserved one has no other."""
-        return self._named(namespace, self._mapping.namespaces.there)
+        return self._mapping.namespace_there(namespace)
 
     def _back(self, namespace: str) -> str:
-        return self._named(namespace, self._mapping.namespaces.back)
+        return self._mapping.namespace_back(namespace)
 
-    def _named(self, namespace: str, name: Callable[[str], str]) -> str:
-        return namespace if namespace == RESERVED_NAMESPACE else name(namespace)
+    def _filter_there(self, namespace: str, where: Filter | None) -> Filter | None:
+        del namespace
+        return None if where is None else self._mapping.filter_to_target(where)
 
     def _by_source(self, found: Mapping[str, Any]) -> dict[str, Any]:
         return {self._back(namespace): each for namespace, each in found.items()}
@@ -195,8 +197,10 @@ class MappedStore(DelegatingStore):
 
 def key_in(store: VectorStore, namespace: str, id_: str) -> str:
     """The key by which a store orders a record of the source's terms, as the ranges that it reads are cut by."""
-    at = store.namespace_there(namespace) if isinstance(store, MappedStore) else namespace
-    return key_of(store.capabilities.key_order, at, id_)
+    order = store.capabilities.key_order
+    while isinstance(store, DelegatingStore):
+        namespace, store = store.namespace_there(namespace), store.whole
+    return key_of(order, namespace, id_)
 
 
 def by_both_names(target: object, differences: Iterable[Difference]) -> Iterable[Difference]:
@@ -208,7 +212,9 @@ def mapping_of(spec: MigrationSpec) -> RecordMapping:
     """How a spec has the source's records said in the target."""
     rules = spec.mapping
     casts = {key: each.to for key, each in rules.cast.items()}
-    return RecordMapping(Names(rules.rename), casts, Names(rules.namespaces.rename), rules.id)
+    into = rules.namespaces.merged()
+    merge = None if into is None else Merge(into.into, into.key)
+    return RecordMapping(Names(rules.rename), casts, Names(rules.namespaces.rename), rules.id, merge)
 
 
 def options_there(options: StoreOptions, mapping: RecordMapping) -> StoreOptions:

@@ -7,6 +7,7 @@ from vectorferry.stores.as_moved import AsMoved, StaysBehind
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.mapped import MappedStore, mapping_of
+from vectorferry.stores.merged import MergedStore
 from vectorferry.stores.registry import open_store, source_options, target_options
 
 
@@ -32,4 +33,6 @@ def as_moved(spec: MigrationSpec, store: VectorStore) -> VectorStore:
 def as_mapped(spec: MigrationSpec, store: VectorStore) -> VectorStore:
     """The target in the source's terms."""
     mapping = mapping_of(spec)
+    if mapping.merge is not None:
+        return MergedStore(store, mapping, mapping.merge)
     return MappedStore(store, mapping) if mapping else store

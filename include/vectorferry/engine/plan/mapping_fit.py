@@ -9,13 +9,10 @@ from vectorferry.stores.mapped import mapping_of
 
 def mapping_problems(spec: MigrationSpec, namespaces: Iterable[str]) -> Iterator[str]:
     """Namespaces that are to become others which the source has, too; each record of those would be rejected."""
-    taken = mapping_of(spec).namespaces.taken
+    mapping = mapping_of(spec)
     for name in namespaces:
-        if name in taken:
-            yield (
-                f"`mapping.namespaces` makes {name!r} of {taken[name]!r}, and the source has a namespace {name!r}: rename that one, "
-                "too, or choose another name"
-            )
+        if reason := mapping.unfit_namespace(name):
+            yield f"{reason}: rename that one, too, or choose another name"
 
 
 def mapping_warnings(spec: MigrationSpec, namespaces: Iterable[str], figures: Mapping[str, Any]) -> Iterator[str]:
@@ -24,6 +21,11 @@ def mapping_warnings(spec: MigrationSpec, namespaces: Iterable[str], figures: Ma
     for name in spec.mapping.namespaces.rename:
         if name not in there:
             yield f"`mapping.namespaces` renames {name!r}, and no such namespace is moved"
+    if spec.mapping.namespaces.merged():
+        yield (
+            f"{len(there)} namespaces become one: only its records tell how many each has, so that counts, the check of extra records and "
+            f"a reconciliation read it {len(there)} times"
+        )
     for section, keys in (("rename", spec.mapping.rename), ("cast", spec.mapping.cast)):
         for key in keys:
             if key not in figures["fields"]:

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from vectorferry.core.model import KeyRange, Partition
 from vectorferry.core.vector_columns import to_json as vectors_to_json
 from vectorferry.engine.checks.keyword import keyword_fields
 from vectorferry.engine.checks.query_set import prepare_queries
+from vectorferry.engine.plan.merged_ids import require_unique_ids
 from vectorferry.engine.plan.partitioning import pack, split_listing
 from vectorferry.engine.plan.preflight import Preflight
 from vectorferry.engine.scope import in_scope
@@ -44,6 +46,7 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     for number, namespace in enumerate(namespaces):
         spans += _ranges(session, staged, namespaces, number) if not able.lists_ranges else _split(session, namespace)
         session.report(StepProgress("plan", namespace, number + 1, len(namespaces), unit="namespaces"))
+    require_unique_ids(session, namespaces, partial(_pages, session, staged, namespaces))
     partitions = _packed(session.spec, spans)
     listing = "" if able.lists_ranges else "listing"
     details = {"namespaces": namespaces, "rows": sum(p.rows for p in partitions), "metric": str(found.source.metric)}
@@ -97,6 +100,13 @@ def _ranges(session: Session, staged: Staging, namespaces: list[str], number: in
     list_namespace(session, staged, number, namespaces[number])
     pages = listed_pages(staged, namespaces, namespaces[number])
     return list(split_listing(namespaces[number], pages, session.spec.partitions.rows))
+
+
+def _pages(session: Session, staged: Staging, namespaces: list[str], namespace: str) -> Iterable[Sequence[str]]:
+    """The ids of a namespace, as they were listed where the source cannot read ranges."""
+    if session.source.capabilities.lists_ranges:
+        return session.source.list_ids(KeyRange(namespace))
+    return listed_pages(staged, namespaces, namespace)
 
 
 def _split(session: Session, namespace: str) -> list[KeyRange]:

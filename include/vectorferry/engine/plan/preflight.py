@@ -93,7 +93,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
     namespaces = {name: source.namespaces[name] for name in in_scope(session.spec.namespaces, source.namespaces)}
     target = _target(session)
     if obstacles := [
-        *misfits(session.source, session.target, namespaces, mapping_of(session.spec).namespaces.there),
+        *misfits(session.source, session.target, namespaces, mapping_of(session.spec).namespace_there),
         *_obstacles(session, source, target),
         *(_staging_problems(session) if sample else ()),
     ]:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vectorferry.core.errors import GateError
-from vectorferry.core.model import CollectionInfo, Difference, DifferenceKind, Phase
+from vectorferry.core.model import CollectionInfo, Difference, DifferenceKind, KeyRange, Phase
 from vectorferry.core.vector_columns import to_json as vectors_to_json
 from vectorferry.core.vector_columns import unlike_vectors
 from vectorferry.engine.marker import mark
+from vectorferry.engine.plan.merged_ids import require_unique_ids
 from vectorferry.engine.plan.register import register
 from vectorferry.engine.plan.target_ownership import target_place
 from vectorferry.engine.scope import in_scope
@@ -144,6 +145,8 @@ def keep_equal(session: Session) -> Plan:
     else:
         source, target = session.source.describe(), session.target.describe()
         _require_alike(session, source, target)
+        moved = in_scope(session.spec.namespaces, source.namespaces)
+        require_unique_ids(session, moved, lambda namespace: session.source.list_ids(KeyRange(namespace)))
         register(session.journal, session.spec, session.actor)
         found = session.journal.plans.save(_empty_plan(session, source))
         session.journal.audit.write(session.migration, session.actor, PAIR, target_place(session))
