@@ -14,7 +14,7 @@ from weaviate.classes.data import DataObject, GeoCoordinate, PhoneNumber
 
 from stores.weaviate.tools import open_store, rest, vendor
 from stores.weaviate.witness import Held, held, read
-from vectorferry.core.errors import RecordError, Unsupported
+from vectorferry.core.errors import RecordError
 from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
 from vectorferry.core.names import record_uuid
 from vectorferry.core.records import canonical_json, parse_json
@@ -23,7 +23,7 @@ from vectorferry.stores.weaviate.store import WeaviateStore
 from vectorferry.testing.assertions import put_all
 from vectorferry.testing.samples import records
 
-VECTORS, MULTI = Configure.Vectors, Configure.MultiVectors
+VECTORS = Configure.Vectors
 BLOB = base64.b64encode(b"\x89PNG" * 5).decode()
 SOMEWHERE = UUID(int=77)
 SUMMER = datetime(2024, 7, 2, 3, 4, 5, 123456, timezone(timedelta(hours=2)))
@@ -163,33 +163,6 @@ def test_a_property_that_others_added_to_the_envelope_is_told_and_refused(weavia
     ]
     later.drop()
     later.close()
-
-
-@pytest.mark.parametrize(
-    ("vectors", "message"),
-    [
-        ([VECTORS.self_provided(name="a"), VECTORS.self_provided(name="b")], "several vectors: a, b"),
-        ([MULTI.self_provided(name="m")], "several vectors a record"),
-        ([VECTORS.self_provided(name="a"), MULTI.self_provided(name="m")], "several vectors: a, m"),
-    ],
-)
-def test_several_vectors_a_record_are_refused(
-    client: WeaviateClient, store: WeaviateStore, vectors: Any, message: str
-) -> None:
-    client.collections.create("Everything", vector_config=vectors)
-    with pytest.raises(Unsupported, match=message):
-        store.describe()
-
-
-def test_a_vector_without_a_name_beside_a_named_one_is_refused(weaviate: Weaviate, store: WeaviateStore) -> None:
-    """Which is what becomes of a collection of an older server when a named vector is added to it."""
-    rest(weaviate, "POST", "/schema", {"class": "Everything", "vectorizer": "none", "vectorIndexType": "hnsw"})
-    schema = rest(weaviate, "GET", "/schema/Everything")
-    added = {"own": {"vectorizer": {"none": {}}, "vectorIndexType": "flat"}}
-    rest(weaviate, "PUT", "/schema/Everything", schema | {"vectorConfig": added})
-    with pytest.raises(Unsupported, match="several vectors: one without a name, and own"):
-        store.describe()
-    rest(weaviate, "DELETE", "/schema/Everything")
 
 
 PHONE = {

@@ -546,7 +546,7 @@ def test_foreign_vectors_of_a_wrong_dimension_are_refused_by_row(weaviate: Weavi
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"vectorConfig": {"a": named_vector(), "default": named_vector()}}, "several vectors: a, default"),
+        ({"vectorConfig": {"a": named_vector(), "b": named_vector("hamming")}}, "hamming"),
         ({"vectorConfig": {"a": named_vector("manhattan")}}, "manhattan"),
     ],
 )

@@ -15,10 +15,11 @@ ZEROS = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True)
 class Held:
-    """An object: its metadata as canonical JSON, and its vector, None where it has none."""
+    """An object: its metadata as canonical JSON, its vector, None where it has none, and of each named one name, shape and bytes."""
 
     metadata: str
     vector: bytes | None
+    named: tuple[tuple[str, tuple[int, ...], bytes], ...] = ()
 
     @staticmethod
     def of(metadata: str, floats: list[float] | None) -> "Held":
@@ -27,12 +28,13 @@ class Held:
 
 
 def held(server: Weaviate, collection: str, tenant: str = "") -> dict[str, Held]:
-    """Objects by UUID. Raises where one has several vectors."""
+    """Objects by UUID; which vector has no name is told by the schema, as docs/checks.md says."""
     found: dict[str, Held] = {}
+    unnamed = _unnamed(rest(server, "GET", f"/schema/{collection}"))
     query = f"class={collection}&include=vector&limit=500" + (f"&tenant={tenant}" if tenant else "")
     after = ""
     while objects := rest(server, "GET", f"/objects?{query}{after}")["objects"]:
-        found |= {item["id"]: Held(_metadata(item), _vector(item)) for item in objects}
+        found |= {item["id"]: _held(item, unnamed) for item in objects}
         after = f"&after={objects[-1]['id']}"
     return found
 
@@ -40,7 +42,12 @@ def held(server: Weaviate, collection: str, tenant: str = "") -> dict[str, Held]
 def read(batches: list[pa.RecordBatch]) -> dict[str, Held]:
     """The same of batches that were read."""
     rows = (row for batch in batches for row in batch.to_pylist())
-    return {row["id"]: Held(told(parse_json(row["metadata"])), _floats(row["vector"])) for row in rows}
+    return {row["id"]: Held(told(parse_json(row["metadata"])), _floats(row["vector"]), _named_of(row)) for row in rows}
+
+
+def _named_of(row: dict[str, Any]) -> tuple[tuple[str, tuple[int, ...], bytes], ...]:
+    names = {name: name.partition(":")[2] for name in row if name.startswith(("vector:", "multi:"))}
+    return _named({names[name]: row[name] for name in names})
 
 
 def told(metadata: dict[str, Any]) -> str:
@@ -72,10 +79,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _vector(item: dict[str, Any]) -> bytes | None:
-    found = [*(item.get("vectors") or {}).values(), *([item["vector"]] if item.get("vector") else [])]
-    assert len(found) < 2
-    return _floats(found[0]) if found else None
+def _unnamed(schema: dict[str, Any]) -> str | None:
+    named = schema.get("vectorConfig") or {}
+    if not named or schema.get("vectorIndexConfig"):
+        return ""
+    multi = {name for name, each in named.items() if "multivector" in each["vectorIndexConfig"]}
+    enabled = {name for name in multi if named[name]["vectorIndexConfig"]["multivector"]["enabled"]}
+    dense = [name for name in named if name not in enabled]
+    return dense[0] if len(named) == 1 and dense else next((name for name in dense if name == "default"), None)
+
+
+def _held(item: dict[str, Any], unnamed: str | None) -> Held:
+    vectors = {**(item.get("vectors") or {}), **({"": item["vector"]} if item.get("vector") else {})}
+    own = None if unnamed is None else vectors.pop(unnamed, None)
+    return Held(_metadata(item), _floats(own), _named(vectors))
+
+
+def _named(vectors: dict[str, Any]) -> tuple[tuple[str, tuple[int, ...], bytes], ...]:
+    there = {name: np.asarray(vector, "<f4") for name, vector in sorted(vectors.items()) if vector is not None}
+    return tuple((name, vector.shape, vector.tobytes()) for name, vector in there.items())
 
 
 def _floats(vector: list[float] | None) -> bytes | None:

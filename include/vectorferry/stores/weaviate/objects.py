@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-import numpy as np
 import pyarrow as pa
 
 from vectorferry.core.errors import RecordError
@@ -25,11 +24,18 @@ from vectorferry.stores.weaviate.filters import (
 )
 from vectorferry.stores.weaviate.proto import base_pb2, batch_pb2, search_get_pb2
 from vectorferry.stores.weaviate.schema import ID, METADATA, NAMESPACE, TENANT, Layout
+from vectorferry.stores.weaviate.vectors import (
+    Dimensions,
+    HeldVector,
+    asked_for,
+    column_of,
+    put_into,
+    raw_of_batch,
+)
 
 Row = tuple[str, str, str]
 """Namespace, id and canonical metadata of a record."""
 
-_SINGLE = base_pb2.Vectors.VECTOR_TYPE_SINGLE_FP32
 _NOTHING = (None, "null_value")
 _PLAIN: Mapping[FieldType, tuple[str, tuple[type, ...]]] = {
     FieldType.STRING: ("text_value", (str,)),
@@ -220,7 +226,7 @@ def _read_typed(value: Any, kind: FieldType) -> Any:
 
 
 def rejected_rows(batch: pa.RecordBatch, codec: Codec) -> Iterator[Reason]:
-    """Rows that the collection has no place for, each with its reason."""
+    """Rows whose metadata, id or namespace the collection has no place for, each with its reason."""
     for row, record in enumerate(_rows(batch)):
         try:
             codec.check(*record)
@@ -230,23 +236,23 @@ def rejected_rows(batch: pa.RecordBatch, codec: Codec) -> Iterator[Reason]:
 
 def objects_of(batch: pa.RecordBatch, layout: Layout, codec: Codec) -> list[batch_pb2.BatchObject]:
     """An object for each row; none of them is among `rejected_rows`."""
-    pairs = zip(_vector_bytes(batch), _rows(batch), strict=True)
-    return [_object(layout, codec, vector, row) for vector, row in pairs]
+    pairs = zip(raw_of_batch(batch, layout.vectors), _rows(batch), strict=True)
+    return [_object(layout, codec, vectors, row) for vectors, row in pairs]
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[Row]:
     return zip(*(batch.column(name).to_pylist() for name in ("namespace", "id", "metadata")), strict=True)
 
 
-def _object(layout: Layout, codec: Codec, vector: bytes, row: Row) -> batch_pb2.BatchObject:
+def _object(
+    layout: Layout, codec: Codec, vectors: Sequence[tuple[HeldVector, bytes]], row: Row
+) -> batch_pb2.BatchObject:
     namespace, id_, metadata = row
     tenant = codec.tenant(namespace)
     made = batch_pb2.BatchObject(uuid=codec.uuid(namespace, id_), collection=layout.collection, tenant=tenant)
     codec.fill(made, namespace, id_, metadata)
-    if vector and layout.vector:
-        made.vectors.add(name=layout.vector, vector_bytes=vector, type=_SINGLE)
-    elif vector:
-        made.vector_bytes = vector
+    for held, raw in vectors:
+        put_into(made, held, raw)
     return made
 
 
@@ -262,80 +268,42 @@ def change_of(patch: pa.RecordBatch, layout: Layout, made: batch_pb2.BatchObject
     metadata = parse_json(patch.column("metadata")[0].as_py())
     if metadata:
         body["properties"] = metadata
-    if patch.column("vector").null_count == 0:
-        vector = vectors_of(patch)[0].tolist()
-        body |= {"vectors": {layout.vector: vector}} if layout.vector else {"vector": vector}
+    if patch.column("vector").null_count == 0 and layout.unnamed is not None:
+        vector, name = vectors_of(patch)[0].tolist(), layout.unnamed.here
+        body |= {"vectors": {name: vector}} if name else {"vector": vector}
     return body
 
 
-def _vector_bytes(batch: pa.RecordBatch) -> list[bytes]:
-    vectors = vectors_of(batch)
-    width = vectors.shape[1] * 4
-    raw = np.ascontiguousarray(vectors, "<f4").tobytes()
-    valid = batch.column("vector").is_valid().to_pylist()
-    return [raw[row * width : (row + 1) * width] if there else b"" for row, there in enumerate(valid)]
-
-
 def batch_of(
-    results: Sequence[search_get_pb2.SearchResult], rows: Sequence[Row], layout: Layout, dimension: int | None
+    results: Sequence[search_get_pb2.SearchResult], rows: Sequence[Row], layout: Layout, dimensions: Dimensions
 ) -> pa.RecordBatch:
-    """The canonical batch of an answer, given that all vectors have `dimension` floats; None stands for no vectors at all.
+    """The canonical batch of an answer, given the dimension of each vector; None stands for no such vectors at all.
 
     Raises RecordError for a vector of another length: it names the collection, the record and both lengths.
     """
     names, ids, metadata = zip(*rows, strict=True) if rows else ((), (), ())
-    width = (dimension or 0) * 4
-    raw = [_raw_vector(result.metadata, layout.vector) for result in results]
-    for item, row in zip(raw, rows, strict=True):
-        if len(item) not in (0, width):
-            raise _other_length(layout, row, len(item) // 4, dimension)
-    if dimension is None:
-        return make_batch(names, ids, None, metadata)
-    missing = np.array([not item for item in raw], bool)
-    blank = bytes(width)
-    joined = (
-        b"".join(blank if missing[place] else item for place, item in enumerate(raw))
-        if missing.any()
-        else b"".join(raw)
-    )
-    vectors = np.frombuffer(joined, "<f4").reshape(len(rows), dimension)
-    return make_batch(names, ids, vectors, metadata, missing=missing)
-
-
-def _other_length(layout: Layout, row: Row, floats: int, dimension: int | None) -> RecordError:
-    namespace, id_, _ = row
-    others = f"those of the collection have {dimension}" if dimension else "no other record was seen to have a vector"
-    place = f"{layout.collection}, namespace {namespace or '(default)'}, id {id_}"
-    return RecordError(
-        f"{place}: the vector has {floats} dimensions, {others}; a collection that is moved has one dimension"
-    )
-
-
-def _raw_vector(metadata: search_get_pb2.MetadataResult, name: str) -> bytes:
-    if not name:
-        return bytes(metadata.vector_bytes)
-    return next((bytes(item.vector_bytes) for item in metadata.vectors if item.name == name), b"")
-
-
-def vector_length(result: search_get_pb2.SearchResult, layout: Layout) -> int:
-    """How many floats an object's vector has, 0 where it has none."""
-    return len(_raw_vector(result.metadata, layout.vector)) // 4
-
-
-def dimension_of_answer(results: Sequence[search_get_pb2.SearchResult], layout: Layout) -> int | None:
-    """Dimension of the first vector in an answer."""
-    return next((floats for result in results if (floats := vector_length(result, layout))), None)
+    places = [f"{layout.collection}, namespace {name or '(default)'}, id {id_}" for name, id_, _ in rows]
+    columns = {held.column: column_of(held, results, places, dimensions.get(held.name)) for held in layout.vectors}
+    dense = columns.pop("vector", None)
+    batch = make_batch(names, ids, None, metadata, named=columns)
+    return batch if dense is None else batch.set_column(2, pa.field("vector", dense.type), dense)
 
 
 # --- Requests
 
 
 def search_request(
-    layout: Layout, codec: Codec, tenant: str, limit: int, *, vectors: bool = True, ids_only: bool = False, **more: Any
+    layout: Layout,
+    codec: Codec,
+    tenant: str,
+    limit: int,
+    *,
+    vectors: Sequence[HeldVector] | None = None,
+    ids_only: bool = False,
+    **more: Any,
 ) -> search_get_pb2.SearchRequest:
-    """A request for records; `more` are the message's own fields: after, filters, near_vector."""
-    named = [layout.vector] if vectors and layout.vector else []
-    metadata = search_get_pb2.MetadataRequest(uuid=True, vector=vectors and not layout.vector, vectors=named)
+    """A request for records with these vectors, by default all; `more` are the message's own fields: after, filters, near_vector."""
+    metadata = search_get_pb2.MetadataRequest(uuid=True, **asked_for(layout.vectors if vectors is None else vectors))
     return search_get_pb2.SearchRequest(
         collection=layout.collection,
         tenant=tenant,

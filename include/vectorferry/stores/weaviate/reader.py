@@ -10,12 +10,11 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-import numpy as np
 import pyarrow as pa
 
-from vectorferry.core.errors import RecordError, Refused, Unavailable
+from vectorferry.core.errors import RecordError, Unavailable
 from vectorferry.core.filters import Filter
-from vectorferry.core.model import KeyRange, Metric, Vectors
+from vectorferry.core.model import KeyRange, Queries
 from vectorferry.core.names import decode_tenant
 from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.stores.batching import chunks
@@ -27,18 +26,25 @@ from vectorferry.stores.weaviate.objects import (
     Row,
     batch_of,
     by_uuids,
-    dimension_of_answer,
     has_value,
     in_range,
     search_request,
     stranger,
     uuids_of,
-    vector_length,
 )
-from vectorferry.stores.weaviate.proto import aggregate_pb2, base_pb2, base_search_pb2, search_get_pb2
+from vectorferry.stores.weaviate.proto import aggregate_pb2, base_pb2, search_get_pb2
 from vectorferry.stores.weaviate.references import Beacons, ReferenceReader
 from vectorferry.stores.weaviate.schema import Layout
 from vectorferry.stores.weaviate.vector_lengths import Seen
+from vectorferry.stores.weaviate.vectors import (
+    Dimensions,
+    HeldVector,
+    first_length,
+    length_of,
+    near,
+    raw_of,
+    score,
+)
 
 MAX_RESULTS = 10_000
 """The most that one answer holds (the server's QUERY_MAXIMUM_RESULTS)."""
@@ -67,7 +73,7 @@ class ObjectPage:
     results: Results
     rows: Sequence[Row]
     layout: Layout
-    dimension: int | None
+    dimensions: Dimensions
 
     @property
     def ids(self) -> list[str]:
@@ -81,7 +87,7 @@ class ObjectPage:
 
     def batch(self) -> pa.RecordBatch:
         """The canonical batch."""
-        return batch_of(self.results, self.rows, self.layout, self.dimension)
+        return batch_of(self.results, self.rows, self.layout, self.dimensions)
 
 
 class ObjectReader:
@@ -97,51 +103,62 @@ class ObjectReader:
         self._store = store
         self._tenants = tenants
         self._references = ReferenceReader(link, layout, call)
-        self._dimension = layout.dimension
+        self._dimensions: dict[str, int | None] = {each.name: each.dimension for each in layout.vectors}
         self._looked = -_LOOK_AGAIN
 
     def dimension(self) -> int | None:
-        """Dimension of the vectors: as recorded when the collection was made, else the length of the first vector there is.
+        """Dimension of the vectors without a name."""
+        return self.dimensions().get("")
 
-        That is the first in the order of tenants and UUIDs, however many objects without a vector come before it, up to a million.
+    def dimensions(self) -> Dimensions:
+        """Dimension of each vector: as recorded when the collection was made, else the length of the first one there is.
+
+        That is the first in the order of tenants and UUIDs, however many objects without such a vector come before it, up to a million.
         None where there is none, which is looked up anew after half a minute. A vector of another length is an error to every reader.
         """
-        if self._dimension is None and time.monotonic() - self._looked > _LOOK_AGAIN:
-            self._dimension = self._first_length()
+        if self._unknown() and time.monotonic() - self._looked > _LOOK_AGAIN:
+            self._look_for_lengths()
             self._looked = time.monotonic()
-        return self._dimension
+        return self._dimensions
 
-    def _first_length(self) -> int | None:
+    def _unknown(self) -> list[HeldVector]:
+        return [each for each in self.layout.vectors if self._dimensions[each.name] is None]
+
+    def _look_for_lengths(self) -> None:
         looked = 0
         for tenant in self._tenants():
-            ask = self._asking(tenant)
-            # Nearly always the first object has one: no need to ask for a thousand.
-            if found := dimension_of_answer(self._search(ask(1)), self.layout):
-                return found
-            for results in self._cursor(ask, KeyRange(tenant), _PAGE):
-                if found := dimension_of_answer(results, self.layout):
-                    return found
+            # Nearly always the first object has all: no need to ask for a thousand.
+            self._note_lengths(self._search(self._asking(tenant)(1)))
+            if not self._unknown():
+                return
+            for results in self._cursor(self._asking(tenant), KeyRange(tenant), _PAGE):
+                self._note_lengths(results)
                 looked += len(results)
-                if looked > _LOOKED_AT:
-                    return None
-        return None
+                if not self._unknown() or looked > _LOOKED_AT:
+                    return
 
-    def _dimension_of(self, results: Results) -> int | None:
-        """The collection's dimension; of one that had no vectors a moment ago, that of what was read now."""
-        found = self.dimension()
-        if found is None:
-            self._dimension = found = dimension_of_answer(results, self.layout)
+    def _note_lengths(self, results: Results) -> None:
+        for each in self._unknown():
+            self._dimensions[each.name] = first_length(results, each)
+
+    def _dimensions_of(self, results: Results) -> Dimensions:
+        """The collection's dimensions; of a vector that was not there a moment ago, that of what was read now."""
+        found = self.dimensions()
+        self._note_lengths(results)
         return found
 
     def vector_lengths(self, tenant: str, rows: int, most: int) -> Iterator[Seen]:
-        """Each object of a tenant with the length of its vector, or about `most` of its `rows` objects, spread over the UUIDs."""
-        ask = self._asking(tenant)
+        """Each object of a tenant with the length of its unnamed vector, or about `most` of its `rows`, spread over the UUIDs."""
+        unnamed = self.layout.unnamed
+        if unnamed is None:
+            return
+        ask = partial(search_request, self.layout, self.codec, tenant, vectors=[unnamed], ids_only=True)
         named = (decode_tenant(tenant) if self.layout.own else None) or tenant
         pages = self._cursor(ask, KeyRange(tenant), _PAGE) if rows <= most else self._spread(ask, -(-most // _PAGE))
         for results in pages:
             for result in results:
                 namespace, id_, _ = self.codec.row(result, named)
-                yield namespace, id_, vector_length(result, self.layout)
+                yield namespace, id_, length_of(raw_of(result, unnamed), unnamed.kind)
 
     def _spread(self, ask: Ask, parts: int) -> Iterator[Results]:
         """The first page of each of several equal slices of the UUIDs, no object twice."""
@@ -154,8 +171,8 @@ class ObjectReader:
                 yield results
 
     def _asking(self, tenant: str) -> Ask:
-        """Requests for objects of a tenant with their vectors, and of their properties only what names them."""
-        return partial(search_request, self.layout, self.codec, tenant, ids_only=True)
+        """Requests for objects of a tenant with those vectors whose dimension nobody knows, and of properties only what names them."""
+        return partial(search_request, self.layout, self.codec, tenant, vectors=self._unknown(), ids_only=True)
 
     # --- Counting
 
@@ -201,7 +218,7 @@ class ObjectReader:
         names = [name for name in self.layout.strangers if name not in self.layout.references]
 
         def ask(limit: int, **more: Any) -> search_get_pb2.SearchRequest:
-            request = search_request(self.layout, self.codec, tenant, limit, vectors=False, ids_only=True, **more)
+            request = search_request(self.layout, self.codec, tenant, limit, vectors=(), ids_only=True, **more)
             request.properties.non_ref_properties.extend(names)
             return request
 
@@ -217,7 +234,7 @@ class ObjectReader:
         where = None if self.layout.tenants else on("EQUAL", self.layout.scope, value_text=tenant)
         name = tenant if self.layout.tenants else ""
         results = self._search(
-            search_request(self.layout, self.codec, name, 1, vectors=False, ids_only=True, filters=where)
+            search_request(self.layout, self.codec, name, 1, vectors=(), ids_only=True, filters=where)
         )
         for result in results:
             return self.codec.row(result, tenant)[0]
@@ -230,7 +247,8 @@ class ObjectReader:
         tenant, scope = self._place(span.namespace, None)
         if tenant is None:
             return
-        ask = partial(search_request, self.layout, self.codec, tenant, vectors=not ids_only, ids_only=ids_only)
+        vectors = () if ids_only else None
+        ask = partial(search_request, self.layout, self.codec, tenant, vectors=vectors, ids_only=ids_only)
         found = self._cursor(ask, span, min(batch_rows, _PAGE)) if scope is None else self._sliced(ask, span, scope)
         if not ids_only:
             found = _ahead(found)
@@ -244,7 +262,7 @@ class ObjectReader:
         if tenant is not None and self.layout.references:
             pairs = self._referring(pairs, self._references.of_range(tenant, uuids_of(results)))
         kept, rows = [result for result, _ in pairs], [row for _, row in pairs]
-        return ObjectPage(kept, rows, self.layout, self._dimension_of(kept))
+        return ObjectPage(kept, rows, self.layout, {} if tenant is None else self._dimensions_of(kept))
 
     def _referring(self, pairs: Sequence[Pair], beacons: Mapping[str, Beacons]) -> list[Pair]:
         """The records with their references as metadata; those that were deleted meanwhile are left out."""
@@ -310,7 +328,7 @@ class ObjectReader:
         """Records by id. An object whose own id or namespace is another is not the record asked for."""
         found = [item for part in chunks(list(dict.fromkeys(ids)), _PAGE) for item in self._fetch(namespace, part)]
         results, rows = [result for result, _ in found], [row for _, row in found]
-        return batch_of(results, rows, self.layout, self._dimension_of(results))
+        return batch_of(results, rows, self.layout, self._dimensions_of(results))
 
     def _fetch(self, namespace: str, ids: Sequence[str]) -> list[Pair]:
         tenant = self.codec.tenant(namespace)
@@ -339,14 +357,12 @@ class ObjectReader:
 
     # --- Search
 
-    def searcher(self, namespace: str, queries: Vectors, k: int, where: Filter | None) -> Callable[[int], Answer]:
-        """A function that answers the query of a given number. Raises FilterError, and Refused for another dimension."""
+    def searcher(
+        self, namespace: str, held: HeldVector, queries: Queries, k: int, where: Filter | None
+    ) -> Callable[[int], Answer]:
+        """A function that answers the query of a given number, by one of the vectors. Raises FilterError."""
         tenant, filters = self._place(namespace, where)
-        expected = self.dimension()
-        if expected is not None and queries.shape[1] != expected:
-            raise Refused(f"queries have {queries.shape[1]} dimensions, the collection {expected}", store=self._store)
-        raw = np.ascontiguousarray(queries, "<f4")
-        return lambda number: self._nearest(tenant, raw[number].tobytes(), k, filters)
+        return lambda number: self._nearest(tenant, held, queries[number], k, filters)
 
     def matching(self, namespace: str, where: Filter, limit: int) -> Iterator[str]:
         """Ids of the records that pass, more than `limit` perhaps."""
@@ -354,7 +370,7 @@ class ObjectReader:
         assert filters is not None
         if tenant is None:
             return
-        ask = partial(search_request, self.layout, self.codec, tenant, vectors=False, ids_only=True)
+        ask = partial(search_request, self.layout, self.codec, tenant, vectors=(), ids_only=True)
         if limit <= MAX_RESULTS:
             found: Iterator[Results] = iter([self._search(ask(limit, filters=filters))])
         else:
@@ -384,22 +400,19 @@ class ObjectReader:
         compiled = None if where is None else compile_filter(where, self.codec.fields)
         return self.codec.tenant(namespace), both(self.codec.scope(namespace), compiled)
 
-    def _nearest(self, tenant: str | None, vector: bytes, k: int, where: base_pb2.Filters | None) -> Answer:
+    def _nearest(
+        self, tenant: str | None, held: HeldVector, query: Any, k: int, where: base_pb2.Filters | None
+    ) -> Answer:
         if tenant is None:
             return (), ()
-        near = base_search_pb2.NearVector(vector_bytes=vector)
-        if self.layout.vector:
-            near.targets.CopyFrom(base_search_pb2.Targets(target_vectors=[self.layout.vector]))
+        asked = near(held, query)
         request = search_request(
-            self.layout, self.codec, tenant, k, vectors=False, ids_only=True, near_vector=near, filters=where
+            self.layout, self.codec, tenant, k, vectors=(), ids_only=True, near_vector=asked, filters=where
         )
         request.metadata.distance = True
         results = self._search(request)
         ids = tuple(self.codec.row(result, "")[1] for result in results)
-        return ids, tuple(self._score(result.metadata.distance) for result in results)
-
-    def _score(self, distance: float) -> float:
-        return 1.0 - distance if self.layout.metric is Metric.COSINE else -distance
+        return ids, tuple(score(held, result.metadata.distance) for result in results)
 
     def _search(self, request: search_get_pb2.SearchRequest) -> Results:
         try:

@@ -8,13 +8,22 @@ from typing import Any
 
 import orjson
 
-from vectorferry.core.errors import Refused, Unsupported
-from vectorferry.core.model import CollectionDefinition, FieldOptions, FieldType, Metric
+from vectorferry.core.errors import Refused
+from vectorferry.core.model import CollectionDefinition, FieldOptions, FieldType, Metric, VectorKind, VectorSpec
 from vectorferry.core.names import PREFIX, encode_property
 from vectorferry.stores.base import StoreOptions
 from vectorferry.stores.obstacles import unknown_settings, wrong_vectors
 from vectorferry.stores.weaviate.filters import KEYS
 from vectorferry.stores.weaviate.properties import PropertyMap, native_properties, property_map
+from vectorferry.stores.weaviate.vectors import (
+    DEFAULT,
+    DISTANCES,
+    KINDS,
+    Dimensions,
+    HeldVector,
+    misnamed,
+    vectors_of_schema,
+)
 
 ID = "vf_id"
 NAMESPACE = "vf_namespace"
@@ -22,10 +31,7 @@ METADATA = "vf_metadata"
 TENANT = "vf_tenant"
 """In the layout without tenants: the encoded namespace, which the tokenizer cannot trim; filters go by it."""
 OWN = frozenset({ID, NAMESPACE, METADATA, KEYS, TENANT})
-VECTOR = "default"
 MAX_DIMENSION = 65_535
-DISTANCES = {Metric.COSINE: "cosine", Metric.DOT: "dot", Metric.EUCLIDEAN: "l2-squared"}
-_METRICS = {distance: metric for metric, distance in DISTANCES.items()}
 _DATA_TYPES = {
     FieldType.STRING: "text",
     FieldType.NUMBER: "number",
@@ -65,12 +71,12 @@ class Layout:
     """What the schema of an existing collection says.
 
     `own`: made by us. `tenants`: namespaces are tenants; `creates_tenants` and `wakes_tenants`: writing makes one, asking wakes one.
-    `vector`: name of the vector read and written, empty for the unnamed one. `fields` and `names` map declared metadata keys to types and
+    `vectors` are all that it has; `dimension` (as recorded when we made it), `metric`, `index` and `searches` are of the one without a
+    name, and say nothing where there is none. `fields` and `names` map declared metadata keys to types and
     property names (envelope only); `properties` maps every property to its data type; `exact` are properties whose index answers equality
     exactly. `native` are the properties of the native layout as the schema had them, None in another; `scope` is the property that tells
     namespaces where there are no tenants. `shape` are the properties as the schema has them, `references` those that refer to other
-    objects, `strangers` those of a collection of ours that others added and that are no part of its records. `searches` is False where the
-    vectors are kept without an index ("skip").
+    objects, `strangers` those of a collection of ours that others added and that are no part of its records.
     """
 
     collection: str
@@ -78,7 +84,7 @@ class Layout:
     tenants: bool
     creates_tenants: bool
     wakes_tenants: bool
-    vector: str
+    vectors: tuple[HeldVector, ...]
     dimension: int | None
     metric: Metric
     fields: Mapping[str, FieldType]
@@ -95,6 +101,23 @@ class Layout:
     scope: str = ""
 
     @property
+    def unnamed(self) -> HeldVector | None:
+        """The dense vector without a name, None where there is none."""
+        return next((each for each in self.vectors if not each.name), None)
+
+    @property
+    def named(self) -> dict[str, HeldVector]:
+        """All other vectors, by their names in records."""
+        return {each.name: each for each in self.vectors if each.name}
+
+    def specs(self, dimensions: Dimensions) -> dict[str, VectorSpec]:
+        """The named vectors as `CollectionInfo` tells of them."""
+        return {
+            name: each.spec(dimensions.get(name), _settings_of(each.index_type, each.config))
+            for name, each in self.named.items()
+        }
+
+    @property
     def foreign_types(self) -> dict[str, FieldType]:
         """Types of the properties that filters and `CollectionInfo.fields` know, in a collection that is not ours."""
         return {name: _FOREIGN_TYPES[kind] for name, kind in self.properties.items() if kind in _FOREIGN_TYPES}
@@ -106,15 +129,19 @@ _NAMES = "Weaviate takes [A-Z][_0-9A-Za-z]{0,254}"
 
 
 def obstacles_to(collection: str, definition: CollectionDefinition, options: StoreOptions) -> Iterator[str]:
-    """Why a collection cannot be made: its name, dimension, metric or index settings."""
+    """Why a collection cannot be made: its name, vectors, metric or index settings."""
     if not _fits(collection):
         yield f"{collection!r} is no name of a collection: {_NAMES}{_fitting(collection)}"
-    yield from wrong_vectors(definition, (), MAX_DIMENSION, "Weaviate")
+    yield from wrong_vectors(definition, KINDS, MAX_DIMENSION, "Weaviate")
+    yield from misnamed(definition)
     settings = {**options.index, **definition.index}
     yield from _wrong_layout(settings, {**options.fields, **definition.fields}, _options_of(definition, options))
     if "shards" in settings and options.namespaces != "property":
         yield "index setting 'shards' needs namespaces as a property: each tenant is a shard"
     yield from _wrong_settings(definition.metric, settings)
+    for name, spec in definition.named.items():
+        if spec.kind in KINDS:
+            yield from (f"the vector {name!r}: {each}" for each in _wrong_settings(spec.metric, spec.index))
 
 
 def is_envelope(settings: Mapping[str, Any]) -> bool:
@@ -183,12 +210,27 @@ def class_of(collection: str, definition: CollectionDefinition, options: StoreOp
     settings = {**options.index, **definition.index}
     made: dict[str, Any] = {
         "class": collection,
-        "description": json.dumps({"vectorferry": 1, "dimension": definition.dimension}),
-        "vectorConfig": {VECTOR: _vector_config(definition.metric, settings)},
+        "description": json.dumps(_recorded(definition)),
+        "vectorConfig": _vector_configs(definition, settings),
         "invertedIndexConfig": {"indexNullState": True, "stopwords": {"preset": "none"}},
         "properties": _properties(settings, definition, options),
     }
     return made | _partitioning(settings, options)
+
+
+def _recorded(definition: CollectionDefinition) -> dict[str, Any]:
+    """What a schema does not tell by itself."""
+    named = {name: spec.dimension for name, spec in definition.named.items()}
+    return {"vectorferry": 1, "dimension": definition.dimension, **({"named": named} if named else {})}
+
+
+def _vector_configs(definition: CollectionDefinition, settings: Mapping[str, Any]) -> dict[str, Any]:
+    made = {} if definition.dimension is None else {DEFAULT: _vector_config(definition.metric, settings)}
+    for name, spec in definition.named.items():
+        made[name] = _vector_config(spec.metric, spec.index)
+        if spec.kind is VectorKind.MULTI:
+            made[name]["vectorIndexConfig"]["multivector"] = {"enabled": True}
+    return made
 
 
 def _fits(name: str) -> bool:
@@ -265,13 +307,16 @@ def _property(key: str, kind: FieldType) -> dict[str, Any]:
 
 
 def layout_of(schema: Mapping[str, Any]) -> Layout:
-    """The layout of an existing collection. Raises Unsupported where its vectors cannot be moved (several a record)."""
+    """The layout of an existing collection. Raises Unsupported where a vector is measured in a way that has no equal elsewhere."""
     shape = tuple(schema.get("properties") or ())
     properties = {item["name"]: item["dataType"][0] for item in shape}
     native = property_map(shape)
     envelope = native is None and {ID, NAMESPACE, METADATA, KEYS} <= properties.keys()
     tenancy = schema.get("multiTenancyConfig") or {}
-    vector, config, kind = _vector_of(schema)
+    recorded = _described(schema)
+    vectors = vectors_of_schema(schema, recorded, own=envelope or native is not None or "vectorferry" in recorded)
+    unnamed = next((each for each in vectors if not each.name), None)
+    config = {} if unnamed is None else unnamed.config
     declared = [item for item in shape if item["name"] not in OWN] if envelope else []
     references = tuple(item["name"] for item in shape if refers(item))
     fields = {_key(item): _FIELD_TYPES[item["dataType"][0]] for item in declared if _is_field(item)}
@@ -281,15 +326,16 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
         tenants=bool(tenancy.get("enabled")),
         creates_tenants=bool(tenancy.get("autoTenantCreation")),
         wakes_tenants=bool(tenancy.get("autoTenantActivation")),
-        vector=vector,
-        dimension=_described(schema).get("dimension"),
-        metric=_metric(schema["class"], config),
+        vectors=vectors,
+        dimension=None if unnamed is None else unnamed.dimension,
+        metric=Metric.COSINE if unnamed is None else unnamed.metric,
         fields=fields if native is None else native.fields,
         names={_key(item): item["name"] for item in declared if _is_field(item)},
         properties=properties,
         exact=frozenset(item["name"] for item in shape if _answers_exactly(item)),
         nulls=bool((schema.get("invertedIndexConfig") or {}).get("indexNullState")),
-        index=_settings_of(kind, config) | _layout_settings(native, schema, envelope=envelope),
+        index=({} if unnamed is None else _settings_of(unnamed.index_type, config))
+        | _layout_settings(native, schema, envelope=envelope),
         shape=shape,
         references=references,
         strangers=tuple(item["name"] for item in declared if not _is_field(item)) if native is None else references,
@@ -376,30 +422,6 @@ def _is_field(item: Mapping[str, Any]) -> bool:
 def _answers_exactly(item: Mapping[str, Any]) -> bool:
     text = item["dataType"][0].startswith("text")
     return bool(item.get("indexFilterable")) and (not text or item.get("tokenization") == "field")
-
-
-def _vector_of(schema: Mapping[str, Any]) -> tuple[str, dict[str, Any], str]:
-    named = schema.get("vectorConfig") or {}
-    if not named:
-        return "", schema.get("vectorIndexConfig") or {}, str(schema.get("vectorIndexType") or "hnsw")
-    if schema.get("vectorIndexConfig"):
-        # A collection of an older server keeps its vector without a name when named ones are added to it.
-        names = ", ".join(sorted(named))
-        raise Unsupported(f"collection {schema['class']} has several vectors: one without a name, and {names}")
-    if len(named) > 1:
-        raise Unsupported(f"collection {schema['class']} has several vectors: {', '.join(sorted(named))}")
-    [(name, settings)] = named.items()
-    config = settings.get("vectorIndexConfig") or {}
-    if (config.get("multivector") or {}).get("enabled"):
-        raise Unsupported(f"collection {schema['class']} has several vectors a record (multivector)")
-    return name, config, str(settings.get("vectorIndexType"))
-
-
-def _metric(collection: str, config: Mapping[str, Any]) -> Metric:
-    distance = str(config.get("distance", "cosine"))
-    if distance not in _METRICS:
-        raise Unsupported(f"collection {collection} measures by {distance}, which has no equal elsewhere")
-    return _METRICS[distance]
 
 
 def undeclared(wanted: Mapping[str, FieldType], layout: Layout) -> Sequence[str]:

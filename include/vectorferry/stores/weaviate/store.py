@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 
 from vectorferry.core.errors import AlreadyExists, NotFound, Refused, Unavailable, Unsupported
@@ -31,7 +32,9 @@ from vectorferry.core.model import (
     Queries,
     Rejection,
     Usage,
+    VectorKind,
     Vectors,
+    VectorSpec,
     WriteResult,
 )
 from vectorferry.core.names import decode_tenant
@@ -40,11 +43,12 @@ from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.markers import marker_in, with_marker
-from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector
+from vectorferry.stores.obstacles import refuse_obstacles, refuse_vector, searched_vector
 from vectorferry.stores.row_limits import (
     Reason,
     first_reasons,
     patch_of,
+    unplaced_vectors,
     unsupported_rows,
     unsupported_update,
     without,
@@ -71,6 +75,7 @@ from vectorferry.stores.weaviate.schema import (
 )
 from vectorferry.stores.weaviate.tenants import Tenants, tenants_to_ask, woken_note
 from vectorferry.stores.weaviate.vector_lengths import added, counted, shares
+from vectorferry.stores.weaviate.vectors import KINDS, HeldVector, without_rows
 from vectorferry.stores.weaviate.writer import ObjectWriter
 
 T = TypeVar("T")
@@ -84,6 +89,7 @@ OWN_LAYOUT = Capabilities(
     max_dimension=MAX_DIMENSION,
     max_top_k=MAX_RESULTS,
     sparse=False,
+    named_vectors=KINDS,
     key_order=KeyOrder.UUID,
     indexes_later=True,
     aliases=True,
@@ -162,7 +168,7 @@ class WeaviateStore:
     # --- The collection
 
     def describe(self) -> CollectionInfo:
-        """The collection with exact counts; namespaces without rows are left out. Raises Unsupported for several vectors a record.
+        """The collection with exact counts; namespaces without rows are left out. See `vectors_of_schema` for which vector has no name.
 
         A tenant that sleeps is refused with Refused, woken and noted where the collection wakes tenants by itself, and not asked where
         the options leave it out.
@@ -184,6 +190,7 @@ class WeaviateStore:
             asleep=tuple(_decoded(reader.layout, tenant) for tenant in tenants.left),
             notes=(woken_note(layout.collection, tenants.woken),) if tenants.woken else (),
             field_options=options,
+            named=layout.specs(reader.dimensions()),
         )
 
     def empty_namespaces(self) -> Sequence[str]:
@@ -289,7 +296,7 @@ class WeaviateStore:
 
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """See `vector_memory`; on disk at least the payload, which is what Weaviate's documentation gives no rule for."""
-        return Footprint(vector_memory(definition.dimension or 0, {**self._options.index, **definition.index}), payload)
+        return Footprint(_memory(definition, self._options), payload)
 
     def alias_target(self, alias: str) -> str | None:
         """Collection that an alias points to."""
@@ -378,16 +385,29 @@ class WeaviateStore:
         vector: str = "",
     ) -> Neighbours:
         """The index's nearest. Raises Unsupported for `effort`: ef is a setting of the collection, not of a query."""
-        refuse_vector(vector, (), self.name)
-        dense = dense_queries(queries, self.name)
         if effort is not None:
             raise Unsupported("a query cannot set its own effort: ef is a setting of the collection", store=self.name)
         if not 0 < k <= MAX_RESULTS:
             raise Refused(f"k is {k}, it can be 1 to {MAX_RESULTS}", store=self.name)
         reader = self._reading()
-        search = reader.searcher(namespace, dense, k, where)
-        found = self._in_parallel(search, range(len(dense)))
+        refuse_vector(vector, reader.layout.named, self.name)
+        held = self._searched(reader, vector, queries)
+        found = self._in_parallel(reader.searcher(namespace, held, queries, k, where), range(len(queries)))
         return Neighbours(tuple(ids for ids, _ in found), tuple(scores for _, scores in found))
+
+    def _searched(self, reader: ObjectReader, vector: str, queries: Queries) -> HeldVector:
+        """The vector that is asked for. Raises Refused for queries of another kind or dimension, Unsupported for one without an index."""
+        layout, dimensions = reader.layout, reader.dimensions()
+        made = CollectionDefinition(dimensions.get(""), layout.metric, named=layout.specs(dimensions))
+        bare = layout.unnamed is not None and made.dimension is None  # no vector was seen yet: any query finds none
+        searched_vector(replace(made, dimension=_any_dimension(queries)) if bare else made, vector, queries, self.name)
+        held = layout.named[vector] if vector else layout.unnamed
+        assert held is not None, "searched_vector refuses it"
+        if vector and not held.searches:
+            raise Unsupported(
+                f"the vector {vector!r} is kept without an index, and cannot be searched", store=self.name
+            )
+        return held
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """Ids of records that pass."""
@@ -424,6 +444,8 @@ class WeaviateStore:
         return first_reasons(
             batch,
             wrong_dimension(batch, reader.layout.dimension),
+            unplaced_vectors(batch, _recorded(reader.layout), unnamed=reader.layout.unnamed is not None),
+            without_rows(batch, reader.layout.vectors),
             unsupported_rows(batch, _able(reader.layout), partial=partial),
             rejected_rows(batch, reader.codec),
         )
@@ -584,6 +606,15 @@ def _able(layout: Layout) -> Capabilities:
     )
 
 
+def _recorded(layout: Layout) -> dict[str, VectorSpec]:
+    """The named vectors, with the dimensions that were recorded when we made the collection."""
+    return layout.specs({name: each.dimension for name, each in layout.named.items()})
+
+
+def _any_dimension(queries: Queries) -> int | None:
+    return queries.shape[1] if isinstance(queries, np.ndarray) and queries.ndim == 2 else 1
+
+
 def _rows_of_tenants(reader: ObjectReader, counts: Mapping[str, int]) -> dict[str, int]:
     """Rows of namespaces by tenant; where the collection has no tenants it is the only one, without a name."""
     rows = Counter[str]()
@@ -592,6 +623,14 @@ def _rows_of_tenants(reader: ObjectReader, counts: Mapping[str, int]) -> dict[st
         if tenant is not None:
             rows[tenant] += count
     return dict(rows)
+
+
+def _memory(definition: CollectionDefinition, options: StoreOptions) -> float | None:
+    """Memory of a record's dense vectors, see `vector_memory`; of multi vectors there is no rule."""
+    found = [vector_memory(definition.dimension or 0, {**options.index, **definition.index})]
+    for spec in definition.named.values():
+        found += [vector_memory(spec.dimension or 0, spec.index) if spec.kind is VectorKind.DENSE else None]
+    return None if None in found else sum(each for each in found if each is not None)
 
 
 def _pending(shard: Mapping[str, Any]) -> int:
