@@ -14,29 +14,32 @@ import pyarrow.compute as pc
 
 from vectorferry.core.errors import RecordError
 from vectorferry.core.model import Vectors
-from vectorferry.core.records import make_batch, vectors_of
+from vectorferry.core.records import make_batch
 from vectorferry.core.stored_json import as_canonical
+from vectorferry.core.vector_columns import floats_of
 
 Row = tuple[str, bytes | None, bytes | None, str]
 """What is read back of a record: id, vector, sparse, metadata."""
 
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_TRAILER = b"\xff\xff"
-_FIELDS = struct.pack(">h", 5)
-_NULL = struct.pack(">i", -1)
+NULL = struct.pack(">i", -1)
+"""A field of COPY that holds nothing."""
 _VECTOR_HEADER = 4
 
 
-def copy_data(batch: pa.RecordBatch) -> bytes:
-    """A batch as one COPY of the columns namespace, id, vector, sparse, metadata."""
+def copy_data(batch: pa.RecordBatch, more: Sequence[Sequence[bytes]] = ()) -> bytes:
+    """A batch as one COPY of the columns namespace, id, vector, sparse, metadata; `more` are the fields of further columns."""
     columns = (
         _texts(batch, "namespace"),
         _texts(batch, "id"),
-        _vectors(batch),
-        _sparse(batch),
+        dense_fields(batch.column("vector")),
+        sparse_fields(batch.column("sparse")),
         _texts(batch, "metadata"),
+        *more,
     )
-    rows = [part for row in zip(*columns, strict=True) for part in (_FIELDS, *row)]
+    count = struct.pack(">h", len(columns))
+    rows = [part for row in zip(*columns, strict=True) for part in (count, *row)]
     return b"".join((_COPY_HEADER, *rows, _COPY_TRAILER))
 
 
@@ -46,17 +49,22 @@ def vector_array(vectors: Vectors, oid: int) -> bytes:
 
 
 def batch_of(store: str, namespace: str, rows: Sequence[Row], dimension: int) -> pa.RecordBatch:
-    """A canonical batch of rows that were read in binary format.
+    """A canonical batch of rows that were read in binary format; a dimension of 0 means that no record has a vector.
 
     Raises RecordError for metadata or a sparse vector that others wrote so that no record can carry it.
     """
     ids, vectors, sparse, texts = zip(*rows, strict=True) if rows else ((), (), (), ())
-    places = [f"{store}, namespace {namespace or '(default)'}, id {id_}" for id_ in ids]
+    places = places_of(store, namespace, ids)
     metadata = list(map(as_canonical, texts, places))
     missing = np.array([vector is None for vector in vectors], bool)
-    dense = dense_rows(vectors, dimension, filled=not missing.any())
-    thin = None if all(item is None for item in sparse) else list(map(_sparse_row, sparse, places))
+    dense = dense_rows(vectors, dimension, filled=not missing.any()) if dimension else None
+    thin = None if all(item is None for item in sparse) else list(map(sparse_row, sparse, places))
     return make_batch(namespace, ids, dense, metadata, thin, missing=missing)
+
+
+def places_of(store: str, namespace: str, ids: Sequence[str]) -> list[str]:
+    """Where each record is, for messages."""
+    return [f"{store}, namespace {namespace or '(default)'}, id {id_}" for id_ in ids]
 
 
 def _texts(batch: pa.RecordBatch, column: str) -> list[bytes]:
@@ -72,23 +80,24 @@ def _framed(vectors: Vectors) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     return framed
 
 
-def _vectors(batch: pa.RecordBatch) -> list[bytes]:
-    vectors = vectors_of(batch)
+def dense_fields(column: pa.Array) -> list[bytes]:
+    """A column of dense vectors as fields of COPY."""
+    vectors = floats_of(column)
     if not vectors.shape[1]:
-        return [_NULL] * len(batch)
+        return [NULL] * len(column)
     framed = _framed(vectors)
     raw, width = framed.tobytes(), framed.shape[1]
-    valid = batch.column("vector").is_valid().to_pylist()
-    return [raw[row * width : (row + 1) * width] if there else _NULL for row, there in enumerate(valid)]
+    valid = column.is_valid().to_pylist()
+    return [raw[row * width : (row + 1) * width] if there else NULL for row, there in enumerate(valid)]
 
 
-def _sparse(batch: pa.RecordBatch) -> list[bytes]:
-    column = batch.column("sparse")
+def sparse_fields(column: pa.Array) -> list[bytes]:
+    """A column of sparse vectors as fields of COPY."""
     if column.null_count == len(column):
-        return [_NULL] * len(column)
+        return [NULL] * len(column)
     indices, values = (pc.struct_field(column, name) for name in ("indices", "values"))
     return [
-        _sparse_field(indices[row].values, values[row].values) if there else _NULL
+        _sparse_field(indices[row].values, values[row].values) if there else NULL
         for row, there in enumerate(column.is_valid().to_pylist())
     ]
 
@@ -98,7 +107,8 @@ def _sparse_field(indices: pa.Array, values: pa.Array) -> bytes:
     return struct.pack(">i", len(raw)) + raw
 
 
-def _sparse_row(raw: bytes | None, place: str) -> dict[str, Any] | None:
+def sparse_row(raw: bytes | None, place: str) -> dict[str, Any] | None:
+    """A sparse vector that was read. Raises RecordError for bytes that are none, with the place."""
     if raw is None:
         return None
     if len(raw) % 8:

@@ -21,23 +21,31 @@ OPERATORS: Mapping[Metric, tuple[str, str]] = {
 }
 _SETTINGS: Mapping[str, tuple[int, int]] = {"m": (2, 100), "ef_construction": (4, 1000)}
 
+# Of earlier releases there are catalogs without the last column, and with a dimension in each row.
+WIDEN_CATALOG = (
+    f"ALTER TABLE {CATALOG} ADD COLUMN IF NOT EXISTS named json",
+    f"ALTER TABLE {CATALOG} ALTER COLUMN dimension DROP NOT NULL",
+)
+CATALOG_COLUMNS = (
+    "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+)
 CREATE_CATALOG = f"""CREATE TABLE IF NOT EXISTS {CATALOG} (
     name text COLLATE "C" PRIMARY KEY, dimension integer NOT NULL, metric text NOT NULL, fields json NOT NULL, index json NOT NULL
 )"""
 # Vectors of the usual sizes stay in the row (toast_tuple_target): a scan then reads pages in order.
 CREATE_TABLE = f"""CREATE TABLE {{{{table}}}} (
-    namespace text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL, vector vector({{dimension}}), sparse bytea,
-    metadata text NOT NULL, fields jsonb NOT NULL GENERATED ALWAYS AS ({FIELDS_EXPRESSION}) STORED,
+    namespace text COLLATE "C" NOT NULL, id text COLLATE "C" NOT NULL, vector {{vector}}, sparse bytea,
+    metadata text NOT NULL, fields jsonb NOT NULL GENERATED ALWAYS AS ({FIELDS_EXPRESSION}) STORED,{{{{named}}}}
     PRIMARY KEY (namespace, id)
 ) WITH (toast_tuple_target = 8160)"""
-CREATE_STAGING = """CREATE TEMPORARY TABLE IF NOT EXISTS vectorferry_staging (
-    namespace text COLLATE "C", id text COLLATE "C", vector vector, sparse bytea, metadata text
+CREATE_STAGING = """CREATE TEMPORARY TABLE IF NOT EXISTS {staging} (
+    namespace text COLLATE "C", id text COLLATE "C", vector vector, sparse bytea, metadata text{typed}
 ) ON COMMIT DELETE ROWS"""
 # In key order, so that two writers of the same rows wait for each other instead of locking each other out.
-INSERT_STAGED = """INSERT INTO {table} (namespace, id, vector, sparse, metadata)
-SELECT namespace, id, vector, sparse, metadata FROM vectorferry_staging ORDER BY namespace, id
+INSERT_STAGED = """INSERT INTO {table} (namespace, id, vector, sparse, metadata{named})
+SELECT namespace, id, vector, sparse, metadata{named} FROM {staging} ORDER BY namespace, id
 ON CONFLICT (namespace, id) DO UPDATE
-SET vector = excluded.vector, sparse = excluded.sparse, metadata = excluded.metadata"""
+SET vector = excluded.vector, sparse = excluded.sparse, metadata = excluded.metadata{excluded}"""
 
 # What the server itself counts, by no path that a reader of records takes.
 HELD = "SELECT namespace, count(*), count(vector) FROM {table} WHERE namespace = ANY (%s) GROUP BY namespace"
@@ -90,19 +98,22 @@ def _paged(size: float) -> float:
 
 
 def indexed(metric: Metric, dimension: int) -> str:
-    """What HNSW indexes, with its operators."""
+    """What HNSW indexes, with its operators; `column` is put in its place."""
     operators = OPERATORS[metric][1]
     if dimension <= MAX_VECTOR_DIMENSION:
-        return f"vector vector_{operators}"
-    return f"(vector::halfvec({dimension})) halfvec_{operators}"
+        return f"{{column}} vector_{operators}"
+    return f"({{column}}::halfvec({dimension})) halfvec_{operators}"
 
 
 def nearest(metric: Metric, clause: str, dimension: int, *, exact: bool) -> str:
-    """The search for all queries at once; an order that is not the bare operator keeps the planner off the index."""
-    distance = f"vector {OPERATORS[metric][0]} query"
+    """The search for all queries at once; an order that is not the bare operator keeps the planner off the index.
+
+    `table` and `column` are put in their places.
+    """
+    distance = f"{{column}} {OPERATORS[metric][0]} query"
     order = "distance, id" if exact else "distance"
     if not exact and dimension > MAX_VECTOR_DIMENSION:
-        order = f"vector::halfvec({dimension}) {OPERATORS[metric][0]} query::halfvec({dimension})"
+        order = f"{{column}}::halfvec({dimension}) {OPERATORS[metric][0]} query::halfvec({dimension})"
     if exact and metric is Metric.COSINE:
         distance = f"COALESCE(NULLIF({distance}, 'NaN'), 1)"  # a zero vector is similar to nothing
     if exact:

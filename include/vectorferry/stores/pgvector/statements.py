@@ -65,6 +65,12 @@ class VectorType:
         session.adapters.register_dumper(VectorArray, self._dumper or self._look_up(session))
         return VectorArray(vector_array(vectors, self._oid))
 
+    def number(self, session: Session) -> int:
+        """The number of the type vector in this database."""
+        if self._dumper is None:
+            self._look_up(session)
+        return self._oid
+
     def _look_up(self, session: Session) -> type[Dumper]:
         query = "SELECT oid, typarray FROM pg_type WHERE oid = to_regtype('vector')"
         self._oid, array_oid = rows_of(session, query, [])[0]

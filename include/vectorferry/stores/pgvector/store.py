@@ -1,8 +1,8 @@
 """PostgreSQL with pgvector as a store: one table a collection, whole records in it, exact or HNSW search.
 
 A table `<collection>` holds namespace, id, vector, sparse and metadata, the last as canonical JSON text, which is the truth, and once
-more as the generated jsonb column `fields`, which filters read. `vectorferry_collections` holds metric, dimension, declared
-fields and index of each.
+more as the generated jsonb column `fields`, which filters read; named vectors have columns of their own. `vectorferry_collections` holds
+metric, dimension, declared fields, index and named vectors of each.
 """
 
 # ruff: noqa: S608 (the SQL is put together from constants; every value is a parameter)
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import orjson
@@ -36,19 +36,36 @@ from vectorferry.core.model import (
     Queries,
     Rejection,
     Usage,
+    VectorKind,
     Vectors,
+    VectorSpec,
     WriteResult,
 )
-from vectorferry.core.records import canonical_json, dimension_of, parse_json, vectors_of
+from vectorferry.core.records import canonical_json, dimension_of, parse_json, short_hash, vectors_of
 from vectorferry.core.stored_json import as_canonical
+from vectorferry.core.vector_columns import Named, column_name, floats_of, present
+from vectorferry.core.vector_columns import from_json as vectors_from_json
+from vectorferry.core.vector_columns import to_json as vectors_to_json
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.markers import marker_in, with_marker
-from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, wrong_shape
-from vectorferry.stores.pgvector.binary import batch_of, copy_data
+from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, searched_vector, wrong_shape
+from vectorferry.stores.pgvector.binary import batch_of, copy_data, places_of
 from vectorferry.stores.pgvector.filters import compile_filter, field_key
+from vectorferry.stores.pgvector.named_vectors import (
+    KINDS,
+    column_of,
+    column_type,
+    fields_of,
+    in_order,
+    index_bytes,
+    misnamed,
+    nearest_multi,
+    with_settings,
+    wrong_indexes,
+)
 from vectorferry.stores.pgvector.requirements import (
     ITERATIVE_SCANS,
     NAMESAKES,
@@ -63,6 +80,7 @@ from vectorferry.stores.pgvector.requirements import (
 from vectorferry.stores.pgvector.sessions import Session, Sessions
 from vectorferry.stores.pgvector.sql import (
     CATALOG,
+    CATALOG_COLUMNS,
     CREATE_CATALOG,
     CREATE_STAGING,
     CREATE_TABLE,
@@ -77,6 +95,7 @@ from vectorferry.stores.pgvector.sql import (
     SET_METADATA,
     SET_VECTOR,
     SIZES,
+    WIDEN_CATALOG,
     bounds,
     index_settings,
     indexed,
@@ -94,9 +113,19 @@ from vectorferry.stores.pgvector.statements import (
     tune,
 )
 from vectorferry.stores.pgvector.table_store import TableStore
-from vectorferry.stores.row_limits import Reason, first_reasons, patch_of, unsupported_rows, without, wrong_dimension
+from vectorferry.stores.row_limits import (
+    Reason,
+    first_reasons,
+    patch_of,
+    unplaced_vectors,
+    unsupported_rows,
+    without,
+    wrong_dimension,
+)
 
 T = TypeVar("T")
+Wanted: TypeAlias = tuple[int, Filter | None, int | None]
+"""k, filter and effort of a search."""
 
 EXACT_ROWS = 10_000
 """Up to so many candidate rows a search compares all of them: as fast as the index, and complete."""
@@ -111,6 +140,7 @@ _CAPABILITIES = Capabilities(
     max_dimension=16_000,
     max_indexed_dimension=MAX_HNSW_DIMENSION,
     markers=True,
+    named_vectors=KINDS,
 )
 _SCORES: Mapping[Metric, Callable[[float], float]] = {
     Metric.COSINE: lambda distance: 1.0 - distance,
@@ -178,6 +208,7 @@ class PgvectorStore:
             sparse=True,
             fields=definition.fields,
             index=definition.index,
+            named=definition.named,
         )
 
     def empty_namespaces(self) -> Sequence[str]:
@@ -195,7 +226,7 @@ class PgvectorStore:
         found = {name: Held(rows, vectors) for name, rows, vectors in self._read_all(HELD, wanted, unbounded=True)}
         vectors = sum(held.vectors or 0 for held in found.values())
         lengths = {dimension: LengthCount(vectors)} if vectors else {}
-        if lacking := sum(held.rows for held in found.values()) - vectors:
+        if dimension and (lacking := sum(held.rows for held in found.values()) - vectors):
             first = self._read_all(FIRST_WITHOUT_VECTOR, wanted, unbounded=True)
             lengths[0] = LengthCount(lacking, tuple(f"{name or '(default)'}/{id_}" for name, id_ in first))
         return Inventory({name: found.get(name, Held(0, 0)) for name in namespaces}, lengths)
@@ -208,7 +239,9 @@ class PgvectorStore:
         found = [
             *self._wrong_name(),
             *wrong_shape(definition, _CAPABILITIES),
-            *wrong_settings(asked, dimension),
+            *(wrong_settings(asked, dimension) if dimension else ()),
+            *misnamed(definition.named),
+            *wrong_indexes(definition.named),
         ]
         if found:
             return found
@@ -227,8 +260,11 @@ class PgvectorStore:
         if self._exists():
             raise AlreadyExists("the collection exists", store=self.name)
         refuse_obstacles(self.obstacles(definition), definition, _CAPABILITIES, self.name)
-        index = index_settings({**self._options.index, **definition.index}, definition.dimension or 0)
-        self._do(lambda session: self._create(session, definition, index), retry=False)
+        asked = {**self._options.index, **definition.index} if definition.dimension else {"type": "none"}
+        made = replace(
+            definition, index=index_settings(asked, definition.dimension or 0), named=with_settings(definition)
+        )
+        self._do(lambda session: self._create(session, made), retry=False)
         self._known = None
 
     def drop(self) -> None:
@@ -265,27 +301,41 @@ class PgvectorStore:
     ) -> Iterator[pa.RecordBatch]:
         """Records in key order, each batch a statement of its own; `ids` are not needed."""
         del ids
-        dimension = self._definition().dimension or 0
-        for rows in self._pages("id, vector, sparse, metadata", span, batch_rows):
-            yield batch_of(self.name, span.namespace, rows, dimension)
+        definition = self._definition()
+        for rows in self._pages("id, vector, sparse, metadata{named}", span, batch_rows):
+            yield self._batch(span.namespace, rows, definition)
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
         """The records found, in the order of `ids`."""
-        query = "SELECT id, vector, sparse, metadata FROM {table} WHERE namespace = %s AND id = ANY (%s)"
+        definition = self._definition()
+        query = "SELECT id, vector, sparse, metadata{named} FROM {table} WHERE namespace = %s AND id = ANY (%s)"
         found: dict[str, Any] = {}
         for part in chunks(list(dict.fromkeys(ids)), _CAPABILITIES.max_fetch_ids):
             found.update((row[0], row) for row in self._read_all(query, [namespace, sendable(part)]))
         rows = [found[id_] for id_ in dict.fromkeys(ids) if id_ in found]
-        return batch_of(self.name, namespace, rows, self._definition().dimension or 0)
+        return self._batch(namespace, rows, definition)
+
+    def _batch(
+        self, namespace: str, rows: Sequence[tuple[Any, ...]], definition: CollectionDefinition
+    ) -> pa.RecordBatch:
+        """A batch of rows as they are selected: id, vector, sparse, metadata and the named vectors."""
+        batch = batch_of(self.name, namespace, [row[:4] for row in rows], definition.dimension or 0)
+        places = places_of(self.name, namespace, [row[0] for row in rows]) if definition.named else []
+        for number, spec in enumerate(in_order(definition.named), 4):
+            column = column_of(spec, [row[number] for row in rows], places)
+            batch = batch.append_column(pa.field(column_name(spec), column.type), column)
+        return batch
 
     def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
-        """What the limits and PostgreSQL's text forbid, and another dimension than the collection's."""
+        """What the limits and PostgreSQL's text forbid, and vectors that the collection has not, or has with another dimension."""
         refuse_invalid(batch)
+        made = self._made()
         return first_reasons(
             batch,
             _with_nul(batch),
-            wrong_dimension(batch, self._dimension()),
-            self._beyond_half(batch),
+            wrong_dimension(batch, None if made is None else made.dimension),
+            () if made is None else unplaced_vectors(batch, made.named, unnamed=made.dimension is not None),
+            self._beyond_half(batch, made),
             unsupported_rows(batch, self.capabilities, partial=partial),
         )
 
@@ -294,9 +344,11 @@ class PgvectorStore:
         definition = self._definition()
         rejected = self.rejections(batch)
         kept = without(batch, rejected)
-        rows = _INDEXED_ROWS if definition.index["type"] == "hnsw" else _CAPABILITIES.max_batch_rows
+        indexes = [definition.index, *(spec.index for spec in definition.named.values())]
+        indexed = sum(index["type"] == "hnsw" for index in indexes)
+        rows = max(_INDEXED_ROWS // indexed, 1) if indexed else _CAPABILITIES.max_batch_rows
         for part in cut(kept, rows, _CAPABILITIES.max_batch_bytes):
-            self._do(partial(self._put, copy_data(part), len(part)))
+            self._do(partial(self._put, part, definition))
         return WriteResult(len(kept), tuple(rejected))
 
     def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
@@ -324,16 +376,24 @@ class PgvectorStore:
         effort: int | None = None,
         vector: str = "",
     ) -> Neighbours:
-        """The k nearest: exact where there is no index or few candidates, else by HNSW, which goes on until it has k."""
-        refuse_vector(vector, (), self.name)
-        queries = dense_queries(queries, self.name)
-        self._refuse_dimension(queries.shape[1])
+        """The k nearest: exact where there is no index or few candidates, else by HNSW, which goes on until it has k.
+
+        Multi vectors are compared one by one, by MaxSim. Raises Unsupported for sparse ones, which are kept and not searched.
+        """
         definition = self._definition()
-        found = self._do(lambda session: self._search(session, definition, namespace, queries, (k, where, effort)))
-        score = _SCORES[definition.metric]
-        hits: list[list[tuple[str, float]]] = [[] for _ in range(len(queries))]
-        for place, id_, distance in found:
-            hits[place - 1].append((id_, score(distance)))
+        refuse_vector(vector, definition.named, self.name)
+        spec = searched_vector(definition, vector, queries, self.name)
+        if spec.kind is VectorKind.SPARSE:
+            raise Unsupported("sparse vectors are kept, and cannot be searched", store=self.name)
+        wanted, hits = (k, where, effort), [list[tuple[str, float]]() for _ in range(len(queries))]
+        if spec.kind is VectorKind.MULTI:
+            for line, query in zip(hits, queries, strict=True):
+                found = self._do(partial(self._search_multi, spec, namespace, query, wanted))
+                line += [(id_, float(score)) for id_, score in found]
+        else:
+            dense, score = dense_queries(queries, self.name), _SCORES[spec.metric]
+            for place, id_, distance in self._do(partial(self._search, spec, namespace, dense, wanted)):
+                hits[place - 1].append((id_, score(distance)))
         return Neighbours(
             tuple(tuple(id_ for id_, _ in line) for line in hits),
             tuple(tuple(value for _, value in line) for line in hits),
@@ -369,8 +429,10 @@ class PgvectorStore:
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """See `row_bytes`."""
         dimension = definition.dimension or 0
-        index = index_settings({**self._options.index, **definition.index}, dimension)
-        return Footprint(None, row_bytes(dimension, payload, index))
+        index = (
+            index_settings({**self._options.index, **definition.index}, dimension) if dimension else {"type": "none"}
+        )
+        return Footprint(None, row_bytes(dimension, payload, index) + index_bytes(definition.named))
 
     def alias_target(self, alias: str) -> str | None:
         """Not supported."""
@@ -412,17 +474,18 @@ class PgvectorStore:
         return self._call(lambda: self._sessions.run(work), retry=retry)
 
     def _sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
-        # psycopg takes a percent sign in a name for a placeholder, unless it is doubled; so queries always have parameters.
-        return sql.SQL(text).format(table=sql.Identifier(self._collection.replace("%", "%%")), **parts)
+        return sql.SQL(text).format(table=_identifier(self._collection), **parts)
 
     def _read_all(self, text: str, values: Sequence[Any], *, unbounded: bool = False) -> list[Any]:
+        more: dict[str, sql.Composable] = {}
         if "{table}" in text:
-            self._definition()  # a table of others is no collection, whatever its columns are called
+            # A table of others is no collection, whatever its columns are called.
+            more = {"named": _listed(self._definition().named)}
 
         def read(session: Session) -> list[Any]:
             if unbounded:
                 lift_timeout(session)
-            return rows_of(session, self._sql(text), [plain_text(value) for value in values])
+            return rows_of(session, self._sql(text, **more), [plain_text(value) for value in values])
 
         return self._do(read)
 
@@ -436,43 +499,59 @@ class PgvectorStore:
         query = "SELECT coalesce(obj_description(to_regclass(quote_ident(%s)), 'pg_class'), '')"
         return str(rows_of(session, query, [self._collection])[0][0])
 
-    def _dimension(self) -> int | None:
+    def _made(self) -> CollectionDefinition | None:
         try:
-            return self._definition().dimension
+            return self._definition()
         except NotFound:
             return None
 
     def _read_definition(self, session: Session) -> CollectionDefinition:
-        query = f"SELECT dimension, metric, fields::text, index::text FROM {CATALOG} WHERE name = %s"
-        there = rows_of(session, "SELECT to_regclass(%s) IS NOT NULL", [CATALOG])[0][0]
-        rows = rows_of(session, query, [self._collection]) if there else []
+        columns = {name for (name,) in rows_of(session, CATALOG_COLUMNS, [CATALOG])}
+        named = "named::text" if "named" in columns else "NULL"
+        query = f"SELECT dimension, metric, fields::text, index::text, {named} FROM {CATALOG} WHERE name = %s"
+        rows = rows_of(session, query, [self._collection]) if columns else []
         if not rows:
             raise NotFound(absent(self._collection, rows_of(session, NAMESAKES, [self._collection])), store=self.name)
-        dimension, metric, fields, index = rows[0]
+        dimension, metric, fields, index, named = rows[0]
         types = {name: FieldType(kind) for name, kind in orjson.loads(fields).items()}
-        return CollectionDefinition(dimension, Metric(metric), types, orjson.loads(index))
+        vectors = vectors_from_json(orjson.loads(named or "null") or {})
+        return CollectionDefinition(dimension, Metric(metric), types, orjson.loads(index), vectors)
 
-    def _create(self, session: Session, definition: CollectionDefinition, index: Mapping[str, Any]) -> None:
+    def _create(self, session: Session, definition: CollectionDefinition) -> None:
         lift_timeout(session)
         # Two that create their first collection at once would both make the catalog, and one of them fail.
         session.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [CATALOG])
         session.execute("CREATE EXTENSION IF NOT EXISTS vector")
         session.execute(CREATE_CATALOG)
-        self._add_to_catalog(session, definition, index)
-        session.execute(self._sql(CREATE_TABLE.format(dimension=definition.dimension)), [])
+        self._add_to_catalog(session, definition)
+        vector = "vector" if definition.dimension is None else f"vector({definition.dimension})"
+        typed = _listed(definition.named, typed=True, before=False)
+        session.execute(self._sql(CREATE_TABLE.format(vector=vector), named=typed), [])
         for field in definition.fields:
             query = "CREATE INDEX ON {table} USING gin ((fields -> {key}) jsonb_path_ops)"
             session.execute(self._sql(query, key=sql.Literal(field_key(field).replace("%", "%%"))), [])
-        if index["type"] == "hnsw":
-            what = indexed(definition.metric, definition.dimension or 0)
-            settings = f"m = {index['m']}, ef_construction = {index['ef_construction']}"
-            session.execute(self._sql(f"CREATE INDEX ON {{table}} USING hnsw ({what}) WITH ({settings})"), [])
+        for spec in (_unnamed(definition), *in_order(definition.named)):
+            if spec.index["type"] == "hnsw":
+                what = indexed(spec.metric, spec.dimension or 0)
+                settings = f"m = {spec.index['m']}, ef_construction = {spec.index['ef_construction']}"
+                query = f"CREATE INDEX ON {{table}} USING hnsw ({what}) WITH ({settings})"
+                session.execute(self._sql(query, column=_column(spec)), [])
 
-    def _add_to_catalog(self, session: Session, definition: CollectionDefinition, index: Mapping[str, Any]) -> None:
-        query = f"INSERT INTO {CATALOG} VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
-        texts = [orjson.dumps(dict(part)).decode() for part in (definition.fields, index)]
-        added = session.execute(query, [self._collection, definition.dimension, definition.metric.value, *texts])
-        if not added.rowcount:
+    def _add_to_catalog(self, session: Session, definition: CollectionDefinition) -> None:
+        values = {
+            "name": self._collection,
+            "dimension": definition.dimension,
+            "metric": definition.metric.value,
+            "fields": orjson.dumps(dict(definition.fields)).decode(),
+            "index": orjson.dumps(dict(definition.index)).decode(),
+        }
+        if definition.named or definition.dimension is None:
+            for widen in WIDEN_CATALOG:
+                session.execute(widen)
+            values["named"] = orjson.dumps(vectors_to_json(definition.named)).decode()
+        places = ", ".join(["%s"] * len(values))
+        query = f"INSERT INTO {CATALOG} ({', '.join(values)}) VALUES ({places}) ON CONFLICT DO NOTHING"
+        if not session.execute(query, list(values.values())).rowcount:
             raise AlreadyExists("the collection exists", store=self.name)
 
     def _drop(self, session: Session) -> None:
@@ -481,13 +560,22 @@ class PgvectorStore:
         if rows_of(session, "SELECT to_regclass(%s) IS NOT NULL", [CATALOG])[0][0]:
             session.execute(f"DELETE FROM {CATALOG} WHERE name = %s", [self._collection])
 
-    def _put(self, data: bytes, rows: int, session: Session) -> None:
-        session.execute(CREATE_STAGING)
-        with session.cursor().copy("COPY vectorferry_staging FROM STDIN (FORMAT binary)") as copy:
+    def _put(self, batch: pa.RecordBatch, definition: CollectionDefinition, session: Session) -> None:
+        named = in_order(definition.named)
+        oid = self._vectors.number(session) if named else 0
+        data = copy_data(batch, [fields_of(spec, batch, oid) for spec in named])
+        staging = sql.Identifier(_staging_of(definition.named))
+        create = sql.SQL(CREATE_STAGING).format(staging=staging, typed=_listed(definition.named, typed=True))
+        session.execute(create, [])
+        with session.cursor().copy(sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(staging)) as copy:
             copy.write(data)
-        written = session.execute(self._sql(INSERT_STAGED), []).rowcount
-        if written != rows:
-            raise PartialWrite(f"{written} of {rows} rows were written", store=self.name)
+        excluded = sql.SQL("").join(
+            sql.SQL(", {column} = excluded.{column}").format(column=_column(spec)) for spec in named
+        )
+        insert = self._sql(INSERT_STAGED, staging=staging, named=_listed(definition.named), excluded=excluded)
+        written = session.execute(insert, []).rowcount
+        if written != len(batch):
+            raise PartialWrite(f"{written} of {len(batch)} rows were written", store=self.name)
 
     def _merge(self, session: Session, patch: pa.RecordBatch) -> None:
         key = [patch.column(name)[0].as_py() for name in ("namespace", "id")]
@@ -521,28 +609,31 @@ class PgvectorStore:
         )
         return [row[0] for row in self._read_all(query, [namespace, list(places)], unbounded=True)] if places else []
 
+    def _search_multi(
+        self, spec: VectorSpec, namespace: str, query: Vectors, wanted: Wanted, session: Session
+    ) -> list[Any]:
+        """Rows of (id, score), best first."""
+        k, where, _ = wanted
+        clause, values = _candidates(namespace, where)
+        search = self._sql(nearest_multi(spec.metric, clause), column=_column(spec))
+        return rows_of(session, search, [self._vectors.parameter(session, query), *values, k])
+
     def _search(
-        self,
-        session: Session,
-        definition: CollectionDefinition,
-        namespace: str,
-        queries: Vectors,
-        wanted: tuple[int, Filter | None, int | None],
+        self, spec: VectorSpec, namespace: str, queries: Vectors, wanted: Wanted, session: Session
     ) -> list[Any]:
         """Rows of (query's place from 1, id, distance), best first."""
         k, where, effort = wanted
-        clause, values = compile_filter(where) if where else ("true", [])
-        clause, values = f"namespace = %s AND vector IS NOT NULL AND {clause}", [plain_text(namespace), *values]
+        clause, values = _candidates(namespace, where)
         vectors = self._vectors.parameter(session, queries)
 
         def run(*, exact: bool) -> list[Any]:
             return rows_of(
                 session,
-                self._sql(nearest(definition.metric, clause, definition.dimension or 0, exact=exact)),
+                self._sql(nearest(spec.metric, clause, spec.dimension or 0, exact=exact), column=_column(spec)),
                 [vectors, *values, k],
             )
 
-        if definition.index["type"] == "hnsw" and self._are_many(session, clause, values):
+        if spec.index["type"] == "hnsw" and self._are_many(session, spec, clause, values):
             tune(session, k, effort, iterates=self._iterates(session))
             found = run(exact=False)
             if len(found) == k * len(queries):
@@ -556,9 +647,9 @@ class PgvectorStore:
             self._extension = version_of(version)
         return self._extension >= ITERATIVE_SCANS
 
-    def _are_many(self, session: Session, clause: str, values: list[Any]) -> bool:
+    def _are_many(self, session: Session, spec: VectorSpec, clause: str, values: list[Any]) -> bool:
         query = f"SELECT count(*) > {EXACT_ROWS} FROM (SELECT 1 FROM {{table}} WHERE {clause} LIMIT {EXACT_ROWS + 1}) AS candidates"
-        return bool(rows_of(session, self._sql(query), values)[0][0])
+        return bool(rows_of(session, self._sql(query, column=_column(spec)), values)[0][0])
 
     # Refusals
 
@@ -576,27 +667,60 @@ class PgvectorStore:
         return self._do(lambda session: Server(*rows_of(session, SERVER, [self._collection])[0]))
 
     def _exists(self) -> bool:
-        return self._dimension() is not None
+        return self._made() is not None
 
-    def _beyond_half(self, batch: pa.RecordBatch) -> Iterator[Reason]:
+    def _beyond_half(self, batch: pa.RecordBatch, made: CollectionDefinition | None) -> Iterator[Reason]:
         """Rows that an index over half-precision numbers cannot have, which the database would refuse with all others of their batch."""
-        dimension = dimension_of(batch.schema) or 0
-        if not MAX_VECTOR_DIMENSION < dimension <= MAX_HNSW_DIMENSION or not self._has_index(dimension):
-            return
-        large = np.abs(vectors_of(batch)).max(axis=1) > MAX_HALF
-        for row in (large & batch.column("vector").is_valid().to_numpy(zero_copy_only=False)).nonzero()[0]:
-            yield int(row), f"the vector has a component beyond ±{MAX_HALF:.0f}, which the index cannot hold"
+        index = index_settings(self._options.index, dimension_of(batch.schema) or 0) if made is None else made.index
+        indexed = {"vector": index["type"]}
+        if made is not None:
+            indexed |= {column_name(spec): spec.index["type"] for spec in made.named.values()}
+        for column, kind in indexed.items():
+            if kind == "hnsw" and column in batch.schema.names:
+                yield from _beyond(column, batch.column(column))
 
-    def _has_index(self, dimension: int) -> bool:
-        try:
-            return bool(self._definition().index["type"] == "hnsw")
-        except NotFound:
-            return bool(index_settings(self._options.index, dimension)["type"] == "hnsw")
 
-    def _refuse_dimension(self, dimension: int) -> None:
-        expected = self._definition().dimension
-        if dimension != expected:
-            raise Refused(f"vectors have {dimension} dimensions, the collection {expected}", store=self.name)
+def _beyond(name: str, column: pa.Array) -> Iterator[Reason]:
+    vectors = floats_of(column)
+    if MAX_VECTOR_DIMENSION < vectors.shape[1] <= MAX_HNSW_DIMENSION:
+        large = (np.abs(vectors).max(axis=1) > MAX_HALF) & present(column)
+        what = "the vector" if name == "vector" else f"the vector {name.partition(':')[2]!r}"
+        for row in large.nonzero()[0]:
+            yield int(row), f"{what} has a component beyond ±{MAX_HALF:.0f}, which the index cannot hold"
+
+
+def _candidates(namespace: str, where: Filter | None) -> tuple[str, list[Any]]:
+    """The clause for the records that a search may find, with its values."""
+    clause, values = compile_filter(where) if where else ("true", [])
+    return f"namespace = %s AND {{column}} IS NOT NULL AND {clause}", [plain_text(namespace), *values]
+
+
+def _unnamed(definition: CollectionDefinition) -> VectorSpec:
+    return VectorSpec("", VectorKind.DENSE, definition.dimension, definition.metric, definition.index)
+
+
+def _identifier(name: str) -> sql.Identifier:
+    # psycopg takes a percent sign in a name for a placeholder, unless it is doubled; so queries always have parameters.
+    return sql.Identifier(name.replace("%", "%%"))
+
+
+def _column(spec: VectorSpec) -> sql.Identifier:
+    return _identifier(column_name(spec)) if spec.name else sql.Identifier("vector")
+
+
+def _listed(named: Named, *, typed: bool = False, before: bool = True) -> sql.Composed:
+    """The columns of the named vectors for a list, a comma `before` each or after it; nothing where there are none."""
+    parts = [
+        sql.SQL(" ").join([_column(spec), *([sql.SQL(column_type(spec))] if typed else [])]) for spec in in_order(named)
+    ]
+    around = (sql.SQL(", "), sql.SQL("")) if before else (sql.SQL(" "), sql.SQL(","))
+    return sql.Composed([sql.Composed([around[0], part, around[1]]) for part in parts])
+
+
+def _staging_of(named: Named) -> str:
+    """The table that rows are copied to, which a session keeps: another one for other columns."""
+    columns = [f"{column_name(spec)} {column_type(spec)}" for spec in in_order(named)]
+    return f"vectorferry_staging_{short_hash(columns)}" if columns else "vectorferry_staging"
 
 
 def _with_nul(batch: pa.RecordBatch) -> Iterator[Reason]:
