@@ -10,11 +10,12 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 
 from vectorferry.core.errors import RecordError, Unavailable
 from vectorferry.core.filters import Filter
-from vectorferry.core.model import KeyRange, Queries
+from vectorferry.core.model import KeyRange, Queries, Vectors
 from vectorferry.core.names import decode_tenant
 from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.stores.batching import chunks
@@ -32,7 +33,7 @@ from vectorferry.stores.weaviate.objects import (
     stranger,
     uuids_of,
 )
-from vectorferry.stores.weaviate.proto import aggregate_pb2, base_pb2, search_get_pb2
+from vectorferry.stores.weaviate.proto import aggregate_pb2, base_pb2, base_search_pb2, search_get_pb2
 from vectorferry.stores.weaviate.references import Beacons, ReferenceReader
 from vectorferry.stores.weaviate.schema import Layout
 from vectorferry.stores.weaviate.vector_lengths import Seen
@@ -388,12 +389,11 @@ class ObjectReader:
         else:
             hybrid = base_search_pb2.Hybrid(query=words, properties=[name], alpha=0.5)
             hybrid.vector_bytes = np.ascontiguousarray(near, "<f4").tobytes()
-            if self.layout.vector:
-                hybrid.targets.CopyFrom(base_search_pb2.Targets(target_vectors=[self.layout.vector]))
+            held = self.layout.unnamed
+            if held is not None and held.here:
+                hybrid.targets.CopyFrom(base_search_pb2.Targets(target_vectors=[held.here]))
             asked = {"hybrid_search": hybrid}
-        request = search_request(
-            self.layout, self.codec, tenant, k, vectors=False, ids_only=True, filters=scope, **asked
-        )
+        request = search_request(self.layout, self.codec, tenant, k, vectors=(), ids_only=True, filters=scope, **asked)
         return tuple(self.codec.row(result, namespace)[1] for result in self._search(request))
 
     def _place(self, namespace: str, where: Filter | None) -> "tuple[str | None, base_pb2.Filters | None]":
