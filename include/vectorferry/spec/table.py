@@ -58,10 +58,19 @@ class Table(Section):
     )
     vector: Text | None = Field(
         None,
-        description="Column of the dense vector without a name (vector or halfvec); default: `embedding`, `vector`, or the only one.",
+        description="Column of the dense vector without a name (vector or halfvec); default: `embedding`, `vector`, or the only one. Where "
+        "there is none such, all have names.",
     )
     sparse: Text | None = Field(
         None, description="Column of the sparse vector without a name (sparsevec); default: the only one."
+    )
+    vectors: Annotated[
+        dict[Text, Text],
+        BeforeValidator(_by_key, json_schema_input_type=list[str] | dict[str, str]),
+    ] = Field(
+        default_factory=dict,
+        description="Columns of vectors with a name (vector, halfvec or sparsevec): a list, or a mapping of names to columns. Default: all "
+        "others, unless `columns` is given.",
     )
     rounding: Literal["refuse", "allow"] = Field(
         "refuse",
@@ -93,7 +102,8 @@ class Table(Section):
 
     @model_validator(mode="after")
     def _each_column_once(self) -> "Table":
-        named = [*self.key, *filter(None, (self.vector, self.sparse, self.metadata)), *(self.columns or {}).values()]
+        named = [*self.key, *filter(None, (self.vector, self.sparse, self.metadata))]
+        named += [*(self.columns or {}).values(), *self.vectors.values()]
         if twice := [name for name in named if named.count(name) > 1]:
             raise ValueError(f"the column {twice[0]!r} is named twice")
         return self

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vectorferry.core.model import FieldType, KeyOrder, Metric
+from vectorferry.core.model import FieldType, KeyOrder, Metric, VectorKind
 from vectorferry.spec.table import NamespaceOf, Table
 from vectorferry.stores.base import StoreOptions
 from vectorferry.stores.pgvector.catalog import Column, Relation, SearchIndex
@@ -39,6 +39,22 @@ class Mapped:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """A vector in a column of its own; `name` is empty for the one without a name."""
+
+    name: str
+    kind: VectorKind
+    column: Column
+    metric: Metric
+    index: SearchIndex | None
+
+    @property
+    def dimension(self) -> int | None:
+        """The number of floats that the column's type allows; None where it allows any, and of sparse ones."""
+        return self.column.modifier if self.kind is VectorKind.DENSE and self.column.modifier > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The columns of a table that make a record. `namespace` is its column, which holds the name or points to `lookup`."""
 
@@ -54,6 +70,7 @@ class Layout:
     where: str
     metric: Metric | None
     index: SearchIndex | None
+    named: tuple[Stored, ...] = ()
     rounds: bool = False
     notes: tuple[str, ...] = field(default=())
 
@@ -91,8 +108,22 @@ class Layout:
         return key if self.namespace is None or key in self.relation.unique else key | {self.namespace.name}
 
     @property
+    def dense(self) -> tuple[Stored, ...]:
+        """All dense vectors, first the one without a name."""
+        named = tuple(each for each in self.named if each.kind is VectorKind.DENSE)
+        if self.vector is None or self.metric is None:
+            return named
+        return (Stored("", VectorKind.DENSE, self.vector, self.metric, self.index), *named)
+
+    @property
+    def sparse_vectors(self) -> tuple[Stored, ...]:
+        """All sparse vectors, first the one without a name."""
+        named = tuple(each for each in self.named if each.kind is VectorKind.SPARSE)
+        return named if self.sparse is None else (Stored("", VectorKind.SPARSE, self.sparse, Metric.DOT, None), *named)
+
+    @property
     def dimension(self) -> int | None:
-        """The number of floats that the column's type allows; None where it allows any, or there is no column."""
+        """The number of floats that the unnamed vector's type allows; None where it allows any, or there is none."""
         return self.vector.modifier if self.vector and self.vector.modifier > 0 else None
 
     @property
@@ -138,11 +169,12 @@ def _layout(relation: Relation, table: Table, options: StoreOptions, shape: Shap
     side, naming = options.side, table.namespace
     namespace = relation.columns[naming.column] if naming and naming.column else None
     key = _key(relation, table, namespace, found)
-    vector = _vector(relation, table, side, found)
-    sparse = _sparse(relation, table, found)
+    vector, sparse = _vector(relation, table, found), _sparse(relation, table, found)
     metadata = _metadata(relation, table, found)
     taken = {each.name for each in (*key, vector, sparse, namespace, metadata) if each}
-    metric, index = _measured(relation, table, vector, shape, side, found)
+    metric, index = (table.metric, None) if vector is None else _measured(relation, table, vector, shape, side, found)
+    named = _named_vectors(relation, table, options, taken, shape, found)
+    taken |= {each.column.name for each in named}
     if options.written and relation.triggers:
         found.notes.append(
             f"triggers run at every write, and what they change is found unequal: {', '.join(relation.triggers)}"
@@ -160,16 +192,15 @@ def _layout(relation: Relation, table: Table, options: StoreOptions, shape: Shap
         table.where or "",
         metric,
         index,
-        table.rounding == "allow" and options.written and vector is not None and vector.base == "halfvec",
+        named,
+        table.rounding == "allow" and options.written,
     )
 
 
 def _measured(
-    relation: Relation, table: Table, vector: Column | None, shape: Shape | None, side: str, found: _Found
+    relation: Relation, table: Table, vector: Column, shape: Shape | None, side: str, found: _Found
 ) -> tuple[Metric | None, SearchIndex | None]:
     """How vectors are compared, and the index that does so."""
-    if vector is None:
-        return table.metric, None
     index = next((each for each in relation.indexes if _indexes(each, vector)), None)
     of_index = _METRICS[index.operators.split("_", 1)[1]] if index else _commented(vector)
     metric = table.metric or of_index or (shape.metric if shape else None)
@@ -189,6 +220,32 @@ def _measured(
     return metric, index
 
 
+def _named_vectors(
+    relation: Relation, table: Table, options: StoreOptions, taken: set[str], shape: Shape | None, found: _Found
+) -> tuple[Stored, ...]:
+    chosen = dict(table.vectors)
+    if not chosen and table.columns is None:
+        others = (column for name, column in relation.columns.items() if name not in taken and not column.generated)
+        chosen = {column.name: column.name for column in others if column.base in (*DENSE, "sparsevec")}
+    vectors = []
+    for name, column_name in chosen.items():
+        column = relation.columns[column_name]
+        if column.base == "sparsevec":
+            vectors.append(Stored(name, VectorKind.SPARSE, column, Metric.DOT, None))
+        elif column.base in DENSE:
+            # The spec's metric is that of the vector without a name, and a default for those that no index tells.
+            own = table.model_copy(update={"metric": None}) if _of_index(relation, column) else table
+            metric, index = _measured(relation, own, column, shape, options.side, found)
+            vectors.append(Stored(name, VectorKind.DENSE, column, metric or Metric.COSINE, index))
+        else:
+            found.problems.append(f"the column {column_name!r} has the type {column.declared}, which is no vector")
+    return tuple(vectors)
+
+
+def _of_index(relation: Relation, column: Column) -> bool:
+    return any(_indexes(each, column) for each in relation.indexes) or _commented(column) is not None
+
+
 def _commented(vector: Column | None) -> Metric | None:
     """The metric of a table without an index, as its maker left it in the column's comment."""
     comment = vector.comment if vector else ""
@@ -204,6 +261,7 @@ def _named(table: Table) -> Iterator[str]:
     yield from table.key
     yield from filter(None, (table.vector, table.sparse, table.metadata))
     yield from (table.columns or {}).values()
+    yield from table.vectors.values()
     if table.namespace and table.namespace.column:
         yield table.namespace.column
 
@@ -250,36 +308,30 @@ def _key(relation: Relation, table: Table, namespace: Column | None, found: _Fou
     return columns
 
 
-def _vector(relation: Relation, table: Table, side: str, found: _Found) -> Column | None:
-    dense = {name: column for name, column in relation.columns.items() if column.base in DENSE}
+def _vector(relation: Relation, table: Table, found: _Found) -> Column | None:
+    named = {*table.vectors.values()}
+    dense = {name: column for name, column in relation.columns.items() if column.base in DENSE and name not in named}
     if table.vector:
         if table.vector not in dense:
+            declared = relation.columns[table.vector].declared
             found.problems.append(
-                f"the vector's column {table.vector!r} has the type {relation.columns[table.vector].declared}; there are vector and halfvec"
+                f"the vector's column {table.vector!r} has the type {declared}; there are vector and halfvec"
             )
-        chosen = dense.get(table.vector)
-    else:
-        chosen = next((dense[name] for name in _UNNAMED if name in dense), None)
-        chosen = chosen or (next(iter(dense.values())) if len(dense) == 1 else None)
-        if chosen is None and dense:
-            found.problems.append(f"there are several vectors, {', '.join(dense)}: name one with `{side}.table.vector`")
-    others = [name for name in dense if chosen is None or name != chosen.name]
-    if others and chosen is not None and side == "source" and table.columns is None:
-        found.problems.append(
-            f"{', '.join(others)} would stay behind, for a record has one dense vector here: say so by naming what is moved with "
-            "`source.table.columns`"
-        )
-    return chosen
+        return dense.get(table.vector)
+    called = next((dense[name] for name in _UNNAMED if name in dense), None)
+    return called or (next(iter(dense.values())) if len(dense) == 1 else None)
 
 
 def _sparse(relation: Relation, table: Table, found: _Found) -> Column | None:
-    sparse = {name: column for name, column in relation.columns.items() if column.base == "sparsevec"}
-    if table.sparse and table.sparse not in sparse:
-        found.problems.append(f"the column {table.sparse!r} is no sparsevec")
-    chosen = sparse.get(table.sparse) if table.sparse else next(iter(sparse.values()), None)
-    if chosen is not None and not table.sparse and len(sparse) > 1:
-        found.problems.append(f"there are several sparse vectors, {', '.join(sparse)}: name one with `table.sparse`")
-    return chosen
+    named = {*table.vectors.values()}
+    sparse = {
+        name: column for name, column in relation.columns.items() if column.base == "sparsevec" and name not in named
+    }
+    if table.sparse:
+        if table.sparse not in sparse:
+            found.problems.append(f"the column {table.sparse!r} is no sparsevec")
+        return sparse.get(table.sparse)
+    return next(iter(sparse.values())) if len(sparse) == 1 else None
 
 
 def _metadata(relation: Relation, table: Table, found: _Found) -> Column | None:
@@ -358,21 +410,15 @@ def _unreadable(layout: Layout) -> Iterator[str]:
         )
     if layout.lookup is not None and layout.lookup.table not in layout.relation.siblings:
         yield f"there is no table {layout.lookup.table!r} in the schema {layout.relation.schema}, in which namespaces are named"
-    used = [
-        *layout.key,
-        layout.vector,
-        layout.sparse,
-        layout.namespace,
-        layout.metadata,
-        *(m.column for m in layout.columns),
-    ]
+    used = _filled(layout).values()
     if denied := [column.name for column in used if column and not column.readable]:
         yield (
             f"the right to read {', '.join(denied)} is missing: GRANT SELECT ON {layout.relation.schema}.{layout.relation.name} to the "
             "connection's login"
         )
-    if layout.sparse and layout.sparse.modifier < 0:
-        yield f"the column {layout.sparse.name!r} says no number of dimensions: ALTER COLUMN … TYPE sparsevec(N)"
+    for each in layout.sparse_vectors:
+        if each.column.modifier < 0:
+            yield f"the column {each.column.name!r} says no number of dimensions: ALTER COLUMN … TYPE sparsevec(N)"
 
 
 def _unwritable(layout: Layout) -> Iterator[str]:
@@ -411,6 +457,7 @@ def _filled(layout: Layout) -> dict[str, Column]:
         layout.sparse,
         layout.namespace,
         layout.metadata,
+        *(each.column for each in layout.named),
         *(m.column for m in layout.columns),
     )
     return {column.name: column for column in parts if column}
@@ -423,6 +470,7 @@ def _told(layout: Layout) -> str:
         "key": " + ".join(column.name for column in layout.key),
         "vector": vector and f"{vector.name} ({vector.declared})",
         "sparse": layout.sparse and layout.sparse.name,
+        "vectors": ", ".join(f"{each.name} ({each.column.declared})" for each in layout.named),
         "namespace": layout.namespace and layout.namespace.name + (f", named in {lookup.table}" if lookup else ""),
         "metadata": layout.metadata and layout.metadata.name,
         "columns": ", ".join(f"{each.column.name} ({each.column.declared})" for each in layout.columns),

@@ -10,14 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from vectorferry.core.errors import RecordError
-from vectorferry.core.model import MetadataKind
-from vectorferry.core.records import dimension_of, make_batch, parse_json, vectors_of
+from vectorferry.core.model import MetadataKind, VectorKind
+from vectorferry.core.records import make_batch, parse_json
 from vectorferry.core.stored_json import as_canonical
+from vectorferry.core.vector_columns import VectorColumn, array_of, dimension_of_type, floats_of, vector_array
 from vectorferry.stores.base import Capabilities
 from vectorferry.stores.pgvector.binary import dense_rows
 from vectorferry.stores.pgvector.catalog import Column
 from vectorferry.stores.pgvector.column_types import Write, json_text
-from vectorferry.stores.pgvector.layout import Layout
+from vectorferry.stores.pgvector.layout import Layout, Stored
 from vectorferry.stores.pgvector.quoting import literal, quoted
 from vectorferry.stores.pgvector.sql import MAX_HALF
 from vectorferry.stores.pgvector.table_keys import id_of, key_texts, texts_of, value_text
@@ -32,10 +33,10 @@ _SPARSE_HEADER = struct.Struct(">iii")
 def selected(layout: Layout) -> str:
     """What is read of a row, in the order that `batch_of_rows` takes."""
     parts = [key_texts(layout)]
-    parts.append(f"{quoted(layout.vector.name)}::vector" if layout.vector else "NULL")
-    parts.append(quoted(layout.sparse.name) if layout.sparse else "NULL")
     parts.append(f"coalesce({quoted(layout.metadata.name)}::text, '{{}}')" if layout.metadata else "'{}'")
     parts.append(_odd_arrays(layout))
+    parts += [f"{quoted(each.column.name)}::vector" for each in layout.dense]
+    parts += [quoted(each.column.name) for each in layout.sparse_vectors]
     parts += [f"({each.read})::text" for each in layout.columns]
     return ", ".join(parts)
 
@@ -52,25 +53,48 @@ def _odd_arrays(layout: Layout) -> str:
 
 
 def batch_of_rows(
-    store: str, layout: Layout, namespace: str, rows: Sequence[tuple[Any, ...]], dimension: int | None
+    store: str, layout: Layout, namespace: str, rows: Sequence[tuple[Any, ...]], dimensions: Mapping[str, int]
 ) -> pa.RecordBatch:
-    """A canonical batch of rows that were read in binary format. Raises RecordError for what no record can carry, with its place."""
+    """A canonical batch of rows that were read in binary format; `dimensions` are those of dense vectors by their names.
+
+    Raises RecordError for what no record can carry, with its place.
+    """
     keys = len(layout.key)
+    vectors = keys + 2
+    values = vectors + len(layout.dense) + len(layout.sparse_vectors)
     names = [json.dumps(each.key, ensure_ascii=False) for each in layout.columns]
-    ids, metadata = [], []
-    for row in rows:
-        id_ = id_of(layout.key, row[:keys])
-        place = f"{store}, namespace {namespace or '(default)'}, id {id_}"
-        ids.append(id_)
-        metadata.append(_metadata(place, names, row[keys + 2], row[keys + 3], row[keys + 4 :]))
-    vectors = [row[keys] for row in rows]
-    missing = np.array([vector is None for vector in vectors], bool)
-    dense = None
-    if dimension is not None:
-        _refuse_lengths(store, namespace, ids, vectors, dimension)
-        dense = dense_rows(vectors, dimension, filled=not missing.any())
-    sparse = [_sparse(row[keys + 1]) for row in rows] if layout.sparse else None
-    return make_batch(namespace, ids, dense, metadata, sparse, missing=missing if dense is not None else None)
+    ids = [id_of(layout.key, row[:keys]) for row in rows]
+    places = [f"{store}, namespace {namespace or '(default)'}, id {id_}" for id_ in ids]
+    metadata = [
+        _metadata(place, names, row[keys], row[keys + 1], row[values:]) for place, row in zip(places, rows, strict=True)
+    ]
+    columns: dict[str, Any] = {}
+    for place_of, each in enumerate((*layout.dense, *layout.sparse_vectors), vectors):
+        raw = [row[place_of] for row in rows]
+        name = VectorColumn(each.kind, each.name).column
+        if each.kind is VectorKind.SPARSE:
+            columns[name] = array_of(each.kind, list(map(_sparse, raw)), None)
+        else:
+            columns[name] = _dense(places, raw, dimensions.get(each.name))
+    dense, sparse = columns.pop("vector:", None), columns.pop("sparse:", None)
+    made = make_batch(namespace, ids, None, metadata, named=columns)
+    for column, array in (("vector", dense), ("sparse", sparse)):
+        if array is not None:
+            made = made.set_column(made.schema.get_field_index(column), column, array)
+    return made
+
+
+def _dense(places: Sequence[str], raw: Sequence[bytes | None], dimension: int | None) -> pa.Array:
+    """Dense vectors in binary form as a column, all NULL where nobody knows their dimension."""
+    if dimension is None:
+        return pa.nulls(len(raw))
+    for place, vector in zip(places, raw, strict=True):
+        if vector is not None and len(vector) != 4 * (dimension + 1):
+            raise RecordError(
+                f"{place}: the vector has {len(vector) // 4 - 1} dimensions, most have {dimension}; leave such rows out with `table.where`"
+            )
+    missing = np.array([vector is None for vector in raw], bool)
+    return vector_array(dense_rows(raw, dimension, filled=not missing.any()), missing)
 
 
 def _metadata(place: str, names: Sequence[str], rest: str, odd: str, values: Sequence[str | None]) -> str:
@@ -84,17 +108,6 @@ def _metadata(place: str, names: Sequence[str], rest: str, odd: str, values: Seq
     inner = rest[1:-1].strip()
     # A key in the metadata and in a column besides is there twice, and refused as such.
     return as_canonical("{" + ",".join([*parts, inner] if inner else parts) + "}", place)
-
-
-def _refuse_lengths(
-    store: str, namespace: str, ids: Sequence[str], vectors: Sequence[bytes | None], dimension: int
-) -> None:
-    for id_, vector in zip(ids, vectors, strict=True):
-        if vector is not None and len(vector) != 4 * (dimension + 1):
-            raise RecordError(
-                f"{store}, namespace {namespace or '(default)'}, id {id_}: the vector has {len(vector) // 4 - 1} dimensions, most have "
-                f"{dimension}; leave such rows out with `table.where`"
-            )
 
 
 def _sparse(raw: bytes | None) -> dict[str, Any] | None:
@@ -184,11 +197,9 @@ class Writer:
                     raise ValueError("the table has one row for an id, and another namespace has it in this batch")
             except ValueError as error:
                 yield row, str(error)
-        yield from _vectors(batch, self._layout)
-        yield from self._sparse(batch)
-        if self._layout.vector is not None and self._layout.vector.not_null and not partial:
-            reason = f"the column {self._layout.vector.name!r} must not be NULL, and the record has no vector"
-            yield from ((int(place), reason) for place in (~_valid(batch.column("vector"))).nonzero()[0])
+        yield from _halves(batch, self._layout)
+        yield from _unfit_sparse(batch, self._layout)
+        yield from () if partial else _missing(batch, self._layout)
 
     def key(self, namespace: str, id_: str) -> tuple[tuple[str, ...], str | None]:
         """The texts of the key's columns and of the namespace's, None for NULL. Raises ValueError where the table has no place for them."""
@@ -207,35 +218,51 @@ class Writer:
             return texts, namespace
         return texts, value_text(column, namespace)
 
-    def _sparse(self, batch: pa.RecordBatch) -> Iterator[Reason]:
-        column = self._layout.sparse
-        if column is None:
-            return
-        for row, value in enumerate(batch.column("sparse").to_pylist()):
+
+def column_of(batch: pa.RecordBatch, stored: Stored) -> pa.Array | None:
+    """A vector's column in a batch, None where no record of it has one."""
+    unnamed = "vector" if stored.kind is VectorKind.DENSE else "sparse"
+    name = VectorColumn(stored.kind, stored.name).column if stored.name else unnamed
+    return batch.column(name) if name in batch.schema.names else None
+
+
+def sparse_texts(batch: pa.RecordBatch, stored: Stored) -> list[str | None]:
+    """Sparse vectors as pgvector writes them, with indices from 1."""
+    column = column_of(batch, stored)
+    values = [None] * len(batch) if column is None else column.to_pylist()
+    return [None if value is None else sparse_text(value, stored.column.modifier) for value in values]
+
+
+def sparse_text(value: Mapping[str, Any], dimension: int) -> str:
+    """A sparse vector as pgvector writes it, with indices from 1."""
+    entries = sorted(zip(value["indices"], value["values"], strict=True))
+    return "{" + ",".join(f"{index + 1}:{np.float32(number)!s}" for index, number in entries) + f"}}/{dimension}"
+
+
+def _unfit_sparse(batch: pa.RecordBatch, layout: Layout) -> Iterator[Reason]:
+    for stored in layout.sparse_vectors:
+        column = column_of(batch, stored)
+        what = f"the sparse vector{f' {stored.name!r}' if stored.name else ''}"
+        for row, value in enumerate([] if column is None else column.to_pylist()):
             if value is None:
                 continue
-            if any(index >= column.modifier for index in value["indices"]):
-                yield row, f"the sparse vector has an index beyond {column.declared}"
+            if any(index >= stored.column.modifier for index in value["indices"]):
+                yield row, f"{what} has an index beyond {stored.column.declared}"
             if not all(value["values"]):
-                yield row, "the sparse vector holds a zero, which sparsevec leaves out"
+                yield row, f"{what} holds a zero, which sparsevec leaves out"
             if len({*value["indices"]}) < len(value["indices"]):
-                yield row, "the sparse vector has an index twice"
+                yield row, f"{what} has an index twice"
 
-    def sparse_texts(self, batch: pa.RecordBatch) -> list[str | None]:
-        """Sparse vectors as pgvector writes them, with indices from 1."""
-        column = self._layout.sparse
-        assert column is not None
-        return [
-            None
-            if value is None
-            else "{"
-            + ",".join(
-                f"{index + 1}:{np.float32(number)!s}"
-                for index, number in sorted(zip(value["indices"], value["values"], strict=True))
-            )
-            + f"}}/{column.modifier}"
-            for value in batch.column("sparse").to_pylist()
-        ]
+
+def _missing(batch: pa.RecordBatch, layout: Layout) -> Iterator[Reason]:
+    """Rows without a vector that must not be NULL."""
+    for stored in (*layout.dense, *layout.sparse_vectors):
+        column = column_of(batch, stored)
+        if not stored.column.not_null:
+            continue
+        there = np.zeros(len(batch), bool) if column is None else _valid(column)
+        reason = f"the column {stored.column.name!r} must not be NULL, and the record has no vector for it"
+        yield from ((int(row), reason) for row in (~there).nonzero()[0])
 
 
 def _only_read(column: Column) -> Write:
@@ -251,33 +278,21 @@ def _valid(column: pa.Array) -> "np.ndarray[Any, np.dtype[np.bool_]]":
     return valid
 
 
-def _vectors(batch: pa.RecordBatch, layout: Layout) -> Iterator[Reason]:
+def _halves(batch: pa.RecordBatch, layout: Layout) -> Iterator[Reason]:
     """Vectors that a column of half precision changes, or cannot hold at all."""
-    column = layout.vector
-    if column is None:
-        if dimension_of(batch.schema) is not None:
-            yield from (
-                (int(row), "the table has no dense vector") for row in _valid(batch.column("vector")).nonzero()[0]
-            )
-        return
-    if column.base != "halfvec" or dimension_of(batch.schema) is None:
-        return
-    vectors = vectors_of(batch)
-    valid = _valid(batch.column("vector"))
-    largest = np.abs(vectors).max(axis=1, initial=0.0)
-    with np.errstate(over="ignore"):
-        changed = (vectors.astype(np.float16).astype(np.float32) != vectors).any(axis=1)
-    beyond = largest > MAX_HALF
-    small = changed & (largest < _LEAST_HALF)
-    for row in (valid & (beyond | small)).nonzero()[0]:
-        yield int(row), f"the column {column.name!r} ({column.declared}) does not hold numbers of this size"
-    if layout.rounds:
-        return
-    for row in (valid & changed).nonzero()[0]:
-        yield (
-            int(row),
-            f"the column {column.name!r} ({column.declared}) would round the vector, which `table.rounding: allow` allows",
-        )
+    for stored in layout.dense:
+        column = column_of(batch, stored)
+        if stored.column.base != "halfvec" or column is None or dimension_of_type(column.type) is None:
+            continue
+        vectors, valid = floats_of(column), _valid(column)
+        largest = np.abs(vectors).max(axis=1, initial=0.0)
+        with np.errstate(over="ignore"):
+            changed = (vectors.astype(np.float16).astype(np.float32) != vectors).any(axis=1)
+        what = f"the column {stored.column.name!r} ({stored.column.declared})"
+        for row in (valid & ((largest > MAX_HALF) | (changed & (largest < _LEAST_HALF)))).nonzero()[0]:
+            yield int(row), f"{what} does not hold numbers of this size"
+        for row in () if layout.rounds else (valid & changed).nonzero()[0]:
+            yield int(row), f"{what} would round the vector, which `table.rounding: allow` allows"
 
 
 def capabilities_of(layout: Layout, base: Capabilities) -> dict[str, Any]:
@@ -291,13 +306,16 @@ def capabilities_of(layout: Layout, base: Capabilities) -> dict[str, Any]:
         "uuid_ids": len(layout.key) == 1 and layout.key[0].base == "uuid",
         "number_ids": layout.key_order == "number",
         "sparse": layout.sparse is not None,
+        "named_vectors": frozenset(each.kind for each in layout.named),
         "vectorless": layout.vector is None or not layout.vector.not_null,
         "named_namespaces": column is not None or bool(layout.constant),
         "default_namespace": not layout.constant if column is None else _has_default(layout),
         "metadata_kinds": base.metadata_kinds if everything else _kinds(layout),
         "metadata_nul": False,
         "whole_doubles_beyond_53_bits": not binary and everything,
-        "vector_tolerance": HALF_TOLERANCE if layout.rounds else 0.0,
+        "tolerances": {
+            each.name: HALF_TOLERANCE for each in layout.dense if layout.rounds and each.column.base == "halfvec"
+        },
     }
 
 

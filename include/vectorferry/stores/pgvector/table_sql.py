@@ -2,14 +2,15 @@
 
 # ruff: noqa: S608
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vectorferry.core.filters import Filter
-from vectorferry.core.model import CollectionDefinition, FieldType, Metric
+from vectorferry.core.model import CollectionDefinition, FieldType, Metric, VectorKind, VectorSpec
 from vectorferry.spec.table import Table
 from vectorferry.stores.pgvector.catalog import Column
 from vectorferry.stores.pgvector.filters import Clause, compile_filter
-from vectorferry.stores.pgvector.layout import Layout
+from vectorferry.stores.pgvector.layout import Layout, Stored
 from vectorferry.stores.pgvector.quoting import quoted
 from vectorferry.stores.pgvector.sql import MAX_VECTOR_DIMENSION, OPERATORS
 from vectorferry.stores.pgvector.table_keys import cast_of, in_order, key_names, key_texts, lookup_names, namespace_text
@@ -20,6 +21,8 @@ VERSIONS = """SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time(
     (SELECT string_agg(pg_relation_filenode(relid)::text, ',' ORDER BY relid) FROM pg_partition_tree(%s::bigint::oid))), rows, hashes)
 FROM (SELECT count(*) AS rows, sum(hashtextextended({id}, hashtidextended(ctid, xmin::text::bigint # (tableoid::bigint << 32)))) AS hashes
     FROM {table} WHERE {clause}) AS counted"""
+MOST_INDICES = 1_000_000_000
+"""The most that sparsevec has."""
 # As Rails and Django name them: a string is varchar, a text is text.
 _TYPES = {
     FieldType.STRING: "varchar",
@@ -48,7 +51,7 @@ def filtered(layout: Layout, where: Filter) -> Clause:
 
 
 def put(layout: Layout) -> str:
-    """Rows from arrays: texts in the order of `written`, then vectors and whether each is there.
+    """Rows from arrays: texts in the order of `written`, then dense vectors, each followed by whether it is there.
 
     In key order, so that two writers of the same rows wait for each other instead of locking each other out. Returns the key's texts and
     whether the row fulfils the spec's condition.
@@ -58,11 +61,11 @@ def put(layout: Layout) -> str:
     values = [_value(layout, column, f"v{place}") for place, column in enumerate(columns)]
     slots = ["%s::text[]"] * len(columns)
     aliases = [f"v{place}" for place in range(len(columns))]
-    if layout.vector:
-        names.append(quoted(layout.vector.name))
-        values.append(f"(CASE WHEN there THEN dense END)::{layout.vector.cast}")
-        slots += ["%s", "%s::boolean[]"]
-        aliases += ["dense", "there"]
+    for place, each in enumerate(layout.dense):
+        names.append(quoted(each.column.name))
+        values.append(f"(CASE WHEN there{place} THEN dense{place} END)::{each.column.cast}")
+        slots += ["%s::vector[]", "%s::boolean[]"]
+        aliases += [f"dense{place}", f"there{place}"]
     conflict = layout.conflict
     kept = [quoted(name) for name in conflict]
     apart = layout.namespace is not None and not layout.namespace_in_key
@@ -88,7 +91,8 @@ def put(layout: Layout) -> str:
 
 def written(layout: Layout) -> list[Column]:
     """The columns that are written as texts, in the order of the arrays of `put`."""
-    found = [*layout.key, layout.namespace, layout.sparse, layout.metadata, *(each.column for each in layout.columns)]
+    sparse = (each.column for each in layout.sparse_vectors)
+    found = [*layout.key, layout.namespace, *sparse, layout.metadata, *(each.column for each in layout.columns)]
     return [column for column in found if column is not None]
 
 
@@ -109,22 +113,23 @@ def assigned(columns: Sequence[Column]) -> str:
     return ", ".join(f"{quoted(column.name)} = %s::text::{_cast(column)}" for column in columns)
 
 
-def nearest(layout: Layout, metric: Metric, clause: str, *, exact: bool) -> str:
+def nearest(layout: Layout, searched: Stored, clause: str, *, exact: bool) -> str:
     """The search for all queries at once, exact or in the order of the index."""
-    assert layout.vector is not None
-    operator = OPERATORS[metric][0]
-    distance = f"({quoted(layout.vector.name)}::vector {operator} vectorferry_query)"
+    operator = OPERATORS[searched.metric][0]
+    kind = "sparsevec" if searched.kind is VectorKind.SPARSE else "vector"
+    distance = f"({quoted(searched.column.name)}::{kind} {operator} vectorferry_query)"
     if exact:
-        distance = f"coalesce(nullif({distance}, 'NaN'), 1) + 0" if metric is Metric.COSINE else f"{distance} + 0"
+        cosine = searched.metric is Metric.COSINE
+        distance = f"coalesce(nullif({distance}, 'NaN'), 1) + 0" if cosine else f"{distance} + 0"
         order = f"{distance}, {in_order(layout)}"
     else:
-        assert layout.index is not None
-        kind = layout.index.operators.split("_", 1)[0]
-        query = "vectorferry_query" if kind == "vector" else f"vectorferry_query::{kind}"
-        order = f"{layout.index.expression.replace('%', '%%')} {operator} {query}"
+        assert searched.index is not None
+        of_index = searched.index.operators.split("_", 1)[0]
+        query = "vectorferry_query" if of_index == "vector" else f"vectorferry_query::{of_index}"
+        order = f"{searched.index.expression.replace('%', '%%')} {operator} {query}"
     keys = key_names(layout)
     return (
-        f"SELECT place, {keys}, vectorferry_distance FROM unnest(%s) WITH ORDINALITY AS queries (vectorferry_query, place)"
+        f"SELECT place, {keys}, vectorferry_distance FROM unnest(%s::{kind}[]) WITH ORDINALITY AS queries (vectorferry_query, place)"
         f" CROSS JOIN LATERAL (SELECT {key_texts(layout)}, {distance} AS vectorferry_distance FROM {layout.table} WHERE {clause}"
         f" ORDER BY {order} LIMIT %s) AS nearest ORDER BY place, vectorferry_distance, {keys}"
     )
@@ -142,35 +147,39 @@ def counts(layout: Layout) -> str:
     return f"SELECT {namespace_text(layout)} AS namespace, count(*), {vectors} FROM {layout.table} WHERE {layout.visible} GROUP BY 1"
 
 
-def created(table: Table, schema: str, name: str, definition: CollectionDefinition) -> tuple[list[str], list[str]]:
-    """Statements that make a new table as an application's own would be, and the names of its columns."""
+def created(table: Table, schema: str, name: str, definition: CollectionDefinition) -> tuple[str, list[str]]:
+    """The statement that makes a new table as an application's own would be, and the names of its columns."""
     namespace = table.namespace.column if table.namespace else None
     keys = table.key or ["id"]
-    vector, rest = table.vector or "embedding", table.metadata or "metadata"
+    rest = table.metadata or "metadata"
     fields = {key: (table.columns or {}).get(key, key) for key in definition.fields}
     columns = [f"{quoted(namespace)} text NOT NULL"] if namespace else []
     columns += [f"{quoted(key)} text NOT NULL" for key in keys]
-    columns += [
-        f"{quoted(column)} {_TYPES[definition.fields[key].item]}{'[]' if definition.fields[key].is_list else ''}"
-        for key, column in fields.items()
-    ]
+    for key, column in fields.items():
+        kind = definition.fields[key]
+        columns.append(f"{quoted(column)} {_TYPES[kind.item]}{'[]' if kind.is_list else ''}")
     columns.append(f"{quoted(rest)} jsonb NOT NULL DEFAULT '{{}}'")
-    columns.append(f"{quoted(vector)} vector({definition.dimension})")
+    vectors = vectors_of_new(table, definition)
+    for column, spec in vectors.items():
+        kind_of = f"sparsevec({MOST_INDICES})" if spec.kind is VectorKind.SPARSE else f"vector({spec.dimension})"
+        columns.append(f"{quoted(column)} {kind_of}")
     primary = ", ".join(quoted(column) for column in ([namespace] if namespace else []) + keys)
     place = f"{quoted(schema)}.{quoted(name)}"
-    statements = [f"CREATE TABLE {place} ({', '.join(columns)}, PRIMARY KEY ({primary}))"]
-    names = [*([namespace] if namespace else []), *keys, *fields.values(), rest, vector]
-    return statements, names
+    statement = f"CREATE TABLE {place} ({', '.join(columns)}, PRIMARY KEY ({primary}))"
+    return statement, [*([namespace] if namespace else []), *keys, *fields.values(), rest, *vectors]
 
 
-def searched_by(
-    table: Table, schema: str, name: str, definition: CollectionDefinition, index: dict[str, object]
-) -> str:
-    """The statement that makes the HNSW index of a new table."""
-    vector, dimension = quoted(table.vector or "embedding"), definition.dimension or 0
-    operators = OPERATORS[definition.metric][1]
-    what = f"{vector} vector_{operators}"
+def vectors_of_new(table: Table, definition: CollectionDefinition) -> dict[str, VectorSpec]:
+    """The vectors of a new table by their columns."""
+    unnamed = VectorSpec("", VectorKind.DENSE, definition.dimension, definition.metric, definition.index)
+    first = {} if definition.dimension is None else {table.vector or "embedding": unnamed}
+    return first | {table.vectors.get(name, name): spec for name, spec in definition.named.items()}
+
+
+def searched_by(table: str, column: str, spec: VectorSpec, index: Mapping[str, Any]) -> str:
+    """The statement that makes the HNSW index over a dense vector of a new table."""
+    operators, dimension = OPERATORS[spec.metric][1], spec.dimension or 0
+    what = f"{quoted(column)} vector_{operators}"
     if dimension > MAX_VECTOR_DIMENSION:
-        what = f"({vector}::halfvec({dimension})) halfvec_{operators}"
-    settings = f"m = {index['m']}, ef_construction = {index['ef_construction']}"
-    return f"CREATE INDEX ON {quoted(schema)}.{quoted(name)} USING hnsw ({what}) WITH ({settings})"
+        what = f"({quoted(column)}::halfvec({dimension})) halfvec_{operators}"
+    return f"CREATE INDEX ON {table} USING hnsw ({what}) WITH (m = {index['m']}, ef_construction = {index['ef_construction']})"

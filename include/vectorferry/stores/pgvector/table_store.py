@@ -33,21 +33,32 @@ from vectorferry.core.model import (
     Queries,
     Rejection,
     Usage,
+    VectorKind,
     Vectors,
+    VectorSpec,
     WriteResult,
 )
 from vectorferry.core.records import canonical_json, parse_json, vectors_of
 from vectorferry.core.stored_json import as_canonical
+from vectorferry.core.vector_columns import dimension_of_type, floats_of
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.table import Table
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, wrong_shape
-from vectorferry.stores.pgvector.catalog import relation_of
-from vectorferry.stores.pgvector.layout import Layout, compared_by, layout_of
+from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, searched_vector, wrong_shape
+from vectorferry.stores.pgvector.catalog import Relation, SearchIndex, relation_of
+from vectorferry.stores.pgvector.layout import Layout, Stored, compared_by, layout_of
 from vectorferry.stores.pgvector.quoting import literal, quoted
-from vectorferry.stores.pgvector.requirements import ITERATIVE_SCANS, SERVER, Server, unmakeable, unusable, version_of
+from vectorferry.stores.pgvector.requirements import (
+    HALF_VECTORS,
+    ITERATIVE_SCANS,
+    SERVER,
+    Server,
+    unmakeable,
+    unusable,
+    version_of,
+)
 from vectorferry.stores.pgvector.sessions import Session, Sessions
 from vectorferry.stores.pgvector.sql import (
     MAX_HNSW_DIMENSION,
@@ -69,7 +80,16 @@ from vectorferry.stores.pgvector.table_keys import (
     of_namespace,
     texts_of,
 )
-from vectorferry.stores.pgvector.table_rows import Writer, batch_of_rows, capabilities_of, selected
+from vectorferry.stores.pgvector.table_rows import (
+    HALF_TOLERANCE,
+    Writer,
+    batch_of_rows,
+    capabilities_of,
+    column_of,
+    selected,
+    sparse_text,
+    sparse_texts,
+)
 from vectorferry.stores.pgvector.table_sql import (
     assigned,
     counts,
@@ -78,9 +98,17 @@ from vectorferry.stores.pgvector.table_sql import (
     nearest,
     put,
     searched_by,
+    vectors_of_new,
     versions,
 )
-from vectorferry.stores.row_limits import first_reasons, patch_of, unsupported_rows, without, wrong_dimension
+from vectorferry.stores.row_limits import (
+    first_reasons,
+    patch_of,
+    unplaced_vectors,
+    unsupported_rows,
+    without,
+    wrong_dimension,
+)
 
 T = TypeVar("T")
 
@@ -110,15 +138,35 @@ _SCORES: Mapping[Metric, Callable[[float], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A table as it was last looked at; `lengths` counts the vectors of each dimension where the column's type allows any."""
+    """A table as it was last looked at; `dimensions` are those of the dense vectors by their names, where anybody knows them."""
 
     layout: Layout
-    lengths: Mapping[int, int]
+    dimensions: Mapping[str, int]
 
     @property
     def dimension(self) -> int | None:
-        """That of the column, or of most vectors; None where there is none."""
-        return self.layout.dimension or max(self.lengths, key=lambda length: self.lengths[length], default=None)
+        """That of the vector without a name; None where there is none, or nobody knows."""
+        return self.dimensions.get("")
+
+    @property
+    def named(self) -> dict[str, VectorSpec]:
+        """The vectors with a name."""
+        return {
+            each.name: VectorSpec(
+                each.name,
+                each.kind,
+                self.dimensions.get(each.name),
+                each.metric,
+                _settings(each.index),
+                HALF_TOLERANCE if self.layout.rounds and each.column.base == "halfvec" else 0.0,
+            )
+            for each in self.layout.named
+        }
+
+    @property
+    def definition(self) -> CollectionDefinition:
+        """The vectors that it has, as they could be made again."""
+        return CollectionDefinition(self.dimension, self.layout.metric or Metric.COSINE, named=self.named)
 
 
 class _NotVisible(Exception):
@@ -181,9 +229,6 @@ class TableStore:
         known = self._known()
         layout = known.layout
         self._refuse_ambiguous(layout)
-        index = layout.index
-        settings = dict(index.settings) if index and index.method == "hnsw" else {}
-        ours = {"type": "hnsw", "m": 16, "ef_construction": 64, **settings} if index and index.method == "hnsw" else {}
         return CollectionInfo(
             self._name,
             known.dimension,
@@ -191,8 +236,9 @@ class TableStore:
             {name: rows for name, rows, _ in self._counts(layout)},
             sparse=layout.sparse is not None,
             fields=layout.fields,
-            index=ours or {"type": "none"},
+            index=_settings(layout.index),
             notes=layout.notes,
+            named=known.named,
         )
 
     def empty_namespaces(self) -> Sequence[str]:
@@ -214,20 +260,26 @@ class TableStore:
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
         """What keeps the table from being used, or a new one from being made."""
         if definition is None:
-            server = list(unusable(self._server()))
-            return server or self._do(self._problems)
-        asked, dimension = {**self._options.index, **definition.index}, definition.dimension or 0
+            return list(unusable(self._server())) or self._do(self._problems)
+        vectors = [v for v in vectors_of_new(self._table, definition).values() if v.kind is VectorKind.DENSE]
         found = [
             *wrong_shape(definition, self._of_new()),
-            *wrong_settings(asked, dimension),
+            *(each for v in vectors for each in wrong_settings(self._settings_of(v), v.dimension or 0)),
             *self._unmakeable(definition),
         ]
         if found:
-            return found
-        server_now, kind = self._server(), index_settings(asked, dimension)["type"]
+            return list(dict.fromkeys(found))
         # Another schema may be meant than the one where sessions look first; and a table of that name is none that is in the way.
-        there = replace(server_now, taken=False)
-        return [*unusable(there), *unmakeable(there, self._name, dimension, kind, MAX_VECTOR_DIMENSION)]
+        server = replace(self._server(), taken=False)
+        longest = max((v for v in vectors), key=lambda v: v.dimension or 0, default=None)
+        dimension = (longest.dimension or 0) if longest else 0
+        kind = index_settings(self._settings_of(longest), dimension)["type"] if longest else "none"
+        found += unmakeable(server, self._name, dimension, kind, MAX_VECTOR_DIMENSION)
+        if definition.named and server.extension < HALF_VECTORS:
+            found.append(
+                "vectors with a name need pgvector 0.7 or later: install it, then ALTER EXTENSION vector UPDATE"
+            )
+        return [*unusable(server), *found]
 
     def create(self, definition: CollectionDefinition) -> None:
         """Create a table like an application's own: key, namespace, a column for each declared field, metadata as jsonb, and the vector."""
@@ -283,7 +335,7 @@ class TableStore:
         known = self._known()
         if known.layout.in_native_order:
             for rows in self._pages(known.layout, selected(known.layout), span, batch_rows):
-                yield batch_of_rows(self.name, known.layout, span.namespace, rows, known.dimension)
+                yield batch_of_rows(self.name, known.layout, span.namespace, rows, known.dimensions)
             return
         for page in self.list_ids(span) if ids is None else ids:
             for part in chunks(page, min(batch_rows, _CAPABILITIES.max_fetch_ids)):
@@ -301,7 +353,7 @@ class TableStore:
             for row in self._read(query, values):
                 found[id_of(layout.key, row[: len(layout.key)])] = row
         rows = [found[id_] for id_ in dict.fromkeys(ids) if id_ in found]
-        return batch_of_rows(self.name, layout, namespace, rows, known.dimension)
+        return batch_of_rows(self.name, layout, namespace, rows, known.dimensions)
 
     def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
         """What the columns do not hold as it is."""
@@ -313,7 +365,9 @@ class TableStore:
         except NotFound:
             return first_reasons(batch, limits)
         own = Writer(known.layout).reasons(batch, partial=partial)
-        return first_reasons(batch, wrong_dimension(batch, known.dimension), own, limits)
+        unnamed = known.layout.vector is not None
+        unplaced = unplaced_vectors(batch, known.named, unnamed=unnamed)
+        return first_reasons(batch, wrong_dimension(batch, known.dimension), unplaced, own, limits)
 
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
         """Put rows by one INSERT … ON CONFLICT, all of a slice in one transaction or none; other columns stay as they are."""
@@ -324,7 +378,7 @@ class TableStore:
         rows = _INDEXED_ROWS if layout.index else _CAPABILITIES.max_batch_rows
         for part in cut(kept, rows, _CAPABILITIES.max_batch_bytes):
             refused += self._put(layout, part)
-        if self._known().dimension is None:
+        if len(self._known().dimensions) < len(layout.dense):
             self._found = None  # the first vectors may have told it
         if refused:
             reasons = {(each.namespace, each.id): each.reason for each in refused}
@@ -358,16 +412,16 @@ class TableStore:
         vector: str = "",
     ) -> Neighbours:
         """The k nearest: exact where there is no index or few candidates, else by the index, and exact where that finds too few."""
-        refuse_vector(vector, (), self.name)
-        asked = dense_queries(queries, self.name)
         known = self._known()
-        if known.layout.vector is None or known.layout.metric is None:
-            raise Unsupported("the table has no dense vector", store=self.name)
-        if known.dimension not in (None, asked.shape[1]):
-            raise Refused(f"vectors have {asked.shape[1]} dimensions, the table {known.dimension}", store=self.name)
-        found = self._do(lambda session: self._search(session, known, namespace, asked, (k, where, effort)))
-        score, keys = _SCORES[known.layout.metric], len(known.layout.key)
-        hits: list[list[tuple[str, float]]] = [[] for _ in range(len(asked))]
+        refuse_vector(vector, known.named, self.name)
+        if known.layout.vector and not vector and known.dimension is None:
+            return Neighbours(
+                ((),) * len(queries), ((),) * len(queries)
+            )  # nobody knows the dimension: there is no vector yet
+        searched = self._searched(known, searched_vector(known.definition, vector, queries, self.name))
+        found = self._do(lambda session: self._search(session, known, searched, namespace, (queries, k, where, effort)))
+        score, keys = _SCORES[searched.metric], len(known.layout.key)
+        hits: list[list[tuple[str, float]]] = [[] for _ in range(len(queries))]
         for row in found:
             hits[row[0] - 1].append((id_of(known.layout.key, row[1 : 1 + keys]), score(row[-1])))
         return Neighbours(
@@ -467,7 +521,7 @@ class TableStore:
                 self._found = self._do(self._look)
             return self._found
 
-    def _relation(self, session: Session) -> Any:
+    def _relation(self, session: Session) -> Relation | None:
         return relation_of(partial(rows_of, session), self._name, self._table.schema_)
 
     def _problems(self, session: Session) -> Sequence[str]:
@@ -485,8 +539,8 @@ class TableStore:
         if layout is None:
             raise Refused("; ".join(problems), store=self.name)
         lift_timeout(session)
-        lengths = {} if layout.dimension or not layout.vector else dict(rows_of(session, _lengths(layout), []))
-        return _Known(layout, lengths)
+        found = {each.name: each.dimension or _usual_length(session, layout, each) for each in layout.dense}
+        return _Known(layout, {name: dimension for name, dimension in found.items() if dimension})
 
     def _server(self) -> Server:
         return self._do(lambda session: Server(*rows_of(session, SERVER, [self._name])[0]))
@@ -587,13 +641,10 @@ class TableStore:
         if layout.lookup is not None:
             self._make_names(layout, batch, session)
         arrays: list[Any] = self._arrays(layout, batch)
-        if layout.vector is not None:
-            valid = batch.column("vector").is_valid().to_numpy(zero_copy_only=False)
-            # What stands in the place of a vector that is not there may be no number at all.
-            vectors = np.where(valid[:, np.newaxis], vectors_of(batch), np.float32(0))
-            dense = self._vectors.parameter(session, vectors) if vectors.shape[1] else [None] * len(batch)
-            arrays += [dense, valid.tolist()]
-        rows = rows_of(session, self._put_query(layout, batch), arrays)
+        for stored in layout.dense:
+            dense, valid = self._dense(session, column_of(batch, stored), len(batch))
+            arrays += [dense, valid]
+        rows = rows_of(session, put(layout), arrays)
         put_keys = {tuple(row[:-1]): row[-1] for row in rows}
         if hidden := [key for key, visible in put_keys.items() if not visible]:
             raise _NotVisible(hidden)
@@ -602,14 +653,14 @@ class TableStore:
             _rejection(batch, row, reason) for row, key in enumerate(self._keys(layout, batch)) if key not in put_keys
         ]
 
-    def _put_query(self, layout: Layout, batch: pa.RecordBatch) -> str:
-        query = put(layout)
-        # An array without any vector has no type of its own.
-        return (
-            query
-            if not layout.vector or vectors_of(batch).shape[1]
-            else query.replace("%s, %s::boolean[]", "%s::vector[], %s::boolean[]")
-        )
+    def _dense(self, session: Session, column: pa.Array | None, rows: int) -> tuple[Any, list[bool]]:
+        """Dense vectors as a parameter, and which of them are there."""
+        if column is None or dimension_of_type(column.type) is None:
+            return [None] * rows, [False] * rows
+        valid = column.is_valid().to_numpy(zero_copy_only=False)
+        # What stands in the place of a vector that is not there may be no number at all.
+        vectors = np.where(valid[:, np.newaxis], floats_of(column), np.float32(0))
+        return self._vectors.parameter(session, vectors), valid.tolist()
 
     def _arrays(self, layout: Layout, batch: pa.RecordBatch) -> list[Any]:
         """The texts of each written column, in the order of `written`."""
@@ -621,8 +672,7 @@ class TableStore:
         arrays: list[Any] = [[key[0][place] for key in keys] for place in range(len(layout.key))]
         if layout.namespace:
             arrays.append([key[1] for key in keys])
-        if layout.sparse:
-            arrays.append(writer.sparse_texts(batch))
+        arrays += [sparse_texts(batch, each) for each in layout.sparse_vectors]
         if layout.metadata:
             arrays.append([each.rest for each in splits])
         arrays += [[each.columns[place] for each in splits] for place in range(len(layout.columns))]
@@ -664,34 +714,47 @@ class TableStore:
 
     # Searching
 
+    def _searched(self, known: _Known, spec: VectorSpec) -> Stored:
+        vectors = (*known.layout.dense, *known.layout.sparse_vectors)
+        found = next((each for each in vectors if (each.name, each.kind) == (spec.name, spec.kind)), None)
+        if found is None:
+            raise Unsupported(f"the table has no {spec.kind} vector without a name", store=self.name)
+        return found
+
     def _search(
         self,
         session: Session,
         known: _Known,
+        searched: Stored,
         namespace: str,
-        queries: Vectors,
-        wanted: tuple[int, Filter | None, int | None],
+        wanted: tuple[Queries, int, Filter | None, int | None],
     ) -> list[Any]:
         """Rows of (query's place from 1, the key's texts, distance), best first."""
-        k, where, effort = wanted
+        queries, k, where, effort = wanted
         layout = known.layout
-        assert layout.vector is not None and layout.metric is not None
         clause, values = _within(layout, namespace)
         more, operands = filtered(layout, where) if where else ("true", [])
-        clause, values = f"{clause} AND {quoted(layout.vector.name)} IS NOT NULL AND {more}", [*values, *operands]
-        vectors = self._vectors.parameter(session, queries)
-        if layout.index and self._are_many(session, layout, clause, values):
-            self._tune(session, layout, k, effort)
-            found = rows_of(session, nearest(layout, layout.metric, clause, exact=False), [vectors, *values, k])
+        clause, values = f"{clause} AND {quoted(searched.column.name)} IS NOT NULL AND {more}", [*values, *operands]
+        asked = self._queries(session, searched, queries)
+        if searched.index and self._are_many(session, layout, clause, values):
+            self._tune(session, searched.index, k, effort)
+            found = rows_of(session, nearest(layout, searched, clause, exact=False), [asked, *values, k])
             if len(found) == k * len(queries):
                 return found
-        return rows_of(session, nearest(layout, layout.metric, clause, exact=True), [vectors, *values, k])
+        return rows_of(session, nearest(layout, searched, clause, exact=True), [asked, *values, k])
 
-    def _tune(self, session: Session, layout: Layout, k: int, effort: int | None) -> None:
+    def _queries(self, session: Session, searched: Stored, queries: Queries) -> Any:
+        """What is asked, as the parameter of `nearest`."""
+        if searched.kind is VectorKind.DENSE:
+            return self._vectors.parameter(session, dense_queries(queries, self.name))
+        texts = [sparse_text(query, searched.column.modifier) for query in queries if isinstance(query, Mapping)]
+        return "{" + ",".join(f'"{text}"' for text in texts) + "}"
+
+    def _tune(self, session: Session, index: SearchIndex, k: int, effort: int | None) -> None:
         if self._iterates is None:
             [(version,)] = rows_of(session, "SELECT extversion FROM pg_extension WHERE extname = 'vector'", [])
             self._iterates = version_of(version) >= ITERATIVE_SCANS
-        if layout.index and layout.index.method == "hnsw":
+        if index.method == "hnsw":
             tune(session, k, effort, iterates=self._iterates)
         elif effort is not None:
             session.execute(f"SET LOCAL ivfflat.probes = {max(int(effort), 1)}")
@@ -711,6 +774,7 @@ class TableStore:
             _CAPABILITIES,
             named_namespaces=bool(column or constant),
             default_namespace=not constant,
+            named_vectors=frozenset({VectorKind.DENSE, VectorKind.SPARSE}),
             typed_fields=True,
         )
 
@@ -728,15 +792,21 @@ class TableStore:
     def _create(self, session: Session, definition: CollectionDefinition) -> None:
         lift_timeout(session)
         [(schema,)] = rows_of(session, "SELECT coalesce(%s, current_schema())::text", [self._table.schema_])
-        index = index_settings({**self._options.index, **definition.index}, definition.dimension or 0)
         execute("CREATE EXTENSION IF NOT EXISTS vector", [], session)
-        for statement in created(self._table, schema, self._name, definition)[0]:
-            execute(statement, [], session)
-        if index["type"] == "hnsw":
-            execute(searched_by(self._table, schema, self._name, definition, index), [], session)
-        else:
-            column = f"{quoted(schema)}.{quoted(self._name)}.{quoted(self._table.vector or 'embedding')}"
-            execute(f"COMMENT ON COLUMN {column} IS {literal(compared_by(definition.metric))}", [], session)
+        execute(created(self._table, schema, self._name, definition)[0], [], session)
+        place = f"{quoted(schema)}.{quoted(self._name)}"
+        for column, spec in vectors_of_new(self._table, definition).items():
+            if spec.kind is VectorKind.SPARSE:
+                continue
+            index = index_settings(self._settings_of(spec), spec.dimension or 0)
+            if index["type"] == "hnsw":
+                execute(searched_by(place, column, spec, index), [], session)
+            else:
+                comment = literal(compared_by(spec.metric))
+                execute(f"COMMENT ON COLUMN {place}.{quoted(column)} IS {comment}", [], session)
+
+    def _settings_of(self, spec: VectorSpec) -> dict[str, Any]:
+        return {**self._options.index, **spec.index}
 
     def _refuse_ambiguous(self, layout: Layout) -> None:
         """Refuse keys that a view gives twice or without a value, and namespaces that are two in the table and one in records."""
@@ -782,10 +852,18 @@ def _within(layout: Layout, namespace: str | None) -> tuple[str, list[Any]]:
     return f"{clause} AND {layout.visible}", values
 
 
-def _lengths(layout: Layout) -> str:
-    assert layout.vector is not None
-    name = quoted(layout.vector.name)
-    return f"SELECT vector_dims({name}), count(*) FROM {layout.table} WHERE {name} IS NOT NULL AND {layout.visible} GROUP BY 1"
+def _usual_length(session: Session, layout: Layout, stored: Stored) -> int | None:
+    """The dimension that most vectors have, in a column whose type allows any; None where there are none."""
+    name = quoted(stored.column.name)
+    query = f"SELECT vector_dims({name}), count(*) FROM {layout.table} WHERE {name} IS NOT NULL AND {layout.visible} GROUP BY 1"
+    return max(((rows, length) for length, rows in rows_of(session, query, [])), default=(0, None))[1]
+
+
+def _settings(index: SearchIndex | None) -> dict[str, Any]:
+    """An index in the words that `create` takes."""
+    if index is None or index.method != "hnsw":
+        return {"type": "none"}
+    return {"type": "hnsw", "m": 16, "ef_construction": 64, **index.settings}
 
 
 def _rejection(batch: pa.RecordBatch, row: int, reason: str) -> Rejection:
