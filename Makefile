@@ -94,6 +94,8 @@ lock: $(UV) ## Compile requirements.txt from pyproject.toml, and that of the tes
 		--quiet --output-file requirements.txt $(ARGS)
 	$(UV) pip compile tests/requirements.in --constraints requirements.txt --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate --no-strip-markers --quiet --output-file tests/requirements.txt $(ARGS)
+	$(UV) pip compile tests/pipeline/llamaindex_postgres.in --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --no-strip-markers --quiet --output-file tests/pipeline/llamaindex_postgres.txt $(ARGS)
 
 ready: $(READY)
 

@@ -4,12 +4,18 @@ What is asked: the nearest of several questions, with and without filters, with 
 """
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
+import psycopg
 import pytest
 import sqlalchemy
 import weaviate as vendor
@@ -22,7 +28,7 @@ from llama_index.vector_stores.weaviate import WeaviateVectorStore as LlamaStore
 from weaviate.classes.query import Filter
 
 from pipeline.test_run import approve
-from pipeline.worlds import World, postgres_connection, weaviate_connection
+from pipeline.worlds import ROOT, World, postgres_connection, weaviate_connection
 from servers import MakeJournal
 from stores.weaviate.tools import vendor as vendors_client
 from vectorferry.core.model import Phase
@@ -185,6 +191,50 @@ def langchain_postgres_says(url: str, *names: str) -> list[Any]:
     return found
 
 
+# --- LlamaIndex on PostgreSQL
+
+HERE = Path(__file__).parent
+LLAMAINDEX_TABLE = {"key": "id", "metadata": "metadata_", "columns": ["text", "node_id"], "metric": "cosine"}
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with the library, whose packages uv keeps in its cache."""
+    uv, folder = (
+        os.environ.get("VECTORFERRY_UV", str(ROOT / ".tools" / "bin" / "uv")),
+        tmp_path_factory.mktemp("llamaindex"),
+    )
+    for command in (
+        (uv, "venv", "--quiet", "--python", sys.executable, str(folder)),
+        (
+            uv,
+            "pip",
+            "sync",
+            "--quiet",
+            "--python",
+            str(folder),
+            "--require-hashes",
+            str(HERE / "llamaindex_postgres.txt"),
+        ),
+    ):
+        subprocess.run(command, check=True)
+    return folder / "bin" / "python"
+
+
+def llamaindex_postgres(python: Path, url: str, table: str, **asked: Any) -> Any:
+    """What an application with the library answers."""
+    command = [python, HERE / "llamaindex_postgres.py", url, table]
+    ran = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def node(number: int, text: str) -> dict[str, Any]:
+    told = {"file": f"file {number % 4}.md", "page": number, "score": number / 7}
+    id_, parent = (str(uuid5(NAMESPACE_URL, each)) for each in (f"node {number}", f"file {number % 4}"))
+    return {"id": id_, "text": text, "vector": Words().embed_query(text), "metadata": told, "parent": parent}
+
+
 # --- Moves
 
 Says = Callable[[vendor.WeaviateClient, str], list[Any]]
@@ -283,3 +333,27 @@ def test_collections_of_langchain_in_postgres_answer_the_same_in_another_databas
     move(world, "away", {"connection": "source", **table}, on("target", "between"))
     move(world, "home", on("target", "between"), {"connection": "other", **table})
     assert langchain_postgres_says(other, *names) == before
+
+
+def test_a_table_of_llamaindex_answers_the_same_in_another_database(
+    world: World, database: str, make_journal_database: MakeJournal, python: Path
+) -> None:
+    ask = [[each, Words().embed_query(each)] for each in QUESTIONS]
+    added = [node(n, text) for n, text in enumerate(TEXTS)]
+    before = llamaindex_postgres(python, database, "pages", add=added, ask=ask)
+    assert all(each for question in before for each in question), "an empty answer equals any other"
+    other = make_journal_database()
+    llamaindex_postgres(python, other, "pages")  # makes the table
+    world.connections["other"] = postgres_connection("other", other)
+    table = {"collection": "data_pages", "table": LLAMAINDEX_TABLE}
+    move(world, "away", {"connection": "source", **table}, on("target", "between"))
+    move(world, "home", on("target", "between"), {"connection": "other", **table})
+    assert llamaindex_postgres(python, other, "pages", ask=ask) == before
+    # As docs/tables.md says: the application's own numbers go on after those that came.
+    with psycopg.connect(other, autocommit=True) as raw:
+        raw.execute("SELECT setval(pg_get_serial_sequence('public.data_pages', 'id'), max(id)) FROM public.data_pages")
+    more = [node(ROWS, "A bird that came later.")]
+    [[found, *_]] = llamaindex_postgres(
+        python, other, "pages", add=more, ask=[["a bird that came later", more[0]["vector"]]]
+    )
+    assert found[0][0][0] == more[0]["id"]
