@@ -1,5 +1,6 @@
 """`vectorferry plan` as a table: what each key of the source becomes in the target."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,11 @@ def test_a_key_that_is_dropped_has_a_line_too(shop: World) -> None:
     shop.spec_dict["mapping"]["drop"] = ["frei"]
     frei = keys_of(shop)["frei"]
     assert (frei["target"], frei["share"], frei["fate"]) == ("", 0.25, "stays behind on purpose")
+
+
+def test_what_the_mapping_adds_has_a_line_too(shop: World) -> None:
+    shop.spec_dict["mapping"] |= {"id": "source_id", "namespaces": {"merge": {"into": "all", "key": "client"}}}
+    told: Any = on(shop, "plan", "--json").json()
+    own = [(each["target"], each["fate"]) for each in told["mapping"] if not each["source"]]
+    assert own == [("source_id", "keeps the record's id"), ("client", "keeps the record's namespace")]
+    assert re.search(r"kunde +│ all ", on(shop, "plan").out)

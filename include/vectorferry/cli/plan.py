@@ -45,8 +45,10 @@ def _show(console: Console, spec: "MigrationSpec", found: "Preflight", made: "Pl
 
 
 def _show_tables(console: Console, spec: "MigrationSpec", found: "Preflight") -> None:
-    renamed = spec.mapping.namespaces.rename
-    rows = ((n or "(default)", renamed.get(n, n) or "(default)", f"{r:,}") for n, r in found.namespaces.items())
+    from vectorferry.stores.mapped import mapping_of
+
+    there = mapping_of(spec).namespace_there
+    rows = ((n or "(default)", there(n) or "(default)", f"{r:,}") for n, r in found.namespaces.items())
     console.table("Namespaces", ("source", "target", "rows"), rows)
     console.table("Vectors", ("vector", "kind", "dimensions", "metric"), _vectors(found.source))
     costs = (("one pass over the source", found.pass_cost), ("the load", found.load_cost))
@@ -105,4 +107,11 @@ def _vectors(source: "CollectionInfo") -> Iterator[tuple[object, ...]]:
 
 def _key(key: "MappedKey") -> tuple[object, ...]:
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(key.kinds.items()))
-    return key.source or "(empty)", key.target or "-", key.type or "-", f"{key.share:.0%}", kinds, key.fate
+    return (
+        key.source or ("-" if key.target else "(empty)"),
+        key.target or "-",
+        key.type or "-",
+        f"{key.share:.0%}",
+        kinds,
+        key.fate,
+    )

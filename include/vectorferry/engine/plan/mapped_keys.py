@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from vectorferry.core.mapping import RecordMapping
 from vectorferry.core.model import FieldType
 from vectorferry.engine.plan.field_types import KeySeen, is_of
 from vectorferry.spec.migration import MigrationSpec
@@ -12,10 +13,10 @@ from vectorferry.stores.mapped import mapping_of
 
 @dataclass(frozen=True, slots=True)
 class MappedKey:
-    """A metadata key on its way. `target` is empty where it stays behind, `type` that of the target's field, None where it is none there.
+    """A metadata key on its way. `target` is empty where it stays behind, `source` where only the target has it.
 
-    `share` is of the records looked at, `kinds` maps what the values are to the number of records, `unfit` of which are not of the type.
-    `fate` says for a person what becomes of the values.
+    `type` is that of the target's field, None where it is none there. `share` is of the records looked at, `kinds` maps what the values are
+    to the number of records, `unfit` of which are not of the type. `fate` says for a person what becomes of the values.
     """
 
     source: str
@@ -48,7 +49,14 @@ def mapped_keys(
         )
         fate = "; ".join(_fate(known, kind, unfit, able, cast=key in casts))
         found.append(MappedKey(key, mapping.keys.there(key), kind, known.share, known.kinds, unfit, fate))
-    return tuple(sorted(found, key=lambda each: each.source))
+    return (*_own(mapping), *sorted(found, key=lambda each: each.source))
+
+
+def _own(mapping: RecordMapping) -> Iterator[MappedKey]:
+    if mapping.id_key is not None:
+        yield MappedKey("", mapping.id_key, FieldType.STRING, 1.0, {}, 0, "keeps the record's id")
+    if mapping.merge:
+        yield MappedKey("", mapping.merge.key, FieldType.STRING, 1.0, {}, 0, "keeps the record's namespace")
 
 
 def _fate(seen: KeySeen, kind: FieldType | None, unfit: int, able: Capabilities, *, cast: bool) -> Iterator[str]:
