@@ -12,8 +12,19 @@ from hypothesis import strategies as st
 from vectorferry.core.errors import FilterError
 from vectorferry.core.filters import matches, parse_filter
 from vectorferry.core.mapping import CASTS, OUTSIDE, Merge, Names, RecordMapping, closed, exchanged, is_date
-from vectorferry.core.model import RESERVED_NAMESPACE, Difference, DifferenceKind, FieldType
-from vectorferry.core.records import canonical_json, make_batch, parse_json
+from vectorferry.core.model import (
+    RESERVED_NAMESPACE,
+    CollectionDefinition,
+    CollectionInfo,
+    Difference,
+    DifferenceKind,
+    FieldType,
+    Metric,
+    VectorKind,
+    VectorSpec,
+)
+from vectorferry.core.records import canonical_json, fingerprints, make_batch, parse_json
+from vectorferry.core.vector_columns import VectorColumn, array_of
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e", ""])
 TEXTS = st.sampled_from(["1", "1.5", "01", "true", "x", "", "-0", "1e3", "1e22", "2024-05-01T10:00:00Z"]) | st.text(
@@ -225,3 +236,81 @@ def test_namespaces_are_merged_under_a_key_and_nothing_else_is_taken_for_one():
     assert mapping.to_target(shown).column("namespace").equals(theirs.column("namespace"))
     assert "'kept in' is to keep the record's namespace" in next(mapping.unfit(batch_of([("a", {"kept in": "b"})])))[1]
     assert "(target) " in next(mapping.unfit(batch_of([("(target) a", {})])))[1]
+
+
+# Vectors
+
+VECTORS = st.sampled_from(["", "a", "b", "c"])
+
+
+@st.composite
+def vector_renames(draw: st.DrawFn) -> Names:
+    olds = draw(st.lists(VECTORS, unique=True, max_size=3))
+    news = draw(st.lists(VECTORS, unique=True, min_size=len(olds), max_size=len(olds)))
+    return Names({old: new for old, new in zip(olds, news, strict=True) if old != new})
+
+
+@st.composite
+def with_vectors(draw: st.DrawFn, rows: int = 3) -> pa.RecordBatch:
+    """Records with some vectors, each of a kind of its own; each record has or lacks each."""
+    kinds = draw(st.dictionaries(VECTORS, st.sampled_from(VectorKind), max_size=3))
+    has = {name: draw(st.lists(st.booleans(), min_size=rows, max_size=rows)) for name in kinds}
+    named = {
+        VectorColumn(kind, name).column: array_of(kind, [SAMPLES[kind] if there else None for there in has[name]], 2)
+        for name, kind in kinds.items()
+        if name
+    }
+    dense = np.ones((rows, 2), np.float32) if "" in kinds else None
+    missing = None if dense is None else ~np.array(has[""])
+    ids = [f"i{n}" for n in range(rows)]
+    return make_batch("n", ids, dense, ["{}"] * rows, [SAMPLES[VectorKind.SPARSE]] * rows, missing=missing, named=named)
+
+
+SAMPLES: dict[VectorKind, Any] = {
+    VectorKind.DENSE: [1.0, 2.0],
+    VectorKind.MULTI: [[1.0, 2.0], [3.0, 4.0]],
+    VectorKind.SPARSE: {"indices": [3], "values": [0.5]},
+}
+
+
+@given(vector_renames(), with_vectors())
+def test_vectors_come_back_under_their_own_names(vectors, batch):
+    mapping = RecordMapping(vectors=vectors)
+    unfit = {row for row, _ in mapping.unfit(batch)}
+    batch = batch.take(pa.array([row for row in range(len(batch)) if row not in unfit], pa.int64()))
+    carried = mapping.to_target(batch)
+    assert mapping.to_source(carried).equals(batch)
+    assert carried.schema.names[5:] == sorted(carried.schema.names[5:])
+    assert carried.column("sparse").equals(batch.column("sparse"))
+
+
+@given(vector_renames(), with_vectors(), with_vectors())
+def test_a_vector_under_another_name_is_another_vector(vectors, ours, theirs):
+    mapping = RecordMapping(vectors=vectors)
+    assume(not list(mapping.unfit(ours)))
+    same = fingerprints(mapping.to_source(theirs)) == fingerprints(ours)
+    assert same == (fingerprints(theirs) == fingerprints(mapping.to_target(ours)))
+
+
+def test_a_vector_without_a_name_gets_one():
+    mapping = RecordMapping(vectors=Names({"": "content"}))
+    carried = mapping.to_target(one(k=1))
+    assert carried.schema.names == ["namespace", "id", "vector", "sparse", "metadata", "vector:content"]
+    assert carried.column("vector").null_count == 1
+    definition = CollectionDefinition(2, Metric.DOT, index={"ef": 7})
+    there = mapping.definition_to_target(definition)
+    assert (there.dimension, there.index) == (None, {})
+    assert there.named == {"content": VectorSpec("content", VectorKind.DENSE, 2, Metric.DOT, {"ef": 7})}
+    info = CollectionInfo("c", None, Metric.COSINE, {}, named=there.named)
+    back = mapping.info_to_source(info)
+    assert (back.dimension, back.metric, back.index, back.named) == (2, Metric.DOT, {"ef": 7}, {})
+    [shown] = mapping.shown([Difference(DifferenceKind.VECTOR, "n", "i", "vector")])
+    assert shown.field == "vector -> vector:content"
+
+
+def test_a_vector_that_a_record_has_already_is_refused():
+    mapping = RecordMapping(vectors=Names({"": "content"}))
+    named = {"multi:content": array_of(VectorKind.MULTI, [None, [[1.0, 2.0]]], 2)}
+    batch = make_batch("n", ["a", "b"], np.ones((2, 2), np.float32), ["{}"] * 2, named=named)
+    [(row, told)] = mapping.unfit(batch)
+    assert (row, told) == (1, "mapping.vectors: '' is to become 'content', which the record has, too")

@@ -31,6 +31,7 @@ def test_a_mapping_is_read():
         ("mapping: {rename: {a: a}}", "'a' is renamed to itself"),
         ("mapping: {namespaces: {rename: {a: c, b: c}}}", "mapping.namespaces.rename: 'a' and 'b' would both"),
         ("mapping: {namespaces: {rename: {a: vectorferry-probe}}}", "keeps its name"),
+        ("mapping: {vectors: {a: '', b: ''}}", "mapping.vectors: 'a' and 'b' would both become ''"),
         ("mapping: {rename: {a: b}, id: b}", "mapping: 'b' is to keep what the record's metadata has not"),
         ("mapping: {namespaces: {rename: {a: b}, property: k}}", "give one of rename, property and merge"),
         ("mapping: {namespaces: {property: k}, id: k}", "cannot keep both the record's id and its namespace"),

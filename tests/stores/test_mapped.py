@@ -12,8 +12,9 @@ import vectorferry
 from vectorferry.core.errors import FilterError, Refused
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.mapping import Names, RecordMapping
-from vectorferry.core.model import CollectionDefinition, FieldType, KeyOrder, KeyRange, Metric
+from vectorferry.core.model import CollectionDefinition, FieldType, KeyOrder, KeyRange, Metric, VectorKind, VectorSpec
 from vectorferry.core.records import canonical_json, make_batch, parse_json
+from vectorferry.core.vector_columns import array_of
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.loader import parse_spec
 from vectorferry.stores.as_moved import AsMoved
@@ -21,6 +22,7 @@ from vectorferry.stores.base import VectorStore
 from vectorferry.stores.delegating import DelegatingStore, whole
 from vectorferry.stores.mapped import MappedStore, key_in
 from vectorferry.stores.memory import MEMORY, MemoryStore
+from vectorferry.stores.row_limits import patch_of
 from vectorferry.stores.sides import open_side
 from vectorferry.testing import MakeStore, StoreContract, temporary_stores
 from vectorferry.testing.samples import new_name
@@ -148,6 +150,28 @@ OF_NAMES_AND_WRITES = {
     ),
     *("delete", "footprint"),
 }
+
+
+def test_a_vector_has_another_name_in_the_target():
+    mapped = MappedStore(MemoryStore(new_name("vectors"), "c"), RecordMapping(vectors=Names({"": "content", "t": ""})))
+    named = {"t": VectorSpec("t", VectorKind.DENSE, 3, Metric.EUCLIDEAN)}
+    mapped.create(CollectionDefinition(2, Metric.DOT, named=named))
+    titles = {"vector:t": array_of(VectorKind.DENSE, [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], 3)}
+    rows = make_batch("n", ["x", "y"], np.eye(2, dtype=np.float32), ["{}"] * 2, named=titles)
+    assert mapped.upsert(rows).acknowledged == 2
+    native, here = mapped.whole.describe(), mapped.describe()
+    assert (native.dimension, native.metric, native.named["content"].dimension) == (3, Metric.EUCLIDEAN, 2)
+    assert (here.dimension, here.metric, here.named["t"].dimension) == (2, Metric.DOT, 3)
+    assert mapped.fetch("n", ["x", "y"]).equals(rows)
+    assert mapped.search("n", np.array([[0, 1]], np.float32), 1).ids == (("y",),)
+    assert mapped.search("n", np.array([[0, 0, 1]], np.float32), 1, vector="t").ids == (("x",),)
+    told = mapped.inventory(["n"], most=9)
+    assert (told.held["n"].rows, told.held["n"].vectors, told.lengths) == (2, None, {})
+    changed = np.array([1, 1], np.float32)
+    with pytest.raises(Refused, match="'content', and an update cannot"):
+        mapped.update("n", "x", vector=changed)
+    [rejected] = mapped.rejections(patch_of("n", "x", changed, "{}"), partial=True)
+    assert "write the whole record" in rejected.reason
 
 
 def test_no_method_of_a_store_is_passed_over():

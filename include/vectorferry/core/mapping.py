@@ -19,9 +19,20 @@ import xxhash
 
 from vectorferry.core.errors import FilterError, RecordError
 from vectorferry.core.filters import Condition, Filter, Group, Scalar
-from vectorferry.core.model import RESERVED_NAMESPACE, Difference, DifferenceKind, FieldType
+from vectorferry.core.model import (
+    RESERVED_NAMESPACE,
+    CollectionDefinition,
+    CollectionInfo,
+    Difference,
+    DifferenceKind,
+    FieldType,
+    Metric,
+    VectorKind,
+    VectorSpec,
+)
 from vectorferry.core.names import is_uuid
-from vectorferry.core.records import canonical_json, parse_json
+from vectorferry.core.records import canonical_json, dimension_of, parse_json
+from vectorferry.core.vector_columns import VectorColumn, vector_columns
 
 T = TypeVar("T")
 _INT64 = 1 << 63
@@ -181,8 +192,8 @@ class Merge:
 class RecordMapping:
     """How the records of a source are said in its target. All keys and namespaces are the source's, unless said otherwise.
 
-    `keys` and `namespaces` rename, `casts` says what values become. `id_key` is a metadata key of the target that keeps the record's id,
-    too; None where there is none. With `merge` no namespace is renamed.
+    `keys`, `namespaces` and `vectors` rename ("" is the dense vector without a name), `casts` says what values become. `id_key` is a
+    metadata key of the target that keeps the record's id, too; None where there is none. With `merge` no namespace is renamed.
     """
 
     keys: Names = field(default_factory=Names)
@@ -190,9 +201,11 @@ class RecordMapping:
     namespaces: Names = field(default_factory=Names)
     id_key: str | None = None
     merge: Merge | None = None
+    vectors: Names = field(default_factory=Names)
 
     def __bool__(self) -> bool:
-        return bool(self.keys.rename or self.casts or self.namespaces.rename or self._own_keys)
+        renamed = self.keys.rename or self.namespaces.rename or self.vectors.rename
+        return bool(renamed or self.casts or self._own_keys)
 
     @cached_property
     def _own_keys(self) -> frozenset[str]:
@@ -205,10 +218,12 @@ class RecordMapping:
         """Sixteen hexadecimal characters that stand for this mapping."""
         parts = [dict(self.keys.rename), dict(self.casts), dict(self.namespaces.rename), self.id_key]
         parts += [[self.merge.into, self.merge.key]] if self.merge else []
+        parts += [{"vectors": dict(self.vectors.rename)}] if self.vectors.rename else []
         return str(xxhash.xxh3_64_hexdigest(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)))
 
     def to_target(self, batch: pa.RecordBatch, *, partial: bool = False) -> pa.RecordBatch:
         """A batch of the source's records as the target is to hold them; `partial` ones are what an update brings."""
+        batch = self._vectors_moved(batch, self.vectors.there)
         texts, names = batch.column("metadata").to_pylist(), batch.column("namespace").to_pylist()
         changed = self._changes_metadata or bool(self._own_keys)
         if self._changes_metadata:
@@ -220,6 +235,7 @@ class RecordMapping:
 
     def to_source(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """A batch as the target holds it in the source's terms."""
+        batch = self._vectors_moved(batch, self.vectors.back)
         names = batch.column("namespace").to_pylist()
         if not (self._changes_metadata or self._own_keys):
             return _replaced(batch, None, self._moved(names, map(self.namespace_back, names)))
@@ -247,6 +263,10 @@ class RecordMapping:
         for row, name in enumerate(batch.column("namespace").to_pylist()):
             if reason := self.unfit_namespace(name):
                 yield row, reason
+        for column in self._columns(batch.schema) if self.vectors.taken else ():
+            if column.name in self.vectors.taken:
+                told = f"mapping.vectors: {self.vectors.taken[column.name]!r} is to become {column.name!r}, which the record has, too"
+                yield from ((row, told) for row in rows_with(batch, _column_of(column)))
         if self._changes_metadata or self._own_keys:
             for row, text in enumerate(batch.column("metadata").to_pylist()):
                 yield from ((row, reason) for reason in self._misfits(parse_json(text)))
@@ -290,20 +310,79 @@ class RecordMapping:
         """What is known of the source's keys, by the target's names."""
         return {self.keys.there(key): value for key, value in fields.items()}
 
+    def info_to_source(self, info: CollectionInfo) -> CollectionInfo:
+        """What a store says of the target's vectors, by the source's names."""
+        unnamed, named = self._specs_moved(info.dimension, info.metric, info.index, info.named, self.vectors.back)
+        return replace(info, dimension=unnamed.dimension, metric=unnamed.metric, index=unnamed.index, named=named)
+
+    def definition_to_target(self, definition: CollectionDefinition) -> CollectionDefinition:
+        """A collection that is defined in the source's terms, in the target's."""
+        given = definition.dimension, definition.metric, definition.index, definition.named
+        unnamed, named = self._specs_moved(*given, self.vectors.there)
+        return replace(
+            definition,
+            dimension=unnamed.dimension,
+            metric=unnamed.metric,
+            index=unnamed.index,
+            named=named,
+            fields=self.fields_to_target(definition.fields),
+            field_options=self.by_target(definition.field_options),
+        )
+
+    def _specs_moved(
+        self,
+        dimension: int | None,
+        metric: Metric,
+        index: Mapping[str, Any],
+        named: Mapping[str, VectorSpec],
+        name: Callable[[str], str],
+    ) -> tuple[VectorSpec, dict[str, VectorSpec]]:
+        """The dense vector without a name, and those with one, by other names."""
+        unnamed = VectorSpec("", VectorKind.DENSE, dimension, metric, index)
+        given = [*named.values(), *([unnamed] if dimension is not None else [])]
+        moved = {name(spec.name): replace(spec, name=name(spec.name)) for spec in given}
+        without = unnamed if dimension is None else replace(unnamed, dimension=None, index={})
+        return moved.pop("", without), moved
+
     def key_shown(self, key: str) -> str:
         """A metadata key by both of its names, where they differ."""
         there = self.keys.there(key)
         return key if there == key else f"{key} -> {there}"
 
     def shown(self, differences: Iterable[Difference]) -> Iterator[Difference]:
-        """Differences of records, with both names of each metadata key."""
+        """Differences of records, with both names of each metadata key and vector."""
         for each in differences:
-            renamed = each.kind is DifferenceKind.METADATA and each.field in self.keys.rename
-            yield replace(each, field=self.key_shown(each.field)) if renamed else each
+            if each.kind is DifferenceKind.METADATA:
+                yield replace(each, field=self.key_shown(each.field))
+            elif each.kind in (DifferenceKind.VECTOR, DifferenceKind.SPARSE):
+                yield replace(each, field=self._vector_shown(each.field))
+            else:
+                yield each
+
+    def _vector_shown(self, column: str) -> str:
+        found = column_of_name(column)
+        there = column if found is None else _column_of(found._replace(name=self.vectors.there(found.name)))
+        return column if there == column else f"{column} -> {there}"
 
     @cached_property
     def _changes_metadata(self) -> bool:
         return bool(self.keys.rename or self.casts)
+
+    def _vectors_moved(self, batch: pa.RecordBatch, name: Callable[[str], str]) -> pa.RecordBatch:
+        if not self.vectors.rename:
+            return batch
+        columns = self._columns(batch.schema)
+        moved = {_column_of(each._replace(name=name(each.name))): batch.column(_column_of(each)) for each in columns}
+        others = ("namespace", "id", "sparse", "metadata")
+        every = {each: batch.column(each) for each in others} | {"vector": pa.nulls(len(batch))} | moved
+        order = ["namespace", "id", "vector", "sparse", "metadata", *sorted(moved.keys() - {"vector"})]
+        fields = [batch.schema.field(each) if each in others else pa.field(each, every[each].type) for each in order]
+        return pa.RecordBatch.from_arrays([every[each] for each in order], schema=pa.schema(fields))
+
+    def _columns(self, schema: pa.Schema) -> list[VectorColumn]:
+        """The vectors that may have another name: all but the sparse one without a name."""
+        unnamed = [] if dimension_of(schema) is None else [VectorColumn(VectorKind.DENSE, "")]
+        return [*unnamed, *vector_columns(schema)]
 
     def _moved(self, names: Sequence[str], other: Iterable[str]) -> list[str] | None:
         found = list(other) if self.namespaces.rename or self.merge else names
@@ -344,6 +423,23 @@ class RecordMapping:
             if value is None or fits(to, exchanged(to, value)):
                 continue
             yield f"mapping.cast: {key!r} is to be {to}, and {_told(to, value)}"
+
+
+def _column_of(vector: VectorColumn) -> str:
+    return "vector" if vector == (VectorKind.DENSE, "") else vector.column
+
+
+def column_of_name(column: str) -> VectorColumn | None:
+    """The vector that a column of a batch holds; None for the sparse one without a name, and for what is no vector."""
+    if column == "vector":
+        return VectorColumn(VectorKind.DENSE, "")
+    found = vector_columns(pa.schema([pa.field(column, pa.null())]))
+    return found[0] if found else None
+
+
+def rows_with(batch: pa.RecordBatch, column: str) -> list[int]:
+    """Rows that have something in a column."""
+    return [row for row, there in enumerate(batch.column(column).is_valid().to_pylist()) if there]
 
 
 def _told(to: FieldType, value: Any) -> str:

@@ -71,11 +71,20 @@ class MappingRules(Section):
         "`writers: none`.",
     )
     namespaces: NamespaceMapping = Field(default_factory=NamespaceMapping)
+    vectors: dict[str, str] = Field(
+        default_factory=dict,
+        description="Vectors by their new names, one to one; '' is the dense vector without a name. The sparse one without a name "
+        "keeps its place.",
+    )
     id: Text | None = Field(None, description="A metadata key of the target that keeps the record's id, too.")
 
     @model_validator(mode="after")
     def _one_to_one(self) -> "MappingRules":
-        for place, rename in (("mapping.rename", self.rename), ("mapping.namespaces.rename", self.namespaces.rename)):
+        for place, rename in (
+            ("mapping.rename", self.rename),
+            ("mapping.namespaces.rename", self.namespaces.rename),
+            ("mapping.vectors", self.vectors),
+        ):
             for problem in _of_names(rename):
                 raise ValueError(f"{place}: {problem}")
         merged = self.namespaces.merged()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -9,12 +10,13 @@ import pyarrow as pa
 from vectorferry.core.errors import Refused
 from vectorferry.core.filters import Filter
 from vectorferry.core.keys import key_of
-from vectorferry.core.mapping import Merge, Names, RecordMapping
+from vectorferry.core.mapping import Merge, Names, RecordMapping, rows_with
 from vectorferry.core.model import (
     CollectionDefinition,
     CollectionInfo,
     Difference,
     Footprint,
+    Held,
     Inventory,
     KeyOrder,
     KeyRange,
@@ -24,6 +26,7 @@ from vectorferry.core.model import (
     Vectors,
     WriteResult,
 )
+from vectorferry.core.records import dimension_of
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
 from vectorferry.stores.batching import refuse_invalid
@@ -47,11 +50,12 @@ class MappedStore(DelegatingStore):
         able = self.whole.capabilities
         moved = bool(self._mapping.namespaces.rename or self._mapping.merge)
         other_order = able.key_order is KeyOrder.UUID and moved
-        return replace(able, ordered_listing=able.ordered_listing and not other_order)
+        tolerances = {self._mapping.vectors.back(name): each for name, each in able.tolerances.items()}
+        return replace(able, ordered_listing=able.ordered_listing and not other_order, tolerances=tolerances)
 
     def describe(self) -> CollectionInfo:
         """The collection, its namespaces and fields by the source's names."""
-        found = self.whole.describe()
+        found = self._mapping.info_to_source(self.whole.describe())
         return replace(
             found,
             namespaces=self._by_source(found.namespaces),
@@ -71,15 +75,18 @@ class MappedStore(DelegatingStore):
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """As the store's, by the source's names."""
         found = self.whole.inventory(tuple(map(self.namespace_there, namespaces)), most=most)
-        return replace(found, held=self._by_source(found.held))
+        held = self._by_source(found.held)
+        if self._unnamed_moves:  # the store counts, and measures, its own vector without a name
+            held = {name: Held(each.rows) for name, each in held.items()}
+        return replace(found, held=held, lengths={} if self._unnamed_moves else found.lengths)
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
         """As the store's, of the collection in the target's terms."""
-        return self.whole.obstacles(None if definition is None else self._defined(definition))
+        return self.whole.obstacles(None if definition is None else self._mapping.definition_to_target(definition))
 
     def create(self, definition: CollectionDefinition) -> None:
         """Create the collection in the target's terms."""
-        self.whole.create(self._defined(definition))
+        self.whole.create(self._mapping.definition_to_target(definition))
 
     def count(self, namespace: str | None = None) -> int:
         """As the store's."""
@@ -108,7 +115,8 @@ class MappedStore(DelegatingStore):
         """What the mapping cannot carry there and back, and what the store does not take of the rest."""
         refuse_invalid(batch)
         found = self.whole.rejections(self._mapping.to_target(batch, partial=partial), partial=partial)
-        return first_reasons(batch, self._mapping.unfit(batch), ((each.row, each.reason) for each in found))
+        own = chain(self._mapping.unfit(batch), self._moved_vectors(batch) if partial else ())
+        return first_reasons(batch, own, ((each.row, each.reason) for each in found))
 
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
         """Put records in the target's terms; what the mapping cannot carry is rejected."""
@@ -125,7 +133,7 @@ class MappedStore(DelegatingStore):
     def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
         """As the store's; raises Refused for what the mapping cannot carry."""
         patch = patch_of(namespace, id_, vector, metadata)
-        for _, reason in self._mapping.unfit(patch):
+        for _, reason in chain(self._mapping.unfit(patch), self._moved_vectors(patch)):
             raise Refused(reason, store=self.name)
         there = self._mapping.to_target(patch, partial=True).to_pylist()[0]
         self.whole.update(there["namespace"], id_, vector=vector, metadata=there["metadata"])
@@ -146,7 +154,9 @@ class MappedStore(DelegatingStore):
     ) -> Neighbours:
         """As the store's, by a filter in the source's terms."""
         there = self._filter_there(namespace, where)
-        return self.whole.search(self.namespace_there(namespace), queries, k, where=there, effort=effort, vector=vector)
+        sparse = not vector and len(queries) and isinstance(queries[0], Mapping)
+        named = vector if sparse else self._mapping.vectors.there(vector)
+        return self.whole.search(self.namespace_there(namespace), queries, k, where=there, effort=effort, vector=named)
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """As the store's, by a filter in the source's terms."""
@@ -167,7 +177,7 @@ class MappedStore(DelegatingStore):
 
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """As the store's."""
-        return self.whole.footprint(self._defined(definition), payload)
+        return self.whole.footprint(self._mapping.definition_to_target(definition), payload)
 
     def shown(self, differences: Iterable[Difference]) -> Iterable[Difference]:
         """Differences, each metadata key by both of its names."""
@@ -184,15 +194,24 @@ class MappedStore(DelegatingStore):
         del namespace
         return None if where is None else self._mapping.filter_to_target(where)
 
+    @property
+    def _unnamed_moves(self) -> bool:
+        return self._mapping.vectors.there("") != ""
+
+    def _moved_vectors(self, patch: pa.RecordBatch) -> Iterator[tuple[int, str]]:
+        """Rows of updates with a vector that no update of the store can name."""
+        there = self._mapping.vectors.there("")
+        if self._unnamed_moves and dimension_of(patch.schema) is not None:
+            reason = (
+                f"mapping.vectors: the target calls the vector {there!r}, and an update cannot: write the whole record"
+            )
+            yield from ((row, reason) for row in rows_with(patch, "vector"))
+
     def _by_source(self, found: Mapping[str, Any]) -> dict[str, Any]:
         return {self._back(namespace): each for namespace, each in found.items()}
 
     def _span(self, span: KeyRange) -> KeyRange:
         return replace(span, namespace=self.namespace_there(span.namespace))
-
-    def _defined(self, definition: CollectionDefinition) -> CollectionDefinition:
-        fields, options = self._mapping.fields_to_target(definition.fields), definition.field_options
-        return replace(definition, fields=fields, field_options=self._mapping.by_target(options))
 
 
 def key_in(store: VectorStore, namespace: str, id_: str) -> str:
@@ -214,7 +233,9 @@ def mapping_of(spec: MigrationSpec) -> RecordMapping:
     casts = {key: each.to for key, each in rules.cast.items()}
     into = rules.namespaces.merged()
     merge = None if into is None else Merge(into.into, into.key)
-    return RecordMapping(Names(rules.rename), casts, Names(rules.namespaces.rename), rules.id, merge)
+    return RecordMapping(
+        Names(rules.rename), casts, Names(rules.namespaces.rename), rules.id, merge, Names(rules.vectors)
+    )
 
 
 def options_there(options: StoreOptions, mapping: RecordMapping) -> StoreOptions:

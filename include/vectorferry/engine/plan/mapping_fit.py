@@ -3,16 +3,23 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from vectorferry.core.model import CollectionInfo
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.mapped import mapping_of
 
 
-def mapping_problems(spec: MigrationSpec, namespaces: Iterable[str]) -> Iterator[str]:
-    """Namespaces that are to become others which the source has, too; each record of those would be rejected."""
+def mapping_problems(spec: MigrationSpec, source: CollectionInfo, namespaces: Iterable[str]) -> Iterator[str]:
+    """Namespaces and vectors that are to become others which the source has, too, and vectors that it has not."""
     mapping = mapping_of(spec)
     for name in namespaces:
         if reason := mapping.unfit_namespace(name):
             yield f"{reason}: rename that one, too, or choose another name"
+    vectors = {*source.named, *([""] if source.dimension is not None else [])}
+    for name in vectors & mapping.vectors.taken.keys():
+        yield f"mapping.vectors: {mapping.vectors.taken[name]!r} is to become {name!r}, which the source has, too: rename that one, too"
+    for name in mapping.vectors.rename.keys() - vectors:
+        known = ", ".join(repr(each) for each in sorted(vectors))
+        yield f"mapping.vectors: the source has no vector {name!r}; it has {known or 'none'}"
 
 
 def mapping_warnings(spec: MigrationSpec, namespaces: Iterable[str], figures: Mapping[str, Any]) -> Iterator[str]:

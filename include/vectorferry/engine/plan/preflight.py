@@ -113,7 +113,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         *unread,
         *_target_problems(session, source, target),
         *_switch_problems(session),
-        *mapping_problems(session.spec, namespaces),
+        *mapping_problems(session.spec, source, namespaces),
         *asked.problems,
         *(unsupported_filters(session.spec, session.target) if not asked.problems else ()),
         *(map(str, expectation_faults(session.spec)) if sample else ()),
