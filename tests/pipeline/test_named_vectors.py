@@ -14,7 +14,15 @@ from pipeline.test_reconcile import drift_of
 from pipeline.test_run import approve
 from pipeline.worlds import World, postgres_connection, small_spec
 from vectorferry.core.errors import CheckFailed, GateError, PreflightFailed, RecordError
-from vectorferry.core.model import CollectionDefinition, DifferenceKind, Metric, VectorKind, VectorSpec
+from vectorferry.core.model import (
+    CollectionDefinition,
+    DifferenceKind,
+    Metric,
+    Neighbours,
+    VectorKind,
+    VectorSpec,
+    Verdict,
+)
 from vectorferry.core.records import canonical_json, fingerprints, make_batch
 from vectorferry.core.vector_columns import array_of, column_name
 from vectorferry.engine import pipeline
@@ -199,6 +207,50 @@ def test_sparse_vectors_by_name_stay_behind_where_the_spec_says_so(world: World)
         assert session.target.fetch("n", ["r0001"]).column("multi:tokens").null_count == 0
 
 
+@pytest.mark.parametrize("name", NAMED)
+def test_an_index_that_loses_neighbours_by_one_vector_fails_by_its_name(
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = MemoryStore.search
+
+    def losing(store: MemoryStore, namespace: str, queries: Any, k: int, **more: Any) -> Neighbours:
+        found = search(store, namespace, queries, k, **more)
+        if more.get("vector") != name:
+            return found
+        return Neighbours(tuple(ids[:1] for ids in found.ids), tuple(scores[:1] for scores in found.scores))
+
+    monkeypatch.setattr(MemoryStore, "search", losing)
+    with world.session() as session:
+        plan = loaded(session)
+        pipeline.merge(session, plan)
+        with pytest.raises(CheckFailed, match=column_name(NAMED[name])):
+            pipeline.check_collection(session, plan)
+        figures = recalls(session)["overall"].figures
+        assert figures["vector"] == column_name(NAMED[name])
+        shares = figures["vectors"]
+        assert {each: share for each, share in shares.items() if share < 1}.keys() == {column_name(NAMED[name])}
+        assert len(shares) == len(NAMED) + 1
+
+
+def test_a_vector_that_the_target_keeps_and_does_not_search_is_told(world: World) -> None:
+    with world.session() as opened:
+        able = replace(MEMORY, searched_kinds=frozenset({VectorKind.DENSE, VectorKind.MULTI}))
+        session = replace(opened, target=MemoryStore(f"kept{next(_numbers)}", "docs", capabilities=able))
+        told = pipeline.preflight(session).warnings
+        assert any("does not search 'words' (sparse)" in each for each in told)
+        plan = loaded(session)
+        pipeline.merge(session, plan)
+        pipeline.check_collection(session, plan)
+        assert recalls(session)["overall"].figures["not_searched"] == ["sparse:words"]
+
+
+def recalls(session: Session) -> Mapping[str, Verdict]:
+    """The verdicts of recall that the journal has of this run, by scope."""
+    plan = session.journal.plans.require(session.migration, session.spec.plan_fingerprint)
+    found = session.journal.evidence.verdicts(plan.id, session.run_id)
+    return {each.scope: each for each in found if each.check == "recall"}
+
+
 def test_a_collection_without_an_unnamed_vector_is_moved(database: str, tmp_path: Path) -> None:
     world = in_memory(database, tmp_path)
     bare = replace(DEFINITION, dimension=None)
@@ -206,7 +258,7 @@ def test_a_collection_without_an_unnamed_vector_is_moved(database: str, tmp_path
         source.create(bare)
         source.upsert(records(definition=bare))
     with world.session() as session:
-        moved(session)
+        pipeline.run(session, approve)
         assert session.target.describe().dimension is None
         assert content(session.target) == content(session.source)
         assert pipeline.backup(session, "target").manifest.collection.dimension is None
@@ -218,10 +270,3 @@ def loaded(session: Session) -> Plan:
     for partition in plan.partitions:
         pipeline.move_partition(session, plan, partition)
     return plan
-
-
-def moved(session: Session) -> None:
-    """Move everything, without the checks that search."""
-    plan = loaded(session)
-    for partition in plan.partitions:
-        assert all(each.passed for each in pipeline.check_partition(session, plan, partition))

@@ -43,22 +43,29 @@ def multi_scores(metric: Metric, query: Vectors, vectors: Sequence[Vectors]) -> 
     return found
 
 
-def sparse_scores(query: Sparse, vectors: Sequence[Sparse]) -> Scores:
-    """Products of one query with n sparse vectors, over the indices in common, shape [n]; 0 where there are none."""
-    weights = dict(zip(map(int, query["indices"]), map(float, query["values"]), strict=True))
-    return np.array(
-        [
-            sum(
-                weights[index] * float(value)
-                for index, value in zip(map(int, each["indices"]), each["values"], strict=True)
-                if index in weights
-            )
-            for each in vectors
-        ],
-        np.float64,
-    )
+class SparseRows:
+    """Sparse vectors that queries are multiplied with."""
 
+    def __init__(self, vectors: Sequence[Sparse]) -> None:
+        self._count = len(vectors)
+        sizes = [len(each["indices"]) for each in vectors]
+        self._rows = np.repeat(np.arange(len(vectors)), sizes)
+        self._indices = np.concatenate(
+            [np.empty(0, np.int64), *(np.asarray(it["indices"], np.int64) for it in vectors)]
+        )
+        self._values = np.concatenate([np.empty(0), *(np.asarray(it["values"], np.float64) for it in vectors)])
 
-def shares_index(query: Sparse, vector: Sparse) -> bool:
-    """Whether a sparse vector has an index in common with a query; one that has none is no neighbour."""
-    return not {int(index) for index in query["indices"]}.isdisjoint(int(index) for index in vector["indices"])
+    def scores(self, query: Sparse) -> Scores:
+        """Products with a query over the indices in common, shape [n]; -inf where there are none, which makes no neighbour."""
+        asked, order = np.unique(np.asarray(query["indices"], np.int64), return_index=True)
+        weights = np.asarray(query["values"], np.float64)[order]
+        found: Scores = np.full(self._count, -np.inf)
+        if not len(asked):
+            return found
+        place = np.minimum(np.searchsorted(asked, self._indices), len(asked) - 1)
+        common = asked[place] == self._indices
+        rows = self._rows[common]
+        products = np.bincount(rows, self._values[common] * weights[place[common]], self._count)
+        there = np.unique(rows)
+        found[there] = products[there]
+        return found

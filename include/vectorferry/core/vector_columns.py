@@ -60,10 +60,11 @@ def vector_columns(schema: pa.Schema) -> list[VectorColumn]:
 
 def vector_fields(named: Named) -> list[pa.Field]:
     """Fields of the named vectors in a canonical schema, in the order of their names; one whose dimension nobody knows has no values."""
-    return sorted((pa.field(column_name(spec), _type_of(spec)) for spec in named.values()), key=lambda it: it.name)
+    return sorted((pa.field(column_name(spec), arrow_type(spec)) for spec in named.values()), key=lambda it: it.name)
 
 
-def _type_of(spec: VectorSpec) -> pa.DataType:
+def arrow_type(spec: VectorSpec) -> pa.DataType:
+    """Type of a vector's column."""
     if spec.kind is VectorKind.SPARSE:
         return SPARSE
     if spec.dimension is None:
@@ -157,6 +158,13 @@ def multi_of(column: pa.Array) -> list[Vectors | None]:
     flat, offsets = floats_of(column.values), column.offsets.to_pylist()
     valid = column.is_valid().to_pylist()
     return [flat[offsets[row] : offsets[row + 1]] if there else None for row, there in enumerate(valid)]
+
+
+def kind_of_type(kind: pa.DataType) -> VectorKind:
+    """What kind of vectors a column of a type holds; one without values counts as dense."""
+    if pa.types.is_struct(kind):
+        return VectorKind.SPARSE
+    return VectorKind.MULTI if pa.types.is_list(kind) else VectorKind.DENSE
 
 
 def values_of(kind: VectorKind, column: pa.Array) -> list[Any]:

@@ -43,6 +43,7 @@ class Capabilities:
     `vector_tolerance`: 0.0 where vectors come back bit for bit, else the most that a component may come back changed, as a share of the
     vector's largest component; `tolerances` by the vector's name, where they differ. One that normalises keeps the length beside.
     `max_indexed_dimension`: beyond it there is no index, and every search reads the whole namespace; None without such a limit.
+    `searched_kinds`: of which kinds the vectors are that `search` takes; others are kept only.
     `sparse`: records may have a sparse vector without a name; `named_vectors`: of which kinds they may have vectors with a name.
     `uuid_ids`: ids are UUIDs in lowercase, and nothing else; `number_ids`: they are whole numbers of 64 bits. `default_namespace`,
     `named_namespaces`: whether there is a place for the namespace "", and for any other.
@@ -84,6 +85,7 @@ class Capabilities:
     max_indexed_dimension: int | None = None
     sparse: bool = True
     named_vectors: frozenset[VectorKind] = frozenset()
+    searched_kinds: frozenset[VectorKind] = frozenset({VectorKind.DENSE})
     vectorless: bool = True
     zero_vectors: bool = True
     key_order: KeyOrder = KeyOrder.ID

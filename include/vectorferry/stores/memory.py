@@ -31,7 +31,7 @@ from vectorferry.core.model import (
 )
 from vectorferry.core.names import record_uuid
 from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
-from vectorferry.core.similarity import dense_scores, multi_scores, shares_index, sparse_scores
+from vectorferry.core.similarity import SparseRows, dense_scores, multi_scores
 from vectorferry.core.vector_columns import array_of, column_name, values_of, vector_columns
 from vectorferry.core.words import searchable_fields, words_of
 from vectorferry.spec.connections import Connection
@@ -91,7 +91,12 @@ _databases: dict[str, _Database] = {}
 _databases_lock = threading.Lock()
 
 MEMORY = Capabilities(
-    product="memory", aliases=True, markers=True, named_vectors=frozenset(VectorKind), keyword_search=True
+    product="memory",
+    aliases=True,
+    markers=True,
+    named_vectors=frozenset(VectorKind),
+    searched_kinds=frozenset(VectorKind),
+    keyword_search=True,
 )
 
 
@@ -458,18 +463,16 @@ def _vector_of(row: _Row, spec: VectorSpec) -> Any:
 
 def _nearest(spec: VectorSpec, query: Any, rows: Sequence[tuple[str, Any]], k: int) -> list[tuple[str, float]]:
     """The exact k nearest, best first, those with equal scores ordered as they are given."""
-    if spec.kind is VectorKind.SPARSE:
-        rows = [(id_, vector) for id_, vector in rows if shares_index(query, vector)]
-    vectors = [vector for _, vector in rows]
-    if not vectors:
+    if not rows:
         return []
-    scores = _scores(spec, query, vectors)
-    return [(rows[place][0], float(scores[place])) for place in np.argsort(-scores, kind="stable")[:k]]
+    scores = _scores(spec, query, [vector for _, vector in rows])
+    best = np.argsort(-scores, kind="stable")[:k]
+    return [(rows[place][0], float(scores[place])) for place in best if np.isfinite(scores[place])]
 
 
 def _scores(spec: VectorSpec, query: Any, vectors: Sequence[Any]) -> npt.NDArray[np.float64]:
     if spec.kind is VectorKind.SPARSE:
-        return sparse_scores(query, vectors)
+        return SparseRows(vectors).scores(query)
     if spec.kind is VectorKind.MULTI:
         return multi_scores(spec.metric, query, vectors)
     scores: npt.NDArray[np.float64] = dense_scores(spec.metric, query[np.newaxis], np.array(vectors, np.float32))[0]

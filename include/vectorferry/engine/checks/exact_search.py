@@ -1,5 +1,6 @@
 """Exact nearest neighbours over a stream of vectors, by faiss: memory holds one batch and the best so far."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import faiss
@@ -7,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vectorferry.core.model import Metric, Vectors
+from vectorferry.core.model import Metric, VectorKind, Vectors, VectorSpec
+from vectorferry.core.similarity import SparseRows, multi_scores
 
 THREADS = 2
 _LARGE = 100_000_000  # multiplications, some 5 ms of one core
@@ -64,6 +66,35 @@ class Nearest:
         best = np.argsort(-scores, axis=1, kind="stable")[:, : self._width]
         self.scores = np.take_along_axis(scores, best, axis=1)
         self.ids = np.take_along_axis(np.concatenate([self.ids, names], axis=1), best, axis=1)
+
+
+class NearestScored:
+    """The same of queries by multi or sparse vectors, each compared with every row."""
+
+    def __init__(self, queries: Sequence[Any], width: int, spec: VectorSpec) -> None:
+        self._queries, self._width, self._spec = queries, width, spec
+        self.scores: Scores = np.full((len(queries), width), -np.inf)
+        self.ids: Ids = np.full((len(queries), width), None, object)
+
+    def add(self, vectors: Sequence[Any], ids: pa.Array) -> None:
+        """Look at more rows: their vectors, and their ids."""
+        if not len(vectors):
+            return
+        rows = SparseRows(vectors) if self._spec.kind is VectorKind.SPARSE else None
+        names = np.array([*ids.to_pylist(), None], object)[:-1]
+        for number, query in enumerate(self._queries):
+            found = multi_scores(self._spec.metric, query, vectors) if rows is None else rows.scores(query)
+            scores = np.concatenate([self.scores[number], found])
+            best = np.argsort(-scores, kind="stable")[: self._width]
+            self.scores[number] = scores[best]
+            self.ids[number] = np.concatenate([self.ids[number], names])[best]
+
+
+def nearest_by(spec: VectorSpec, queries: Any, width: int) -> "Nearest | NearestScored":
+    """The exact search by a vector of any kind."""
+    return (
+        Nearest(queries, width, spec.metric) if spec.kind is VectorKind.DENSE else NearestScored(queries, width, spec)
+    )
 
 
 def exact_scores(queries: Vectors, vectors: Vectors, metric: Metric) -> Scores:

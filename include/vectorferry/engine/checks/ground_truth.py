@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectorferry.core.filters import Filter, matches
-from vectorferry.core.model import Metric, Partition, Vectors
-from vectorferry.core.records import parse_json, vectors_of
-from vectorferry.engine.checks.exact_search import Nearest
+from vectorferry.core.model import Partition, VectorKind
+from vectorferry.core.records import parse_json
+from vectorferry.core.vector_columns import floats_of, kind_of_type, values_of
+from vectorferry.engine.checks.exact_search import Nearest, NearestScored, nearest_by
 from vectorferry.engine.checks.query_set import Queries, read_queries
+from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import excused_tables, manifest_of, staged_batches
@@ -49,16 +52,22 @@ def tie_margin(score: float) -> float:
 def partition_truth(session: Session, plan: Plan, partition: Partition) -> None:
     """Write the exact best k + 10 rows of this partition for each query of its namespaces, and every row that ties with the k-th.
 
-    Rows come from the partition's Parquet. Does nothing where it was done for the same rows, queries and k.
+    Of each vector that the target searches. Rows come from the partition's Parquet. Does nothing where it was done for the same rows,
+    queries and k.
     """
-    staged = session.staged(plan)
+    for vector in searched_vectors(session, plan):
+        _truth_of(session, plan, partition, vector)
+
+
+def _truth_of(session: Session, plan: Plan, partition: Partition, vector: SearchedVector) -> None:
+    parts = session.staged(plan)
+    staged = vector.folder(parts)
     asked, k = read_queries(staged), session.spec.checks.recall.k
-    key = f"{manifest_of(staged, partition)['digest']}:{asked.key}:{k}"
+    key = f"{manifest_of(parts, partition)['digest']}:{asked.key}:{k}"
     note, path = f"truth/{partition.name}.json", _path(partition)
     if staged.exists(path) and staged.exists(note) and staged.read_json(note)["key"] == key:
         return
-    metric = Metric(plan.details["metric"])
-    search = _Search(staged, partition, asked, metric)
+    search = _Search(parts, partition, asked, vector)
     wanted = [number for number, name in enumerate(asked.namespaces) if name in partition.namespaces]
     rows = search.best(wanted, k)
     staged.write_table(path, _SCHEMA, rows)
@@ -77,14 +86,14 @@ class _Group:
 
     numbers: Sequence[int]
     where: Filter | None
-    nearest: Nearest
+    nearest: Nearest | NearestScored
 
 
 class _Search:
-    """Exact search of one partition."""
+    """Exact search of one partition by one vector."""
 
-    def __init__(self, staged: Staging, partition: Partition, asked: Queries, metric: Metric) -> None:
-        self._staged, self._partition, self._asked, self._metric = staged, partition, asked, metric
+    def __init__(self, staged: Staging, partition: Partition, asked: Queries, vector: SearchedVector) -> None:
+        self._staged, self._partition, self._asked, self._vector = staged, partition, asked, vector
         self.searchable: Counter[str] = Counter()
 
     def best(self, numbers: Sequence[int], k: int) -> list[pa.RecordBatch]:
@@ -100,13 +109,13 @@ class _Search:
     def _run(self, numbers: Sequence[int], width: int) -> list[_Group]:
         groups = self._groups(frozenset(numbers), width)
         filtered = any(group.where for of in groups.values() for group in of)
-        columns = ["namespace", "id", "vector", *(["metadata"] if filtered else [])]
+        columns = ["namespace", "id", self._vector.column, *(["metadata"] if filtered else [])]
         self.searchable.clear()
         for batch in staged_batches(self._staged, self._partition, _BATCH_ROWS, columns):
             for namespace, rows in by_namespace(batch):
-                dense = _dense(rows)
-                self.searchable[namespace] += len(dense)
-                _look(groups.get(namespace, ()), dense)
+                having = _having(rows, self._vector.column)
+                self.searchable[namespace] += len(having)
+                _look(groups.get(namespace, ()), having, self._vector.column)
         return [group for of in groups.values() for group in of]
 
     def _groups(self, numbers: frozenset[int], width: int) -> Mapping[str, list[_Group]]:
@@ -114,7 +123,7 @@ class _Search:
         for namespace, where, all_numbers in self._asked.groups():
             chosen = [number for number in all_numbers if number in numbers]
             if chosen:
-                nearest = Nearest(self._asked.vectors[chosen], width, self._metric)
+                nearest = nearest_by(self._vector.spec, self._asked.of(chosen), width)
                 groups.setdefault(namespace, []).append(_Group(chosen, where, nearest))
         return groups
 
@@ -133,15 +142,17 @@ class _Search:
                     yield number, self._asked.namespaces[number], id_, score
 
 
-def _dense(rows: pa.RecordBatch) -> pa.RecordBatch:
-    column = rows.column("vector")
+def _having(rows: pa.RecordBatch, name: str) -> pa.RecordBatch:
+    column = rows.column(name)
     return rows.filter(column.is_valid()) if column.null_count else rows
 
 
-def _look(groups: Sequence[_Group], rows: pa.RecordBatch) -> None:
+def _look(groups: Sequence[_Group], rows: pa.RecordBatch, name: str) -> None:
     if not groups or not len(rows):
         return
-    vectors, ids = vectors_of(rows), rows.column("id")
+    column, ids = rows.column(name), rows.column("id")
+    kind = kind_of_type(column.type)
+    vectors: Any = floats_of(column) if kind is VectorKind.DENSE else values_of(kind, column)
     for group in groups:
         if group.where is None:
             group.nearest.add(vectors, ids)
@@ -149,9 +160,10 @@ def _look(groups: Sequence[_Group], rows: pa.RecordBatch) -> None:
             group.nearest.add(*_passing(rows, vectors, group.where))
 
 
-def _passing(rows: pa.RecordBatch, vectors: Vectors, where: Filter) -> tuple[Vectors, pa.Array]:
+def _passing(rows: pa.RecordBatch, vectors: Any, where: Filter) -> tuple[Any, pa.Array]:
     keep = np.array([matches(where, parse_json(text)) for text in rows.column("metadata").to_pylist()], bool)
-    return vectors[keep], rows.column("id").filter(pa.array(keep))
+    chosen = vectors[keep] if isinstance(vectors, np.ndarray) else [vectors[row] for row in keep.nonzero()[0]]
+    return chosen, rows.column("id").filter(pa.array(keep))
 
 
 def _tied(group: _Group, k: int) -> list[int]:
@@ -166,11 +178,17 @@ def merge_truth(session: Session, plan: Plan) -> None:
 
     Raises StagingCorrupt where a partition's truth is missing.
     """
-    staged, k = session.staged(plan), session.spec.checks.recall.k
+    for vector in searched_vectors(session, plan):
+        _merge_of(session, plan, vector)
+
+
+def _merge_of(session: Session, plan: Plan, vector: SearchedVector) -> None:
+    parts, k = session.staged(plan), session.spec.checks.recall.k
+    staged = vector.folder(parts)
     searchable: Counter[str] = Counter()
     for partition in plan.partitions:
         searchable.update(staged.read_json(f"truth/{partition.name}.json")["searchable"])
-        searchable.subtract(_dense_excused(staged, partition))
+        searchable.subtract(_excused_having(parts, partition, vector.column))
     excused = excused_ids(session)
     table = pa.concat_tables([_partition_rows(staged, partition) for partition in plan.partitions])
     staged.write_table(MERGED, _MERGED_SCHEMA, [_merged(_without(table, excused), k)])
@@ -182,10 +200,10 @@ def _partition_rows(staged: Staging, partition: Partition) -> pa.Table:
     return table.append_column("partition", pa.array([partition.name] * len(table), pa.string()))
 
 
-def _dense_excused(staged: Staging, partition: Partition) -> Counter[str]:
-    tables = excused_tables(staged, partition, ["namespace", "vector"])
-    dense = [table.filter(pc.is_valid(table.column("vector"))) for table in tables]
-    return Counter(namespace for table in dense for namespace in table.column("namespace").to_pylist())
+def _excused_having(staged: Staging, partition: Partition, column: str) -> Counter[str]:
+    tables = excused_tables(staged, partition, ["namespace", column])
+    having = [table.filter(pc.is_valid(table.column(column))) for table in tables]
+    return Counter(namespace for table in having for namespace in table.column("namespace").to_pylist())
 
 
 def _without(table: pa.Table, excused: frozenset[tuple[str, str]]) -> pa.Table:

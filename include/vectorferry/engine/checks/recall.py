@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -12,11 +13,12 @@ import pyarrow.compute as pc
 
 from vectorferry.core.errors import CheckFailed
 from vectorferry.core.filters import Filter
-from vectorferry.core.model import Difference, DifferenceKind, Neighbours, Partition, Verdict
+from vectorferry.core.model import Difference, DifferenceKind, Neighbours, Partition, VectorKind, Verdict
 from vectorferry.engine.checks.ground_truth import MERGED, SEARCHABLE, tie_margin
 from vectorferry.engine.checks.index_ready import wait_for_index
 from vectorferry.engine.checks.intervals import Counts, Interval, clustered_interval, pooled_design_effect
 from vectorferry.engine.checks.query_set import Queries, read_queries
+from vectorferry.engine.checks.searched_vectors import SearchedVector, not_searched, searched_vectors, together
 from vectorferry.engine.diff.row_diff import MOST_KEPT
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import Touched
@@ -44,19 +46,20 @@ def ask_target(session: Session, plan: Plan) -> None:
 
     Raises CheckFailed where the index is not complete within `checks.index_timeout`.
     """
-    staged = session.staged(plan)
     waited, visible = wait_for_index(session, plan)
-    asked = read_queries(staged)
-    staged.write_table(RESULTS, _SCHEMA, _answers(session, asked, Touched(session, plan)))
-    note = {"run": session.run_id, "queries": len(asked), "key": asked.key}
-    staged.write_json(_NOTE, note | {"waited_seconds": round(waited, 3), "visible_rows": visible})
+    for vector in searched_vectors(session, plan):
+        staged = vector.folder(session.staged(plan))
+        asked = read_queries(staged)
+        staged.write_table(RESULTS, _SCHEMA, _answers(session, asked, vector, Touched(session, plan)))
+        note = {"run": session.run_id, "queries": len(asked), "key": asked.key}
+        staged.write_json(_NOTE, note | {"waited_seconds": round(waited, 3), "visible_rows": visible})
 
 
-def _answers(session: Session, asked: Queries, touched: Touched) -> Iterator[pa.RecordBatch]:
+def _answers(session: Session, asked: Queries, vector: SearchedVector, touched: Touched) -> Iterator[pa.RecordBatch]:
     done = 0
     for namespace, where, numbers in asked.groups():
         for part in chunks(numbers, _BATCH):
-            yield _ask(session, asked, namespace, where, part, touched)
+            yield _ask(session, asked, vector, namespace, where, part, touched)
             done += len(part)
             session.report(StepProgress("search", namespace, done, len(asked), unit="queries"))
 
@@ -64,6 +67,7 @@ def _answers(session: Session, asked: Queries, touched: Touched) -> Iterator[pa.
 def _ask(
     session: Session,
     asked: Queries,
+    vector: SearchedVector,
     namespace: str,
     where: Filter | None,
     numbers: Sequence[int],
@@ -73,15 +77,17 @@ def _ask(
     # A held-out record finds itself first; one more is asked for, and it is left out.
     more = any(asked.own_ids[number] is not None for number in numbers)
     began = time.perf_counter()
-    vectors = asked.vectors[list(numbers)]
+    ask = partial(session.target.search, namespace, asked.of(numbers), where=where, vector=vector.spec.name)
+    # Nothing but an index over dense vectors has an effort.
+    effort = settings.effort if vector.spec.kind is VectorKind.DENSE else None
     width = settings.k + more
-    found = session.target.search(namespace, vectors, width, where=where, effort=settings.effort)
+    found = ask(width, effort=effort)
     each = (time.perf_counter() - began) * 1000 / len(numbers)
     aside = touched.among(namespace, dict.fromkeys(chain.from_iterable(found.ids)))
     # Records that were written meanwhile take places: as many untouched ones are looked for behind them.
     while _crowded(found, aside, width, settings.k + more) and width < session.target.capabilities.max_top_k:
         width = min(4 * width, session.target.capabilities.max_top_k)
-        found = session.target.search(namespace, vectors, width, where=where, effort=settings.effort)
+        found = ask(width, effort=effort)
         aside = touched.among(namespace, dict.fromkeys(chain.from_iterable(found.ids)))
     rows = []
     for number, ids, scores in zip(numbers, found.ids, found.scores, strict=True):
@@ -122,6 +128,7 @@ class Judged:
     own_id: str | None
     neighbours: tuple[Neighbour, ...]
     set_aside: int = 0
+    vector: str = ""
 
     @property
     def emptied(self) -> bool:
@@ -154,8 +161,8 @@ def judge(truth: Sequence[Mapping[str, Any]], returned: frozenset[str], k: int) 
     return tuple(Neighbour(row["id"], row["rank"], row["partition"], row["id"] in returned) for row in chosen)
 
 
-def _judged(session: Session, plan: Plan, namespaces: Sequence[str]) -> list[Judged]:
-    staged, k = session.staged(plan), session.spec.checks.recall.k
+def _judged(session: Session, plan: Plan, namespaces: Sequence[str], vector: SearchedVector) -> list[Judged]:
+    staged, k = vector.folder(session.staged(plan)), session.spec.checks.recall.k
     asked = read_queries(staged)
     _refuse_stale(session, staged, asked)
     chosen = frozenset(namespaces)
@@ -171,7 +178,8 @@ def _judged(session: Session, plan: Plan, namespaces: Sequence[str]) -> list[Jud
         every = judge(truth.get(number, ()), returned, k)
         kept = tuple(n for n in every if (namespace, n.id) not in aside)
         own = asked.own_ids[number]
-        judged.append(Judged(number, namespace, asked.recorded[number], own, kept, len(every) - len(kept)))
+        shown = vector.column if vector.spec.name else ""
+        judged.append(Judged(number, namespace, asked.recorded[number], own, kept, len(every) - len(kept), shown))
     return judged
 
 
@@ -202,14 +210,19 @@ def _by_query(
 
 
 def recall_of_partition(session: Session, plan: Plan, partition: Partition) -> Verdict:
-    """Share of the true neighbours that live in this partition and were returned.
+    """Share of the true neighbours that live in this partition and were returned, by the vector that did worst.
 
     Fails where the whole interval lies below the threshold. Whether there were enough queries is for the namespace's verdict to say.
     """
+    vectors = searched_vectors(session, plan)
+    return together([(each, _recall_here(session, plan, partition, each)) for each in vectors], _recall)
+
+
+def _recall_here(session: Session, plan: Plan, partition: Partition, vector: SearchedVector) -> Verdict:
     settings = session.spec.checks.recall
     here = [
         (one, [n for n in one.neighbours if n.partition == partition.name])
-        for one in _judged(session, plan, partition.namespaces)
+        for one in _judged(session, plan, partition.namespaces, vector)
     ]
     here = [(one, neighbours) for one, neighbours in here if neighbours]
     total = sum(len(neighbours) for _, neighbours in here)
@@ -232,12 +245,25 @@ def recall_of_partition(session: Session, plan: Plan, partition: Partition) -> V
 
 
 def recall_by_namespace(session: Session, plan: Plan) -> tuple[Verdict, ...]:
-    """Recall of every namespace that the plan moves, and of all queries together (scope 'overall', last).
+    """Recall of every namespace that the plan moves, and of all queries together (scope 'overall', last), by the vector that did worst.
 
-    Passes where the interval's lower end reaches the threshold and enough queries were asked.
+    Passes where the interval's lower end reaches the threshold and enough queries were asked, by every vector that the target searches.
     """
-    judged = _judged(session, plan, planned_namespaces(plan))
-    searchable: Mapping[str, int] = session.staged(plan).read_json(SEARCHABLE)
+    vectors = searched_vectors(session, plan)
+    each = [_by_namespace(session, plan, vector) for vector in vectors]
+    verdicts = [together(list(zip(vectors, scope, strict=True)), _recall) for scope in zip(*each, strict=True)]
+    if left := not_searched(session, plan):
+        verdicts[-1] = replace(verdicts[-1], figures={**verdicts[-1].figures, "not_searched": left})
+    return tuple(verdicts)
+
+
+def _recall(verdict: Verdict) -> float | None:
+    return verdict.figures.get("recall")
+
+
+def _by_namespace(session: Session, plan: Plan, vector: SearchedVector) -> tuple[Verdict, ...]:
+    judged = _judged(session, plan, planned_namespaces(plan), vector)
+    searchable: Mapping[str, int] = vector.folder(session.staged(plan)).read_json(SEARCHABLE)
     by_name: dict[str, list[Judged]] = {name: [] for name in planned_namespaces(plan)}
     for one in judged:
         by_name[one.namespace].append(one)
@@ -249,7 +275,7 @@ def recall_by_namespace(session: Session, plan: Plan) -> tuple[Verdict, ...]:
 def _namespace(session: Session, name: str, judged: Sequence[Judged], rows: int, effect: float) -> Verdict:
     scope, settings = f"namespace:{name}", session.spec.checks.recall
     if not rows:
-        reason = "no record of this namespace has a dense vector: there is nothing to search"
+        reason = "no record of this namespace has such a vector: there is nothing to search"
         return Verdict("recall", scope, True, {"rows": 0, "queries": 0}, reason=reason)
     useful = [one for one in judged if one.neighbours]
     emptied = [one for one in judged if one.emptied]
@@ -284,7 +310,7 @@ def _overall(session: Session, judged: Sequence[Judged], verdicts: Sequence[Verd
     figures |= _aside(judged)
     if not rows:
         return Verdict(
-            "recall", "overall", True, figures, reason="no record has a dense vector: there is nothing to search"
+            "recall", "overall", True, figures, reason="no record has such a vector: there is nothing to search"
         )
     if not useful:
         return Verdict("recall", "overall", False, figures, reason="no query has a neighbour")
@@ -354,6 +380,7 @@ def _kinds(judged: Sequence[Judged]) -> dict[str, Any]:
 
 def _missed(one: Judged, neighbour: Neighbour) -> Difference:
     asked = f"query {one.query}" if one.own_id is None else f"query {one.query} (record {one.own_id})"
+    asked = f"{asked} by {one.vector}" if one.vector else asked
     return Difference(
         DifferenceKind.RESULT, one.namespace, neighbour.id, asked, f"rank {neighbour.rank}", "not returned"
     )

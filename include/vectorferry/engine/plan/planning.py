@@ -15,7 +15,7 @@ from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import WATERMARK
 from vectorferry.engine.transfer.listing import begin_listing, list_namespace
-from vectorferry.engine.transfer.staged import NAMED, SEARCHABLE, listed_pages
+from vectorferry.engine.transfer.staged import NAMED, SEARCHABLE, SPARSE_ONLY, listed_pages
 from vectorferry.journal import Plan
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.staging import Staging
@@ -54,6 +54,7 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     details |= {NAMED: vectors_to_json(found.source.named)} if found.source.named else {}
     searchable = sorted(keyword_fields(session))
     details |= {SEARCHABLE: searchable} if searchable else {}
+    details |= {SPARSE_ONLY: True} if found.source.dimension is None and found.source.sparse else {}
     details |= {} if watermark is None else {WATERMARK: watermark}
     return Plan(
         id=plan_id,

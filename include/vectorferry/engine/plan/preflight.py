@@ -28,7 +28,7 @@ from vectorferry.core.model import (
     Rejection,
 )
 from vectorferry.core.names import is_uuid
-from vectorferry.core.vector_columns import unlike_vectors
+from vectorferry.core.vector_columns import described, unlike_vectors
 from vectorferry.engine.checks.filter_support import unsupported_filters
 from vectorferry.engine.checks.query_file import content_of, recorded_queries
 from vectorferry.engine.plan.capacity_forecast import outlook
@@ -504,6 +504,12 @@ def _advice(session: Session, reason: str, *, every: bool) -> str:
     return ", or ".join(ways)
 
 
+def _vector_warnings(session: Session, source: CollectionInfo) -> Iterator[str]:
+    kinds = session.target.capabilities.searched_kinds
+    if kept := [described(spec) for spec in source.named.values() if spec.kind not in kinds]:
+        yield f"the target keeps and does not search {', '.join(kept)}: no recall is measured by such a vector"
+
+
 def _warnings(session: Session, source: CollectionInfo, figures: Mapping[str, Any]) -> Iterator[str]:
     if left := left_behind(session.source):
         looked_at = f"a sample of {figures['rows']} records"
@@ -513,6 +519,7 @@ def _warnings(session: Session, source: CollectionInfo, figures: Mapping[str, An
             yield f"{key!r} stays behind (`mapping.drop`): {values} of {looked_at} have it"
     if reason := without_index(session.target.capabilities, source.dimension):
         yield reason
+    yield from _vector_warnings(session, source)
     if session.spec.routers and not session.target.capabilities.merges_metadata:
         yield "the target cannot merge metadata: after the cut-over routers refuse partial updates of it (docs/applications.md)"
     for name, kind in session.spec.fields.items():

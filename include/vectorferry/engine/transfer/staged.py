@@ -14,7 +14,7 @@ from vectorferry.core.vector_columns import from_json as vectors_from_json
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging, rows_between
 
-LISTING, NAMED, SEARCHABLE = "listing", "named", "searchable"
+LISTING, NAMED, SEARCHABLE, SPARSE_ONLY = "listing", "named", "searchable", "sparse_only"
 PAGE = 1_000
 
 

@@ -141,6 +141,7 @@ _CAPABILITIES = Capabilities(
     max_indexed_dimension=MAX_HNSW_DIMENSION,
     markers=True,
     named_vectors=KINDS,
+    searched_kinds=frozenset({VectorKind.DENSE, VectorKind.MULTI}),
 )
 _SCORES: Mapping[Metric, Callable[[float], float]] = {
     Metric.COSINE: lambda distance: 1.0 - distance,

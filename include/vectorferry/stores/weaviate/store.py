@@ -90,6 +90,7 @@ OWN_LAYOUT = Capabilities(
     max_top_k=MAX_RESULTS,
     sparse=False,
     named_vectors=KINDS,
+    searched_kinds=KINDS,
     key_order=KeyOrder.UUID,
     indexes_later=True,
     aliases=True,
