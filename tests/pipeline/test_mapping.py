@@ -10,13 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.test_live import assert_equal, assert_nothing_lost, keys_of, some
+from pipeline.test_named_vectors import NAMED
+from pipeline.test_named_vectors import records as several
 from pipeline.test_run import approve
 from pipeline.worlds import World, rows_of, small_spec, weaviate_connection
 from pipeline.writing import writing
 from vectorferry.core.errors import CheckFailed, GateError, PreflightFailed
-from vectorferry.core.model import DifferenceKind, KeyRange, Phase
+from vectorferry.core.model import CollectionDefinition, DifferenceKind, KeyRange, Metric, Phase, VectorKind
 from vectorferry.core.names import record_uuid
 from vectorferry.core.records import canonical_json, parse_json
+from vectorferry.core.vector_columns import array_of
 from vectorferry.engine import pipeline
 from vectorferry.engine.backup.restore import restore
 from vectorferry.engine.cutover import switch
@@ -376,3 +379,51 @@ def test_an_id_of_two_namespaces_is_refused_by_name_before_anything_is_sent(worl
             pipeline.prepare(session)
         assert all(f"{id_!r} in email and wave" in str(found.value) for id_ in ids[:2])
         assert session.target.count() == 0
+
+
+# Vectors by other names
+
+SEVERAL = CollectionDefinition(
+    8, Metric.COSINE, named={name: spec for name, spec in NAMED.items() if spec.kind is not VectorKind.SPARSE}
+)
+CALLED = {"": "content", "image": "picture"}
+
+
+@pytest.mark.parametrize("product", ["weaviate", "postgres"])
+def test_vectors_are_moved_to_other_names_and_every_check_knows(product: str, world: World, weaviate: Weaviate) -> None:
+    world.spec_dict |= {"mapping": {"vectors": CALLED, "rename": {"row": "line"}}, "fields": {"kind": "text"}}
+    if product == "weaviate":
+        world.connections["target"] = weaviate_connection(weaviate)
+        world.spec_dict["target"] = {"connection": "target", "collection": "Called"}
+    with world.source() as source:
+        source.create(SEVERAL)
+        assert not source.upsert(several(definition=SEVERAL)).rejected
+    with world.session() as session:
+        outcome = pipeline.run(session, approve)
+        assert outcome.switched is not None
+        native = whole(session.target)
+        there = native.describe()
+        assert (there.dimension, there.named.keys()) == (None, {"content", "picture", "tokens"})
+        assert (there.named["content"].dimension, there.named["picture"].metric) == (8, Metric.EUCLIDEAN)
+        pipeline.verify(session, outcome.plan)
+        assert compare(session.source, session.target, session.spec.namespaces).equal
+        recall = {v["scope"] for v in outcome.evidence.body["verdicts"] if v["check"] == "recall" and v["passed"]}
+        assert recall
+        other = native.fetch("n", ["r0003"])
+        place = other.schema.get_field_index("vector:content")
+        assert not native.upsert(
+            other.set_column(place, other.schema.field(place), array_of(VectorKind.DENSE, [[1.0] * 8], 8))
+        ).rejected
+        [difference] = compare(session.source, session.target, session.spec.namespaces).differences
+        assert (difference.id, difference.field) == ("r0003", "vector -> vector:content")
+        session.target.drop()
+
+
+def test_vectors_that_the_mapping_names_wrongly_are_refused(world: World) -> None:
+    world.spec_dict |= {"mapping": {"vectors": {"": "tokens", "title": "heading"}}, "fields": {}}
+    with world.source() as source:
+        source.create(SEVERAL)
+        source.upsert(several(definition=SEVERAL))
+    said = refused(world)
+    assert "mapping.vectors: '' is to become 'tokens', which the source has, too" in said
+    assert "mapping.vectors: the source has no vector 'title'; it has '', 'image', 'tokens'" in said

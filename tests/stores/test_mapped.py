@@ -152,10 +152,13 @@ OF_NAMES_AND_WRITES = {
 }
 
 
+NEAR = {"": np.array([0, 1], np.float32), "t": np.array([0, 0, 1], np.float32)}
+
+
 def test_a_vector_has_another_name_in_the_target():
     mapped = MappedStore(MemoryStore(new_name("vectors"), "c"), RecordMapping(vectors=Names({"": "content", "t": ""})))
     named = {"t": VectorSpec("t", VectorKind.DENSE, 3, Metric.EUCLIDEAN)}
-    mapped.create(CollectionDefinition(2, Metric.DOT, named=named))
+    mapped.create(CollectionDefinition(2, Metric.DOT, {"body": FieldType.TEXT}, named=named))
     titles = {"vector:t": array_of(VectorKind.DENSE, [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], 3)}
     rows = make_batch("n", ["x", "y"], np.eye(2, dtype=np.float32), ["{}"] * 2, named=titles)
     assert mapped.upsert(rows).acknowledged == 2
@@ -165,6 +168,8 @@ def test_a_vector_has_another_name_in_the_target():
     assert mapped.fetch("n", ["x", "y"]).equals(rows)
     assert mapped.search("n", np.array([[0, 1]], np.float32), 1).ids == (("y",),)
     assert mapped.search("n", np.array([[0, 0, 1]], np.float32), 1, vector="t").ids == (("x",),)
+    hybrid = {name: mapped.keyword("n", "body", "x", 1, near=near, vector=name) for name, near in NEAR.items()}
+    assert hybrid == {"": ("y",), "t": ("x",)}
     told = mapped.inventory(["n"], most=9)
     assert (told.held["n"].rows, told.held["n"].vectors, told.lengths) == (2, None, {})
     changed = np.array([1, 1], np.float32)

@@ -112,6 +112,18 @@ def test_a_reader_that_leaves_something_out_is_found_by_the_counts_of_the_databa
     )
 
 
+def test_keyword_search_finds_the_records_of_one_namespace_among_many_others():
+    merged = MergedStore(MemoryStore(new_name("words"), "c"), MAPPING, MERGE)
+    merged.create(CollectionDefinition(2, Metric.DOT, {"k": FieldType.TEXT}))
+    others = [("b", f"b{n:03}") for n in range(50)]
+    merged.upsert(batch(*others, ("c", "z1"), ("c", "z2"), text='{"k":"fox"}'))
+    assert merged.keyword("c", "k", "fox", 2) == ("z1", "z2")
+    assert merged.keyword("c", "k", "fox", 1) == ("z1",)
+    assert len(merged.keyword("b", "k", "fox", 7)) == 7
+    assert merged.keyword("a", "k", "fox", 7) == ()
+    assert merged.whole.keyword("all", "kind", "fox", 1) == ("b000",)
+
+
 def test_a_probe_lies_where_probes_lie(merged):
     merged.upsert(batch((RESERVED_NAMESPACE, "p"), text="{}"))
     assert merged.whole.count(RESERVED_NAMESPACE) == merged.count(RESERVED_NAMESPACE) == 1

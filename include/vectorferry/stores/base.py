@@ -306,15 +306,16 @@ class VectorStore(Protocol):
         ...
 
     def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
     ) -> tuple[str, ...]:
         """Ids of at most `k` records in whose field keyword search (BM25) finds one of these words, best first.
 
-        With `near` (shape [d]) the hybrid search that ranks by words and by the unnamed vector, which finds records without the words, too.
+        With `near` (shape [d]) the hybrid search that ranks by words and by a dense vector, which finds records without the words, too;
+        `vector` is its name.
         The field is text that is searchable, each value of the field's own type; else Unsupported is raised, naming it. Raises
         Unsupported without `capabilities.keyword_search`, as this default does for stores that inherit it.
         """
-        del namespace, field, words, k, near
+        del namespace, field, words, k, near, vector
         raise Unsupported("has no keyword search", store=self.name)
 
     def pending_index(self) -> int:

@@ -131,10 +131,10 @@ class DelegatingStore(VectorStore):
         return self.whole.matching(namespace, where, limit)
 
     def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
     ) -> tuple[str, ...]:
         """As the store's."""
-        return self.whole.keyword(namespace, field, words, k, near=near)
+        return self.whole.keyword(namespace, field, words, k, near=near, vector=vector)
 
     def pending_index(self) -> int:
         """As the store's."""

@@ -165,10 +165,11 @@ class MappedStore(DelegatingStore):
         return self.whole.matching(self.namespace_there(namespace), there, limit)
 
     def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
     ) -> tuple[str, ...]:
-        """As the store's, by the source's name of the field."""
-        return self.whole.keyword(self.namespace_there(namespace), self._mapping.keys.there(field), words, k, near=near)
+        """As the store's, by the source's names of field and vector."""
+        place, there, named = self.namespace_there(namespace), self._mapping.keys.there, self._mapping.vectors.there
+        return self.whole.keyword(place, there(field), words, k, near=near, vector=named(vector))
 
     def change_token(self, namespace: str) -> str | None:
         """As the store's, under this mapping: by another one the same records may be others."""

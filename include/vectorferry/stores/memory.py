@@ -278,7 +278,7 @@ class MemoryStore(VectorStore):
         return frozenset([id_ for id_, _ in self._passing(namespace, where)][:limit])
 
     def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
     ) -> tuple[str, ...]:
         """Records by how many of the words their text has, then by id; `near` adds the others, the nearest first."""
         found = self._existing().definition
@@ -292,7 +292,7 @@ class MemoryStore(VectorStore):
             for id_, row in self._passing(namespace, None)
         }
         best = sorted((id_ for id_, hit in hits.items() if hit), key=lambda id_: (-hits[id_], id_))
-        nearest = () if near is None else self.search(namespace, near[None], k).ids[0]
+        nearest = () if near is None else self.search(namespace, near[None], k, vector=vector).ids[0]
         return tuple(dict.fromkeys([*best, *nearest]))[:k]
 
     def pending_index(self) -> int:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from vectorferry.core.filters import Filter, Group
 from vectorferry.core.mapping import Merge, RecordMapping
-from vectorferry.core.model import CollectionInfo, Held, Inventory, KeyRange, Rejection, WriteResult
+from vectorferry.core.model import CollectionInfo, Held, Inventory, KeyRange, Rejection, Vectors, WriteResult
 from vectorferry.core.records import keys_of
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.batching import chunks, refuse_invalid
@@ -106,6 +106,18 @@ class MergedStore(MappedStore):
         for page in chunks(ids, _ROWS):
             if mine := self.fetch(namespace, page).column("id").to_pylist():
                 super().delete(namespace, mine)
+
+    def keyword(
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
+    ) -> tuple[str, ...]:
+        """As a mapped store, of the records that name the namespace: more are asked for until there are enough of them."""
+        asked, most = k, max(k, self.capabilities.max_top_k)
+        while True:
+            found = super().keyword(namespace, field, words, asked, near=near, vector=vector)
+            mine = set(self.fetch(namespace, found).column("id").to_pylist())
+            if len(mine) >= k or len(found) < asked or asked == most:
+                return tuple(id_ for id_ in found if id_ in mine)[:k]
+            asked = min(4 * asked, most)
 
     def _filter_there(self, namespace: str, where: Filter | None) -> Filter | None:
         mine = self._merge.condition(namespace)

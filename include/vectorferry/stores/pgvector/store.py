@@ -407,10 +407,10 @@ class PgvectorStore:
         return frozenset(row[0] for row in self._read_all(query, [namespace, *values, limit]))
 
     def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
     ) -> tuple[str, ...]:
         """Raises Unsupported: there is no index over words."""
-        del namespace, field, words, k, near
+        del namespace, field, words, k, near, vector
         raise Unsupported("has no keyword search", store=self.name)
 
     def pending_index(self) -> int:

@@ -438,10 +438,10 @@ class TableStore:
         return frozenset(id_of(layout.key, row) for row in self._read(query, [*values, *operands, limit]))
 
     def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
     ) -> tuple[str, ...]:
         """Raises Unsupported: there is no index over words."""
-        del namespace, field, words, k, near
+        del namespace, field, words, k, near, vector
         raise Unsupported("has no keyword search", store=self.name)
 
     def pending_index(self) -> int:

@@ -285,10 +285,10 @@ class PineconeStore:
         return frozenset(ids)
 
     def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
     ) -> tuple[str, ...]:
         """Raises Unsupported: an index of vectors has no words."""
-        del namespace, field, words, k, near
+        del namespace, field, words, k, near, vector
         raise Unsupported("has no keyword search", store=self.name)
 
     def pending_index(self) -> int:

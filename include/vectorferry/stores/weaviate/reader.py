@@ -379,8 +379,10 @@ class ObjectReader:
         for results in found:
             yield from (self.codec.row(result, namespace)[1] for result in results)
 
-    def keyword(self, namespace: str, name: str, words: str, k: int, near: Vectors | None) -> tuple[str, ...]:
-        """Ids of the records whose property has one of the words, best first; with a vector, by both."""
+    def keyword(
+        self, namespace: str, name: str, words: str, k: int, near: Vectors | None, held: HeldVector | None
+    ) -> tuple[str, ...]:
+        """Ids of the records whose property has one of the words, best first; with a vector, which is of those held, by both."""
         tenant, scope = self._place(namespace, None)
         if tenant is None:
             return ()
@@ -389,7 +391,6 @@ class ObjectReader:
         else:
             hybrid = base_search_pb2.Hybrid(query=words, properties=[name], alpha=0.5)
             hybrid.vector_bytes = np.ascontiguousarray(near, "<f4").tobytes()
-            held = self.layout.unnamed
             if held is not None and held.here:
                 hybrid.targets.CopyFrom(base_search_pb2.Targets(target_vectors=[held.here]))
             asked = {"hybrid_search": hybrid}

@@ -415,14 +415,16 @@ class WeaviateStore:
         return frozenset(islice(self._reading().matching(namespace, where, limit), limit))
 
     def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
     ) -> tuple[str, ...]:
         """By BM25 over the field's property, or by the server's hybrid search; in the envelope nothing is searchable."""
         reader = self._reading()
         found = self._searchable(reader).get(field)
         if found is None:
             raise Unsupported(f"has no keyword search over {field!r}: no searchable property holds it", store=self.name)
-        return reader.keyword(namespace, found, words, k, near)
+        refuse_vector(vector, reader.layout.named, self.name)
+        held = reader.layout.named[vector] if vector else reader.layout.unnamed
+        return reader.keyword(namespace, found, words, k, near, held)
 
     def _searchable(self, reader: ObjectReader) -> dict[str, str]:
         """Names of the properties that keyword search looks into, by their keys."""
