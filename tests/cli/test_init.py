@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 import yaml
 from hypothesis import given
@@ -138,6 +139,44 @@ def test_a_collection_that_is_not_there_is_refused_with_the_nearest_one(on_weavi
     assert "did you mean 'docs'?" in ran.text
     assert run(on_weaviate, "init", "--source", "source/docs").code == 2
     assert run(on_weaviate, "init", "--source", "nowhere/docs", "--target", "target").code == 2
+
+
+TABLES = """
+    CREATE SCHEMA shop; CREATE TABLE shop.things (id bigint PRIMARY KEY, title text, price numeric, embedding vector(3));
+    INSERT INTO shop.things SELECT n, 'thing ' || n, n / 4.0, ARRAY[n, 1, 0]::vector FROM generate_series(1, 30) n;
+    CREATE TABLE langchain_pg_collection (uuid uuid PRIMARY KEY, name varchar NOT NULL UNIQUE, cmetadata json);
+    CREATE TABLE langchain_pg_embedding (id varchar PRIMARY KEY, collection_id uuid REFERENCES langchain_pg_collection,
+        embedding vector, document varchar, cmetadata jsonb);
+    INSERT INTO langchain_pg_collection VALUES (gen_random_uuid(), 'articles'), (gen_random_uuid(), 'tickets');
+    INSERT INTO langchain_pg_embedding SELECT name || n, uuid, ARRAY[n, 1, 0]::vector, 'text ' || n, '{"page": 1}'
+        FROM langchain_pg_collection, generate_series(1, 30) n"""
+
+
+@pytest.mark.parametrize(
+    ("name", "namespaces", "fields"),
+    [
+        ("shop.things", {""}, {"title": "string", "price": "number"}),
+        ("langchain_pg_embedding", {"articles", "tickets"}, {"document": "string", "page": "integer"}),
+    ],
+)
+def test_a_table_that_others_made_is_proposed_as_it_is(
+    on_weaviate: World, database: str, name: str, namespaces: set[str], fields: dict[str, str]
+) -> None:
+    with psycopg.connect(database, autocommit=True, options="-c search_path=public") as raw:
+        raw.execute(TABLES)
+    listed = run(on_weaviate, "init", "--source", "source", "--json").json()
+    assert isinstance(listed, dict) and {"docs", "langchain_pg_embedding", "shop.things"} <= set(listed)
+    for target in ("source", "target"):
+        file, ran = proposed(on_weaviate, "--source", f"source/{name}", "--target", target, "--force")
+        assert ran.code == 0, ran.text
+        spec = load_spec(file)
+        assert spec.source.table is not None and spec.source.collection == name.rpartition(".")[2]
+        if target == "source":
+            assert {key: str(spec.fields[key]) for key in fields} == fields
+        planned = run(on_weaviate, "plan", str(file), "--json")
+        assert planned.code == 0, planned.text
+        found: Any = planned.json()
+        assert set(found["namespaces"]) == namespaces
 
 
 def test_a_target_that_is_not_empty_is_a_decision(on_weaviate: World) -> None:

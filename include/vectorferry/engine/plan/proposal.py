@@ -12,13 +12,15 @@ import pyarrow as pa
 from vectorferry.core.errors import NotFound, PreflightFailed, RecordError, Refused, TerminalError, Unsupported
 from vectorferry.core.model import CollectionDefinition, CollectionInfo, Inventory, Rejection, Side
 from vectorferry.engine.plan.field_types import KeySample, KeySeen, fitted
+from vectorferry.engine.plan.found_tables import ways_to_read
 from vectorferry.engine.plan.preflight import LOOKED_AT, misfits, rejected_lines, unmovable
 from vectorferry.engine.plan.source_sample import drawn, sampled
 from vectorferry.engine.plan.target_definition import without_index
 from vectorferry.engine.session import Report, StepProgress, naming, reaching
 from vectorferry.spec.connections import Connection
-from vectorferry.stores.base import Capabilities, VectorStore
-from vectorferry.stores.registry import list_collections, open_store
+from vectorferry.spec.table import Table
+from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
+from vectorferry.stores.registry import TABLES, list_collections, open_store
 from vectorferry.stores.row_limits import NO_SPARSE
 
 LEAVE_SPARSE, EXCUSE, ADOPT = "source.sparse: leave", "limits.unheld: excuse", "target.adopt: true"
@@ -27,10 +29,11 @@ LEAVE_SPARSE, EXCUSE, ADOPT = "source.sparse: leave", "limits.unheld: excuse", "
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A collection on a connection; without a collection, the database as a whole."""
+    """A collection on a connection; without a collection, the database as a whole. `table` says how a table that others made is read."""
 
     connection: Connection
     collection: str = ""
+    table: Table | None = None
 
     def __str__(self) -> str:
         return f"{self.connection.name}/{self.collection}"
@@ -67,6 +70,7 @@ class Proposal:
 
 def propose(source: Place, target: Place, report: Report) -> Proposal:
     """Look at both databases; writes nothing. Raises PreflightFailed where the source is not there, or cannot be used."""
+    source = _as_table(source)
     with _opened("source", source) as here:
         info = _described(here, source)
         place = _named(source, target, info)
@@ -102,12 +106,36 @@ def propose(source: Place, target: Place, report: Report) -> Proposal:
 
 @contextmanager
 def _opened(side: Side, place: Place) -> Iterator[VectorStore]:
-    store = open_store(place.connection, place.collection)
+    store = open_store(
+        place.connection, place.collection, StoreOptions(table=place.table, side=side, written=side == "target")
+    )
     try:
         with naming({store.name: (side, place.connection.name)}):
             yield store
     finally:
         store.close()
+
+
+def _as_table(source: Place) -> Place:
+    """The source with the way to read it, where it is no collection of ours but a table of PostgreSQL; else as it is."""
+    if source.connection.type != TABLES:
+        return source
+    with _opened("source", source) as store, reaching("source", source.connection.name):
+        if any(store.obstacles()) or _there(store) is not None:
+            return source
+    for name, table in ways_to_read(source.collection):
+        place = Place(source.connection, name, table)
+        with _opened("source", place) as store:
+            if _reads(store):
+                return place
+    return source
+
+
+def _reads(store: VectorStore) -> bool:
+    try:
+        return not any(store.obstacles()) and store.describe().dimension is not None
+    except (NotFound, Refused, Unsupported):
+        return False  # another way may do; what keeps all of them is told with the first
 
 
 def _described(here: VectorStore, source: Place) -> CollectionInfo:

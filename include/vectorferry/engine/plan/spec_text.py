@@ -4,8 +4,8 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from typing import Any
 
-import orjson
 import yaml
 
 from vectorferry.engine.plan.field_types import KeySeen
@@ -63,6 +63,9 @@ def _source(found: Proposal) -> Iterator[str]:
     yield "source:"
     yield f"  connection: {_scalar(found.source.connection.name)}"
     yield f"  collection: {_scalar(found.source.collection)}"
+    if table := found.source.table:
+        said = table.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        yield f"  table: {_flow(said)}    # all else is found in the catalog (docs/tables.md)"
     if _offered(found, LEAVE_SPARSE):
         yield "  # sparse: leave    # sparse vectors stay behind, and the evidence says so"
 
@@ -78,7 +81,7 @@ def _target(found: Proposal) -> Iterator[str]:
     if found.alias:
         yield f"  # alias: {_scalar(found.alias)}    # applications that ask for this name follow the cut-over"
     if found.index:
-        yield f"  index: {orjson.dumps(found.index).decode()}    # as the source has it"
+        yield f"  index: {_flow(dict(found.index))}    # as the source has it"
     if _offered(found, ADOPT):
         yield "  # adopt: true    # its records stay where the source has none of the same id"
 
@@ -177,6 +180,10 @@ def _scalar(value: str) -> str:
     if re.fullmatch("[A-Za-z][A-Za-z0-9_.-]*", value) and yaml.safe_load(value) == value:
         return value
     return yaml.safe_dump(value, default_style='"', width=10**9).strip()
+
+
+def _flow(value: dict[str, Any]) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**9).strip()
 
 
 def _shown(text: str) -> str:
