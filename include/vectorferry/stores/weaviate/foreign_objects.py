@@ -17,6 +17,8 @@ from vectorferry.stores.weaviate.objects import Row
 from vectorferry.stores.weaviate.proto import base_pb2, batch_pb2, search_get_pb2
 from vectorferry.stores.weaviate.schema import Layout, is_object, refers, withheld
 
+INT64 = 1 << 63
+_WHOLE = 1 << 53
 # As the server gives a moment back, however it was written: no zeros at the end of a fraction, and UTC as Z.
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?(Z|[+-](?!00:00)\d\d:\d\d)")
 _KINDS = frozenset({"number_value", "bool_value", "date_value", "uuid_value", "int_value", "blob_value", "text_value"})
@@ -182,6 +184,8 @@ def set_value(target: Properties, item: Mapping[str, Any], value: Any, path: str
         raise RecordError(
             f"property {place!r} of the type {kind} cannot be written from {kind_of(value)} metadata{how}"
         )
+    elif kind == "int" and not is_exact_double(value):
+        raise RecordError(f"property {place!r} of the type int would round {value}: {_HOW['int']}")
     elif kind == "object":
         made = target.object_properties.add(prop_name=name).value
         made.SetInParent()  # or the server fails on an object without properties
@@ -265,6 +269,21 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def is_int64(value: Any) -> bool:
+    """Whether it is an integer of 64 bits."""
+    return isinstance(value, int) and not isinstance(value, bool) and -INT64 <= value < INT64
+
+
+def is_exact_double(value: int) -> bool:
+    """Whether a double holds the integer as it is: on its own, and not in a list, it travels as one."""
+    return int(float(value)) == value
+
+
+def _is_double(value: Any) -> bool:
+    """Whether it is a number that comes back written as it is: an integer beyond 53 bits would come back as no integer."""
+    return isinstance(value, float) or (is_number(value) and abs(value) < _WHOLE)
+
+
 def _is_place(value: Any) -> bool:
     """Whether it is a place, kept in 32 bits a number."""
     if not isinstance(value, dict) or value.keys() != {"latitude", "longitude"}:
@@ -287,6 +306,8 @@ _NO_REFERENCES = (
     "they are not written, for what they lead to must be there first; a collection made by us keeps them as text"
 )
 _HOW: Mapping[str, str] = {
+    "int": "it takes integers of 64 bits, beyond 53 bits those that a double holds (lists take all)",
+    "number": "it takes doubles, and integers within 53 bits",
     "date": "it takes moments as Weaviate gives them back, as in 2024-01-02T03:04:05.67Z or 2024-01-02T03:04:05+01:00",
     "geoCoordinates": "it takes {latitude, longitude}, each a number of 32 bits",
     "phoneNumber": f"it takes objects with {', '.join(sorted(_PHONE))}, of which the server makes all but input and defaultCountry anew",
@@ -298,8 +319,8 @@ _TAKES: Mapping[str, Callable[[Any], bool]] = {
     "date": is_moment,
     "uuid": _is_uuid,
     "blob": _is_base64,
-    "number": is_number,
-    "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "number": _is_double,
+    "int": is_int64,
     "boolean": lambda value: isinstance(value, bool),
     "object": lambda value: isinstance(value, dict),
     "geoCoordinates": _is_place,

@@ -19,9 +19,9 @@ from vectorferry.stores.weaviate.filters import (
     on,
     value_term,
 )
-from vectorferry.stores.weaviate.foreign_objects import is_number
+from vectorferry.stores.weaviate.foreign_objects import INT64, is_number
 from vectorferry.stores.weaviate.properties import OVERFLOW, LiveProperties, Property, PropertyMap
-from vectorferry.stores.weaviate.property_values import INT64, is_indexed_moment
+from vectorferry.stores.weaviate.property_values import is_indexed_moment
 from vectorferry.stores.weaviate.proto import base_pb2
 
 

@@ -6,11 +6,17 @@ from typing import Any
 from vectorferry.core.errors import RecordError
 from vectorferry.core.model import FieldType, MetadataKind
 from vectorferry.core.records import kind_of
-from vectorferry.stores.weaviate.foreign_objects import is_moment, is_number, set_value
+from vectorferry.stores.weaviate.foreign_objects import (
+    INT64,
+    is_exact_double,
+    is_int64,
+    is_moment,
+    is_number,
+    set_value,
+)
 from vectorferry.stores.weaviate.properties import Property
 from vectorferry.stores.weaviate.proto import base_pb2, batch_pb2
 
-INT64 = 1 << 63
 _EXACT = 1 << 53
 _KINDS = {
     MetadataKind.STRING: FieldType.TEXT,
@@ -56,9 +62,9 @@ def _nearest(value: int) -> float:
 
 
 def _is_carried(found: Property, value: Any) -> bool:
-    """Whether a number comes back as it is. Only in lists of integers it travels as one of 64 bits, else as a double."""
-    if found.item == "int" and found.is_list:
-        return isinstance(value, int) and -INT64 <= value < INT64
+    """Whether a number comes back as it is. Only in lists integers travel as such of 64 bits, else as doubles."""
+    if found.item == "int":
+        return is_int64(value) and (found.is_list or is_exact_double(value))
     return isinstance(value, float) or (is_number(value) and abs(value) < _EXACT)
 
 
@@ -105,4 +111,4 @@ def _type_of(value: Any) -> FieldType | None:
 
 def unfit_integer(value: Any) -> bool:
     """Whether a number is none that a field of integers can have: ranges over it would not find it."""
-    return is_number(value) and not (isinstance(value, int) and -INT64 <= value < INT64)
+    return is_number(value) and not is_int64(value)

@@ -449,7 +449,10 @@ class WeaviateStore:
             wrong_dimension(batch, reader.layout.dimension),
             unplaced_vectors(batch, _recorded(reader.layout), unnamed=reader.layout.unnamed is not None),
             without_rows(batch, reader.layout.vectors),
-            unsupported_rows(batch, _able(reader.layout), partial=partial),
+            # Which integers beyond 53 bits a property holds, the codec knows; a change is sent as JSON, of which the server makes doubles.
+            unsupported_rows(
+                batch, replace(_able(reader.layout), integers_beyond_53_bits=not partial), partial=partial
+            ),
             rejected_rows(batch, reader.codec),
         )
 
