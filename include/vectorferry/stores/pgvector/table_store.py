@@ -119,6 +119,7 @@ _SORTED_IDS = 500_000  # where no index has the order of ids, each page sorts al
 _INDEXED_ROWS = 200  # HNSW takes milliseconds a row; a statement must end well within the deadline
 _OF_ROWS = ("22", "23")  # SQLSTATE classes of what a row's own values cause: data exceptions, violated constraints
 _CAPABILITIES = Capabilities(
+    searched_kinds=frozenset({VectorKind.DENSE, VectorKind.SPARSE}),
     product="pgvector",
     max_id_bytes=2048,
     max_namespace_bytes=512,
