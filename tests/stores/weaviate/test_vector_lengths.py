@@ -142,6 +142,8 @@ def test_an_inventory_of_our_own_layout_tells_namespaces_apart(weaviate: Weaviat
         put_all(store, records(name, ids, random_vectors(len(ids), 4)))
     told = found(store, namespaces=["a"])
     assert (told.rows, told.looked_at) == (2, 2) and set(told.lengths[4].first) == {"a/1", "a/2"}
-    assert found(store, namespaces=["a", "", "none"]).lengths[4].records == 3
+    every = found(store, namespaces=["a", "", "none"])
+    assert every.lengths[4].records == 3
+    assert {name: held.vectors for name, held in every.held.items()} == {"a": 2, "": 1, "none": 0}
     store.drop()
     store.close()

@@ -154,7 +154,8 @@ class ObjectReader:
         if unnamed is None:
             return
         ask = partial(search_request, self.layout, self.codec, tenant, vectors=[unnamed], ids_only=True)
-        named = (decode_tenant(tenant) if self.layout.own else None) or tenant
+        decoded = decode_tenant(tenant) if self.layout.own else tenant
+        named = tenant if decoded is None else decoded
         pages = self._cursor(ask, KeyRange(tenant), _PAGE) if rows <= most else self._spread(ask, -(-most // _PAGE))
         for results in pages:
             for result in results:
