@@ -276,3 +276,17 @@ def test_a_table_goes_to_weaviate_and_into_a_new_table(
         "rest": "jsonb",
         "embedding": "vector(8)",
     }
+
+
+def test_a_table_is_backed_up_rehearsed_and_restored(world: World, notes: psycopg.Connection[Any]) -> None:
+    with world.session() as session:
+        loaded(session)
+        saved = pipeline.backup(session, "source")
+        assert pipeline.drill(session, "source").passed
+        notes.execute("TRUNCATE notes.new")
+        pipeline.restore(saved, session.target, report=session.report)
+    assert rows_of_notes(notes, RECORDS, "new") == rows_of_notes(notes, RECORDS, "old")
+    left = notes.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'notes'::regnamespace AND relkind = 'r'"
+    ).fetchall()
+    assert sorted(left) == [("new",), ("old",)]

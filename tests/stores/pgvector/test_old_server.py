@@ -8,6 +8,7 @@ import pytest
 
 from stores.pgvector.old_server import EXTENSION, is_there, old_postgres
 from stores.pgvector.test_pgvector import PgvectorContract, connection_of
+from stores.pgvector.test_tables import TableContract
 from vectorferry.core.errors import Refused
 from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.local.servers.supervisor import Supervisor
@@ -31,6 +32,10 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
 
 
 class TestOnAnOldServer(PgvectorContract):
+    index = MappingProxyType({"type": "hnsw"})
+
+
+class TestTablesOnAnOldServer(TableContract):
     index = MappingProxyType({"type": "hnsw"})
 
 

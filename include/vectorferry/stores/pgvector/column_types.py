@@ -7,14 +7,17 @@ Reading is an SQL expression of type json, the same for records and filters. A t
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 
 import numpy as np
+import orjson
 
 from vectorferry.core.errors import RecordError
 from vectorferry.core.model import FieldType
@@ -37,13 +40,15 @@ _TIMESTAMP = re.compile(rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}
 class ColumnType:
     """`read` is an SQL expression of type json over {}, the column; `write` is None where a column can only be read.
 
-    `plain`: within an array elements are read as by themselves. `field` is the type of field that a column of it is.
+    `plain`: within an array elements are read as by themselves. `field` is the type of field that a column of it is. `settle` writes the
+    JSON that was read as other JSON of the same value, where PostgreSQL and we write one value differently.
     """
 
     read: str
     write: Callable[[Column], Write] | None
     plain: bool = True
     field: FieldType | None = None
+    settle: Callable[[str], str] | None = None
 
 
 def type_of(column: Column) -> ColumnType | None:
@@ -99,7 +104,26 @@ def _array_of(element: ColumnType) -> ColumnType:
         )
     inner = element.write
     write = None if inner is None else lambda column: _array(inner(column))
-    return ColumnType(read, write, field=_LISTS.get(element.field) if element.field else None)
+    settle = None if element.settle is None else partial(_each_settled, element.settle)
+    return ColumnType(read, write, field=_LISTS.get(element.field) if element.field else None, settle=settle)
+
+
+def _each_settled(settle: Callable[[str], str], text: str) -> str:
+    """A list whose elements are settled one by one; numbers keep their digits meanwhile."""
+    read = json.loads(text, parse_float=_AsWritten, parse_int=_AsWritten)
+    return _list_text(read, settle)
+
+
+class _AsWritten(str):
+    """A number as JSON writes it."""
+
+
+def _list_text(value: Any, settle: Callable[[str], str]) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(_list_text(item, settle) for item in value) + "]"
+    if isinstance(value, _AsWritten):
+        return settle(str(value))
+    return "null" if value is None else settle(json.dumps(value))
 
 
 def _array(element: Write) -> Write:
@@ -191,6 +215,21 @@ def _single(value: Any) -> str:
         if float(str(np.float32(value))) != value:
             raise ValueError("32 bits do not hold it")
     return text
+
+
+# PostgreSQL writes some doubles with a digit more than tells them apart (it takes no bound of a rounding interval for a member of it).
+def _settled_double(text: str) -> str:
+    return text if text.startswith('"') else orjson.dumps(float(text)).decode()
+
+
+def _settled_single(text: str) -> str:
+    return text if text.startswith('"') else str(np.float32(text))
+
+
+def _settled_numeric(text: str) -> str:
+    digits = text.strip('"')
+    number = Decimal(digits)
+    return digits if number.is_finite() and _held_by_json(number) else f'"{digits}"'
 
 
 def _numeric(column: Column) -> Write:
@@ -341,9 +380,9 @@ _TYPES: Mapping[str, ColumnType] = {
     "int2": ColumnType(_PLAIN, _always(_integer(16)), field=FieldType.INTEGER),
     "int4": ColumnType(_PLAIN, _always(_integer(32)), field=FieldType.INTEGER),
     "int8": ColumnType(_PLAIN, _always(_integer(64)), field=FieldType.INTEGER),
-    "float4": ColumnType(_PLAIN, _always(_single), field=FieldType.NUMBER),
-    "float8": ColumnType(_PLAIN, _always(_double), field=FieldType.NUMBER),
-    "numeric": ColumnType(_NUMERIC, _numeric, plain=False, field=FieldType.NUMBER),
+    "float4": ColumnType(_PLAIN, _always(_single), field=FieldType.NUMBER, settle=_settled_single),
+    "float8": ColumnType(_PLAIN, _always(_double), field=FieldType.NUMBER, settle=_settled_double),
+    "numeric": ColumnType(_NUMERIC, _numeric, plain=False, field=FieldType.NUMBER, settle=_settled_numeric),
     "date": ColumnType(_PLAIN, _always(_date)),
     "time": ColumnType(_PLAIN, _time),
     "timestamp": ColumnType(_PLAIN, _timestamp("")),

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,8 +65,10 @@ def batch_of_rows(
     names = [json.dumps(each.key, ensure_ascii=False) for each in layout.columns]
     ids = [id_of(layout.key, row[:keys]) for row in rows]
     places = [f"{store}, namespace {namespace or '(default)'}, id {id_}" for id_ in ids]
+    settles = [each.type.settle for each in layout.columns]
     metadata = [
-        _metadata(place, names, row[keys], row[keys + 1], row[values:]) for place, row in zip(places, rows, strict=True)
+        _metadata(place, names, row[keys], row[keys + 1], _settled(settles, row[values:]))
+        for place, row in zip(places, rows, strict=True)
     ]
     columns: dict[str, Any] = {}
     for place_of, each in enumerate((*layout.dense, *layout.sparse_vectors), vectors):
@@ -82,6 +84,12 @@ def batch_of_rows(
         if array is not None:
             made = made.set_column(made.schema.get_field_index(column), column, array)
     return made
+
+
+def _settled(settles: Sequence[Callable[[str], str] | None], texts: Sequence[str | None]) -> list[str | None]:
+    return [
+        text if text is None or settle is None else settle(text) for settle, text in zip(settles, texts, strict=True)
+    ]
 
 
 def _dense(places: Sequence[str], raw: Sequence[bytes | None], dimension: int | None) -> pa.Array:
@@ -330,5 +338,6 @@ def _kinds(layout: Layout) -> frozenset[MetadataKind]:
     if any(each.column.base in ("json", "jsonb") for each in layout.columns):
         return frozenset(MetadataKind)
     kinds = {each.type.field.kind for each in layout.columns if each.type.field}
-    arrays = {MetadataKind.LIST for each in layout.columns if each.column.element is not None}
-    return frozenset({MetadataKind.STRING} | kinds | arrays)
+    if any(each.column.element is not None for each in layout.columns):
+        kinds |= {MetadataKind.LIST, MetadataKind.STRINGS}  # an empty list is one of strings
+    return frozenset({MetadataKind.STRING} | kinds)

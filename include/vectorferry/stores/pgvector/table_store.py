@@ -771,19 +771,24 @@ class TableStore:
         namespace = self._table.namespace
         column = namespace.column if namespace else None
         constant = (namespace.constant or "") if namespace else ""
+        sparse = [VectorKind.SPARSE] if self._server().extension >= HALF_VECTORS else []
         return replace(
             _CAPABILITIES,
             named_namespaces=bool(column or constant),
             default_namespace=not constant,
-            named_vectors=frozenset({VectorKind.DENSE, VectorKind.SPARSE}),
+            named_vectors=frozenset({VectorKind.DENSE, *sparse}),
             typed_fields=True,
         )
 
     def _unmakeable(self, definition: CollectionDefinition) -> Iterator[str]:
         if not 0 < len(self._name.encode()) <= 63:
             yield f"{self._name!r} is no name of a table: it has 1 to 63 bytes"
-        if len(self._table.key) > 1 or self._table.sparse or (self._table.namespace and self._table.namespace.table):
-            yield "a new table has a key of one column, no sparse vector and no other table beside it: create it yourself, and name it here"
+        lookup = self._table.namespace is not None and self._table.namespace.table is not None
+        if len(self._table.key) > 1 or self._table.sparse or self._table.where or lookup:
+            yield (
+                "a new table has a key of one column, no sparse vector without a name, no condition and no other table beside it: create "
+                "it yourself, and name it here"
+            )
         names = created(self._table, "", self._name, definition)[1]
         if twice := [name for name in names if names.count(name) > 1]:
             yield f"two things are to be kept in the column {twice[0]!r}: name the key, the vector or the metadata otherwise under `table`"
