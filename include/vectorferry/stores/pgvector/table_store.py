@@ -276,10 +276,6 @@ class TableStore:
         dimension = (longest.dimension or 0) if longest else 0
         kind = index_settings(self._settings_of(longest), dimension)["type"] if longest else "none"
         found += unmakeable(server, self._name, dimension, kind, MAX_VECTOR_DIMENSION)
-        if definition.named and server.extension < HALF_VECTORS:
-            found.append(
-                "vectors with a name need pgvector 0.7 or later: install it, then ALTER EXTENSION vector UPDATE"
-            )
         return [*unusable(server), *found]
 
     def create(self, definition: CollectionDefinition) -> None:
