@@ -141,6 +141,38 @@ def test_a_collection_that_is_not_there_is_refused_with_the_nearest_one(on_weavi
     assert run(on_weaviate, "init", "--source", "nowhere/docs", "--target", "target").code == 2
 
 
+@pytest.mark.parametrize("target", ["source", "target"])
+def test_each_of_several_vectors_is_told_and_the_spec_passes(
+    on_weaviate: World, weaviate: Weaviate, target: str
+) -> None:
+    config = {"vectorizer": {"none": {}}, "vectorIndexType": "hnsw"}
+    many = {**config, "vectorIndexConfig": {"multivector": {"enabled": True}}}
+    body = {"class": "Several", "vectorConfig": {"title": config, "body": config, "words": many}}
+    rest(weaviate, "POST", "/schema", {**body, "properties": [{"name": "page", "dataType": ["int"]}]})
+    for n in range(30):
+        vectors = {"title": [1.0, n / 30, 0.0], "body": [0.5, n / 30, 1.0, 2.0], "words": [[1.0, n / 30]] * 2}
+        made = {
+            "class": "Several",
+            "id": f"00000000-0000-0000-0000-{n:012}",
+            "properties": {"page": n},
+            "vectors": vectors,
+        }
+        rest(weaviate, "POST", "/objects", made)
+    file, ran = proposed(on_weaviate, "--source", "target/Several", "--target", target)
+    assert ran.code == 0, ran.text
+    text = file.read_text(encoding="utf-8")
+    for line in (
+        "vector body: dense, 4 dimensions",
+        "vector title: dense, 3 dimensions",
+        "vector words: multi, 2 dimensions",
+    ):
+        assert f"#   {line}, compared by cosine" in text
+    assert "TO DECIDE" not in text, text
+    assert ("index" in text) == (target == "target"), "an index of the other product is no index here"
+    planned: Any = run(on_weaviate, "plan", str(file), "--json").json()
+    assert planned["profile"]["rows"] == 30, "a page of one id is no sample"
+
+
 TABLES = """
     CREATE SCHEMA shop; CREATE TABLE shop.things (id bigint PRIMARY KEY, title text, price numeric, embedding vector(3));
     INSERT INTO shop.things SELECT n, 'thing ' || n, n / 4.0, ARRAY[n, 1, 0]::vector FROM generate_series(1, 30) n;

@@ -89,3 +89,9 @@ def test_what_the_mapping_adds_has_a_line_too(shop: World) -> None:
     own = [(each["target"], each["fate"]) for each in told["mapping"] if not each["source"]]
     assert own == [("source_id", "keeps the record's id"), ("client", "keeps the record's namespace")]
     assert re.search(r"kunde +│ all ", on(shop, "plan").out)
+
+
+def test_vectors_have_both_of_their_names(shop: World) -> None:
+    shop.spec_dict["mapping"]["vectors"] = {"": "meaning"}
+    shop.spec_dict["target"]["index"] = {"type": "none"}
+    assert re.search(r"\(no name\) +│ meaning +│ dense +│ 4 +│ cosine", on(shop, "plan").out)

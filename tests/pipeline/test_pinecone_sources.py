@@ -145,3 +145,27 @@ def test_a_spec_is_proposed_for_an_index_among_those_that_are_there(
     assert (spec.migration, spec.target.collection, spec.fields) == ("my-docs", "MyDocs", {"year": FieldType.NUMBER})
     planned = vectorferry("plan", str(file), environment=world.environment())
     assert planned.code == 0, planned.text
+
+
+def test_an_index_is_moved_to_another_one_with_its_namespaces_renamed(client: Pinecone, world: World) -> None:
+    vectors = np.random.default_rng(1).normal(size=(40, 8)).astype(np.float32)
+    client.indexes.create(
+        name="pods", dimension=8, metric="cosine", spec=ServerlessSpec(cloud="aws", region="us-east-1")
+    )
+    with client.index(name="pods") as index:
+        for namespace in ("", "kunde-7"):
+            rows = [(f"id-{n}", v.tolist(), {"n": n}) for n, v in enumerate(vectors)]
+            index.upsert(vectors=rows, namespace=namespace)
+    world.spec_dict |= {
+        "source": {"connection": "source", "collection": "pods"},
+        "target": {"connection": "source", "collection": "serverless", "index": {"region": "eu-west-1"}},
+        "mapping": {"namespaces": {"rename": {"": "main", "kunde-7": "acme"}}},
+    }
+    ran = on(world, "run", answers="approve\nyes\n")
+    assert ran.code == 0, ran.text
+    with client.index(name="serverless") as index:
+        counted = index.describe_index_stats().namespaces
+        assert {name: each.vector_count for name, each in counted.items()} == {"main": 40, "acme": 40}
+        assert index.fetch(ids=["id-7"], namespace="acme").vectors["id-7"].metadata == {"n": 7}
+    assert client.indexes.describe("serverless").deployment.region == "eu-west-1"
+    assert client.indexes.describe("pods").name == "pods"

@@ -1,6 +1,6 @@
 """`vectorferry plan`: shows what a migration would move and cost, and begins it with --save."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,10 +47,12 @@ def _show(console: Console, spec: "MigrationSpec", found: "Preflight", made: "Pl
 def _show_tables(console: Console, spec: "MigrationSpec", found: "Preflight") -> None:
     from vectorferry.stores.mapped import mapping_of
 
-    there = mapping_of(spec).namespace_there
+    mapping = mapping_of(spec)
+    there = mapping.namespace_there
     rows = ((n or "(default)", there(n) or "(default)", f"{r:,}") for n, r in found.namespaces.items())
     console.table("Namespaces", ("source", "target", "rows"), rows)
-    console.table("Vectors", ("vector", "kind", "dimensions", "metric"), _vectors(found.source))
+    vectors = _vectors(found.source, mapping.vectors.there)
+    console.table("Vectors", ("source", "target", "kind", "dimensions", "metric"), vectors)
     costs = (("one pass over the source", found.pass_cost), ("the load", found.load_cost))
     console.table("Cost", ("of", "requests", "hours", "read units", "US$"), (_cost(n, c) for n, c in costs))
     if found.capacity:
@@ -96,13 +98,14 @@ def _fill(fill: "Fill") -> tuple[object, ...]:
     return fill.name, *values, f"{fill.share:.0%}" if fill.limit else "-"
 
 
-def _vectors(source: "CollectionInfo") -> Iterator[tuple[object, ...]]:
+def _vectors(source: "CollectionInfo", there: Callable[[str], str]) -> Iterator[tuple[object, ...]]:
+    unnamed = "(no name)"
     if source.dimension is not None:
-        yield "(no name)", "dense", source.dimension, source.metric
+        yield unnamed, there("") or unnamed, "dense", source.dimension, source.metric
     if source.sparse:
-        yield "(no name)", "sparse, where a record has one", "-", "-"
+        yield unnamed, unnamed, "sparse, where a record has one", "-", "-"
     for name, each in source.named.items():
-        yield name, each.kind, "-" if each.dimension is None else each.dimension, each.metric
+        yield name, there(name) or unnamed, each.kind, "-" if each.dimension is None else each.dimension, each.metric
 
 
 def _key(key: "MappedKey") -> tuple[object, ...]:

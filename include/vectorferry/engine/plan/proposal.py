@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 
 from vectorferry.core.errors import NotFound, PreflightFailed, RecordError, Refused, TerminalError, Unsupported
-from vectorferry.core.model import CollectionDefinition, CollectionInfo, Inventory, Rejection, Side
+from vectorferry.core.model import CollectionInfo, Inventory, Rejection, Side, VectorKind
 from vectorferry.engine.plan.field_types import KeySample, KeySeen, fitted
 from vectorferry.engine.plan.found_tables import ways_to_read
 from vectorferry.engine.plan.preflight import LOOKED_AT, misfits, rejected_lines, unmovable
 from vectorferry.engine.plan.source_sample import drawn, sampled
-from vectorferry.engine.plan.target_definition import without_index
+from vectorferry.engine.plan.target_definition import definition_like, without_index
 from vectorferry.engine.session import Report, StepProgress, naming, reaching
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.table import Table
@@ -88,7 +88,7 @@ def propose(source: Place, target: Place, report: Report) -> Proposal:
                 source,
                 place,
                 info,
-                fitted(seen.keys.keys(integers=able.integers_beyond_53_bits), there, _definition(info)),
+                fitted(seen.keys.keys(integers=able.integers_beyond_53_bits), there, definition_like(info, {})),
                 seen.keys.rows,
                 None if found is None else found.rows,
                 index,
@@ -204,21 +204,19 @@ def _names(collection: str) -> list[str]:
 
 
 def _unmakeable(there: VectorStore, info: CollectionInfo, index: Mapping[str, Any]) -> list[str]:
-    return list(there.obstacles(_definition(info, index)))
-
-
-def _definition(info: CollectionInfo, index: Mapping[str, Any] = {}) -> CollectionDefinition:
-    return CollectionDefinition(info.dimension, info.metric, index=index, named=info.named)
+    return list(there.obstacles(definition_like(info, index)))
 
 
 def _index(
     here: VectorStore, there: VectorStore, info: CollectionInfo, found: CollectionInfo | None
 ) -> Mapping[str, Any]:
     """The source's own index settings, where the target is of its product, is still to be made, and can be made with them."""
-    alike = here.capabilities.product == there.capabilities.product
-    if found is not None or not alike or _unmakeable(there, info, info.index):
+    own = [each.index for each in info.named.values() if each.kind is VectorKind.DENSE]
+    own += [info.index] if info.dimension is not None else []
+    alike = own and all(each == own[0] for each in own) and here.capabilities.product == there.capabilities.product
+    if found is not None or not alike or _unmakeable(there, info, own[0]):
         return {}
-    return info.index
+    return own[0]
 
 
 def _shape_obstacles(

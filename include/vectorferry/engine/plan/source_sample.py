@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import nlargest, nsmallest
+from itertools import chain, islice
 from typing import TypeVar
 
 import pyarrow as pa
@@ -42,8 +43,8 @@ def asked(source: VectorStore, namespaces: Sequence[str], ask: Callable[[str], T
 
 
 def first_ids(source: VectorStore, namespace: str) -> Sequence[str]:
-    """Some ids of a namespace, as many as its first page has."""
-    return next(iter(source.list_ids(KeyRange(namespace))), ())
+    """The first SAMPLE ids of a namespace, or all that it has; pages have any length."""
+    return list(islice(chain.from_iterable(source.list_ids(KeyRange(namespace))), SAMPLE))
 
 
 def sampled(source: VectorStore, namespaces: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch | RecordError]]:
@@ -51,7 +52,7 @@ def sampled(source: VectorStore, namespaces: Sequence[str]) -> Iterator[tuple[st
 
     def some(namespace: str) -> pa.RecordBatch | RecordError:
         try:
-            return source.fetch(namespace, list(first_ids(source, namespace)[:SAMPLE]))
+            return source.fetch(namespace, first_ids(source, namespace))
         except RecordError as error:
             return error
 
