@@ -7,7 +7,7 @@ from threading import Lock
 
 import pyarrow as pa
 
-from vectorferry.core.errors import FilterError, Refused
+from vectorferry.core.errors import FilterError, Refused, Unsupported
 from vectorferry.core.filters import Filter, fields_of
 from vectorferry.core.model import (
     CollectionInfo,
@@ -114,6 +114,14 @@ class AsMoved(DelegatingStore):
         """As the store's; raises FilterError for a key that stays behind."""
         self._refuse_left(where)
         return self.whole.matching(namespace, where, limit)
+
+    def keyword(
+        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
+    ) -> tuple[str, ...]:
+        """As the store's; raises Unsupported for a key that stays behind."""
+        if field in self._behind.keys:
+            raise Unsupported(f"{field!r} stays behind (`mapping.drop`): no words of it are searched", store=self.name)
+        return self.whole.keyword(namespace, field, words, k, near=near, vector=vector)
 
     def change_token(self, namespace: str) -> str | None:
         """As the store's, of what is moved: with less left behind there would be more to compare."""

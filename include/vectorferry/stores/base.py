@@ -97,6 +97,7 @@ class Capabilities:
     conditional_writes: bool = False
     resend_after_delete: bool = False
     merges_metadata: bool = True
+    updates_vectors: bool = True
     aliases: bool = False
     markers: bool = False
     probes: bool = True

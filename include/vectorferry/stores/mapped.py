@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
-from vectorferry.core.errors import Refused
+from vectorferry.core.errors import Refused, Unsupported
 from vectorferry.core.filters import Filter
 from vectorferry.core.keys import key_of
-from vectorferry.core.mapping import Merge, Names, RecordMapping, rows_with
+from vectorferry.core.mapping import Merge, Names, RecordMapping
 from vectorferry.core.model import (
     CollectionDefinition,
     CollectionInfo,
@@ -26,12 +25,11 @@ from vectorferry.core.model import (
     Vectors,
     WriteResult,
 )
-from vectorferry.core.records import dimension_of
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
 from vectorferry.stores.batching import refuse_invalid
 from vectorferry.stores.delegating import DelegatingStore
-from vectorferry.stores.row_limits import first_reasons, patch_of, without
+from vectorferry.stores.row_limits import first_reasons, patch_of, unsupported_update, without
 
 
 class MappedStore(DelegatingStore):
@@ -51,7 +49,12 @@ class MappedStore(DelegatingStore):
         moved = bool(self._mapping.namespaces.rename or self._mapping.merge)
         other_order = able.key_order is KeyOrder.UUID and moved
         tolerances = {self._mapping.vectors.back(name): each for name, each in able.tolerances.items()}
-        return replace(able, ordered_listing=able.ordered_listing and not other_order, tolerances=tolerances)
+        return replace(
+            able,
+            ordered_listing=able.ordered_listing and not other_order,
+            tolerances=tolerances,
+            updates_vectors=able.updates_vectors and not self._unnamed_moves,
+        )
 
     def describe(self) -> CollectionInfo:
         """The collection, its namespaces and fields by the source's names."""
@@ -115,8 +118,7 @@ class MappedStore(DelegatingStore):
         """What the mapping cannot carry there and back, and what the store does not take of the rest."""
         refuse_invalid(batch)
         found = self.whole.rejections(self._mapping.to_target(batch, partial=partial), partial=partial)
-        own = chain(self._mapping.unfit(batch), self._moved_vectors(batch) if partial else ())
-        return first_reasons(batch, own, ((each.row, each.reason) for each in found))
+        return first_reasons(batch, self._mapping.unfit(batch), ((each.row, each.reason) for each in found))
 
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
         """Put records in the target's terms; what the mapping cannot carry is rejected."""
@@ -131,9 +133,11 @@ class MappedStore(DelegatingStore):
         )
 
     def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
-        """As the store's; raises Refused for what the mapping cannot carry."""
+        """As the store's; raises Refused for what the mapping cannot carry, Unsupported for a vector that has another name there."""
         patch = patch_of(namespace, id_, vector, metadata)
-        for _, reason in chain(self._mapping.unfit(patch), self._moved_vectors(patch)):
+        if told := unsupported_update(patch, self.capabilities):
+            raise Unsupported(told, store=self.name)
+        for _, reason in self._mapping.unfit(patch):
             raise Refused(reason, store=self.name)
         there = self._mapping.to_target(patch, partial=True).to_pylist()[0]
         self.whole.update(there["namespace"], id_, vector=vector, metadata=there["metadata"])
@@ -198,15 +202,6 @@ class MappedStore(DelegatingStore):
     @property
     def _unnamed_moves(self) -> bool:
         return self._mapping.vectors.there("") != ""
-
-    def _moved_vectors(self, patch: pa.RecordBatch) -> Iterator[tuple[int, str]]:
-        """Rows of updates with a vector that no update of the store can name."""
-        there = self._mapping.vectors.there("")
-        if self._unnamed_moves and dimension_of(patch.schema) is not None:
-            reason = (
-                f"mapping.vectors: the target calls the vector {there!r}, and an update cannot: write the whole record"
-            )
-            yield from ((row, reason) for row in rows_with(patch, "vector"))
 
     def _by_source(self, found: Mapping[str, Any]) -> dict[str, Any]:
         return {self._back(namespace): each for namespace, each in found.items()}

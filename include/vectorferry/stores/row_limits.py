@@ -77,6 +77,12 @@ def patch_of(namespace: str, id_: str, vector: Vectors | None, metadata: str) ->
 
 def unsupported_update(patch: pa.RecordBatch, capabilities: Capabilities) -> str | None:
     """Why a store cannot carry out an update in a single request, None where it can."""
+    if (
+        not capabilities.updates_vectors
+        and dimension_of(patch.schema) is not None
+        and not patch.column("vector").null_count
+    ):
+        return "its vector has another name there, by which no update knows it: write the whole record"
     if capabilities.merges_metadata or patch.column("metadata")[0].as_py() == "{}":
         return None
     return "metadata cannot be merged in the database: write the whole record"
