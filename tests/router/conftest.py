@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -75,8 +76,20 @@ def database(journal_database: str) -> str:
 
 
 @pytest.fixture
-def pair(database: str, make_journal_database: MakeJournal, postgres: Postgres, tmp_path: Path) -> Iterator[Pair]:
-    spec = small_spec(tmp_path)
+def more_of_the_spec() -> dict[str, Any]:
+    """What a module's specs have besides."""
+    return {}
+
+
+@pytest.fixture
+def pair(
+    database: str,
+    make_journal_database: MakeJournal,
+    postgres: Postgres,
+    tmp_path: Path,
+    more_of_the_spec: dict[str, Any],
+) -> Iterator[Pair]:
+    spec = small_spec(tmp_path) | more_of_the_spec
     spec["limits"] = {"request_deadline": "1s", "lease": "5s"}
     connections = {name: postgres_connection(name, database) for name in ("source", "target")}
     with ExitStack() as cleanup:
