@@ -99,7 +99,7 @@ def _fitting(store: VectorStore, there: CollectionInfo) -> tuple[pa.RecordBatch 
     """The first probe that the collection can hold, or why it holds none."""
     reason = ""
     for namespace, id_ in _places(there.namespaces):
-        probe = _probe(namespace, id_, there.dimension)
+        probe = _probe(namespace, id_, there)
         rejected = store.rejections(probe)
         if not rejected:
             return probe, ""
@@ -114,6 +114,9 @@ def _places(namespaces: Iterable[str]) -> Iterator[tuple[str, str]]:
     yield RESERVED_NAMESPACE, _PROBE_UUID
 
 
-def _probe(namespace: str, id_: str, dimension: int | None) -> pa.RecordBatch:
+def _probe(namespace: str, id_: str, there: CollectionInfo) -> pa.RecordBatch:
+    dimension = there.dimension
     vector = None if dimension is None else np.full((1, dimension), 1.0 / dimension, np.float32)
-    return make_batch(namespace, [id_], vector, ["{}"])
+    # Where records have sparse vectors only, one without any may be none.
+    sparse = [{"indices": [0], "values": [1.0]}] if dimension is None and there.sparse else None
+    return make_batch(namespace, [id_], vector, ["{}"], sparse)

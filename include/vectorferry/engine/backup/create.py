@@ -144,10 +144,8 @@ def _begin(session: Session, side: Side) -> _Begun:
 
 def _collection(session: Session, side: Side, found: CollectionInfo) -> Collection:
     store, place = side_of(session, side)
-    if found.dimension is None and not found.named:
-        raise GateError(
-            f"{store.name} has no dense vectors; collections of sparse vectors only cannot be backed up yet"
-        )
+    if found.dimension is None and not found.named and not found.sparse:
+        raise GateError(f"{store.name} has no vector in any record, and such collections cannot be backed up")
     return Collection(
         name=place.collection,
         connection=place.connection,

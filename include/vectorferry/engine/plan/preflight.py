@@ -26,6 +26,7 @@ from vectorferry.core.model import (
     FieldType,
     Inventory,
     Rejection,
+    VectorKind,
 )
 from vectorferry.core.names import is_uuid
 from vectorferry.core.vector_columns import described, unlike_vectors
@@ -174,7 +175,7 @@ def _require_usable(session: Session) -> None:
 
 def _obstacles(session: Session, source: CollectionInfo, target: CollectionInfo | None) -> Iterator[str]:
     """What `begin` would be refused when it makes the target."""
-    if target is None and (source.dimension is not None or source.named):
+    if target is None and (source.dimension is not None or source.named or source.sparse):
         with reaching("target", session.spec.target.connection):
             found = session.target.obstacles(target_definition(session, source))
         yield from (f"target {session.target.name} cannot be made: {each}" for each in found)
@@ -271,8 +272,8 @@ def _shape_problems(session: Session, source: CollectionInfo) -> Iterator[str]:
         yield f"target.dimension is {wanted.dimension}, but the source's vectors have {source.dimension}"
     if source.dimension is None and not source.named and session.spec.source.sparse == "leave":
         yield f"source {session.source.name} has sparse vectors only: with `source.sparse: leave` no vector would be moved"
-    elif source.dimension is None and not source.named and source.rows:
-        yield f"source {session.source.name} has no dense vector in any record, and such collections cannot be moved yet"
+    elif source.dimension is None and not source.named and not source.sparse and source.rows:
+        yield f"source {session.source.name} has no vector in any record, and such collections cannot be moved"
     if wanted.alias:
         yield from _alias_problems(session, wanted.alias)
     if source.dimension and source.dimension > able.max_dimension:
@@ -506,8 +507,11 @@ def _advice(session: Session, reason: str, *, every: bool) -> str:
 
 def _vector_warnings(session: Session, source: CollectionInfo) -> Iterator[str]:
     kinds = session.target.capabilities.searched_kinds
-    if kept := [described(spec) for spec in source.named.values() if spec.kind not in kinds]:
-        yield f"the target keeps and does not search {', '.join(kept)}: no recall is measured by such a vector"
+    kept = [described(spec) for spec in source.named.values() if spec.kind not in kinds]
+    if source.dimension is None and source.sparse and VectorKind.SPARSE not in kinds:
+        kept.append("sparse vectors")
+    if kept:
+        yield f"the target keeps and does not search {', '.join(kept)}: no recall is measured by these"
 
 
 def _warnings(session: Session, source: CollectionInfo, figures: Mapping[str, Any]) -> Iterator[str]:

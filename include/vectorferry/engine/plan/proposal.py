@@ -229,10 +229,8 @@ def _shape_obstacles(
     able = there.capabilities
     if not info.rows:
         yield Obstacle(f"source {here.name} is empty; an empty migration proves nothing")
-    if info.dimension is None and not info.named and info.rows:
-        yield Obstacle(
-            f"source {here.name} has no dense vector in any record, and such collections cannot be moved yet"
-        )
+    if info.dimension is None and not info.named and not info.sparse and info.rows:
+        yield Obstacle(f"source {here.name} has no vector in any record, and such collections cannot be moved")
     if info.metric not in able.metrics:
         yield Obstacle(
             f"the target cannot measure by {info.metric}; it can by {', '.join(sorted(able.metrics))}: name another target"

@@ -36,6 +36,7 @@ from vectorferry.core.errors import (
 from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.hosts import Host, host_of
+from vectorferry.stores.base import Capabilities
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.deadline_transport import DeadlineTransport
 from vectorferry.stores.pinecone.errors import translating
@@ -367,7 +368,12 @@ def _send_once(client: Pinecone | Index, deadline: float) -> None:
 
 
 def _fields(definition: CollectionDefinition) -> dict[str, Any]:
-    """The two reserved fields make an index of plain vectors; only a dotproduct index can take sparse ones besides."""
+    """The two reserved fields make an index of plain vectors; only a dotproduct index can take sparse ones besides.
+
+    Without a dimension it is one of sparse vectors only.
+    """
+    if definition.dimension is None:
+        return {_SPARSE: {"type": "sparse_vector"}}
     dense = {"type": "dense_vector", "dimension": definition.dimension, "metric": _FROM_METRIC[definition.metric]}
     sparse = {_SPARSE: {"type": "sparse_vector"}} if definition.metric is Metric.DOT else {}
     return {_DENSE: dense, **sparse}
@@ -388,3 +394,11 @@ def _settings(model: IndexModel) -> dict[str, Any]:
     deployment = model.deployment
     found = {key: getattr(deployment, key, None) for key in ("cloud", "region")}
     return {key: value for key, value in found.items() if value is not None}
+
+
+def wrong_sparse(definition: CollectionDefinition, able: Capabilities) -> Iterator[str]:
+    """What keeps an index of sparse vectors only from being made."""
+    if definition.metric is not Metric.DOT:
+        yield f"an index of sparse vectors only is measured by {Metric.DOT}, not by {definition.metric}"
+    for name, spec in definition.named.items():
+        yield f"the vector {name!r} is {spec.kind}: {able.product} holds no vectors with a name"

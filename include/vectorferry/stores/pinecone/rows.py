@@ -60,6 +60,16 @@ def _tiny(batch: pa.RecordBatch) -> Iterator[Reason]:
         yield int(row), f"no component of the vector reaches {_SMALLEST}"
 
 
+def not_sparse(batch: pa.RecordBatch, *, partial: bool) -> Iterator[Reason]:
+    """Rows that an index of sparse vectors only does not take: with a dense vector, or whole ones without a sparse one."""
+    dense, sparse = (batch.column(name).is_valid().to_pylist() for name in ("vector", "sparse"))
+    for row, there in enumerate(zip(dense, sparse, strict=True)):
+        if there[0]:
+            yield row, "the index holds sparse vectors only, and the record has a dense one"
+        elif not there[1] and not partial:
+            yield row, "the index holds sparse vectors only, and the record has none"
+
+
 def _odd_sparse(column: pa.Array) -> Iterator[Reason]:
     if column.null_count == len(column):
         return

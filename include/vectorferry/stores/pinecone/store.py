@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -24,17 +25,27 @@ from vectorferry.core.model import (
     Queries,
     Rejection,
     Usage,
+    VectorKind,
     Vectors,
     WriteResult,
 )
-from vectorferry.core.records import parse_json
+from vectorferry.core.records import dimension_of, parse_json
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import PLAIN_METADATA, Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, unknown_settings, wrong_shape
-from vectorferry.stores.pinecone.control import SETTINGS, ControlPlane, Endpoint, IndexInfo, indexes, wrong_name
+from vectorferry.stores.obstacles import refuse_obstacles, refuse_vector, searched_vector, unknown_settings, wrong_shape
+from vectorferry.stores.pinecone.control import (
+    SETTINGS,
+    ControlPlane,
+    Endpoint,
+    IndexInfo,
+    indexes,
+    wrong_name,
+    wrong_sparse,
+)
 from vectorferry.stores.pinecone.rows import (
+    not_sparse,
     page_token_before,
     regrouped,
     rejected_rows,
@@ -63,6 +74,7 @@ PINECONE = Capabilities(
     integers_beyond_53_bits=False,
     max_dimension=20_000,
     vectorless=False,
+    searched_kinds=frozenset({VectorKind.DENSE, VectorKind.SPARSE}),
     zero_vectors=False,
     lists_ranges=False,
     exact_count=False,
@@ -162,7 +174,7 @@ class PineconeStore:
         settings = {**self._options.index, **definition.index}
         return [
             *wrong_name(self._name),
-            *wrong_shape(definition, PINECONE),
+            *(wrong_shape if definition.dimension is not None else wrong_sparse)(definition, PINECONE),
             *unknown_settings(settings, SETTINGS, "Pinecone"),
         ]
 
@@ -225,10 +237,16 @@ class PineconeStore:
         """What Pinecone's published limits and rules forbid, and another dimension than the index's."""
         refuse_invalid(batch)
         info = self._known()
+        able = self._able(info)
+        # Where there is no index yet, one of sparse vectors only is what would be made for records without any dense one.
+        is_sparse = dimension_of(batch.schema) is None and not partial if info is None else info.dimension is None
+        if is_sparse:
+            able = replace(able, vectorless=True)
         return first_reasons(
             batch,
             wrong_dimension(batch, None if info is None else info.dimension),
-            unsupported_rows(batch, self._able(info), partial=partial),
+            unsupported_rows(batch, able, partial=partial),
+            not_sparse(batch, partial=partial) if is_sparse else (),
             rejected_rows(batch),
         )
 
@@ -270,17 +288,22 @@ class PineconeStore:
         """The index's k nearest; the euclidean score is Pinecone's squared distance with its sign turned. `effort` means nothing."""
         del effort
         refuse_vector(vector, (), self.name)
-        dense = dense_queries(queries, self.name)
+        wire = self._wire()
+        made = CollectionDefinition(wire.info.dimension, wire.info.metric)
+        if searched_vector(made, vector, queries, self.name).kind is VectorKind.SPARSE and made.dimension is not None:
+            raise Unsupported("an index of dense vectors is not searched by sparse ones alone", store=self.name)
         if not 0 < k <= PINECONE.max_top_k:
             raise Unsupported(f"a search returns 1 to {PINECONE.max_top_k} neighbours, not {k}", store=self.name)
-        wire, filters = self._wire(), None if where is None else to_json(where)
-        found = list(self._in_order(lambda query: wire.query(namespace, query, k, filters), dense))
+        filters = None if where is None else to_json(where)
+        found = list(self._in_order(lambda query: wire.query(namespace, query, k, filters), queries))
         return Neighbours(tuple(ids for ids, _ in found), tuple(scores for _, scores in found))
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """Ids that a search with the filter finds, at most 10,000: as complete as the index's search is."""
         wire = self._wire()
-        unit = np.eye(1, wire.info.dimension or 1, dtype=np.float32)[0]
+        if wire.info.dimension is None:  # a search by sparse vectors finds only what shares an index with it
+            return frozenset(islice(wire.matching(namespace, to_json(where)), limit))
+        unit = np.eye(1, wire.info.dimension, dtype=np.float32)[0]
         ids, _ = wire.query(namespace, unit, min(limit, PINECONE.max_top_k), to_json(where))
         return frozenset(ids)
 

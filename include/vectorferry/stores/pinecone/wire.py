@@ -1,8 +1,9 @@
 """Requests to one Pinecone index, over REST or gRPC, each within the vendor's limits; answers as canonical values."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -138,19 +139,27 @@ class Wire:
             self._send("create_namespace", lambda client: client.create_namespace(name=namespace), write=True)
 
     def query(
-        self, namespace: str, vector: Vectors, k: int, where: dict[str, Any] | None
+        self, namespace: str, vector: Any, k: int, where: dict[str, Any] | None
     ) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        """Ids and scores of the k nearest of one query, shape [d]; higher is better, best first."""
+        """Ids and scores of the k nearest of one query, shape [d] or a sparse vector; higher is better, best first."""
         if not supported_namespace(namespace):
             return (), ()
-        values = vector.tolist()
-        answer = self._send(
-            "query", lambda client: client.query(top_k=k, vector=values, namespace=namespace, filter=where)
-        )
+        asked = {"sparse_vector": _plain(vector)} if isinstance(vector, Mapping) else {"vector": vector.tolist()}
+        answer = self._send("query", lambda client: client.query(top_k=k, namespace=namespace, filter=where, **asked))
         sign = -1.0 if self.info.metric is Metric.EUCLIDEAN else 1.0
         # The vendor's matches are not always in order.
         ranked = sorted((-sign * match.score, match.id) for match in answer.matches)
         return tuple(id_ for _, id_ in ranked), tuple(-score for score, _ in ranked)
+
+    def matching(self, namespace: str, where: dict[str, Any]) -> Iterator[str]:
+        """Ids of the records that pass a filter, page by page."""
+        token: str | None = None
+        while supported_namespace(namespace):
+            page = self._send("fetch_by_metadata", partial(_matching, namespace, where, token))
+            yield from page.vectors
+            token = _next(page)
+            if token is None:
+                return
 
     def close(self) -> None:
         """Release connections."""
@@ -193,6 +202,15 @@ def no_such_namespace() -> Iterator[None]:
     except NotFound as error:
         if "namespace" not in str(error).lower():
             raise
+
+
+def _matching(namespace: str, where: dict[str, Any], token: str | None, client: Index | GrpcIndex) -> Any:
+    return client.fetch_by_metadata(filter=where, namespace=namespace, pagination_token=token)
+
+
+def _plain(vector: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """A sparse vector as the vendor's client takes it."""
+    return {"indices": [int(each) for each in vector["indices"]], "values": [float(each) for each in vector["values"]]}
 
 
 def _next(page: Any) -> str | None:

@@ -112,7 +112,9 @@ def _one(schema: Mapping[str, Any], here: str, settings: Mapping[str, Any]) -> H
 
 
 def misnamed(definition: CollectionDefinition) -> Iterator[str]:
-    """Named vectors that a new collection cannot have by their names or their metric."""
+    """Named vectors that a new collection cannot have by their names or their metric, and one without any vector."""
+    if definition.dimension is None and not definition.named:
+        yield "a collection without any dense or multi vector: Weaviate holds no other vectors, so there would be nothing to search"
     for name, spec in definition.named.items():
         if not _NAME.fullmatch(name):
             yield f"{name!r} is no name of a vector: Weaviate takes {_NAME.pattern}"
