@@ -74,8 +74,10 @@ def _weaviate_sdk(
 ) -> Contestant:
     def run(watch: Watch) -> None:
         with moves.empty(servers, target, records.dimension):
-            with weaviate_sdk.collection(servers, target.collection) as handle, watch:
-                way.load(handle, files)
+            with weaviate_sdk.collection(servers, target.collection) as handle:
+                weaviate_sdk.prepare(handle)
+                with watch:
+                    way.load(handle, files)
             _require(servers, target, records)
 
     return Contestant(way.name, run)

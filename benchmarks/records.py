@@ -25,7 +25,17 @@ FIELDS = {
     "ratio": "number",
     "tags": "strings",
     "parameters": "strings",
+    "title": "text",
+    "text": "text",
+    "größe": "number",
+    "名称": "string",
+    "id": "string",
+    "ref": "string",
+    "released": "string",
+    "since": "number",
+    "bases": "strings",
 }
+"""All keys of the data set: the vendor's client makes no properties."""
 COLUMNS = pa.schema([("namespace", pa.string()), ("id", pa.string()), ("metadata", pa.string())])
 
 

@@ -16,6 +16,7 @@ import vectorferry.stores.weaviate.proto  # noqa: F401  quietens what the client
 
 # isort: split
 import weaviate
+from weaviate.classes.config import DataType, Property, Tokenization
 from weaviate.classes.data import DataObject
 from weaviate.classes.init import Auth
 
@@ -25,7 +26,7 @@ from benchmarks.servers import Servers
 from vectorferry.core.names import encode_property, record_uuid
 from vectorferry.core.records import canonical_json, vectors_of
 
-_ID = "source_id"
+_ID, _OVERFLOW = "source_id", "vf_overflow"
 _KEYS = {encode_property(key): key for key in FIELDS}
 
 
@@ -110,9 +111,10 @@ def _table(objects: list[Any]) -> pa.Table:
 
 
 def _metadata(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """All that the objects have besides their id; the benchmark's records have nothing that no property holds."""
-    found = {_KEYS.get(name, name): value for name, value in properties.items() if value is not None}
-    return {key: value for key, value in found.items() if key not in (_ID, "vf_overflow")}
+    """All that the objects have besides their id, a few texts under a field of numbers included."""
+    held = {_KEYS[name]: value for name, value in properties.items() if name in _KEYS and value is not None}
+    over = properties.get(_OVERFLOW) or [""]
+    return held | (orjson.loads(over[0]) if over[0].startswith("{") else {})
 
 
 @dataclass(frozen=True)
@@ -168,5 +170,19 @@ def _objects(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
 
 def _properties(id_: str, metadata: str) -> dict[str, Any]:
-    """The record's own properties; the terms that our side adds for empty lists are not asked of the others."""
-    return {_ID: id_, **{encode_property(key): value for key, value in orjson.loads(metadata).items()}}
+    """The record's own properties; the terms that our side adds for filters are not asked of the others."""
+    parsed = orjson.loads(metadata)
+    over = {key: value for key, value in parsed.items() if not _fits(value, FIELDS[key])}
+    held = {encode_property(key): value for key, value in parsed.items() if key not in over}
+    return {_ID: id_, **held, **({_OVERFLOW: [canonical_json(over)]} if over else {})}
+
+
+def _fits(value: Any, kind: str) -> bool:
+    return kind != "number" or isinstance(value, (int, float))
+
+
+def prepare(handle: Any) -> None:
+    """Make the property for what no other holds, as our side does when it is needed."""
+    handle.config.add_property(
+        Property(name=_OVERFLOW, data_type=DataType.TEXT_ARRAY, tokenization=Tokenization.FIELD, index_searchable=False)
+    )

@@ -79,15 +79,16 @@ class PartReader:
     def _ascending(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The batches, whose keys must ascend: who goes on after a key would lose what was stored under another."""
         last: str | None = None  # PostgreSQL takes an empty id, which is the first
+        before = ""
         for batch in batches:
             for namespace, id_ in keys_of(batch):
                 key = key_of(self.order, namespace, id_)
                 if last is not None and key <= last:
                     raise RecordError(
-                        f"{self.store.name}: namespace {namespace!r}, id {id_!r} comes out of key order: there is a second record "
-                        "of that id, or this one was not stored under its own key; delete one of them in the source"
+                        f"{self.store.name}: namespace {namespace!r}, id {id_!r} comes out of key order after {before!r}: there is a "
+                        "second record of one of these ids, or one of the two was not stored under its own key; delete that one in the source"
                     )
-                last = key
+                last, before = key, id_
             yield batch
 
     def _refuse_wrong(self, batch: pa.RecordBatch) -> None:
