@@ -138,7 +138,7 @@ def test_a_table_that_people_have_is_refused_as_what_it_is_by_plan_run_and_compa
                 ran = on(filled, command)
                 assert ran.code == 1
                 assert "(it has id text, embedding vector(8), cmetadata jsonb)" in ran.text
-                assert "vectorferry gateway pinecone --store" in ran.text
+                assert "say `table: {}` beside `collection` to use it as it is" in ran.text
         finally:
             db.execute("DROP TABLE public.langchain_pg_embedding")
 

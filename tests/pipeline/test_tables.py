@@ -247,6 +247,16 @@ def test_what_a_table_lacks_is_told_before_anything_is_moved(world: World, notes
     ):
         pipeline.prepare(session)
     notes.execute("ALTER TABLE notes.new DROP owner")
+    world.spec_dict["source"]["table"]["key"] = ["id", "team"]
+    with world.session() as session, pytest.raises(PreflightFailed, match="nothing keeps"):
+        pipeline.prepare(session)
+    notes.execute("ALTER TABLE notes.old ADD UNIQUE (id, title), ALTER title SET NOT NULL")
+    world.spec_dict["source"]["table"] |= {"key": ["id", "title"], "columns": ["year"]}
+    with (
+        world.session() as session,
+        pytest.raises(PreflightFailed, match="keeps whole numbers of 64 bits as ids and nothing else"),
+    ):
+        pipeline.prepare(session)
     world.spec_dict["target"]["table"]["metadata"] = "none"
     with world.session() as session, pytest.raises(PreflightFailed, match="there is no column 'none'"):
         pipeline.prepare(session)

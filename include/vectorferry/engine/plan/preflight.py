@@ -19,6 +19,7 @@ from vectorferry.core.errors import (
     TerminalError,
     Unauthorized,
 )
+from vectorferry.core.keys import number_of
 from vectorferry.core.model import (
     DEFAULT_NAMESPACE,
     RESERVED_NAMESPACE,
@@ -192,20 +193,30 @@ def misfits(
     named = [namespace for namespace in namespaces if there(namespace) != DEFAULT_NAMESPACE]
     if named and not able.named_namespaces:
         more = f" and {len(named) - 1} more" if len(named) > 1 else ""
-        yield f"target {name} has no tenants, and so no place for the namespace {named[0]!r}{more}: {_ELSEWHERE}"
+        yield (
+            f"target {name} has no tenants, and so no place for the namespace {named[0]!r}{more}: {_ELSEWHERE}; of a table of others, name "
+            "the column with `target.table.namespace`"
+        )
     if any(there(namespace) == DEFAULT_NAMESPACE for namespace in namespaces) and not able.default_namespace:
         yield (
             f"target {name} has tenants, and so no place for the default namespace: {_ELSEWHERE}, leave it out under `namespaces`, or "
             "give it a name with `mapping.namespaces`"
         )
-    if able.uuid_ids and not source.capabilities.uuid_ids and (example := _no_uuid(source, namespaces)):
+    reads = source.capabilities
+    if able.uuid_ids and not reads.uuid_ids and (example := _unlike(source, namespaces, is_uuid)):
         yield f"target {name} keeps UUIDs in lowercase as ids and nothing else, and the source has {example}: {_ELSEWHERE}"
+    if able.number_ids and not reads.number_ids and (example := _unlike(source, namespaces, _is_number)):
+        yield f"target {name} keeps whole numbers of 64 bits as ids and nothing else, and the source has {example}: {_ELSEWHERE}"
 
 
-def _no_uuid(source: VectorStore, namespaces: Mapping[str, int]) -> str:
-    """The first of a page of the ids of namespaces drawn that is no UUID, as text for a person; empty where all are."""
+def _is_number(id_: str) -> bool:
+    return number_of(id_) is not None
+
+
+def _unlike(source: VectorStore, namespaces: Mapping[str, int], fits: Callable[[str], bool]) -> str:
+    """The first of a page of the ids of namespaces drawn that does not fit, as text for a person; empty where all do."""
     for namespace, ids in asked(source, tuple(drawn(namespaces)), partial(first_ids, source)):
-        if odd := next((id_ for id_ in ids if not is_uuid(id_)), None):
+        if odd := next((id_ for id_ in ids if not fits(id_)), None):
             return f"{namespace or '(default)'}/{odd}"
     return ""
 
