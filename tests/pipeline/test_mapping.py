@@ -18,10 +18,11 @@ from pipeline.writing import writing
 from vectorferry.core.errors import CheckFailed, GateError, PreflightFailed
 from vectorferry.core.model import CollectionDefinition, DifferenceKind, KeyRange, Metric, Phase, VectorKind
 from vectorferry.core.names import record_uuid
-from vectorferry.core.records import canonical_json, parse_json
-from vectorferry.core.vector_columns import array_of
+from vectorferry.core.records import canonical_json, parse_json, vectors_of
+from vectorferry.core.vector_columns import array_of, vector_array
 from vectorferry.engine import pipeline
 from vectorferry.engine.backup.restore import restore
+from vectorferry.engine.checks.extras import check_extras
 from vectorferry.engine.cutover import switch
 from vectorferry.engine.diff.full_compare import compare
 from vectorferry.engine.reconcile.drift import Drift, read_drift
@@ -39,6 +40,7 @@ RENAME = {"title": "headline", "lines": "line_count", "größe": "size"}
 CAST = {"lines": {"to": "string"}, "since": {"to": "string"}}
 SPACES = {"asyncio": "loops", "": "root"}
 MAPPING = {"rename": RENAME, "cast": CAST, "namespaces": {"rename": SPACES}}
+MERGED = {"rename": RENAME, "cast": CAST, "namespaces": {"merge": {"into": "everything", "key": "package"}}}
 FIELDS = {"kind": "string", "title": "string", "public": "boolean", "tags": "strings"}
 LIVE = {"writers": {"expected": 2}, "limits": {"request_deadline": "1s", "lease": "5s"}, "shadow": {"share": 0}}
 
@@ -185,6 +187,43 @@ def test_what_other_hands_change_in_the_target_is_named_by_both_names(
         assert named == {("asyncio", ids[name], field) for name, (_, fields) in FAULTS.items() for field in fields}
 
 
+@pytest.mark.parametrize("target", ["mapped", "to_weaviate"])
+@pytest.mark.parametrize("how", ["renamed", "merged"])
+def test_records_that_other_hands_lose_move_or_add_are_named_by_the_source(
+    how: str, target: str, request: pytest.FixtureRequest
+) -> None:
+    world: World = request.getfixturevalue(target)
+    world.spec_dict["mapping"] = MAPPING if how == "renamed" else MERGED
+    ids = {name: rows_of(name).column("id").to_pylist() for name in ("asyncio", "email")}
+    lost, changed, moves, copied = *ids["asyncio"][:3], ids["email"][0]
+    here, there_is = ("loops", "email") if how == "renamed" else ("everything", "everything")
+    with world.session() as session:
+        moved(session)
+        native = whole(session.target)
+        native.delete(here, [lost])
+        vector = native.fetch(here, [changed])
+        native.upsert(vector.set_column(2, vector.schema.field(2), vector_array(-vectors_of(vector))))
+        stray = native.fetch(here, [moves])
+        native.delete(here, [moves])
+        native.upsert(stray.set_column(0, stray.schema.field(0), pa.array(["wave"])))
+        copy = native.fetch(there_is, [copied])
+        native.upsert(copy.set_column(1, copy.schema.field(1), pa.array([f"{copied} (copy)"])))
+        plan = session.plan()
+        for partition in plan.partitions:
+            with suppress(CheckFailed):
+                pipeline.check_partition(session, plan, partition)
+        extras = check_extras(session, plan)
+        found = [*session.journal.evidence.verdicts(plan.id, session.run_id), *extras]
+        named = {(d.kind, d.namespace, d.id, d.field) for v in found for d in v.differences}
+        assert named == {
+            (DifferenceKind.MISSING, "asyncio", lost, ""),
+            (DifferenceKind.VECTOR, "asyncio", changed, "vector"),
+            (DifferenceKind.MISSING, "asyncio", moves, ""),
+            (DifferenceKind.EXTRA, "wave" if how == "renamed" else "(target) wave", moves, ""),
+            (DifferenceKind.EXTRA, "email", f"{copied} (copy)", ""),
+        }
+
+
 def drift_of(session: Session) -> dict[tuple[str, str], Drift]:
     found = pipeline.reconcile(session)
     every = read_drift(folder_of(session, drift_figures(found)["reconciliation"]))
@@ -324,8 +363,6 @@ def test_a_filter_of_the_query_file_on_a_dropped_key_is_refused_at_once(mapped: 
 
 
 # All namespaces in one
-
-MERGED = {"rename": RENAME, "cast": CAST, "namespaces": {"merge": {"into": "everything", "key": "package"}}}
 
 
 def test_merged_namespaces_are_moved_checked_and_mended_as_themselves(to_weaviate: World) -> None:
