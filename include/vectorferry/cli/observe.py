@@ -26,7 +26,7 @@ def observe(
     """
     loaded = read_spec(spec)
     with store_of(loaded, "target") as target:
-        uses = pipeline.observed_uses(file, loaded.fields, target.capabilities)
+        uses = pipeline.observed_uses(file, loaded, target.capabilities)
     _show(Console(json=json), uses)
     if any(use.problem for use in uses):
         raise typer.Exit(1)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vectorferry.core.capacity import Seen
 from vectorferry.core.errors import CheckFailed, GateError, VectorferryError
-from vectorferry.core.model import COHORT, FINALIZE, REPAIR, ROLLBACK, FieldType, Partition, Phase, Side, Verdict
+from vectorferry.core.model import COHORT, FINALIZE, REPAIR, ROLLBACK, Partition, Phase, Side, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -722,8 +722,8 @@ def new_alerts(
     return new_alerts(journal, spec, actor, measured)
 
 
-def observed_uses(file: Path, fields: Mapping[str, FieldType], able: "Capabilities") -> "list[Use]":
+def observed_uses(file: Path, spec: "MigrationSpec", able: "Capabilities") -> "list[Use]":
     """What applications were seen to ask, with what of it the target cannot serve."""
     from vectorferry.engine.plan.observed_use import judged
 
-    return judged(file, fields, able)
+    return judged(file, spec, able)

@@ -32,6 +32,8 @@ def _rows(spec: MigrationSpec) -> Iterator[tuple[str, str]]:
     yield "To", f"`{target.collection}` at connection `{target.connection}`{alias}"
     yield "Namespaces", _namespaces(spec)
     yield "Typed fields", ", ".join(f"`{name}` ({kind})" for name, kind in spec.fields.items()) or "none"
+    if mapped := _mapped(spec):
+        yield "In the target", mapped
     yield "Partitions", f"about {spec.partitions.rows:,} rows each, {spec.partitions.parallel} at a time"
     yield "Budgets", f"source {_budget(spec.budgets.source)}; target {_budget(spec.budgets.target)}"
     yield "Content", f"{spec.checks.content_sample:.0%} of the rows read back and compared"
@@ -46,6 +48,17 @@ def _rows(spec: MigrationSpec) -> Iterator[tuple[str, str]]:
         f"waits {_hours(rules.timeout)}, with {rules.reminders} reminders; evidence lapses after {_hours(rules.evidence_age)}",
     )
     yield "Staging", f"`{spec.staging.url}`"
+
+
+def _mapped(spec: MigrationSpec) -> str:
+    """What the target calls otherwise, and what stays behind; empty where nothing is."""
+    rules = spec.mapping
+    names = {**rules.rename, **rules.vectors, **rules.namespaces.rename}
+    told = [f"`{old or '(default)'}` is `{new or '(default)'}`" for old, new in names.items()]
+    told += [f"`{key}` is cast to {each.to}" for key, each in rules.cast.items()]
+    if (into := rules.namespaces.merged()) is not None:
+        told.append(f"all namespaces lie in `{into.into or '(default)'}`, under `{into.key}`")
+    return "; ".join([*told, *(f"`{key}` stays behind" for key in rules.drop)])
 
 
 def _namespaces(spec: MigrationSpec) -> str:

@@ -14,7 +14,7 @@ from gateway.pinecone.conftest import KEY
 from pipeline.commanding import vectorferry
 from pipeline.worlds import World, postgres_connection, small_spec
 from vectorferry.core.errors import SpecError
-from vectorferry.core.model import CollectionDefinition, FieldType, Metric, VectorKind, VectorSpec
+from vectorferry.core.model import CollectionDefinition, Metric, VectorKind, VectorSpec
 from vectorferry.engine.plan.observed_use import judged
 from vectorferry.gateway.pinecone import observing
 from vectorferry.gateway.pinecone.api.problems import ApiProblem
@@ -151,7 +151,8 @@ def test_what_the_target_cannot_serve_is_named(tmp_path: Path) -> None:
         ascii_namespaces=True,
         max_namespace_bytes=10,
     )
-    found = {(use.kind, use.name): use.problem for use in judged(file, {"kind": FieldType.STRING}, poor) if use.problem}
+    spec = World(tmp_path, {}, small_spec(tmp_path) | {"fields": {"kind": "string"}}).spec
+    found = {(use.kind, use.name): use.problem for use in judged(file, spec, poor) if use.problem}
     assert found == {
         (
             "filter",
@@ -163,6 +164,33 @@ def test_what_the_target_cannot_serve_is_named(tmp_path: Path) -> None:
         ("operation", "update with values, metadata"): "the target cannot merge metadata: write the whole record",
         ("operation", "upsert with sparse"): "the target holds no sparse vectors",
         ("top_k", "500"): "the target returns at most 100",
+    }
+
+
+def test_a_mapping_is_part_of_what_the_target_serves(tmp_path: Path) -> None:
+    file = tmp_path / "uses.json"
+    uses = [
+        ("filter", '{"n":{"$gt":0}}'),
+        ("filter", '{"gone":{"$eq":""}}'),
+        ("namespace", "ä"),
+        ("operation", "update with values"),
+    ]
+    file.write_bytes(orjson.dumps({"uses": [{"kind": k, "name": n, "count": 1} for k, n in uses]}))
+    mapping = {
+        "cast": {"n": {"to": "string"}},
+        "drop": ["gone"],
+        "namespaces": {"rename": {"ä": "a"}},
+        "vectors": {"": "v"},
+    }
+    spec = World(tmp_path, {}, small_spec(tmp_path) | {"mapping": mapping}).spec
+    able = Capabilities(product="able", ascii_namespaces=True, updates_vectors=False)
+    assert {use.name: use.problem for use in judged(file, spec, able)} == {
+        uses[0][
+            1
+        ]: "does not support $gt on 'n': `mapping.cast` makes string of its values, which have no such order there",
+        uses[1][1]: "does not get 'gone', which stays behind (`mapping.drop`)",
+        "ä": "",
+        "update with values": "the target calls the vector otherwise, and no update knows it: write the whole record",
     }
 
 

@@ -21,19 +21,24 @@ def unsupported_filters(spec: MigrationSpec, target: VectorStore) -> list[str]:
     texts = [spelt(parse_filter(raw)) for raw in spec.checks.filters.recorded]
     if spec.checks.recall.queries:
         texts += recorded_filters(spec.checks.recall.queries)
-    able, name, mapping = target.capabilities, target.name, mapping_of(spec)
     found = list[str]()
     for text in dict.fromkeys(texts):
         where = parse_filter(orjson.loads(text))
-        found += (
-            f"filter {text}: {key!r} stays behind (`mapping.drop`)" for key in fields_of(where) & {*spec.mapping.drop}
-        )
-        try:
-            mapping.filter_to_target(where)
-        except FilterError as error:
-            found.append(f"filter {text}: {error}")
-        found += (f"filter {text}: {name} {each}" for each in dict.fromkeys(filter_problems(where, spec.fields, able)))
+        told = dict.fromkeys(mapped_filter_problems(where, spec, target.capabilities))
+        found += (f"filter {text}: {target.name} {each}" for each in told)
     return found
+
+
+def mapped_filter_problems(where: Filter, spec: MigrationSpec, able: Capabilities) -> Iterator[str]:
+    """What of a filter in the source's words the target of a spec does not support, its mapping included."""
+    mapping = mapping_of(spec)
+    for key in sorted(fields_of(where) & {*spec.mapping.drop}):
+        yield f"does not get {key!r}, which stays behind (`mapping.drop`)"
+    try:
+        mapping.filter_to_target(where)
+    except FilterError as error:
+        yield f"does not support {error}"
+    yield from filter_problems(where, {**mapping.casts, **spec.fields}, able)
 
 
 def filter_problems(where: Filter, fields: Mapping[str, FieldType], able: Capabilities) -> Iterator[str]:

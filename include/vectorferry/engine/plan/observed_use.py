@@ -9,9 +9,10 @@ import orjson
 
 from vectorferry.core.errors import FilterError, SpecError, SpecProblem
 from vectorferry.core.filters import parse_filter
-from vectorferry.core.model import FieldType
-from vectorferry.engine.checks.filter_support import filter_problems
+from vectorferry.engine.checks.filter_support import mapped_filter_problems
+from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.base import Capabilities
+from vectorferry.stores.mapped import mapping_of
 
 _NEVER = "no router serves it"
 
@@ -26,10 +27,10 @@ class Use:
     problem: str
 
 
-def judged(file: Path, fields: Mapping[str, FieldType], able: Capabilities) -> list[Use]:
+def judged(file: Path, spec: MigrationSpec, able: Capabilities) -> list[Use]:
     """The uses of a file of observations, those that cannot be served first. Raises SpecError where it is no such file."""
     uses = [
-        Use(use["kind"], use["name"], use["count"], "; ".join(dict.fromkeys(_problems(use, fields, able))))
+        Use(use["kind"], use["name"], use["count"], "; ".join(dict.fromkeys(_problems(use, spec, able))))
         for use in _uses(file)
     ]
     return sorted(uses, key=lambda use: (not use.problem, use.kind, use.name))
@@ -44,16 +45,16 @@ def _uses(file: Path) -> list[dict[str, Any]]:
     return uses
 
 
-def _problems(use: Mapping[str, Any], fields: Mapping[str, FieldType], able: Capabilities) -> Iterator[str]:
+def _problems(use: Mapping[str, Any], spec: MigrationSpec, able: Capabilities) -> Iterator[str]:
     kind, name = use["kind"], use["name"]
     if kind == "operation":
         yield from _operation(*_parts(name), able)
     elif kind == "filter":
-        yield from _filter(name, fields, able)
+        yield from _filter(name, spec, able)
     elif kind == "top_k" and name.isdigit() and int(name) > able.max_top_k:
         yield f"the target returns at most {able.max_top_k:,}"
     elif kind == "namespace":
-        yield from _namespace(name, able)
+        yield from _namespace(mapping_of(spec).namespace_there(name), able)
 
 
 def _parts(name: str) -> tuple[str, frozenset[str]]:
@@ -68,15 +69,17 @@ def _operation(operation: str, ways: frozenset[str], able: Capabilities) -> Iter
         yield "the target holds no sparse vectors"
     if operation == "update" and "metadata" in ways and not able.merges_metadata:
         yield "the target cannot merge metadata: write the whole record"
+    if operation == "update" and "values" in ways and not able.updates_vectors:
+        yield "the target calls the vector otherwise, and no update knows it: write the whole record"
 
 
-def _filter(text: str, fields: Mapping[str, FieldType], able: Capabilities) -> Iterator[str]:
+def _filter(text: str, spec: MigrationSpec, able: Capabilities) -> Iterator[str]:
     try:
         where = parse_filter(orjson.loads(text))
     except (FilterError, ValueError):
         # Refused before it reaches any store, now and then.
         return
-    yield from filter_problems(where, fields, able)
+    yield from mapped_filter_problems(where, spec, able)
 
 
 def _namespace(name: str, able: Capabilities) -> Iterator[str]:
