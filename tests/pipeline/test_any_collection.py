@@ -1,6 +1,7 @@
 """Any collection that Weaviate's schema language allows is refused by name at preflight, or moved whole by the server's own listing."""
 
 import itertools
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -203,8 +204,23 @@ def server(weaviate: Weaviate) -> Iterator[Weaviate]:
 def read_postgres(url: str, collection: str) -> Rows:
     """What the target holds, by its own client."""
     with psycopg.connect(url) as connection:
-        rows = connection.execute(f'SELECT namespace, id, vector::real[], metadata FROM "{collection}"').fetchall()
-    return {(name, id_): Held.of(told(parse_json(text)), floats) for name, id_, floats, text in rows}
+        query = "SELECT attname, attndims FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) AND attname LIKE '%%:%%'"
+        named = {name: bool(several) for name, several in connection.execute(query, [collection])}
+        columns = ", ".join(f'"{name}"::text{"[]" if several else ""}' for name, several in sorted(named.items()))
+        more = f", {columns}" if columns else ""
+        rows = connection.execute(
+            f'SELECT namespace, id, vector::real[], metadata{more} FROM "{collection}"'
+        ).fetchall()
+    found: Rows = {}
+    for name, id_, floats, text, *vectors in rows:
+        held = dict(zip((column.partition(":")[2] for column in sorted(named)), map(_numbers_of, vectors), strict=True))
+        found[name, id_] = Held.with_named(told(parse_json(text)), floats, held)
+    return found
+
+
+def _numbers_of(vector: Any) -> Any:
+    """A vector, or a list of them, as PostgreSQL writes it: text like [1,2]."""
+    return [json.loads(each) for each in vector] if isinstance(vector, list) else vector and json.loads(vector)
 
 
 def put_to_sleep(server: Weaviate, case: Made) -> None:

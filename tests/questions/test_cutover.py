@@ -90,6 +90,19 @@ def test_the_figures_are_those_of_the_evidence() -> None:
     assert "worst namespace `(default)` **0.9700** [0.9600, 0.9800]; must reach 0.95" in rows["Recall"]
 
 
+def test_the_worst_vector_is_shown_and_what_nothing_searches() -> None:
+    vectors = {"(without a name)": 0.99, "multi:tokens": 0.97}
+    low = {"recall": 0.97, "low": 0.96, "high": 0.98}
+    several = {"vector": "multi:tokens", "vectors": vectors, "not_searched": ["sparse:words"]}
+    text = rows_of(verdict("recall", **low, threshold=0.95, **several), verdict("recall", "namespace:shop", **low))[
+        "Recall"
+    ]
+    assert "**0.9700** [0.9600, 0.9800]; by `multi:tokens`, the worst of 2 vectors; worst namespace" in text
+    assert text.endswith("; **not searched by the target**: `sparse:words`")
+    nothing = rows_of(verdict("recall", queries=0, not_searched=["sparse:words"]))["Recall"]
+    assert nothing == "not measured; **not searched by the target**: `sparse:words`"
+
+
 def test_times_and_money_are_spelt_for_people() -> None:
     rows = rows_of()
     assert rows["Report"].endswith("; asked by ann; answer within 36 h; evidence `aaaaaaaaaaaa` lapses after 30 min")

@@ -170,10 +170,20 @@ def _content(evidence: Evidence) -> str:
 
 def _recall(evidence: Evidence) -> str:
     overall, worst = _overall(evidence, "recall"), worst_recall(evidence.body["verdicts"])
+    left = (
+        f"; **not searched by the target**: {', '.join(map(code, overall['not_searched']))}"
+        if "not_searched" in overall
+        else ""
+    )
     if worst is None or not overall:
-        return "not measured"
+        return f"not measured{left}"
     worst_text = f"worst namespace {_namespace(worst)} {_interval(worst['figures'])}"
-    return f"overall {_interval(overall)}; {worst_text}; must reach {overall['threshold']}"
+    each = (
+        f"; by {code(overall['vector'])}, the worst of {len(overall['vectors'])} vectors"
+        if "vectors" in overall
+        else ""
+    )
+    return f"overall {_interval(overall)}{each}; {worst_text}; must reach {overall['threshold']}{left}"
 
 
 def _interval(figures: Mapping[str, Any]) -> str:

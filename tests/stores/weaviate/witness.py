@@ -26,6 +26,11 @@ class Held:
         """One of numbers."""
         return Held(metadata, _floats(floats))
 
+    @staticmethod
+    def with_named(metadata: str, floats: list[float] | None, vectors: dict[str, Any]) -> "Held":
+        """One with named vectors too, each a list of numbers, or a list of such lists."""
+        return Held(metadata, _floats(floats), _named(vectors))
+
 
 def held(server: Weaviate, collection: str, tenant: str = "") -> dict[str, Held]:
     """Objects by UUID; which vector has no name is told by the schema, as docs/checks.md says."""
