@@ -79,15 +79,16 @@ class AsyncRouter:
     async def search(
         self,
         namespace: str,
-        vector: Sequence[float],
+        vector: Sequence[Any] | Mapping[str, Any],
         k: int,
         *,
         where: Mapping[str, Any] | None = None,
         include_vectors: bool = False,
         include_metadata: bool = False,
+        by: str = "",
     ) -> list[Match]:
         """See `Router.search`."""
-        search = partial(self._router.search, include_vectors=include_vectors, include_metadata=include_metadata)
+        search = partial(self._router.search, include_vectors=include_vectors, include_metadata=include_metadata, by=by)
         return await self._read(lambda: search(namespace, vector, k, where=where))
 
     async def search_id(
@@ -99,9 +100,12 @@ class AsyncRouter:
         where: Mapping[str, Any] | None = None,
         include_vectors: bool = False,
         include_metadata: bool = False,
+        by: str = "",
     ) -> list[Match]:
         """See `Router.search_id`."""
-        search = partial(self._router.search_id, include_vectors=include_vectors, include_metadata=include_metadata)
+        search = partial(
+            self._router.search_id, include_vectors=include_vectors, include_metadata=include_metadata, by=by
+        )
         return await self._read(lambda: search(namespace, id, k, where=where))
 
     async def standing(self, namespace: str) -> tuple[Phase, str]:

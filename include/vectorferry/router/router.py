@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
@@ -24,7 +23,7 @@ from vectorferry.router.membership import Membership, Ticket, new_name
 from vectorferry.router.operation_counts import OperationCounter
 from vectorferry.router.shadow_reads import Read, ShadowReader
 from vectorferry.router.telemetry import operation
-from vectorferry.router.values import Match, Record, near, put_of, records_of, scores_of, update_of
+from vectorferry.router.values import Match, Record, near, put_of, query_of, records_of, scores_of, update_of
 from vectorferry.router.writer import Writer
 from vectorferry.spec.connections import Connection, Connections, connection_from_environment, connection_from_uri
 from vectorferry.spec.migration import MigrationSpec
@@ -158,16 +157,20 @@ class Router:
     def search(
         self,
         namespace: str,
-        vector: Sequence[float],
+        vector: Sequence[Any] | Mapping[str, Any],
         k: int,
         *,
         where: Mapping[str, Any] | None = None,
         include_vectors: bool = False,
         include_metadata: bool = False,
+        by: str = "",
     ) -> list[Match]:
-        """The k nearest of a vector, best first. With vectors or metadata, a record that is deleted meanwhile is left out."""
-        query = np.asarray([vector], np.float32)
-        asked = near(namespace, k, where, vectors=include_vectors, metadata=include_metadata)
+        """The k nearest of a vector, best first. With vectors or metadata, a record that is deleted meanwhile is left out.
+
+        `by` names the vector that is searched; `vector` is of its kind, as in `Record.named`.
+        """
+        query = query_of(vector)
+        asked = near(namespace, k, where, vectors=include_vectors, metadata=include_metadata, by=by)
         return self._reading(namespace, lambda store: asked.of(store, query), Searched(namespace, k, scores_of))
 
     def search_id(
@@ -179,9 +182,10 @@ class Router:
         where: Mapping[str, Any] | None = None,
         include_vectors: bool = False,
         include_metadata: bool = False,
+        by: str = "",
     ) -> list[Match]:
-        """The k nearest of a stored record's vector, itself among them; none where there is no such record, or it has no vector."""
-        asked = near(namespace, k, where, vectors=include_vectors, metadata=include_metadata)
+        """The k nearest of a stored record's vector, itself among them; none where there is no such record, or it has no such vector."""
+        asked = near(namespace, k, where, vectors=include_vectors, metadata=include_metadata, by=by)
         return self._reading(namespace, lambda store: asked.of_record(store, id), Searched(namespace, k, scores_of))
 
     def standing(self, namespace: str) -> tuple[Phase, str]:

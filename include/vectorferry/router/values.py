@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from vectorferry.core.errors import NotDone, RecordError
 from vectorferry.core.filters import Filter, parse_filter
-from vectorferry.core.model import VectorKind, Vectors
-from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
+from vectorferry.core.model import Queries, VectorKind, Vectors
+from vectorferry.core.records import canonical_json, make_batch, parse_json
 from vectorferry.core.vector_columns import VectorColumn, array_of, values_of, vector_columns
 from vectorferry.router.changes import Put, Update
 from vectorferry.stores.base import VectorStore
@@ -35,27 +35,31 @@ class Record:
 
 @dataclass(frozen=True)
 class Match:
-    """A neighbour that a search found; higher scores are nearer. `vector` (d floats) and `metadata` where they were asked for."""
+    """A neighbour that a search found; higher scores are nearer. `vector` and `metadata` where they were asked for.
+
+    `vector` is the one that was searched by: d floats, or of a named one what `Record.named` has.
+    """
 
     id: str
     score: float
-    vector: Sequence[float] | None = None
+    vector: Any = None
     metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Near:
-    """A search and what its matches carry."""
+    """A search, by the vector of a name or the one without, and what its matches carry."""
 
     namespace: str
     k: int
     where: Filter | None
     vectors: bool
     metadata: bool
+    by: str = ""
 
-    def of(self, store: VectorStore, query: Vectors) -> list[Match]:
-        """The nearest of a vector, shape [1, d]."""
-        found = store.search(self.namespace, query, self.k, where=self.where)
+    def of(self, store: VectorStore, query: Queries) -> list[Match]:
+        """The nearest of one query."""
+        found = store.search(self.namespace, query, self.k, where=self.where, vector=self.by)
         scored = dict(zip(found.ids[0], found.scores[0], strict=True))
         if not (self.vectors or self.metadata):
             return [Match(*pair) for pair in scored.items()]
@@ -63,7 +67,7 @@ class Near:
             Match(
                 record.id,
                 scored[record.id],
-                record.vector if self.vectors else None,
+                (record.named.get(self.by) if self.by else record.vector) if self.vectors else None,
                 record.metadata if self.metadata else None,
             )
             for record in records_of(store.fetch(self.namespace, list(scored))).values()
@@ -71,13 +75,24 @@ class Near:
 
     def of_record(self, store: VectorStore, id_: str) -> list[Match]:
         """The nearest of a stored record's vector; none where there is no such record, or it has no vector."""
-        found = store.fetch(self.namespace, [id_])
-        return self.of(store, vectors_of(found)) if found.column("vector").null_count < len(found) else []
+        found = records_of(store.fetch(self.namespace, [id_])).get(id_)
+        vector = None if found is None else found.named.get(self.by) if self.by else found.vector
+        return [] if vector is None else self.of(store, query_of(vector))
 
 
-def near(namespace: str, k: int, where: Mapping[str, Any] | None, *, vectors: bool, metadata: bool) -> Near:
+def near(
+    namespace: str, k: int, where: Mapping[str, Any] | None, *, vectors: bool, metadata: bool, by: str = ""
+) -> Near:
     """A search with a filter in Pinecone's language."""
-    return Near(namespace, k, None if where is None else parse_filter(where), vectors, metadata)
+    return Near(namespace, k, None if where is None else parse_filter(where), vectors, metadata, by)
+
+
+def query_of(vector: Any) -> Queries:
+    """One query as a search takes it: d floats, a list of such lists (for a multi vector), or a sparse vector."""
+    if isinstance(vector, Mapping):
+        return [vector]
+    made: Vectors = np.asarray(vector, np.float32)
+    return made[np.newaxis] if made.ndim == 1 else [made]
 
 
 def scores_of(found: Sequence[Match]) -> dict[str, float]:
