@@ -86,7 +86,7 @@ class PartReader:
                 if last is not None and key <= last:
                     raise RecordError(
                         f"{self.store.name}: namespace {namespace!r}, id {id_!r} comes out of key order after {before!r}: there is a "
-                        "second record of one of these ids, or one of the two was not stored under its own key; delete that one in the source"
+                        "second record of one of these ids, or one of both was not stored under its own key; delete that one in the source"
                     )
                 last, before = key, id_
             yield batch
