@@ -132,3 +132,25 @@ def test_a_target_of_the_same_vectors_takes_them_and_one_that_lacks_any_is_refus
         with pytest.raises(PreflightFailed) as refused:
             pipeline.preflight(session)
         assert "'title'" in str(refused.value) and "'tokens' (multi" in str(refused.value)
+
+
+def test_a_vector_without_an_index_is_moved_from_and_refused_as_a_target_before_anything_is_loaded(
+    tmp_path: Path, database: str, weaviate: Weaviate, client: WeaviateClient
+) -> None:
+    kept = Configure.Vectors.self_provided(name="kept", vector_index_config=Configure.VectorIndex.none())
+    vectors = [Configure.Vectors.self_provided(name="default"), kept]
+    made = client.collections.create("Three", vector_config=vectors)
+    rows = [
+        DataObject(properties={}, uuid=UUID(int=row + 1), vector={"default": [1.0, row], "kept": [row, 2.0, 3.0]})
+        for row in range(30)
+    ]
+    assert not made.data.insert_many(rows).has_errors
+    moved = world(tmp_path / "away", database, weaviate, "Three", "kept_moved")
+    moved.spec_dict["fields"] = {}
+    with moved.session() as session:
+        assert pipeline.run(session, approve).switched is not None
+    client.collections.create("ThreeAgain", vector_config=vectors)
+    back = world(tmp_path / "back", database, weaviate, "Three", "ThreeAgain")
+    back.spec_dict["fields"] = {}
+    with back.session() as session, pytest.raises(PreflightFailed, match="'kept' is kept without an index"):
+        pipeline.preflight(session)

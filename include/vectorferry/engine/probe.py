@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from vectorferry.core.errors import RetryableError, StoreError, Unauthorized
-from vectorferry.core.model import DEFAULT_NAMESPACE, RESERVED_NAMESPACE, CollectionInfo, Vectors
+from vectorferry.core.model import DEFAULT_NAMESPACE, RESERVED_NAMESPACE, CollectionInfo, VectorKind, Vectors
 from vectorferry.core.names import record_uuid
 from vectorferry.core.records import make_batch, vectors_of
 from vectorferry.stores.base import VectorStore
@@ -30,7 +30,10 @@ def refusal(store: VectorStore, there: CollectionInfo, *, search: bool = False) 
     if probe is None:
         return f"it holds no probe record ({reason})"
     try:
-        return _written_and_read(store, probe, search=search)
+        reason = _written_and_read(store, probe, search=search)
+        if search and not reason:
+            _search_each(store, probe.column("namespace")[0].as_py(), there)
+        return reason
     except RetryableError:
         raise
     except Unauthorized as error:
@@ -83,6 +86,16 @@ def _written_and_read(store: VectorStore, probe: pa.RecordBatch, *, search: bool
     finally:
         store.delete(namespace, ids)
     return ""
+
+
+def _search_each(store: VectorStore, namespace: str, there: CollectionInfo) -> None:
+    """Search by each named vector, as recall will be measured: an index that is not there is told now."""
+    for name, spec in there.named.items():
+        query = np.ones((1, spec.dimension or 1), np.float32)
+        if spec.kind is VectorKind.DENSE:
+            store.search(namespace, query, 1, vector=name)
+        elif spec.kind is VectorKind.MULTI and spec.kind in store.capabilities.searched_kinds:
+            store.search(namespace, [query], 1, vector=name)
 
 
 def _in_time(store: VectorStore, seen: Callable[[], bool]) -> bool:

@@ -184,3 +184,14 @@ def test_a_record_with_a_vector_that_the_collection_lacks_is_rejected_by_name(
         column = array_of(VectorKind.MULTI, [np.ones((1, 2), np.float32)], 2)
         [rejected] = store.rejections(make_batch("", [id_], None, ["{}"], named={"multi:a": column}))
         assert "no multi vector 'a'" in rejected.reason
+
+
+def test_a_collection_of_others_is_read_by_its_schema_whatever_its_description_says(
+    weaviate: Weaviate, client: WeaviateClient
+) -> None:
+    description = '{"vectorferry": 1, "dimension": 9, "named": {"own": 9}}'
+    made = client.collections.create("Several", description=description, vector_config=SHAPES["one"]())
+    made.data.insert_many(objects(["own"], 2))
+    with closing(open_store(weaviate, "Several")) as store:
+        assert (store.describe().dimension, store.describe().named) == (LENGTHS["own"], {})
+        assert read(list(store.scan(KeyRange("")))) == held(weaviate, "Several")

@@ -313,8 +313,8 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
     native = property_map(shape)
     envelope = native is None and {ID, NAMESPACE, METADATA, KEYS} <= properties.keys()
     tenancy = schema.get("multiTenancyConfig") or {}
-    recorded = _described(schema)
-    vectors = vectors_of_schema(schema, recorded, own=envelope or native is not None or "vectorferry" in recorded)
+    own = envelope or native is not None
+    vectors = vectors_of_schema(schema, _described(schema) if own else {}, own=own)
     unnamed = next((each for each in vectors if not each.name), None)
     config = {} if unnamed is None else unnamed.config
     declared = [item for item in shape if item["name"] not in OWN] if envelope else []
@@ -322,7 +322,7 @@ def layout_of(schema: Mapping[str, Any]) -> Layout:
     fields = {_key(item): _FIELD_TYPES[item["dataType"][0]] for item in declared if _is_field(item)}
     return Layout(
         schema["class"],
-        own=envelope or native is not None,
+        own=own,
         tenants=bool(tenancy.get("enabled")),
         creates_tenants=bool(tenancy.get("autoTenantCreation")),
         wakes_tenants=bool(tenancy.get("autoTenantActivation")),
