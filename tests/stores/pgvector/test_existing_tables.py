@@ -2,9 +2,11 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import psycopg
@@ -23,9 +25,11 @@ from vectorferry.local.servers.postgres import Postgres
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.pgvector.column_types import nul_in, whole_double_in
+from vectorferry.stores.pgvector.quoting import quoted
 from vectorferry.stores.registry import open_store
+from vectorferry.stores.row_limits import without
 from vectorferry.testing.assertions import put_all
-from vectorferry.testing.samples import QUICK, random_vectors, records
+from vectorferry.testing.samples import QUICK, new_name, random_vectors, records
 
 Open = Callable[..., VectorStore]
 Db = psycopg.Connection[Any]
@@ -387,6 +391,15 @@ def test_only_rows_within_the_condition_are_there(opened: Open, db: Db) -> None:
     assert db.execute("SELECT id FROM app.docs ORDER BY id").fetchall() == [(2,), (3,)]
 
 
+def test_an_update_out_of_the_condition_is_refused(opened: Open, db: Db) -> None:
+    db.execute("CREATE TABLE app.docs (id int PRIMARY KEY, embedding vector(4), state text)")
+    store = opened(where="state <> 'gone'")
+    put_all(store, records("", ["1"], random_vectors(1, 4), [{"state": "here"}]))
+    with pytest.raises(Refused, match=r"would not fulfil `table\.where`"):
+        store.update("", "1", metadata='{"state":"gone"}')
+    assert store.fetch("", ["1"]).column("metadata").to_pylist() == ['{"state":"here"}']
+
+
 def test_a_key_in_a_column_and_in_the_metadata_is_named(opened: Open, db: Db) -> None:
     db.execute("CREATE TABLE app.docs (id int PRIMARY KEY, embedding vector(4), title text, metadata jsonb)")
     db.execute("""INSERT INTO app.docs VALUES (1, '[1,1,1,1]', 'a', '{"title": "b"}')""")
@@ -640,6 +653,18 @@ def test_langchain_s_collections_are_namespaces(opened: Open, db: Db) -> None:
     assert store.count() == 7 and store.count("news") == 2
 
 
+def test_a_new_collection_of_langchain_s_is_made_once(opened: Open, db: Db) -> None:
+    db.execute(LANGCHAIN)
+    db.execute("ALTER TABLE app.langchain_pg_collection DROP CONSTRAINT langchain_pg_collection_name_key")
+    store = opened("langchain_pg_embedding")
+    store.describe()
+    batches = [records("fresh", [f"f{number}"], random_vectors(1, 3)) for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        assert not any(result.rejected for result in pool.map(store.upsert, batches))
+    assert db.execute("SELECT count(*) FROM app.langchain_pg_collection WHERE name = 'fresh'").fetchone() == (1,)
+    assert store.count("fresh") == 16
+
+
 def test_other_libraries_tables(opened: Open, db: Db) -> None:
     db.execute("""CREATE TABLE app.data_llama (id bigserial PRIMARY KEY, text varchar NOT NULL, metadata_ json, node_id varchar,
             embedding vector(3), text_search_tsv tsvector GENERATED ALWAYS AS (to_tsvector('english', text)) STORED);
@@ -702,3 +727,56 @@ def test_a_table_may_have_no_vector_without_a_name(opened: Open, db: Db) -> None
     info = store.describe()
     assert (info.dimension, list(info.named)) == (None, ["a", "b"])
     assert opened(vector="a").describe().dimension == 2
+
+
+# Any table at all
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(
+    lambda name: 0 < len(name.encode()) <= 60 and name not in ("id", "tenant", "embedding", "metadata")
+)
+KINDS = [kind for kind in TYPES if TYPES[kind][0]]
+ANY_VALUE = st.sampled_from([value for kept, other in TYPES.values() for value in (*kept, *other)])
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Columns with their types, and metadata that mostly fits them."""
+    columns = draw(st.dictionaries(NAMES, st.sampled_from(KINDS), max_size=5))
+    of_column = {name: st.sampled_from(TYPES[kind][0]) | ANY_VALUE for name, kind in columns.items()}
+    each = st.fixed_dictionaries({}, optional=of_column)
+    others = st.dictionaries(NAMES, ANY_VALUE, max_size=2)
+    return columns, draw(st.lists(st.builds(lambda a, b: b | a, each, others), min_size=1, max_size=6))
+
+
+def test_no_record_changes_in_any_table_without_a_word(opened: Open, db: Db) -> None:
+    db.execute("CREATE TYPE app.state AS ENUM ('new', 'o''ld')")
+
+    @QUICK
+    @given(
+        tables(),
+        st.sampled_from(["id text PRIMARY KEY", "id bigint PRIMARY KEY", "id uuid PRIMARY KEY"]),
+        st.booleans(),
+    )
+    def moved(made: tuple[dict[str, str], list[dict[str, Any]]], key: str, rest: bool) -> None:
+        columns, rows = made
+        name = new_name("any %")
+        declared = [
+            key,
+            "embedding halfvec(4)",
+            *(f"{quoted(column).replace('%%', '%')} {kind}" for column, kind in columns.items()),
+        ]
+        declared += ["metadata jsonb"] if rest else []
+        db.execute(f'CREATE TABLE app."{name}" ({", ".join(declared)})'.encode())
+        ids = [str(UUID(int=row)) if "uuid" in key else str(row - 2) for row in range(len(rows))]
+        store = opened(name)
+        batch = records("", ids, np.round(random_vectors(len(rows), 4)), rows)
+        result = store.upsert(batch)
+        rejected = {each.row for each in result.rejected}
+        assert {each.row for each in store.rejections(batch)} == rejected
+        kept = without(batch, result.rejected)
+        assert store.fetch("", ids).to_pylist() == kept.to_pylist()
+        scanned = [row for part in store.scan(KeyRange("")) for row in part.to_pylist()]
+        assert sorted(scanned, key=lambda row: row["id"]) == sorted(kept.to_pylist(), key=lambda row: row["id"])
+        store.close()
+
+    moved()

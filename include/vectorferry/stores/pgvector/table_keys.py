@@ -211,3 +211,22 @@ def namespace_text(layout: Layout) -> str:
             f"coalesce((SELECT named.{name}::text FROM {table} AS named WHERE named.{key} = {quoted(column.name)}), '')"
         )
     return f"coalesce({quoted(column.name)}::text, '')"
+
+
+def within(layout: Layout, namespace: str | None) -> Clause:
+    """Rows of a namespace, or of all, that fulfil the spec's condition."""
+    clause, values = ("true", []) if namespace is None else of_namespace(layout, namespace)
+    return f"{clause} AND {layout.visible}", values
+
+
+def of_ids(layout: Layout, namespace: str, ids: Sequence[str]) -> Clause:
+    """Rows of a namespace by their ids; those that no row can have are left out."""
+    keys = []
+    for id_ in ids:
+        try:
+            keys.append(texts_of(layout.key, id_))
+        except ValueError:
+            continue
+    clause, values = within(layout, namespace)
+    picked, asked = chosen(layout, keys)
+    return f"{clause} AND {picked}", [*values, *asked]

@@ -2,17 +2,15 @@
 
 # ruff: noqa: S608
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from vectorferry.core.filters import Filter
-from vectorferry.core.model import CollectionDefinition, FieldType, Metric, VectorKind, VectorSpec
-from vectorferry.spec.table import Table
+from vectorferry.core.model import Metric, VectorKind
 from vectorferry.stores.pgvector.catalog import Column
 from vectorferry.stores.pgvector.filters import Clause, compile_filter
 from vectorferry.stores.pgvector.layout import Layout, Stored
 from vectorferry.stores.pgvector.quoting import quoted
-from vectorferry.stores.pgvector.sql import MAX_VECTOR_DIMENSION, OPERATORS
+from vectorferry.stores.pgvector.sql import OPERATORS
 from vectorferry.stores.pgvector.table_keys import cast_of, in_order, key_names, key_texts, lookup_names, namespace_text
 
 # As ROW_VERSIONS, for a table of any columns, or its partitions.
@@ -21,20 +19,6 @@ VERSIONS = """SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time(
     (SELECT string_agg(pg_relation_filenode(relid)::text, ',' ORDER BY relid) FROM pg_partition_tree(%s::bigint::oid))), rows, hashes)
 FROM (SELECT count(*) AS rows, sum(hashtextextended({id}, hashtidextended(ctid, xmin::text::bigint # (tableoid::bigint << 32)))) AS hashes
     FROM {table} WHERE {clause}) AS counted"""
-MOST_INDICES = 1_000_000_000
-"""The most that sparsevec has."""
-# As Rails and Django name them: a string is varchar, a text is text.
-_TYPES = {
-    FieldType.STRING: "varchar",
-    FieldType.TEXT: "text",
-    FieldType.NUMBER: "double precision",
-    FieldType.INTEGER: "bigint",
-    FieldType.BOOLEAN: "boolean",
-    FieldType.DATE: "timestamptz",
-    FieldType.UUID: "uuid",
-    FieldType.GEO: "jsonb",
-    FieldType.OBJECT: "jsonb",
-}
 
 
 def filtered(layout: Layout, where: Filter) -> Clause:
@@ -145,41 +129,3 @@ def counts(layout: Layout) -> str:
     """Rows, and rows with a vector, of each namespace; with a constant one as the parameter."""
     vectors = f"count({quoted(layout.vector.name)})" if layout.vector else "0"
     return f"SELECT {namespace_text(layout)} AS namespace, count(*), {vectors} FROM {layout.table} WHERE {layout.visible} GROUP BY 1"
-
-
-def created(table: Table, schema: str, name: str, definition: CollectionDefinition) -> tuple[str, list[str]]:
-    """The statement that makes a new table as an application's own would be, and the names of its columns."""
-    namespace = table.namespace.column if table.namespace else None
-    keys = table.key or ["id"]
-    rest = table.metadata or "metadata"
-    fields = {key: (table.columns or {}).get(key, key) for key in definition.fields}
-    columns = [f"{quoted(namespace)} text NOT NULL"] if namespace else []
-    columns += [f"{quoted(key)} text NOT NULL" for key in keys]
-    for key, column in fields.items():
-        kind = definition.fields[key]
-        columns.append(f"{quoted(column)} {_TYPES[kind.item]}{'[]' if kind.is_list else ''}")
-    columns.append(f"{quoted(rest)} jsonb NOT NULL DEFAULT '{{}}'")
-    vectors = vectors_of_new(table, definition)
-    for column, spec in vectors.items():
-        kind_of = f"sparsevec({MOST_INDICES})" if spec.kind is VectorKind.SPARSE else f"vector({spec.dimension})"
-        columns.append(f"{quoted(column)} {kind_of}")
-    primary = ", ".join(quoted(column) for column in ([namespace] if namespace else []) + keys)
-    place = f"{quoted(schema)}.{quoted(name)}"
-    statement = f"CREATE TABLE {place} ({', '.join(columns)}, PRIMARY KEY ({primary}))"
-    return statement, [*([namespace] if namespace else []), *keys, *fields.values(), rest, *vectors]
-
-
-def vectors_of_new(table: Table, definition: CollectionDefinition) -> dict[str, VectorSpec]:
-    """The vectors of a new table by their columns."""
-    unnamed = VectorSpec("", VectorKind.DENSE, definition.dimension, definition.metric, definition.index)
-    first = {} if definition.dimension is None else {table.vector or "embedding": unnamed}
-    return first | {table.vectors.get(name, name): spec for name, spec in definition.named.items()}
-
-
-def searched_by(table: str, column: str, spec: VectorSpec, index: Mapping[str, Any]) -> str:
-    """The statement that makes the HNSW index over a dense vector of a new table."""
-    operators, dimension = OPERATORS[spec.metric][1], spec.dimension or 0
-    what = f"{quoted(column)} vector_{operators}"
-    if dimension > MAX_VECTOR_DIMENSION:
-        what = f"({quoted(column)}::halfvec({dimension})) halfvec_{operators}"
-    return f"CREATE INDEX ON {table} USING hnsw ({what}) WITH (m = {index['m']}, ef_construction = {index['ef_construction']})"

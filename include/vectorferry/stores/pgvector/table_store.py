@@ -12,8 +12,6 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-import numpy as np
-import psycopg
 import pyarrow as pa
 
 from vectorferry.core.errors import AlreadyExists, NotFound, Refused, Unsupported
@@ -33,74 +31,56 @@ from vectorferry.core.model import (
     Queries,
     Rejection,
     Usage,
-    VectorKind,
     Vectors,
     VectorSpec,
     WriteResult,
 )
-from vectorferry.core.records import canonical_json, parse_json, vectors_of
-from vectorferry.core.stored_json import as_canonical
-from vectorferry.core.vector_columns import dimension_of_type, floats_of
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.table import Table
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, searched_vector, wrong_shape
+from vectorferry.stores.obstacles import refuse_obstacles, refuse_vector, searched_vector
 from vectorferry.stores.pgvector.catalog import Relation, SearchIndex, relation_of
-from vectorferry.stores.pgvector.layout import Layout, Stored, compared_by, layout_of
-from vectorferry.stores.pgvector.quoting import literal, quoted
+from vectorferry.stores.pgvector.layout import Layout, Stored, layout_of
+from vectorferry.stores.pgvector.quoting import quoted
 from vectorferry.stores.pgvector.requirements import (
-    HALF_VECTORS,
-    ITERATIVE_SCANS,
     SERVER,
     Server,
-    unmakeable,
     unusable,
-    version_of,
 )
 from vectorferry.stores.pgvector.sessions import Session, Sessions
 from vectorferry.stores.pgvector.sql import (
-    MAX_HNSW_DIMENSION,
-    MAX_VECTOR_DIMENSION,
     index_settings,
     row_bytes,
-    wrong_settings,
 )
-from vectorferry.stores.pgvector.statements import VectorType, execute, lift_timeout, rows_of, tune
+from vectorferry.stores.pgvector.statements import VectorType, execute, lift_timeout, rows_of
 from vectorferry.stores.pgvector.table_keys import (
     after,
     between,
-    chosen,
     id_of,
     in_order,
     key_names,
     key_texts,
     lookup_names,
-    of_namespace,
-    texts_of,
+    of_ids,
+    within,
 )
+from vectorferry.stores.pgvector.table_making import CAPABILITIES, NewTable
 from vectorferry.stores.pgvector.table_rows import (
     HALF_TOLERANCE,
     Writer,
     batch_of_rows,
     capabilities_of,
-    column_of,
     selected,
-    sparse_text,
-    sparse_texts,
 )
+from vectorferry.stores.pgvector.table_search import TableSearch
 from vectorferry.stores.pgvector.table_sql import (
-    assigned,
     counts,
-    created,
     filtered,
-    nearest,
-    put,
-    searched_by,
-    vectors_of_new,
     versions,
 )
+from vectorferry.stores.pgvector.table_writes import TableWrites
 from vectorferry.stores.row_limits import (
     first_reasons,
     patch_of,
@@ -112,24 +92,9 @@ from vectorferry.stores.row_limits import (
 
 T = TypeVar("T")
 
-EXACT_ROWS = 10_000
-"""Up to so many candidate rows a search compares all of them: as fast as the index, and complete."""
 _LISTED_IDS = 10_000
 _SORTED_IDS = 500_000  # where no index has the order of ids, each page sorts all that are left
 _INDEXED_ROWS = 200  # HNSW takes milliseconds a row; a statement must end well within the deadline
-_OF_ROWS = ("22", "23")  # SQLSTATE classes of what a row's own values cause: data exceptions, violated constraints
-_CAPABILITIES = Capabilities(
-    searched_kinds=frozenset({VectorKind.DENSE, VectorKind.SPARSE}),
-    product="pgvector",
-    max_id_bytes=2048,
-    max_namespace_bytes=512,
-    max_dimension=16_000,
-    max_indexed_dimension=MAX_HNSW_DIMENSION,
-    sparse=False,
-    metadata_nul=False,
-    whole_doubles_beyond_53_bits=False,
-    probes=False,
-)
 _SCORES: Mapping[Metric, Callable[[float], float]] = {
     Metric.COSINE: lambda distance: 1.0 - distance,
     Metric.DOT: lambda distance: -distance,
@@ -170,14 +135,6 @@ class _Known:
         return CollectionDefinition(self.dimension, self.layout.metric or Metric.COSINE, named=self.named)
 
 
-class _NotVisible(Exception):
-    """Rows that were put and do not fulfil the spec's condition, by their key's texts: the transaction is undone."""
-
-    def __init__(self, keys: Sequence[tuple[str, ...]]) -> None:
-        super().__init__("rows beyond the condition")
-        self.keys = keys
-
-
 class TableStore:
     """A table as a collection; `open` connects lazily."""
 
@@ -191,8 +148,10 @@ class TableStore:
         self._call = caller or Caller()
         self._lock = threading.Lock()
         self._found: _Known | None = None
-        self._vectors = VectorType()
-        self._iterates: bool | None = None
+        vectors = VectorType()
+        self._new = NewTable(name, table, options.index)
+        self._searches = TableSearch(self.name, vectors)
+        self._writes = TableWrites(self.name, vectors, self._do)
 
     @classmethod
     def open(
@@ -214,10 +173,10 @@ class TableStore:
         try:
             layout = self._known().layout
         except NotFound:
-            return self._of_new()
+            return self._new.capabilities(self._server())
         except Refused:
-            return _CAPABILITIES  # `obstacles` and `describe` tell why
-        return replace(_CAPABILITIES, **capabilities_of(layout, _CAPABILITIES))
+            return CAPABILITIES  # `obstacles` and `describe` tell why
+        return replace(CAPABILITIES, **capabilities_of(layout, CAPABILITIES))
 
     @property
     def usage(self) -> Usage:
@@ -262,29 +221,15 @@ class TableStore:
         """What keeps the table from being used, or a new one from being made."""
         if definition is None:
             return list(unusable(self._server())) or self._do(self._problems)
-        vectors = [v for v in vectors_of_new(self._table, definition).values() if v.kind is VectorKind.DENSE]
-        found = [
-            *wrong_shape(definition, self._of_new()),
-            *(each for v in vectors for each in wrong_settings(self._settings_of(v), v.dimension or 0)),
-            *self._unmakeable(definition),
-        ]
-        if found:
-            return list(dict.fromkeys(found))
-        # Another schema may be meant than the one where sessions look first; and a table of that name is none that is in the way.
-        server = replace(self._server(), taken=False)
-        longest = max((v for v in vectors), key=lambda v: v.dimension or 0, default=None)
-        dimension = (longest.dimension or 0) if longest else 0
-        kind = index_settings(self._settings_of(longest), dimension)["type"] if longest else "none"
-        found += unmakeable(server, self._name, dimension, kind, MAX_VECTOR_DIMENSION)
-        return [*unusable(server), *found]
+        return self._new.obstacles(definition, self._server())
 
     def create(self, definition: CollectionDefinition) -> None:
         """Create a table like an application's own: key, namespace, a column for each declared field, metadata as jsonb, and the vector."""
         self._found = None
         if self._do(self._relation) is not None:
             raise AlreadyExists("the table exists", store=self.name)
-        refuse_obstacles(self.obstacles(definition), definition, self._of_new(), self.name)
-        self._do(lambda session: self._create(session, definition), retry=False)
+        refuse_obstacles(self.obstacles(definition), definition, self._new.capabilities(self._server()), self.name)
+        self._do(lambda session: self._new.create(session, definition), retry=False)
 
     def drop(self) -> None:
         """Drop the table with everything in it."""
@@ -302,7 +247,7 @@ class TableStore:
     def count(self, namespace: str | None = None) -> int:
         """Exact number of rows."""
         layout = self._known().layout
-        clause, values = _within(layout, namespace)
+        clause, values = within(layout, namespace)
         return int(self._read(f"SELECT count(*) FROM {layout.table} WHERE {clause}", values, unbounded=True)[0][0])
 
     def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
@@ -335,7 +280,7 @@ class TableStore:
                 yield batch_of_rows(self.name, known.layout, span.namespace, rows, known.dimensions)
             return
         for page in self.list_ids(span) if ids is None else ids:
-            for part in chunks(page, min(batch_rows, _CAPABILITIES.max_fetch_ids)):
+            for part in chunks(page, min(batch_rows, CAPABILITIES.max_fetch_ids)):
                 found = self.fetch(span.namespace, part)
                 if len(found):
                     yield found
@@ -344,8 +289,8 @@ class TableStore:
         """The records found, in the order of `ids`."""
         known = self._known()
         layout, found = known.layout, dict[str, Any]()
-        for part in chunks(list(dict.fromkeys(ids)), _CAPABILITIES.max_fetch_ids):
-            clause, values = self._of_ids(layout, namespace, part)
+        for part in chunks(list(dict.fromkeys(ids)), CAPABILITIES.max_fetch_ids):
+            clause, values = of_ids(layout, namespace, part)
             query = f"SELECT {selected(layout)} FROM {layout.table} WHERE {clause}"
             for row in self._read(query, values):
                 found[id_of(layout.key, row[: len(layout.key)])] = row
@@ -372,9 +317,9 @@ class TableStore:
         rejected = list(self.rejections(batch))
         kept = without(batch, rejected)
         refused: list[Rejection] = []
-        rows = _INDEXED_ROWS if layout.index else _CAPABILITIES.max_batch_rows
-        for part in cut(kept, rows, _CAPABILITIES.max_batch_bytes):
-            refused += self._put(layout, part)
+        rows = _INDEXED_ROWS if layout.index else CAPABILITIES.max_batch_rows
+        for part in cut(kept, rows, CAPABILITIES.max_batch_bytes):
+            refused += self._writes.put(layout, part)
         if len(self._known().dimensions) < len(layout.dense):
             self._found = None  # the first vectors may have told it
         if refused:
@@ -389,13 +334,13 @@ class TableStore:
         layout = self._known().layout
         if rejected := self.rejections(patch, partial=True):
             raise Refused(rejected[0].reason, store=self.name)
-        self._do(lambda session: self._merge(session, layout, patch))
+        self._do(lambda session: self._writes.merge(session, layout, patch))
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id, some thousand at a time."""
         layout = self._known().layout
         for part in chunks(ids, _LISTED_IDS):
-            clause, values = self._of_ids(layout, namespace, part)
+            clause, values = of_ids(layout, namespace, part)
             self._do(partial(execute, f"DELETE FROM {layout.table} WHERE {clause}", values))
 
     def search(
@@ -416,7 +361,11 @@ class TableStore:
                 ((),) * len(queries), ((),) * len(queries)
             )  # nobody knows the dimension: there is no vector yet
         searched = self._searched(known, searched_vector(known.definition, vector, queries, self.name))
-        found = self._do(lambda session: self._search(session, known, searched, namespace, (queries, k, where, effort)))
+        found = self._do(
+            lambda session: self._searches.nearest(
+                session, known.layout, searched, namespace, (queries, k, where, effort)
+            )
+        )
         score, keys = _SCORES[searched.metric], len(known.layout.key)
         hits: list[list[tuple[str, float]]] = [[] for _ in range(len(queries))]
         for row in found:
@@ -429,7 +378,7 @@ class TableStore:
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """Ids that pass the filter, the first in key order."""
         layout = self._known().layout
-        clause, values = _within(layout, namespace)
+        clause, values = within(layout, namespace)
         more, operands = filtered(layout, where)
         query = f"SELECT {key_texts(layout)} FROM {layout.table} WHERE {clause} AND {more} ORDER BY {in_order(layout)} LIMIT %s"
         return frozenset(id_of(layout.key, row) for row in self._read(query, [*values, *operands, limit]))
@@ -450,7 +399,7 @@ class TableStore:
         layout = self._known().layout
         if not layout.relation.is_table or layout.lookup is not None:
             return None
-        clause, values = _within(layout, namespace)
+        clause, values = within(layout, namespace)
         oid = layout.relation.oid
         return str(self._read(versions(layout, clause), [oid, oid, oid, *values], unbounded=True)[0][0])
 
@@ -555,7 +504,7 @@ class TableStore:
         length = f"coalesce(vector_dims({quoted(layout.vector.name)}), 0)"
         keys = key_names(layout)
         for namespace in namespaces:
-            clause, values = _within(layout, namespace)
+            clause, values = within(layout, namespace)
             query = (
                 f"SELECT length, rows, {keys} FROM (SELECT {length} AS length, count(*) OVER (PARTITION BY {length}) AS rows,"
                 f" row_number() OVER (PARTITION BY {length} ORDER BY {in_order(layout)}) AS place, {key_texts(layout)}"
@@ -574,7 +523,7 @@ class TableStore:
 
     def _pages(self, layout: Layout, columns: str, span: KeyRange, size: int) -> Iterator[list[Any]]:
         """Rows of a range in key order, `size` at a time; the key's columns come first."""
-        clause, values = _within(layout, span.namespace)
+        clause, values = within(layout, span.namespace)
         limits, edges = between(layout, span)
         behind, last = "true", list[Any]()
         while True:
@@ -589,7 +538,7 @@ class TableStore:
     def _keys_at(self, layout: Layout, namespace: str, places: Sequence[int]) -> list[str]:
         if not places:
             return []
-        clause, values = _within(layout, namespace)
+        clause, values = within(layout, namespace)
         keys = key_names(layout)
         query = (
             f"SELECT {keys} FROM (SELECT {key_texts(layout)}, row_number() OVER (ORDER BY {in_order(layout)}) - 1 AS place"
@@ -598,119 +547,6 @@ class TableStore:
         rows = self._read(query, [*values, list(places)], unbounded=True)
         return [key_of(layout.key_order, namespace, id_of(layout.key, row)) for row in rows]
 
-    def _of_ids(self, layout: Layout, namespace: str, ids: Sequence[str]) -> tuple[str, list[Any]]:
-        """Rows of a namespace by their ids; those that no row can have are left out."""
-        keys = []
-        for id_ in ids:
-            try:
-                keys.append(texts_of(layout.key, id_))
-            except ValueError:
-                continue
-        clause, values = _within(layout, namespace)
-        picked, asked = chosen(layout, keys)
-        return f"{clause} AND {picked}", [*values, *asked]
-
-    # Writing
-
-    def _put(self, layout: Layout, batch: pa.RecordBatch) -> list[Rejection]:
-        """Put a slice; returns the rows that the database alone can refuse, and puts all others."""
-        while len(batch):
-            try:
-                return self._do(partial(self._insert, layout, batch))
-            except _NotVisible as error:
-                gone = [row for row, key in enumerate(self._keys(layout, batch)) if key in error.keys]
-                reason = "the row would not fulfil `table.where`, and so not be there"
-                hidden = [_rejection(batch, row, reason) for row in gone]
-                return [*hidden, *self._put(layout, without(batch, hidden))]
-            except Refused as error:
-                if _state(error)[:2] not in _OF_ROWS:
-                    raise
-                if len(batch) == 1:
-                    return [_rejection(batch, 0, str(error.__cause__).split("\n", 1)[0])]
-                half = len(batch) // 2
-                return [*self._put(layout, batch.slice(0, half)), *self._put(layout, batch.slice(half))]
-        return []
-
-    def _keys(self, layout: Layout, batch: pa.RecordBatch) -> list[tuple[str, ...]]:
-        return [texts_of(layout.key, id_) for id_ in batch.column("id").to_pylist()]
-
-    def _insert(self, layout: Layout, batch: pa.RecordBatch, session: Session) -> list[Rejection]:
-        if layout.lookup is not None:
-            self._make_names(layout, batch, session)
-        arrays: list[Any] = self._arrays(layout, batch)
-        for stored in layout.dense:
-            dense, valid = self._dense(session, column_of(batch, stored), len(batch))
-            arrays += [dense, valid]
-        rows = rows_of(session, put(layout), arrays)
-        put_keys = {tuple(row[:-1]): row[-1] for row in rows}
-        if hidden := [key for key, visible in put_keys.items() if not visible]:
-            raise _NotVisible(hidden)
-        reason = "a row of another namespace has this id, or a trigger of the table keeps the row out"
-        return [
-            _rejection(batch, row, reason) for row, key in enumerate(self._keys(layout, batch)) if key not in put_keys
-        ]
-
-    def _dense(self, session: Session, column: pa.Array | None, rows: int) -> tuple[Any, list[bool]]:
-        """Dense vectors as a parameter, and which of them are there."""
-        if column is None or dimension_of_type(column.type) is None:
-            return [None] * rows, [False] * rows
-        valid = column.is_valid().to_numpy(zero_copy_only=False)
-        # What stands in the place of a vector that is not there may be no number at all.
-        vectors = np.where(valid[:, np.newaxis], floats_of(column), np.float32(0))
-        return self._vectors.parameter(session, vectors), valid.tolist()
-
-    def _arrays(self, layout: Layout, batch: pa.RecordBatch) -> list[Any]:
-        """The texts of each written column, in the order of `written`."""
-        writer = Writer(layout)
-        keys = [
-            writer.key(*key) for key in zip(*(batch.column(c).to_pylist() for c in ("namespace", "id")), strict=True)
-        ]
-        splits = [writer.split(parse_json(text)) for text in batch.column("metadata").to_pylist()]
-        arrays: list[Any] = [[key[0][place] for key in keys] for place in range(len(layout.key))]
-        if layout.namespace:
-            arrays.append([key[1] for key in keys])
-        arrays += [sparse_texts(batch, each) for each in layout.sparse_vectors]
-        if layout.metadata:
-            arrays.append([each.rest for each in splits])
-        arrays += [[each.columns[place] for each in splits] for place in range(len(layout.columns))]
-        return arrays
-
-    def _make_names(self, layout: Layout, batch: pa.RecordBatch, session: Session) -> None:
-        """Have the batch's namespaces be there in the table that rows point to."""
-        table, key, name = lookup_names(layout)
-        names = sorted({*batch.column("namespace").to_pylist()} - {""})
-        execute(
-            f"INSERT INTO {table} ({key}, {name}) SELECT gen_random_uuid(), wanted FROM unnest(%s::text[]) AS asked (wanted)"
-            f" WHERE NOT EXISTS (SELECT FROM {table} AS named WHERE named.{name} = wanted)",
-            [names],
-            session,
-        )
-
-    def _merge(self, session: Session, layout: Layout, patch: pa.RecordBatch) -> None:
-        namespace, id_ = (patch.column(name)[0].as_py() for name in ("namespace", "id"))
-        clause, values = self._of_ids(layout, namespace, [id_])
-        rest = f"coalesce({quoted(layout.metadata.name)}::text, '{{}}')" if layout.metadata else "'{}'"
-        there = rows_of(session, f"SELECT {rest} FROM {layout.table} WHERE {clause} FOR UPDATE", values)
-        if not there:
-            return
-        changes = parse_json(patch.column("metadata")[0].as_py())
-        split = Writer(layout).split(changes, partial=True)
-        columns = [each.column for each in layout.columns if each.key in changes]
-        texts = [text for text, each in zip(split.columns, layout.columns, strict=True) if each.key in changes]
-        if layout.metadata and changes:
-            place = f"{self.name}, namespace {namespace or '(default)'}, id {id_}"
-            kept = {k: v for k, v in parse_json(as_canonical(there[0][0], place)).items() if k not in changes}
-            columns.append(layout.metadata)
-            texts.append(canonical_json(kept | parse_json(split.rest or "{}")))
-        if columns:
-            execute(f"UPDATE {layout.table} SET {assigned(columns)} WHERE {clause}", [*texts, *values], session)
-        if layout.vector and patch.column("vector").null_count == 0:
-            dense = self._vectors.parameter(session, vectors_of(patch))
-            name, cast = quoted(layout.vector.name), layout.vector.cast
-            execute(f"UPDATE {layout.table} SET {name} = (%s)[1]::{cast} WHERE {clause}", [dense, *values], session)
-
-    # Searching
-
     def _searched(self, known: _Known, spec: VectorSpec) -> Stored:
         vectors = (*known.layout.dense, *known.layout.sparse_vectors)
         found = next((each for each in vectors if (each.name, each.kind) == (spec.name, spec.kind)), None)
@@ -718,97 +554,7 @@ class TableStore:
             raise Unsupported(f"the table has no {spec.kind} vector without a name", store=self.name)
         return found
 
-    def _search(
-        self,
-        session: Session,
-        known: _Known,
-        searched: Stored,
-        namespace: str,
-        wanted: tuple[Queries, int, Filter | None, int | None],
-    ) -> list[Any]:
-        """Rows of (query's place from 1, the key's texts, distance), best first."""
-        queries, k, where, effort = wanted
-        layout = known.layout
-        clause, values = _within(layout, namespace)
-        more, operands = filtered(layout, where) if where else ("true", [])
-        clause, values = f"{clause} AND {quoted(searched.column.name)} IS NOT NULL AND {more}", [*values, *operands]
-        asked = self._queries(session, searched, queries)
-        if searched.index and self._are_many(session, layout, clause, values):
-            self._tune(session, searched.index, k, effort)
-            found = rows_of(session, nearest(layout, searched, clause, exact=False), [asked, *values, k])
-            if len(found) == k * len(queries):
-                return found
-        return rows_of(session, nearest(layout, searched, clause, exact=True), [asked, *values, k])
-
-    def _queries(self, session: Session, searched: Stored, queries: Queries) -> Any:
-        """What is asked, as the parameter of `nearest`."""
-        if searched.kind is VectorKind.DENSE:
-            return self._vectors.parameter(session, dense_queries(queries, self.name))
-        texts = [sparse_text(query, searched.column.modifier) for query in queries if isinstance(query, Mapping)]
-        return "{" + ",".join(f'"{text}"' for text in texts) + "}"
-
-    def _tune(self, session: Session, index: SearchIndex, k: int, effort: int | None) -> None:
-        if self._iterates is None:
-            [(version,)] = rows_of(session, "SELECT extversion FROM pg_extension WHERE extname = 'vector'", [])
-            self._iterates = version_of(version) >= ITERATIVE_SCANS
-        if index.method == "hnsw":
-            tune(session, k, effort, iterates=self._iterates)
-        elif effort is not None:
-            session.execute(f"SET LOCAL ivfflat.probes = {max(int(effort), 1)}")
-
-    def _are_many(self, session: Session, layout: Layout, clause: str, values: list[Any]) -> bool:
-        query = f"SELECT count(*) > {EXACT_ROWS} FROM (SELECT 1 FROM {layout.table} WHERE {clause} LIMIT {EXACT_ROWS + 1}) AS candidates"
-        return bool(rows_of(session, query, values)[0][0])
-
     # New tables, and refusals
-
-    def _of_new(self) -> Capabilities:
-        """What a new table would hold."""
-        namespace = self._table.namespace
-        column = namespace.column if namespace else None
-        constant = (namespace.constant or "") if namespace else ""
-        sparse = [VectorKind.SPARSE] if self._server().extension >= HALF_VECTORS else []
-        return replace(
-            _CAPABILITIES,
-            named_namespaces=bool(column or constant),
-            default_namespace=not constant,
-            named_vectors=frozenset({VectorKind.DENSE, *sparse}),
-            typed_fields=True,
-        )
-
-    def _unmakeable(self, definition: CollectionDefinition) -> Iterator[str]:
-        if not 0 < len(self._name.encode()) <= 63:
-            yield f"{self._name!r} is no name of a table: it has 1 to 63 bytes"
-        lookup = self._table.namespace is not None and self._table.namespace.table is not None
-        if len(self._table.key) > 1 or self._table.sparse or self._table.where or lookup:
-            yield (
-                "a new table has a key of one column, no sparse vector without a name, no condition and no other table beside it: create "
-                "it yourself, and name it here"
-            )
-        names = created(self._table, "", self._name, definition)[1]
-        if twice := [name for name in names if names.count(name) > 1]:
-            yield f"two things are to be kept in the column {twice[0]!r}: name the key, the vector or the metadata otherwise under `table`"
-        if long := [name for name in names if len(name.encode()) > 63 or not name]:
-            yield f"{long[0]!r} is no name of a column: it has 1 to 63 bytes"
-
-    def _create(self, session: Session, definition: CollectionDefinition) -> None:
-        lift_timeout(session)
-        [(schema,)] = rows_of(session, "SELECT coalesce(%s, current_schema())::text", [self._table.schema_])
-        execute("CREATE EXTENSION IF NOT EXISTS vector", [], session)
-        execute(created(self._table, schema, self._name, definition)[0], [], session)
-        place = f"{quoted(schema)}.{quoted(self._name)}"
-        for column, spec in vectors_of_new(self._table, definition).items():
-            if spec.kind is VectorKind.SPARSE:
-                continue
-            index = index_settings(self._settings_of(spec), spec.dimension or 0)
-            if index["type"] == "hnsw":
-                execute(searched_by(place, column, spec, index), [], session)
-            else:
-                comment = literal(compared_by(spec.metric))
-                execute(f"COMMENT ON COLUMN {place}.{quoted(column)} IS {comment}", [], session)
-
-    def _settings_of(self, spec: VectorSpec) -> dict[str, Any]:
-        return {**self._options.index, **spec.index}
 
     def _refuse_ambiguous(self, layout: Layout) -> None:
         """Refuse keys that a view gives twice or without a value, and namespaces that are two in the table and one in records."""
@@ -848,12 +594,6 @@ def _named(collection: str, table: Table) -> str:
     return f"pgvector {table.schema_ + '.' if table.schema_ else ''}{collection}"
 
 
-def _within(layout: Layout, namespace: str | None) -> tuple[str, list[Any]]:
-    """Rows of a namespace, or of all, that fulfil the spec's condition."""
-    clause, values = ("true", []) if namespace is None else of_namespace(layout, namespace)
-    return f"{clause} AND {layout.visible}", values
-
-
 def _usual_length(session: Session, layout: Layout, stored: Stored) -> int | None:
     """The dimension that most vectors have, in a column whose type allows any; None where there are none."""
     name = quoted(stored.column.name)
@@ -866,12 +606,3 @@ def _settings(index: SearchIndex | None) -> dict[str, Any]:
     if index is None or index.method != "hnsw":
         return {"type": "none"}
     return {"type": "hnsw", "m": 16, "ef_construction": 64, **index.settings}
-
-
-def _rejection(batch: pa.RecordBatch, row: int, reason: str) -> Rejection:
-    return Rejection(row, batch.column("namespace")[row].as_py(), batch.column("id")[row].as_py(), reason)
-
-
-def _state(error: Refused) -> str:
-    cause = error.__cause__
-    return (cause.sqlstate or "") if isinstance(cause, psycopg.Error) else ""
