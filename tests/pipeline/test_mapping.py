@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +327,21 @@ def test_a_rare_record_that_cannot_be_carried_stops_its_partition_before_anythin
         with pytest.raises(CheckFailed, match=r"'title' is to become 'headline'.*Nothing of this partition was sent"):
             pipeline.move_partition(session, plan, plan.partitions[0])
         assert session.target.count() == 0
+
+
+def test_a_new_shape_within_weaviate_has_tenants_of_other_names(to_weaviate: World, weaviate: Weaviate) -> None:
+    """Both sides are ordered by UUIDs, which a tenant's name is part of."""
+    old = replace(weaviate_connection(weaviate), name="source")
+    to_weaviate.connections["source"] = old
+    to_weaviate.spec_dict["source"]["collection"] = "Before"
+    to_weaviate.spec_dict["mapping"] = {"namespaces": {"rename": SPACES}, "rename": RENAME}
+    to_weaviate.fill(rows_of("asyncio", "email", ""))
+    with to_weaviate.session() as session:
+        assert pipeline.run(session, approve).switched is not None
+        assert whole(session.target).describe().namespaces.keys() == {"loops", "email", "root"}
+        assert compare(session.source, session.target, session.spec.namespaces).equal
+        assert drift_figures(pipeline.reconcile(session))["outcome"] == "equal"
+        session.source.drop()
 
 
 # What stays behind on purpose

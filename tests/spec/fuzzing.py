@@ -45,6 +45,13 @@ FULL: dict[str, Any] = MINIMAL | {
     "description": "Moves the docs",
     "tags": ["one"],
     "fields": {"year": "number", "body": {"type": "text", "tokenization": "trigram"}},
+    "mapping": {
+        "rename": {"body": "text"},
+        "cast": {"pages": {"to": "string"}, "day": {"to": "dates"}},
+        "namespaces": {"rename": {"": "main", "beta": "b"}},
+        "vectors": {"": "content"},
+        "id": "own_id",
+    },
     "partitions": {"rows": 1000, "parallel": 3, "pool": "docs"},
     "budgets": {"source": {"requests_per_second": 5.5}, "target": {"in_flight": 2}},
     "limits": {"lease": "30s", "request_deadline": 10},
@@ -121,6 +128,8 @@ def in_seconds(value: Any) -> Any:
     """As JSON has it, with durations as numbers: the schema states their bounds for numbers."""
     if is_section(value):
         return {name: in_seconds(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, dict):
+        return {name: in_seconds(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [in_seconds(each) for each in value]
     if isinstance(value, timedelta):
