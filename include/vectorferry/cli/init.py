@@ -82,7 +82,7 @@ def _list(here: "Place", console: Console) -> None:
         if found
         else ""
     )
-    console.result(dict(found), f"{len(found)} collections", then=then)
+    console.result(dict(found), f"{len(found)} collection{'s' if len(found) != 1 else ''}", then=then)
 
 
 def _tell(console: Console, found: "Proposal", text: str, output: Path | None) -> None:

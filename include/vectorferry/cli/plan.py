@@ -80,7 +80,9 @@ def _value(found: "Preflight", made: "Plan | None") -> dict[str, Any]:
 
 
 def _lines(found: "Preflight", made: "Plan | None") -> list[str]:
-    proposed = ", ".join(f"{name}: {kind}" for name, kind in found.proposed.items()) or "none"
+    declared = {key.source for key in found.keys if key.type is not None}
+    left = {name: kind for name, kind in found.proposed.items() if name not in declared}
+    proposed = ", ".join(f"{name}: {kind}" for name, kind in left.items()) or "none more"
     lines = [f"{found.rows:,} rows. Fields worth declaring: {proposed}", *(f"warning: {w}" for w in found.warnings)]
     if found.shortest_hold is not None:
         lines.append(f"Shortest possible hold of writes: {found.shortest_hold:g} s")

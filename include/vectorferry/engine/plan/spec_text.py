@@ -179,11 +179,11 @@ def _scalar(value: str) -> str:
     """A text as a value or key of YAML: bare where YAML reads it so, else in quotes with everything odd escaped."""
     if re.fullmatch("[A-Za-z][A-Za-z0-9_.-]*", value) and yaml.safe_load(value) == value:
         return value
-    return yaml.safe_dump(value, default_style='"', width=10**9).strip()
+    return yaml.safe_dump(value, default_style='"', width=10**9, allow_unicode=True).strip()
 
 
 def _flow(value: dict[str, Any]) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**9).strip()
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**9, allow_unicode=True).strip()
 
 
 def _shown(text: str) -> str:
