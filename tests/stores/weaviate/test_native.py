@@ -433,6 +433,16 @@ def test_a_property_that_others_added_is_part_of_the_record(
     assert_holds(again, batch)
 
 
+def test_what_the_server_withholds_is_read_too_once_others_added_it(store: WeaviateStore, weaviate: Weaviate) -> None:
+    put_all(store, rows_of([{"brand": "Acme"}]))
+    assert len(list(store.scan(KeyRange("n")))) == 1
+    rest(weaviate, "POST", "/schema/Native/properties", {"name": "file", "dataType": ["blob"]})
+    tenant = "" if "namespace" in properties(weaviate) else "n"
+    change(weaviate, "Native", str(record_uuid("n", "0")), tenant, file="aGVsbG8=")
+    [scanned] = store.scan(KeyRange("n"))
+    assert scanned.column("metadata").to_pylist() == ['{"brand":"Acme","file":"aGVsbG8="}']
+
+
 def test_references_that_others_added_are_told_and_refused(
     store: WeaviateStore, opened: Opener, weaviate: Weaviate
 ) -> None:

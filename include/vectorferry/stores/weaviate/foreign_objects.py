@@ -67,6 +67,9 @@ class ForeignCodec:
         del namespace, id_
         _fill(target.properties, self._items, parse_json(metadata))
 
+    def look(self) -> None:
+        """Nothing: all properties are asked for, but those that the server withholds, which are named when the collection is opened."""
+
     def wanted(self, *, ids_only: bool) -> search_get_pb2.PropertiesRequest:
         """All properties but the references, which are read by themselves (see `ReferenceReader`)."""
         return search_get_pb2.PropertiesRequest() if ids_only else self._wanted

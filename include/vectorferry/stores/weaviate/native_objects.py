@@ -91,6 +91,10 @@ class NativeCodec:
             self.live.need_long_namespace()
             values[LONG_NAMESPACE].string_value = namespace
 
+    def look(self) -> None:
+        """Read the properties anew: those that the server withholds have to be asked for by name."""
+        self.live.look()
+
     def wanted(self, *, ids_only: bool) -> search_get_pb2.PropertiesRequest:
         """What names the record, or everything."""
         now = self.live.now

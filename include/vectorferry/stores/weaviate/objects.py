@@ -77,6 +77,10 @@ class Codec(Protocol):
         """Set the object's properties."""
         ...
 
+    def look(self) -> None:
+        """Find out what the collection holds now, before much is read: others may have added properties."""
+        ...
+
     def wanted(self, *, ids_only: bool) -> search_get_pb2.PropertiesRequest:
         """The properties to ask for."""
         ...
@@ -127,6 +131,9 @@ class EnvelopeCodec:
         for key, name, kind in self._names:
             if key in parsed:
                 _set_typed(target.properties, name, kind, typed_value(parsed[key], kind))
+
+    def look(self) -> None:
+        """Nothing: what others added is told when the collection is opened."""
 
     def wanted(self, *, ids_only: bool) -> search_get_pb2.PropertiesRequest:
         """What makes up the record."""

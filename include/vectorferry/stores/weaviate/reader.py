@@ -249,6 +249,8 @@ class ObjectReader:
         tenant, scope = self._place(span.namespace, None)
         if tenant is None:
             return
+        if not ids_only:
+            self.codec.look()
         vectors = () if ids_only else None
         ask = partial(search_request, self.layout, self.codec, tenant, vectors=vectors, ids_only=ids_only)
         found = self._cursor(ask, span, min(batch_rows, _PAGE)) if scope is None else self._sliced(ask, span, scope)
