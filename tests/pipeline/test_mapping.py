@@ -95,6 +95,7 @@ def assert_said_otherwise(session: Session) -> None:
 
 
 def test_a_move_to_weaviate_holds_everything_in_the_target_terms(to_weaviate: World) -> None:
+    to_weaviate.spec_dict["mapping"] = {**MAPPING, "rename": {**RENAME, "nobody's": "missing"}}
     with to_weaviate.session() as session:
         outcome = pipeline.run(session, approve)
         assert outcome.switched is not None

@@ -104,6 +104,11 @@ def _doubts(session: Session, evidence: Evidence) -> Iterator[str]:
         yield f"**No index:** {missing}"
     if excused := evidence.body["rows"]["excused"]:
         yield f"**Excused:** {excused:,} rows are left behind; the report lists them with their reasons"
+    if unused := [key for key, rows in evidence.body.get("mapped", {}).items() if not rows]:
+        named = ", ".join(code(shortened(key, LONGEST_NAME)) for key in unused[:NAMED]) + (
+            ", …" if len(unused) > NAMED else ""
+        )
+        yield f"**Mapping:** no record has {named}, which `mapping` renames or casts"
     share = min((v["figures"].get("share", 1) for v in verdicts_of(evidence, "content")), default=1)
     if share < 1:
         yield f"**Content** was compared for a sample only: {share:.0%} of the rows, as the spec says"

@@ -60,7 +60,7 @@ def evidence_path(run_id: str) -> str:
 def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any]:
     verdicts = session.journal.evidence.verdicts(plan.id, session.run_id)
     excused = [row._asdict() for row in session.journal.records.excused(session.migration)]
-    staged = sum(manifest_of(session.staged(plan), p)["rows"] for p in plan.partitions if _exported(session, plan, p))
+    manifests = [manifest_of(session.staged(plan), p) for p in plan.partitions if _exported(session, plan, p)]
     body = {
         "migration": session.migration,
         "spec": session.spec.fingerprint,
@@ -78,7 +78,12 @@ def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any
         "dimension": plan.details.get("dimension"),
         "sparse": session.spec.source.sparse,
         "dropped": _dropped(session, verdicts),
-        "rows": {"planned": plan.details["rows"], "staged": staged, "excused": len(excused)},
+        "mapped": _mapped(session, manifests),
+        "rows": {
+            "planned": plan.details["rows"],
+            "staged": sum(each["rows"] for each in manifests),
+            "excused": len(excused),
+        },
         "excused": excused[:SHOWN_EXCUSED],
         "excused_digest": hashlib.sha256(orjson.dumps(excused, option=orjson.OPT_SORT_KEYS)).hexdigest(),
         "usage": asdict(session.journal.usage.of_run(session.migration, session.run_id) + session.usage),
@@ -95,6 +100,15 @@ def _dropped(session: Session, verdicts: Sequence[Verdict]) -> dict[str, int]:
         for key, values in verdict.figures.get("left_behind", {}).get("keys", {}).items():
             dropped[key] = dropped.get(key, 0) + values
     return dropped
+
+
+def _mapped(session: Session, manifests: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Keys that the mapping renames or casts, each with the number of staged records that have it."""
+    rules = session.spec.mapping
+    rows = dict.fromkeys(sorted({*rules.rename, *rules.cast}), 0)
+    for key in rows:
+        rows[key] = sum(each["profile"].get("fields", {}).get(key, {}).get("rows", 0) for each in manifests)
+    return rows
 
 
 def _exported(session: Session, plan: Plan, partition: Any) -> bool:
