@@ -26,12 +26,14 @@ from vectorferry.core.model import (
 from vectorferry.core.records import canonical_json, fingerprints, make_batch
 from vectorferry.core.vector_columns import array_of, column_name
 from vectorferry.engine import pipeline
+from vectorferry.engine.checks.held import check_held
 from vectorferry.engine.session import Session, silent
 from vectorferry.engine.transfer.staged import manifest_of
 from vectorferry.journal import Plan
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.memory import MEMORY, MemoryStore
+from vectorferry.stores.pgvector import store as pgvector
 
 ROWS = 120
 NAMED = {
@@ -110,7 +112,7 @@ def test_every_vector_is_moved_and_compared(world: World) -> None:
         plan = session.journal.plans.require(session.migration, session.spec.plan_fingerprint)
         manifests = [manifest_of(session.staged(plan), partition) for partition in plan.partitions]
         batch = records()
-        counted = {name: sum(each["named"][name] for each in manifests) for name in manifests[0]["named"]}
+        counted = {name: sum(each["named"]["n"][name] for each in manifests) for name in manifests[0]["named"]["n"]}
         assert counted == {
             column_name(spec): ROWS - batch.column(column_name(spec)).null_count for spec in NAMED.values()
         }
@@ -270,3 +272,33 @@ def loaded(session: Session) -> Plan:
     for partition in plan.partitions:
         pipeline.move_partition(session, plan, partition)
     return plan
+
+
+def test_named_vectors_that_no_reader_sees_are_counted_by_the_database(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = in_memory(database, tmp_path)
+    for side in ("source", "target"):
+        world.connections[side] = postgres_connection(side, database)
+        world.spec_dict[side]["collection"] = f"blind_{side}"
+    read = pgvector.column_of
+
+    def blind(spec: VectorSpec, values: Any, places: Any) -> pa.Array:
+        return read(spec, [None] * len(values) if spec.name == "tokens" else values, places)
+
+    with world.session() as session:
+        session.source.create(DEFINITION)
+        assert not session.source.upsert(records()).rejected
+        monkeypatch.setattr(pgvector, "column_of", blind)
+        plan = loaded(session)
+        having = ROWS - records().column("multi:tokens").null_count
+        [verdict] = check_held(session, plan)
+        assert (
+            f"pgvector blind_source counts {having} vectors 'multi:tokens' in namespace 'n', and 0 were read"
+            in verdict.reason
+        )
+        compared = pipeline.compare(session.source, session.target, session.spec.namespaces, report=silent, limit=5)
+        assert not compared.equal
+        assert [(each.store, each.what, each.read) for each in compared.miscounts] == [
+            ("pgvector blind_source", "vectors 'multi:tokens'", 0)
+        ]

@@ -302,10 +302,14 @@ class LengthCount:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Records of a namespace as its database counts them by itself; `vectors` of them have a dense vector, None where it does not tell."""
+    """Records of a namespace as its database counts them by itself; `vectors` of them have a dense vector, None where it does not tell.
+
+    `named` has how many have each named vector, by the names of their columns; None where it does not tell.
+    """
 
     rows: int
     vectors: int | None = None
+    named: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

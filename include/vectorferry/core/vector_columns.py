@@ -3,6 +3,7 @@
 A column is called `vector:NAME`, `multi:NAME` or `sparse:NAME`. Null in it, and no such column, mean the same.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -317,3 +318,13 @@ def unlike_vectors(source: Named, target: Named) -> Iterator[str]:
 def _alike(left: int | None, right: int | None) -> bool:
     """Whether two dimensions are one, as far as both are known."""
     return None in (left, right) or left == right
+
+
+def named_counts(batch: pa.RecordBatch) -> dict[str, dict[str, int]]:
+    """How many records of each namespace have each named vector, by the names of their columns; those that none has are left out."""
+    found: dict[str, dict[str, int]] = {}
+    for each in vector_columns(batch.schema):
+        having = batch.column("namespace").filter(batch.column(each.column).is_valid())
+        for namespace, count in Counter(having.to_pylist()).items():
+            found.setdefault(namespace, {})[each.column] = count
+    return found

@@ -11,6 +11,7 @@ from vectorferry.core.errors import FilterError, Refused, Unsupported
 from vectorferry.core.filters import Filter, fields_of
 from vectorferry.core.model import (
     CollectionInfo,
+    Inventory,
     KeyRange,
     Neighbours,
     Queries,
@@ -85,6 +86,13 @@ class AsMoved(DelegatingStore):
         kept = {key: kind for key, kind in found.fields.items() if key not in self._behind.keys}
         options = {key: each for key, each in found.field_options.items() if key not in self._behind.keys}
         return replace(found, fields=kept, field_options=options)
+
+    def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
+        """As the store's, without the counts of vectors that stay behind."""
+        found = self.whole.inventory(namespaces, most=most)
+        if not self._behind.sparse:
+            return found
+        return replace(found, held={name: replace(each, named=None) for name, each in found.held.items()})
 
     def scan(
         self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None

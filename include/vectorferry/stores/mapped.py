@@ -81,6 +81,8 @@ class MappedStore(DelegatingStore):
         held = self._by_source(found.held)
         if self._unnamed_moves:  # the store counts, and measures, its own vector without a name
             held = {name: Held(each.rows) for name, each in held.items()}
+        elif self._mapping.vectors.rename:  # and the named ones by its own names
+            held = {name: replace(each, named=None) for name, each in held.items()}
         return replace(found, held=held, lengths={} if self._unnamed_moves else found.lengths)
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.worlds import postgres_connection
 from vectorferry.core.errors import RecordError, Refused, Unsupported
-from vectorferry.core.model import CollectionDefinition, Metric, VectorKind, VectorSpec
+from vectorferry.core.model import CollectionDefinition, Held, Metric, VectorKind, VectorSpec
 from vectorferry.core.records import make_batch
 from vectorferry.core.similarity import multi_scores
 from vectorferry.core.vector_columns import array_of, column_name
@@ -190,3 +190,19 @@ def columns(database: str) -> list[str]:
     WHERE table_schema = 'earlier' AND table_name = %s ORDER BY ordinal_position"""
     with psycopg.connect(database) as raw:
         return [name for (name,) in raw.execute(query, [CATALOG])]
+
+
+def test_the_server_counts_each_vector_by_itself(store: PgvectorStore) -> None:
+    store.create(of(spec("image", VectorKind.DENSE), spec("tokens", VectorKind.MULTI), dimension=None))
+    one = random_vectors(1, 3)
+    columns = {
+        "vector:image": array_of(VectorKind.DENSE, [one[0], None, one[0]], 3),
+        "multi:tokens": array_of(VectorKind.MULTI, [None, None, one], 3),
+    }
+    put_all(store, make_batch("n", ["a", "b", "c"], None, ["{}"] * 3, named=columns))
+    found = store.inventory(["n", "nowhere"], most=1)
+    assert found.held == {
+        "n": Held(3, 0, {"multi:tokens": 1, "vector:image": 2}),
+        "nowhere": Held(0, 0, {}),
+    }
+    assert not found.lengths

@@ -38,20 +38,22 @@ def check_held(session: Session, plan: Plan) -> tuple[Verdict, ...]:
 def staged(session: Session, plan: Plan) -> Mapping[str, Held]:
     """What was read of each namespace of the source."""
     rows, vectors, counted = Counter[str](), Counter[str](), True
+    named: dict[str, Counter[str]] = {name: Counter() for name in planned_namespaces(plan)}
     for partition in plan.partitions:
         manifest = manifest_of(session.staged(plan), partition)
         rows.update(manifest["namespaces"])
         vectors.update(manifest.get("vectors", {}))
         counted &= "vectors" in manifest  # an export of an earlier release did not count them
-    return {name: Held(rows[name], vectors[name] if counted else None) for name in planned_namespaces(plan)}
+        for name, each in manifest.get("named", {}).items():
+            named[name].update(each)
+    return {name: Held(rows[name], vectors[name] if counted else None, named[name]) for name in named}
 
 
 def loaded(session: Session, plan: Plan) -> Mapping[str, Held]:
     """What each namespace of the target was given. Where rows stayed behind, only records are compared: nothing notes their vectors."""
     excused = Counter(namespace for namespace, _ in excused_ids(session))
     return {
-        name: Held(held.rows - excused[name], None if excused[name] else held.vectors)
-        for name, held in staged(session, plan).items()
+        name: Held(held.rows - excused[name]) if excused[name] else held for name, held in staged(session, plan).items()
     }
 
 

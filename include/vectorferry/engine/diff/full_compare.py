@@ -17,6 +17,7 @@ from vectorferry.core.model import (
     KeyRange,
 )
 from vectorferry.core.records import keys_of
+from vectorferry.core.vector_columns import named_counts
 from vectorferry.engine.diff.key_set import KeySet, hashes
 from vectorferry.engine.diff.merge_join import join
 from vectorferry.engine.diff.own_counts import Miscount, nobody_wrote, own_counts
@@ -198,6 +199,7 @@ class _Seen:
     def __init__(self) -> None:
         self.rows = Counter[str]()
         self._vectors = Counter[str]()
+        self._named: dict[str, Counter[str]] = {}
         self._listed = set[str]()
 
     def see(self, namespace: str, *batches: pa.RecordBatch) -> None:
@@ -205,6 +207,7 @@ class _Seen:
         for batch in batches:
             self.rows[namespace] += len(batch)
             self._vectors[namespace] += len(batch) - batch.column("vector").null_count
+            self._named.setdefault(namespace, Counter()).update(named_counts(batch).get(namespace, {}))
 
     def list(self, namespace: str, ids: int) -> None:
         """Count ids that were listed without their records."""
@@ -214,5 +217,8 @@ class _Seen:
     def held(self, namespaces: Sequence[str]) -> Mapping[str, Held]:
         """The counts; of vectors only where all records were read."""
         return {
-            name: Held(self.rows[name], None if name in self._listed else self._vectors[name]) for name in namespaces
+            name: Held(self.rows[name])
+            if name in self._listed
+            else Held(self.rows[name], self._vectors[name], self._named.get(name, {}))
+            for name in namespaces
         }

@@ -1,7 +1,7 @@
 """Own counts: what a database counts by itself, by a path of its own, held against what was read of it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,9 +90,16 @@ def _wrong(name: str, read: Mapping[str, Held], told: Inventory, slack: int, *, 
         for what, is_read, is_held in (
             (RECORDS, seen.rows, counted.rows),
             (VECTORS, seen.vectors, counted.vectors),
+            *_named(seen.named, counted.named),
         ):
             if is_read is None or is_held is None:
                 continue
             if is_held > is_read + slack or (exact and is_held < is_read - slack):
                 found.append(Miscount(name, namespace, what, is_read, is_held))
     return tuple(found)
+
+
+def _named(seen: Mapping[str, int] | None, counted: Mapping[str, int] | None) -> Iterator[tuple[str, int, int]]:
+    """What each named vector is called in messages, and how many of it were read and counted, where both are told."""
+    for column in sorted({**(seen or {}), **(counted or {})}) if seen is not None and counted is not None else ():
+        yield f"{VECTORS} {column!r}", (seen or {}).get(column, 0), (counted or {}).get(column, 0)

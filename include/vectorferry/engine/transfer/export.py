@@ -10,7 +10,7 @@ import pyarrow as pa
 from vectorferry.core.errors import CheckFailed
 from vectorferry.core.model import KeyRange, Partition
 from vectorferry.core.records import digest, fingerprints
-from vectorferry.core.vector_columns import column_name, vector_columns
+from vectorferry.core.vector_columns import column_name, named_counts
 from vectorferry.engine.lease import HeldPartition, hold_partition
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.metadata_profile import Profile
@@ -67,7 +67,7 @@ class _Contents:
     profile: Profile = field(default_factory=Profile)
     namespaces: Counter[str] = field(default_factory=Counter)
     vectors: Counter[str] = field(default_factory=Counter)
-    named: Counter[str] = field(default_factory=Counter)
+    named: dict[str, Counter[str]] = field(default_factory=dict)
 
     def see(self, path: str, batches: Iterable[pa.RecordBatch]) -> None:
         """Count the records of one part."""
@@ -76,8 +76,8 @@ class _Contents:
             self.profile.see(batch.column("metadata").to_pylist())
             self.namespaces.update(batch.column("namespace").to_pylist())
             self.vectors.update(batch.column("namespace").filter(batch.column("vector").is_valid()).to_pylist())
-            columns = (each.column for each in vector_columns(batch.schema))
-            self.named.update({name: len(batch) - batch.column(name).null_count for name in columns})
+            for namespace, counts in named_counts(batch).items():
+                self.named.setdefault(namespace, Counter()).update(counts)
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _manifest(session: Session, plan: Plan, partition: Partition, contents: _Con
         if part["path"] not in contents.paths:  # an earlier attempt's
             columns = ["namespace", "vector", "metadata", *map(column_name, planned_vectors(plan).values())]
             contents.see(part["path"], part_batches(session.staged(plan), [part], BATCH_ROWS, columns))
-    named = {"named": dict(sorted(contents.named.items()))} if contents.named else {}
+    named = {"named": contents.named} if contents.named else {}
     return named | {
         "partition": partition.name,
         "rows": sum(p["rows"] for p in parts),

@@ -48,7 +48,7 @@ ON CONFLICT (namespace, id) DO UPDATE
 SET vector = excluded.vector, sparse = excluded.sparse, metadata = excluded.metadata{excluded}"""
 
 # What the server itself counts, by no path that a reader of records takes.
-HELD = "SELECT namespace, count(*), count(vector) FROM {table} WHERE namespace = ANY (%s) GROUP BY namespace"
+HELD = "SELECT namespace, count(*), count(vector){counts} FROM {table} WHERE namespace = ANY (%s) GROUP BY namespace"
 FIRST_WITHOUT_VECTOR = """SELECT namespace, id FROM {table} WHERE namespace = ANY (%s) AND vector IS NULL
 ORDER BY namespace, id LIMIT 3"""
 

@@ -223,14 +223,18 @@ class PgvectorStore:
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """Counted by the server in one query, whatever `most` is; the column's type holds all vectors to one length."""
         del most
-        wanted, dimension = [sendable(namespaces)], self._definition().dimension or 0
-        found = {name: Held(rows, vectors) for name, rows, vectors in self._read_all(HELD, wanted, unbounded=True)}
+        definition, wanted = self._definition(), [sendable(namespaces)]
+        dimension, named = definition.dimension or 0, in_order(definition.named)
+        counts = sql.SQL("").join(sql.SQL(", count({})").format(_column(spec)) for spec in named)
+        found: dict[str, Held] = {}
+        for name, rows, vectors, *each in self._read_all(HELD, wanted, unbounded=True, counts=counts):
+            found[name] = Held(rows, vectors, dict(zip(map(column_name, named), each, strict=True)))
         vectors = sum(held.vectors or 0 for held in found.values())
         lengths = {dimension: LengthCount(vectors)} if vectors else {}
         if dimension and (lacking := sum(held.rows for held in found.values()) - vectors):
             first = self._read_all(FIRST_WITHOUT_VECTOR, wanted, unbounded=True)
             lengths[0] = LengthCount(lacking, tuple(f"{name or '(default)'}/{id_}" for name, id_ in first))
-        return Inventory({name: found.get(name, Held(0, 0)) for name in namespaces}, lengths)
+        return Inventory({name: found.get(name, Held(0, 0, {})) for name in namespaces}, lengths)
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
         """What keeps the table from being made: its name, dimension or index; an old server or extension, a missing right, a taken name."""
@@ -477,11 +481,13 @@ class PgvectorStore:
     def _sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
         return sql.SQL(text).format(table=_identifier(self._collection), **parts)
 
-    def _read_all(self, text: str, values: Sequence[Any], *, unbounded: bool = False) -> list[Any]:
-        more: dict[str, sql.Composable] = {}
+    def _read_all(
+        self, text: str, values: Sequence[Any], *, unbounded: bool = False, **parts: sql.Composable
+    ) -> list[Any]:
+        more = parts
         if "{table}" in text:
             # A table of others is no collection, whatever its columns are called.
-            more = {"named": _listed(self._definition().named)}
+            more = {"named": _listed(self._definition().named), **parts}
 
         def read(session: Session) -> list[Any]:
             if unbounded:
