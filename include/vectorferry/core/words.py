@@ -33,3 +33,8 @@ def words_of(value: Any, kind: FieldType, tokenization: str = "") -> frozenset[s
     if split is None or not all(isinstance(text, str) for text in texts):
         return frozenset()
     return frozenset(word for text in texts for word in split(text))
+
+
+def is_known(tokenization: str) -> bool:
+    """Whether `words_of` splits text as the database does that has this tokenization."""
+    return tokenization in _SPLIT

@@ -13,6 +13,7 @@ from vectorferry.core.records import canonical_json, make_batch
 from vectorferry.engine.checks.keyword import check_keyword, keyword_fields
 from vectorferry.engine.signoff.gate import required
 from vectorferry.engine.transfer.staged import SEARCHABLE
+from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.memory import MEMORY
 
 WORDLESS = replace(MEMORY, keyword_search=False)
@@ -84,7 +85,7 @@ def test_words_that_too_many_records_have_prove_nothing(tmp_path: Path) -> None:
 
 def test_no_text_is_nothing_to_find(tmp_path: Path) -> None:
     found = verdict(built(tmp_path, {"a": [{"kind": "x"}, {"body": 5}, {"body": ["a list"]}, {"notes": "no list"}]}))
-    assert found.passed and found.reason == "no record has text in a searchable field"
+    assert found.passed and found.reason == "no record has text in a searchable field whose words are known"
 
 
 @pytest.mark.parametrize("target", [MEMORY, WORDLESS])
@@ -100,3 +101,15 @@ def test_the_gate_wants_it_only_where_a_field_is_searchable(tmp_path: Path, targ
 def test_a_target_without_keyword_search_is_not_asked(tmp_path: Path) -> None:
     made = build(tmp_path, [make_batch("a", ["r"], vectors(1), ['{"body":"x"}'])], fields=FIELDS, target=WORDLESS)
     assert not keyword_fields(made.session)
+
+
+def test_a_field_whose_words_only_the_database_knows_is_named(tmp_path: Path) -> None:
+    made = built(tmp_path, {"a": rows(4)})
+    body = {"type": "text", "tokenization": "trigram"}
+    spec = MigrationSpec.model_validate(
+        made.session.spec.model_dump(mode="json", exclude_defaults=True) | {"fields": {**FIELDS, "body": body}}
+    )
+    found = verdict(replace(made, session=replace(made.session, spec=spec)))
+    assert found.passed and found.figures["not_measured"] == ["body"]
+    assert found.reason == "how the text of body becomes words only the database knows"
+    assert found.figures["words"] == 2

@@ -8,7 +8,7 @@ from typing import Any
 from vectorferry.core.keys import order_hash
 from vectorferry.core.model import Difference, DifferenceKind, FieldType, Verdict
 from vectorferry.core.records import parse_json, vectors_of
-from vectorferry.core.words import searchable_fields, words_of
+from vectorferry.core.words import is_known, searchable_fields, words_of
 from vectorferry.engine.diff.row_diff import Findings
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import Touched
@@ -73,7 +73,7 @@ class _Check:
         for done, ((namespace, name), each) in enumerate(sorted(tried.items())):
             self._ask(namespace, name, each)
             self._session.report(StepProgress("keyword", namespace, done + 1, len(tried), unit="fields"))
-        figures = {
+        figures: dict[str, Any] = {
             "fields": len(self._split),
             "namespaces": len({namespace for namespace, _ in tried}),
             "words": self._words,
@@ -81,7 +81,10 @@ class _Check:
         }
         nothing = bool(tried) and not self._words
         reason = "every word tried is in too many records: nothing was measured" if nothing else ""
-        reason = reason or ("" if tried else "no record has text in a searchable field")
+        reason = reason or ("" if tried else "no record has text in a searchable field whose words are known")
+        if unknown := sorted(name for name, how in self._split.items() if not is_known(how)):
+            figures["not_measured"] = unknown
+            reason = reason or f"how the text of {', '.join(unknown)} becomes words only the database knows"
         if self._findings.total:
             reason = "the target does not find records by words of their own text"
         passed = not (nothing or self._findings.total)
