@@ -32,6 +32,9 @@ def unsupported_filters(spec: MigrationSpec, target: VectorStore) -> list[str]:
 def mapped_filter_problems(where: Filter, spec: MigrationSpec, able: Capabilities) -> Iterator[str]:
     """What of a filter in the source's words the target of a spec does not support, its mapping included."""
     mapping = mapping_of(spec)
+    unindexed = {key for key, options in spec.fields.options.items() if not options.filterable}
+    for key in sorted(fields_of(where) & unindexed) if not able.filters_any_field else ():
+        yield f"cannot filter by {key!r}, which is declared with `filterable: false`"
     for key in sorted(fields_of(where) & {*spec.mapping.drop}):
         yield f"does not get {key!r}, which stays behind (`mapping.drop`)"
     try:
@@ -54,7 +57,12 @@ def filter_problems(where: Filter, fields: Mapping[str, FieldType], able: Capabi
         yield f"can filter by declared fields only: declare {where.field!r} under `fields`"
     elif not able.filters_any_field and where.operator in _RANGES and fields[where.field] not in RANGED:
         yield f"does not support {where.operator} on {where.field!r}, which is declared as {fields[where.field]}"
-    elif not able.filters_any_field and where.operator != "$exists" and fields[where.field].item not in EQUATED:
+    elif not able.filters_any_field and _is_unequal(where.operator, fields[where.field]):
         kind = fields[where.field]
         way = f": declare it as {'strings' if kind.is_list else 'string'}" if kind.item is FieldType.TEXT else ""
         yield f"does not support {where.operator} on {where.field!r}, which is declared as {kind}{way}"
+
+
+def _is_unequal(operator: str, kind: FieldType) -> bool:
+    """Whether an index cannot answer for a field of this type: words equal nothing, and nobody knows which records have a place."""
+    return kind.item not in EQUATED and (operator != "$exists" or kind is FieldType.GEO)
