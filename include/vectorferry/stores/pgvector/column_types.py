@@ -238,6 +238,10 @@ def _numeric(column: Column) -> Write:
 
     def write(value: Any) -> str:
         number = _decimal(value)
+        if not isinstance(value, str) and not _held_by_json(number):
+            raise ValueError("numeric would give a number of this size back as text")
+        if number.is_infinite() and scale is not None:
+            raise ValueError(f"{column.declared} holds no infinity")
         if number.is_finite() and scale is not None and whole is not None:
             before, _, behind = format(number, "f").partition(".")
             if len(behind.rstrip("0")) > max(scale, 0) or (scale < 0 and int(before) % 10**-scale):
