@@ -173,6 +173,20 @@ def test_each_of_several_vectors_is_told_and_the_spec_passes(
     assert planned["profile"]["rows"] == 30, "a page of one id is no sample"
 
 
+def test_vectors_that_are_sparse_only_are_proposed_too(on_weaviate: World) -> None:
+    with on_weaviate.source() as store:
+        store.drop()
+        store.create(CollectionDefinition(None, Metric.DOT))
+        sparse = [{"indices": [n, n + 1], "values": [0.5, 1.0]} for n in range(30)]
+        rows = make_batch("", [f"id{n}" for n in range(30)], None, ['{"page":1}'] * 30, sparse)
+        assert not store.upsert(rows).rejected
+    file, ran = proposed(on_weaviate, "--source", "source/docs", "--target", "source")
+    assert ran.code == 0, ran.text
+    assert "# 30 records, no dense vector without a name, sparse vectors." in file.read_text(encoding="utf-8")
+    planned = run(on_weaviate, "plan", str(file))
+    assert planned.code == 0, planned.text
+
+
 TABLES = """
     CREATE SCHEMA shop; CREATE TABLE shop.things (id bigint PRIMARY KEY, title text, price numeric, embedding vector(3));
     INSERT INTO shop.things SELECT n, 'thing ' || n, n / 4.0, ARRAY[n, 1, 0]::vector FROM generate_series(1, 30) n;

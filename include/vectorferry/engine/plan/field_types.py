@@ -134,6 +134,8 @@ def fitted(found: Iterable[KeySeen], there: VectorStore, definition: CollectionD
     keys = tuple(found)
     wanted = {each.fits for each in keys if each.fits}
     wanted |= {wider for kind, wider in WIDER.items() if kind in wanted}
+    if not wanted:
+        return keys
     without = len(there.obstacles(definition))
     held = {kind for kind in wanted if len(there.obstacles(replace(definition, fields={"field": kind}))) <= without}
     return tuple(held_by(each, held) for each in keys)

@@ -133,7 +133,10 @@ def _as_table(source: Place) -> Place:
 
 def _reads(store: VectorStore) -> bool:
     try:
-        return not any(store.obstacles()) and store.describe().dimension is not None
+        if any(store.obstacles()):
+            return False
+        info = store.describe()
+        return bool(info.dimension or info.named or info.sparse)
     except (NotFound, Refused, Unsupported):
         return False  # another way may do; what keeps all of them is told with the first
 
