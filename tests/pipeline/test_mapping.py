@@ -43,7 +43,7 @@ SPACES = {"asyncio": "loops", "": "root"}
 MAPPING = {"rename": RENAME, "cast": CAST, "namespaces": {"rename": SPACES}}
 MERGED = {"rename": RENAME, "cast": CAST, "namespaces": {"merge": {"into": "everything", "key": "package"}}}
 FIELDS = {"kind": "string", "title": "string", "public": "boolean", "tags": "strings"}
-LIVE = {"writers": {"expected": 2}, "limits": {"request_deadline": "1s", "lease": "5s"}, "shadow": {"share": 0}}
+LIVE = {"writers": {"expected": 2}, "limits": {"request_deadline": "10s", "lease": "30s"}, "shadow": {"share": 0}}
 
 
 def there(metadata: Mapping[str, Any]) -> dict[str, Any]:
