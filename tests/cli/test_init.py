@@ -187,6 +187,26 @@ def test_vectors_that_are_sparse_only_are_proposed_too(on_weaviate: World) -> No
     assert planned.code == 0, planned.text
 
 
+@pytest.mark.parametrize("wakes", [False, True])
+def test_a_tenant_that_sleeps_is_told_and_not_woken(on_weaviate: World, weaviate: Weaviate, wakes: bool) -> None:
+    tenancy = {"enabled": True, "autoTenantCreation": True, "autoTenantActivation": wakes}
+    rest(weaviate, "POST", "/schema", {"class": "Sleepy", "vectorizer": "none", "multiTenancyConfig": tenancy})
+    for tenant in ("acme", "initech"):
+        rest(weaviate, "POST", "/objects", {"class": "Sleepy", "tenant": tenant, "vector": [0.5, 1.0]})
+    rest(weaviate, "PUT", "/schema/Sleepy/tenants", [{"name": "initech", "activityStatus": "INACTIVE"}])
+    file, ran = proposed(on_weaviate, "--source", "target/Sleepy", "--target", "source")
+    assert ran.code == 0, ran.text
+    assert "to decide: 1 namespaces sleep in the source and were not looked at (initech)" in ran.text
+    states = {each["name"]: each["activityStatus"] for each in rest(weaviate, "GET", "/schema/Sleepy/tenants")}
+    assert states == {"acme": "HOT", "initech": "COLD"}
+    text = file.read_text(encoding="utf-8")
+    left = text.replace('namespaces: {include: ["*"]}\n# namespaces: {exclude', "namespaces: {exclude")
+    file.write_text(left, encoding="utf-8")
+    assert load_spec(file).namespaces.exclude == ["initech"]
+    planned = run(on_weaviate, "plan", str(file))
+    assert planned.code == 0, planned.text
+
+
 TABLES = """
     CREATE SCHEMA shop; CREATE TABLE shop.things (id bigint PRIMARY KEY, title text, price numeric, embedding vector(3));
     INSERT INTO shop.things SELECT n, 'thing ' || n, n / 4.0, ARRAY[n, 1, 0]::vector FROM generate_series(1, 30) n;

@@ -27,6 +27,9 @@ LEAVE_SPARSE, EXCUSE, ADOPT = "source.sparse: leave", "limits.unheld: excuse", "
 """What a person may decide: a line of the spec that is written out, and not in force."""
 
 
+_NAMED = 10
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A collection on a connection; without a collection, the database as a whole. `table` says how a table that others made is read."""
@@ -106,9 +109,9 @@ def propose(source: Place, target: Place, report: Report) -> Proposal:
 
 @contextmanager
 def _opened(side: Side, place: Place) -> Iterator[VectorStore]:
-    store = open_store(
-        place.connection, place.collection, StoreOptions(table=place.table, side=side, written=side == "target")
-    )
+    # No namespace is chosen: one that sleeps is told of, and neither refused nor woken before anybody has decided to move it.
+    options = StoreOptions(table=place.table, side=side, written=side == "target", include=())
+    store = open_store(place.connection, place.collection, options)
     try:
         with naming({store.name: (side, place.connection.name)}):
             yield store
@@ -234,6 +237,12 @@ def _shape_obstacles(
         yield Obstacle(f"source {here.name} is empty; an empty migration proves nothing")
     if info.dimension is None and not info.named and not info.sparse and info.rows:
         yield Obstacle(f"source {here.name} has no vector in any record, and such collections cannot be moved")
+    if info.asleep:
+        more = f" and {len(info.asleep) - _NAMED} more" if len(info.asleep) > _NAMED else ""
+        yield Obstacle(
+            f"{len(info.asleep)} namespaces sleep in the source and were not looked at ({', '.join(info.asleep[:_NAMED])}{more}): have "
+            "their database activate them, or leave them out with `namespaces.exclude`; where reading wakes them by itself, `plan` does"
+        )
     if info.metric not in able.metrics:
         yield Obstacle(
             f"the target cannot measure by {info.metric}; it can by {', '.join(sorted(able.metrics))}: name another target"
@@ -276,8 +285,6 @@ class _Sample:
 
 
 def _notes(there: VectorStore, info: CollectionInfo, held: Inventory) -> Iterator[str]:
-    if info.asleep:
-        yield f"{len(info.asleep)} namespaces sleep in the source and were not asked"
     if reason := without_index(there.capabilities, info.dimension):
         yield reason
     if lacking := held.lengths.get(0):

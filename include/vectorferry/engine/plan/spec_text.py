@@ -111,6 +111,8 @@ def _namespaces(found: Proposal) -> Iterator[str]:
     if len(namespaces) > _NAMESPACES:
         yield f"#   and {len(namespaces) - _NAMESPACES:,} more"
     yield 'namespaces: {include: ["*"]}'
+    if found.info.asleep:
+        yield f"# namespaces: {_flow({'exclude': list(found.info.asleep)})}    # without those that sleep"
 
 
 def _fields(found: Proposal) -> Iterator[str]:
