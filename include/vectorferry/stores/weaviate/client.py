@@ -43,7 +43,7 @@ _NEVER_SENT = ("failed to connect", "connections to all backends failing", "dns 
 _PASSING = (
     "context deadline exceeded", "context canceled", "leader not found", "shutting down", "shut or dropped", "not enough memory",
     "memory pressure", "too many requests", "connection refused", "connection reset", "transport is closing", "not ready",
-    "read-only",
+    "read-only", "no bucket for prop",
 )  # fmt: skip
 # Older words for the same states.
 _STATES = {
