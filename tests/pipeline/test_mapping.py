@@ -446,7 +446,7 @@ def test_an_id_of_two_namespaces_is_refused_by_name_before_anything_is_sent(worl
 # Vectors by other names
 
 SEVERAL = CollectionDefinition(
-    8, Metric.COSINE, named={name: spec for name, spec in NAMED.items() if spec.kind is not VectorKind.SPARSE}
+    8, Metric.COSINE, named={name: spec for name, spec in NAMED.items() if spec.kind is VectorKind.DENSE}
 )
 CALLED = {"": "content", "image": "picture"}
 
@@ -465,7 +465,7 @@ def test_vectors_are_moved_to_other_names_and_every_check_knows(product: str, wo
         assert outcome.switched is not None
         native = whole(session.target)
         there = native.describe()
-        assert (there.dimension, there.named.keys()) == (None, {"content", "picture", "tokens"})
+        assert (there.dimension, there.named.keys()) == (None, {"content", "picture"})
         assert (there.named["content"].dimension, there.named["picture"].metric) == (8, Metric.EUCLIDEAN)
         pipeline.verify(session, outcome.plan)
         assert compare(session.source, session.target, session.spec.namespaces).equal
@@ -482,10 +482,10 @@ def test_vectors_are_moved_to_other_names_and_every_check_knows(product: str, wo
 
 
 def test_vectors_that_the_mapping_names_wrongly_are_refused(world: World) -> None:
-    world.spec_dict |= {"mapping": {"vectors": {"": "tokens", "title": "heading"}}, "fields": {}}
+    world.spec_dict |= {"mapping": {"vectors": {"": "image", "title": "heading"}}, "fields": {}}
     with world.source() as source:
         source.create(SEVERAL)
         source.upsert(several(definition=SEVERAL))
     said = refused(world)
-    assert "mapping.vectors: '' is to become 'tokens', which the source has, too" in said
-    assert "mapping.vectors: the source has no vector 'title'; it has '', 'image', 'tokens'" in said
+    assert "mapping.vectors: '' is to become 'image', which the source has, too" in said
+    assert "mapping.vectors: the source has no vector 'title'; it has '', 'image'" in said
