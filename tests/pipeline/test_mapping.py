@@ -169,9 +169,9 @@ FAULTS: Mapping[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], set[str]]
     "another value": (lambda m: m | {"headline": "other"}, {"title -> headline"}),
     "the source's own name": (
         lambda m: {("title" if key == "headline" else key): value for key, value in m.items()},
-        {"title -> headline", "headline"},
+        {"title -> headline", "headline -> title"},
     ),
-    "both names": (lambda m: m | {"title": m["headline"]}, {"headline"}),
+    "both names": (lambda m: m | {"title": m["headline"]}, {"headline -> title"}),
     "not cast": (lambda m: m | {"line_count": int(m["line_count"])}, {"lines -> line_count"}),
     "another text of the number": (lambda m: m | {"line_count": f"0{m['line_count']}"}, {"lines -> line_count"}),
     "a key that is not mapped": (lambda m: m | {"kind": "other"}, {"kind"}),

@@ -41,7 +41,8 @@ class NativeFields:
         now, found = self._look(field)
         if found is not None and found.item == "text" and not found.equated:
             raise FilterError(
-                f"{operator} on {field!r}: the property {found.name!r} holds text for keyword search; only a string filters exactly"
+                f"{operator} on {field!r}: the property {found.name!r} holds text for keyword search; only a string filters exactly: "
+                "declare the field as one under `fields`, before the collection is made"
             )
         self._refuse_unindexed(found, field, operator)
         terms = any_text(OVERFLOW, [value_term(field, value) for value in values]) if now.overflow else None
