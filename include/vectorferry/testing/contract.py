@@ -15,6 +15,7 @@ from vectorferry.testing.promises.change_token import ChangeTokenContract
 from vectorferry.testing.promises.collection import CollectionContract
 from vectorferry.testing.promises.connection import ConnectionContract
 from vectorferry.testing.promises.deletion import DeletionContract
+from vectorferry.testing.promises.field import FieldContract
 from vectorferry.testing.promises.filter import FilterContract
 from vectorferry.testing.promises.key import KeyContract
 from vectorferry.testing.promises.keyword import KeywordContract
@@ -37,6 +38,7 @@ class StoreContract(
     BatchContract,
     DeletionContract,
     SearchContract,
+    FieldContract,
     FilterContract,
     KeywordContract,
     UpdateContract,
