@@ -81,7 +81,7 @@ class VectorSpec:
     """One vector of a collection, by its name.
 
     `dimension` is that of each dense vector in it, None where nobody knows it, and of sparse ones. `index` is in the words that
-    `CollectionDefinition.index` takes. `tolerance` is 0.0 where it comes back bit for bit, else as `Capabilities.vector_tolerance` says.
+    `CollectionDefinition.index` takes. How exactly it comes back, `Capabilities.tolerances` says.
     """
 
     name: str
@@ -89,7 +89,6 @@ class VectorSpec:
     dimension: int | None
     metric: Metric
     index: Mapping[str, Any] = field(default_factory=dict)
-    tolerance: float = 0.0
 
 
 class MetadataKind(StrEnum):

@@ -275,7 +275,6 @@ def to_json(named: Named) -> dict[str, Any]:
             "dimension": spec.dimension,
             "metric": str(spec.metric),
             "index": dict(spec.index),
-            "tolerance": spec.tolerance,
         }
         for name, spec in sorted(named.items())
     }
@@ -294,7 +293,6 @@ def _spec(name: str, value: Mapping[str, Any]) -> VectorSpec:
         None if dimension is None else int(dimension),
         Metric(value["metric"]),
         value.get("index", {}),
-        float(value.get("tolerance", 0.0)),
     )
 
 

@@ -18,8 +18,7 @@ def target_definition(session: Session, source: CollectionInfo) -> CollectionDef
 def definition_like(source: CollectionInfo, index: Mapping[str, Any]) -> CollectionDefinition:
     """A collection with the source's vectors and metrics and with no fields, whose dense vectors are indexed as `index` says."""
     named = {
-        name: replace(spec, index=index if spec.kind is VectorKind.DENSE else {}, tolerance=0.0)
-        for name, spec in source.named.items()
+        name: replace(spec, index=index if spec.kind is VectorKind.DENSE else {}) for name, spec in source.named.items()
     }
     return CollectionDefinition(source.dimension, source.metric, index=index, named=named)
 

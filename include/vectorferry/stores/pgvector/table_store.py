@@ -68,7 +68,6 @@ from vectorferry.stores.pgvector.table_keys import (
 )
 from vectorferry.stores.pgvector.table_making import CAPABILITIES, NewTable
 from vectorferry.stores.pgvector.table_rows import (
-    HALF_TOLERANCE,
     Writer,
     batch_of_rows,
     capabilities_of,
@@ -124,7 +123,6 @@ class _Known:
                 self.dimensions.get(each.name),
                 each.metric,
                 _settings(each.index),
-                HALF_TOLERANCE if self.layout.rounds and each.column.base == "halfvec" else 0.0,
             )
             for each in self.layout.named
         }
