@@ -8,7 +8,6 @@ from vectorferry.core.model import FieldType, MetadataKind
 from vectorferry.core.records import kind_of
 from vectorferry.stores.weaviate.foreign_objects import (
     INT64,
-    is_exact_double,
     is_int64,
     is_moment,
     is_number,
@@ -17,7 +16,6 @@ from vectorferry.stores.weaviate.foreign_objects import (
 from vectorferry.stores.weaviate.properties import Property
 from vectorferry.stores.weaviate.proto import base_pb2, batch_pb2
 
-_EXACT = 1 << 53
 _KINDS = {
     MetadataKind.STRING: FieldType.TEXT,
     MetadataKind.NUMBER: FieldType.NUMBER,
@@ -28,8 +26,6 @@ _KINDS = {
 
 def put_value(target: batch_pb2.BatchObject.Properties, found: Property, value: Any) -> bool:
     """Write a value to its property; False where it would not come back as it is, and nothing was written."""
-    if found.item in ("number", "int") and not all(_is_carried(found, item) for item in _items(value)):
-        return False
     try:
         if found.item == "object":  # which is written part by part
             set_value(base_pb2.ObjectPropertiesValue(), found.shape, value, "")
@@ -59,13 +55,6 @@ def is_shadow(found: Property, held: Any, value: Any) -> bool:
 def _nearest(value: int) -> float:
     # The double next to the largest integer of 64 bits is one too large.
     return min(float(value), float(INT64 - 1024))
-
-
-def _is_carried(found: Property, value: Any) -> bool:
-    """Whether a number comes back as it is. Only in lists integers travel as such of 64 bits, else as doubles."""
-    if found.item == "int":
-        return is_int64(value) and (found.is_list or is_exact_double(value))
-    return isinstance(value, float) or (is_number(value) and abs(value) < _EXACT)
 
 
 def _items(value: Any) -> list[Any]:
