@@ -49,7 +49,7 @@ def test_a_field_that_is_not_filterable_is_named() -> None:
 migration: docs
 source: {connection: a, collection: x}
 target: {connection: b, collection: y}
-staging: {url: /tmp/staging}
+staging: {url: staging}
 writers: none
 fields: {year: {type: number, filterable: false}}
 """,

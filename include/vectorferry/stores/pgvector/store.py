@@ -54,6 +54,7 @@ from vectorferry.stores.markers import marker_in, with_marker
 from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, searched_vector, wrong_shape
 from vectorferry.stores.pgvector.binary import batch_of, copy_data, places_of
 from vectorferry.stores.pgvector.filters import compile_filter, field_key
+from vectorferry.stores.pgvector.lacking import Lacking
 from vectorferry.stores.pgvector.named_vectors import (
     KINDS,
     column_of,
@@ -150,7 +151,7 @@ _SCORES: Mapping[Metric, Callable[[float], float]] = {
 }
 
 
-class PgvectorStore:
+class PgvectorStore(Lacking):
     """A collection as a table; `open` connects lazily."""
 
     def __init__(
@@ -410,13 +411,6 @@ class PgvectorStore:
         query = f"SELECT id FROM {{table}} WHERE namespace = %s AND {clause} ORDER BY id LIMIT %s"
         return frozenset(row[0] for row in self._read_all(query, [namespace, *values, limit]))
 
-    def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
-    ) -> tuple[str, ...]:
-        """Raises Unsupported: there is no index over words."""
-        del namespace, field, words, k, near, vector
-        raise Unsupported("has no keyword search", store=self.name)
-
     def pending_index(self) -> int:
         """Always 0: rows enter the index in the transaction that writes them."""
         return 0
@@ -438,21 +432,6 @@ class PgvectorStore:
             index_settings({**self._options.index, **definition.index}, dimension) if dimension else {"type": "none"}
         )
         return Footprint(None, row_bytes(dimension, payload, index) + index_bytes(definition.named))
-
-    def alias_target(self, alias: str) -> str | None:
-        """Not supported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
-
-    def refuse_alias(self, alias: str) -> None:
-        """Raises Unsupported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
-
-    def point_alias(self, alias: str) -> None:
-        """Not supported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
 
     def marker(self, name: str) -> str | None:
         """The text that was kept, in a line of the table's comment."""

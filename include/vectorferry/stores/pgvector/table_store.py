@@ -42,6 +42,7 @@ from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.obstacles import refuse_obstacles, refuse_vector, searched_vector
 from vectorferry.stores.pgvector.catalog import Relation, SearchIndex, relation_of
+from vectorferry.stores.pgvector.lacking import Lacking
 from vectorferry.stores.pgvector.layout import Layout, Stored, layout_of
 from vectorferry.stores.pgvector.quoting import quoted
 from vectorferry.stores.pgvector.requirements import (
@@ -133,7 +134,7 @@ class _Known:
         return CollectionDefinition(self.dimension, self.layout.metric or Metric.COSINE, named=self.named)
 
 
-class TableStore:
+class TableStore(Lacking):
     """A table as a collection; `open` connects lazily."""
 
     def __init__(
@@ -381,13 +382,6 @@ class TableStore:
         query = f"SELECT {key_texts(layout)} FROM {layout.table} WHERE {clause} AND {more} ORDER BY {in_order(layout)} LIMIT %s"
         return frozenset(id_of(layout.key, row) for row in self._read(query, [*values, *operands, limit]))
 
-    def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
-    ) -> tuple[str, ...]:
-        """Raises Unsupported: there is no index over words."""
-        del namespace, field, words, k, near, vector
-        raise Unsupported("has no keyword search", store=self.name)
-
     def pending_index(self) -> int:
         """Always 0: rows enter the index in the transaction that writes them."""
         return 0
@@ -415,21 +409,6 @@ class TableStore:
         dimension = definition.dimension or 0
         index = index_settings({**self._options.index, **definition.index}, dimension)
         return Footprint(None, row_bytes(dimension, payload, index))
-
-    def alias_target(self, alias: str) -> str | None:
-        """Not supported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
-
-    def refuse_alias(self, alias: str) -> None:
-        """Raises Unsupported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
-
-    def point_alias(self, alias: str) -> None:
-        """Not supported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
 
     def marker(self, name: str) -> str | None:
         """Not supported: nothing is written to a table of others but records."""
