@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vectorferry.core.equality import EXACT, Equality, sketches_apart
+from vectorferry.core.equality import EXACT, Equality, sketches_apart, tolerances_under
+from vectorferry.core.model import CollectionDefinition, Metric, VectorKind, VectorSpec
 from vectorferry.core.records import fingerprint_bytes, make_batch, sketch_bytes
 
 HALF = 2.0**-11
@@ -107,3 +108,16 @@ def test_a_record_without_a_vector_has_no_sketch() -> None:
     batch = make_batch("n", ["a", "b"], np.ones((2, 3), np.float32), ["{}", "{}"], missing=np.array([True, False]))
     assert [len(each) for each in sketch_bytes(batch, Equality(HALF))] == [0, 80]
     assert sketch_bytes(batch, EXACT) == [b"", b""]
+
+
+def test_only_vectors_under_the_metric_that_changes_them_have_a_tolerance() -> None:
+    named = {
+        "image": VectorSpec("image", VectorKind.DENSE, 4, Metric.COSINE),
+        "tokens": VectorSpec("tokens", VectorKind.MULTI, 4, Metric.COSINE),
+        "title": VectorSpec("title", VectorKind.DENSE, 4, Metric.DOT),
+        "words": VectorSpec("words", VectorKind.SPARSE, None, Metric.COSINE),
+    }
+    for metric, unnamed in ((Metric.COSINE, {"": 1e-7}), (Metric.EUCLIDEAN, {})):
+        made = CollectionDefinition(8, metric, named=named)
+        assert tolerances_under(Metric.COSINE, 1e-7, made) == {"image": 1e-7, "tokens": 1e-7, **unnamed}
+    assert tolerances_under(Metric.COSINE, 1e-7, CollectionDefinition(None, Metric.COSINE)) == {}

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from vectorferry.core.model import Metric, VectorKind, VectorSpec
+
 Mask = npt.NDArray[np.bool_]
 Sketches = npt.NDArray[np.float64]
 SKETCH_NUMBERS = 10
@@ -32,6 +34,33 @@ class Rounding(Protocol):
     def tolerances(self) -> Mapping[str, float]:
         """By the vector's name, "" being the unnamed one."""
         ...
+
+
+class HasVectors(Protocol):
+    """The vectors of a collection: its description, or its definition."""
+
+    @property
+    def dimension(self) -> int | None:
+        """Of the dense vector without a name; None where there is none."""
+        ...
+
+    @property
+    def metric(self) -> Metric:
+        """Of the vector without a name."""
+        ...
+
+    @property
+    def named(self) -> Mapping[str, VectorSpec]:
+        """All others."""
+        ...
+
+
+def tolerances_under(metric: Metric, tolerance: float, vectors: HasVectors) -> Mapping[str, float]:
+    """`Capabilities.tolerances` of a collection whose database changes the dense and multi vectors under one metric, and no others."""
+    found = {name: spec.metric for name, spec in vectors.named.items() if spec.kind is not VectorKind.SPARSE}
+    if vectors.dimension is not None:
+        found[""] = vectors.metric
+    return {name: tolerance for name, measured in found.items() if measured is metric}
 
 
 @dataclass(frozen=True, slots=True)

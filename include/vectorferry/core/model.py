@@ -91,6 +91,18 @@ class VectorSpec:
     index: Mapping[str, Any] = field(default_factory=dict)
 
 
+class ConditionalWrites(StrEnum):
+    """Which writes a database itself refuses once it has a newer state of the record: none, puts, or deletes and puts after them too.
+
+    PUTS keeps an older put from replacing a newer record; nothing of a record that was deleted is left to tell that a put is older, so
+    that it comes back. PUTS_AND_DELETES remembers deletions as well, mostly for a time only.
+    """
+
+    NONE = "none"
+    PUTS = "puts"
+    PUTS_AND_DELETES = "puts_and_deletes"
+
+
 class MetadataKind(StrEnum):
     """What a metadata value is; a store says which kinds it holds."""
 

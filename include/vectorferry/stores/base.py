@@ -12,6 +12,7 @@ from vectorferry.core.model import (
     Capacity,
     CollectionDefinition,
     CollectionInfo,
+    ConditionalWrites,
     FieldOptions,
     FieldType,
     Footprint,
@@ -40,8 +41,11 @@ PLAIN_METADATA = frozenset({MetadataKind.STRING, MetadataKind.NUMBER, MetadataKi
 class Capabilities:
     """What a store can hold and do, as data: no code asks a store for its name. Sizes are in bytes, times in seconds.
 
+    They are those of one collection: what depends on its metric, its columns or its server's version is told for the collection as it is.
+
     `vector_tolerance`: 0.0 where vectors come back bit for bit, else the most that a component may come back changed, as a share of the
-    vector's largest component; `tolerances` by the vector's name, where they differ. One that normalises keeps the length beside.
+    vector's largest component; `tolerances` by the vector's name, where they differ. One that normalises keeps the length beside, and
+    has a tolerance for the vectors under cosine only (see `equality.tolerances_under`).
     `max_indexed_dimension`: beyond it there is no index, and every search reads the whole namespace; None without such a limit.
     `searched_kinds`: of which kinds the vectors are that `search` takes; others are kept only.
     `sparse`: records may have a sparse vector without a name; `named_vectors`: of which kinds they may have vectors with a name.
@@ -53,6 +57,13 @@ class Capabilities:
     `resend_after_delete`: a put whose client went away may be stored and not indexed, and the same put again does not help.
     `searches`: False where the collection keeps vectors and no index, and the database refuses to search it.
     `lists_ranges`: `scan` reads a key range by itself; where False it is fed ids (see `scan`).
+    `unique_keys`: no two records have one key; where False whoever else writes may make some, which `inventory` tells as `unread`, and
+    which no `scan` or `fetch` passes over (see there).
+    `snapshot_scans`: a `scan` sees one frozen state, that of its begin; where False it is a cursor: a record that stays is given once.
+    `merging_upserts`: the database keeps what a put does not name. `upsert` still replaces all that a record carries: it deletes first, or
+    names everything of its own, and what no record carries stays.
+    `conditional_writes`: which older writes the database itself refuses. Nothing rests on it but what a store does with it inside: a
+    record may have been written by others, without the condition, and a deletion may have been forgotten.
     `max_matching`: the most ids that `matching` returns, None where it returns all.
     `merges_metadata`: `update` takes metadata; where False it takes a vector only.
     `markers`: `keep_marker` works. `probes`: a record of ours may lie here for a moment; where False nothing but records is written, and
@@ -91,10 +102,13 @@ class Capabilities:
     key_order: KeyOrder = KeyOrder.ID
     ordered_listing: bool = True
     lists_ranges: bool = True
+    unique_keys: bool = True
+    snapshot_scans: bool = False
     exact_count: bool = True
     indexes_later: bool = False
     searches: bool = True
-    conditional_writes: bool = False
+    conditional_writes: ConditionalWrites = ConditionalWrites.NONE
+    merging_upserts: bool = False
     resend_after_delete: bool = False
     merges_metadata: bool = True
     updates_vectors: bool = True
@@ -235,14 +249,16 @@ class VectorStore(Protocol):
         """Records of a key range in batches of at most `batch_rows`, each once, in key order (or the order of `ids`).
 
         Stores that cannot list ranges fetch `ids` (pages of ids that the plan recorded) instead, and list for themselves where it is
-        None. A record deleted meanwhile is left out.
+        None. What others write after the first batch was asked for is not seen where `capabilities.snapshot_scans`; else a record that
+        stays is given once, in one of its states, and one that was deleted or made meanwhile may be left out or not. Raises RecordError
+        for a key that several records have, with the key.
         """
         ...
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
         """The records found, in the order of `ids`; any number of ids (split inside); missing ones are left out.
 
-        An id given twice is answered once, at its first place.
+        An id given twice is answered once, at its first place. Raises RecordError for an id that several records have.
         """
         ...
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, count
 from typing import Any
 from uuid import uuid4
@@ -97,6 +98,7 @@ MEMORY = Capabilities(
     named_vectors=frozenset(VectorKind),
     searched_kinds=frozenset(VectorKind),
     keyword_search=True,
+    snapshot_scans=True,
 )
 
 
@@ -205,10 +207,15 @@ class MemoryStore(VectorStore):
     def scan(
         self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Records by id: those of `ids` where given, else those listed when the scan began."""
-        wanted = list(chain.from_iterable(self.list_ids(span) if ids is None else ids))
+        """Records by id, as they were when the scan began: those of `ids` where given, else those of the range."""
+        with self._database.lock:
+            definition = self._existing().definition
+            taken = dict(self._existing().namespaces.get(span.namespace, {}))
+            keys = self._keys(span)
+        wanted = [id_ for _, id_ in keys] if ids is None else list(chain.from_iterable(ids))
         for part in chunks(wanted, batch_rows):
-            batch = self.fetch(span.namespace, part)
+            rows = {id_: taken[id_] for id_ in part if id_ in taken}
+            batch = self._call(partial(_batch_of, definition, span.namespace, rows))
             if len(batch):
                 yield batch
 
@@ -372,20 +379,7 @@ class MemoryStore(VectorStore):
             collection = self._existing()
             there = collection.namespaces.get(namespace, {})
             found = {id_: there[id_] for id_ in ids if id_ in there}
-        definition, rows = collection.definition, list(found.values())
-        metadata, sparse = [row.metadata for row in rows], [row.sparse for row in rows]
-        named = {
-            column_name(spec): array_of(spec.kind, [row.named.get(column_name(spec)) for row in rows], spec.dimension)
-            for spec in definition.named.values()
-        }
-        if definition.dimension is None:
-            return make_batch(namespace, list(found), None, metadata, sparse, named=named)
-        vectors = np.zeros((len(rows), definition.dimension), np.float32)
-        missing = np.array([row.vector is None for row in rows], bool)
-        for i, row in enumerate(rows):
-            if row.vector is not None:
-                vectors[i] = row.vector
-        return make_batch(namespace, list(found), vectors, metadata, sparse, missing=missing, named=named)
+        return _batch_of(collection.definition, namespace, found)
 
     def _put(self, batch: pa.RecordBatch) -> None:
         vectors = vectors_of(batch).copy()
@@ -453,6 +447,24 @@ def _named_values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
             if value is not None:
                 row[each.column] = value if each.kind is VectorKind.SPARSE else value.copy()
     return rows
+
+
+def _batch_of(definition: CollectionDefinition, namespace: str, found: Mapping[str, _Row]) -> pa.RecordBatch:
+    """Records of a collection, by their ids."""
+    rows = list(found.values())
+    metadata, sparse = [row.metadata for row in rows], [row.sparse for row in rows]
+    named = {
+        column_name(spec): array_of(spec.kind, [row.named.get(column_name(spec)) for row in rows], spec.dimension)
+        for spec in definition.named.values()
+    }
+    if definition.dimension is None:
+        return make_batch(namespace, list(found), None, metadata, sparse, named=named)
+    vectors = np.zeros((len(rows), definition.dimension), np.float32)
+    missing = np.array([row.vector is None for row in rows], bool)
+    for i, row in enumerate(rows):
+        if row.vector is not None:
+            vectors[i] = row.vector
+    return make_batch(namespace, list(found), vectors, metadata, sparse, missing=missing, named=named)
 
 
 def _vector_of(row: _Row, spec: VectorSpec) -> Any:

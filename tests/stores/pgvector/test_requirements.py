@@ -15,7 +15,7 @@ from vectorferry.local.servers.postgres import Postgres
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions
 from vectorferry.stores.pgvector import store as pgvector
-from vectorferry.stores.pgvector.requirements import Server, unmakeable, unusable, version_of
+from vectorferry.stores.pgvector.requirements import Server, unmakeable, unusable
 from vectorferry.stores.pgvector.statements import tuning
 from vectorferry.stores.pgvector.store import PgvectorStore
 from vectorferry.testing.assertions import put_all
@@ -57,7 +57,6 @@ def test_a_search_asks_no_extension_to_iterate_that_cannot() -> None:
     assert list(tuning(100, None, iterates=False)) == ["hnsw.ef_search = 100"]
     assert list(tuning(10, None, iterates=False)) == ["hnsw.ef_search = 40"]
     assert list(tuning(10, 5000, iterates=True))[::2] == ["hnsw.iterative_scan = strict_order", "hnsw.ef_search = 1000"]
-    assert version_of("0.8.1") == (0, 8, 1)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-OLDEST_POSTGRES = 14
+from vectorferry.stores.server_versions import Version, too_old, version_of, version_text
+
+OLDEST_POSTGRES = (14,)
 """The first whose hash of a row's place (`hashtidextended`) tells of changes to a namespace."""
 OLDEST_EXTENSION = (0, 5)
 """The first with HNSW."""
@@ -55,27 +57,18 @@ class Server:
     taken: bool
 
     @property
-    def extension(self) -> tuple[int, ...]:
+    def extension(self) -> Version:
         """Version of the extension, installed or to be installed; empty where there is none."""
         return version_of(self.version or self.available or "")
 
 
-def version_of(text: str) -> tuple[int, ...]:
-    """The numbers of a version as in '0.8.1'."""
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
-
-
 def unusable(server: Server) -> Iterator[str]:
     """What keeps a server from being used at all."""
-    if server.postgres // 10_000 < OLDEST_POSTGRES:
-        yield f"the server is PostgreSQL {server.postgres // 10_000}; {OLDEST_POSTGRES} or later is needed"
+    yield from too_old("the server is PostgreSQL", (server.postgres // 10_000,), OLDEST_POSTGRES)
     if not server.extension:
-        yield f"the server has no extension vector: install pgvector {_text(OLDEST_EXTENSION)} or later on it"
-    elif server.extension < OLDEST_EXTENSION:
-        yield (
-            f"pgvector is {_text(server.extension)}; {_text(OLDEST_EXTENSION)} or later is needed: install it, "
-            "then ALTER EXTENSION vector UPDATE"
-        )
+        yield f"the server has no extension vector: install pgvector {version_text(OLDEST_EXTENSION)} or later on it"
+    way_out = "install it, then ALTER EXTENSION vector UPDATE"
+    yield from too_old("pgvector is", server.extension, OLDEST_EXTENSION, way_out)
     if server.version and not server.found:
         yield (
             f"the type vector is in the schema {server.place!r}, where sessions do not look: set "
@@ -93,7 +86,7 @@ def unmakeable(server: Server, collection: str, dimension: int, index_type: str,
         yield f"the name {collection!r} is taken in the schema {server.schema} by a table that others made: name another collection"
     if index_type == "hnsw" and dimension > most and server.extension < HALF_VECTORS:
         yield (
-            f"pgvector {_text(server.extension)} indexes at most {most} dimensions ({_text(HALF_VECTORS)} or later: 4000): "
+            f"pgvector {version_text(server.extension)} indexes at most {most} dimensions ({version_text(HALF_VECTORS)} or later: 4000): "
             "upgrade it, or set the index type to none, and every search reads the whole namespace"
         )
 
@@ -112,7 +105,3 @@ def absent(collection: str, namesakes: Sequence[tuple[str, str, bool, str | None
             f'if Vectorferry made it, set "schema": "{schema}" in the extra of the connection{asked}'
         )
     return "no such collection"
-
-
-def _text(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))

@@ -76,7 +76,6 @@ from vectorferry.stores.pgvector.requirements import (
     absent,
     unmakeable,
     unusable,
-    version_of,
 )
 from vectorferry.stores.pgvector.sessions import Session, Sessions
 from vectorferry.stores.pgvector.sql import (
@@ -123,6 +122,7 @@ from vectorferry.stores.row_limits import (
     without,
     wrong_dimension,
 )
+from vectorferry.stores.server_versions import version_of
 
 T = TypeVar("T")
 Wanted: TypeAlias = tuple[int, Filter | None, int | None]

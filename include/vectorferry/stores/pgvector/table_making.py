@@ -32,6 +32,7 @@ CAPABILITIES = Capabilities(
     metadata_nul=False,
     whole_doubles_beyond_53_bits=False,
     probes=False,
+    merging_upserts=True,  # a column that is no part of a record is left alone
 )
 """What a table of others holds, whatever its columns are."""
 MOST_INDICES = 1_000_000_000

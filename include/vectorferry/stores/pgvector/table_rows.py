@@ -311,6 +311,7 @@ def capabilities_of(layout: Layout, base: Capabilities) -> dict[str, Any]:
     return {
         "key_order": layout.key_order,
         "lists_ranges": layout.in_native_order,
+        "unique_keys": layout.relation.is_table,
         "uuid_ids": len(layout.key) == 1 and layout.key[0].base == "uuid",
         "number_ids": layout.key_order == "number",
         "sparse": layout.sparse is not None,

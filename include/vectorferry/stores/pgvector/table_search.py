@@ -11,12 +11,13 @@ from vectorferry.stores.obstacles import dense_queries
 from vectorferry.stores.pgvector.catalog import SearchIndex
 from vectorferry.stores.pgvector.layout import Layout, Stored
 from vectorferry.stores.pgvector.quoting import quoted
-from vectorferry.stores.pgvector.requirements import ITERATIVE_SCANS, version_of
+from vectorferry.stores.pgvector.requirements import ITERATIVE_SCANS
 from vectorferry.stores.pgvector.sessions import Session
 from vectorferry.stores.pgvector.statements import VectorType, rows_of, tune
 from vectorferry.stores.pgvector.table_keys import within
 from vectorferry.stores.pgvector.table_rows import sparse_text
 from vectorferry.stores.pgvector.table_sql import filtered, nearest
+from vectorferry.stores.server_versions import version_of
 
 EXACT_ROWS = 10_000
 """Up to so many candidate rows a search compares all of them: as fast as the index, and complete."""

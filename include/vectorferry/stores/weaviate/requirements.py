@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vectorferry.core.errors import Unavailable
 from vectorferry.stores.caller import Caller
+from vectorferry.stores.server_versions import too_old, version_of
 from vectorferry.stores.weaviate.client import Link
 
 OLDEST = (1, 29)
@@ -13,7 +14,7 @@ OLDEST = (1, 29)
 def unusable(link: Link, call: Caller) -> Iterator[str]:
     """What keeps a server from being used; it is asked over both its ports. Raises Unavailable where REST does not answer."""
     meta = call(lambda: link.get("/meta")) or {}
-    yield from too_old(str(meta.get("version", "")))
+    yield from too_old("the server is Weaviate", version_of(str(meta.get("version", ""))), OLDEST)
     try:
         call(link.check_grpc)
     except Unavailable as error:
@@ -21,10 +22,3 @@ def unusable(link: Link, call: Caller) -> Iterator[str]:
             f"answers over REST, but not over gRPC at {link.grpc_target} ({error}): open that port, or set grpc_host and grpc_port "
             "in the extra of the connection"
         )
-
-
-def too_old(version: str) -> Iterator[str]:
-    """What is wrong with a server's version; one that does not tell it is taken."""
-    told = tuple(int(part) for part in version.split("-")[0].split(".") if part.isdigit())
-    if told and told < OLDEST:
-        yield f"the server is Weaviate {version}; {'.'.join(map(str, OLDEST))} or later is needed"
