@@ -18,6 +18,8 @@ from journal.helpers import connection_of
 from vectorferry.journal import open_journal
 from vectorferry.local.servers.postgres import Postgres
 from vectorferry.local.servers.postgres import postgres as local_postgres
+from vectorferry.local.servers.qdrant import Qdrant
+from vectorferry.local.servers.qdrant import qdrant as local_qdrant
 from vectorferry.local.servers.supervisor import Service, Supervisor
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.local.servers.weaviate import weaviate as local_weaviate
@@ -45,6 +47,15 @@ def _unsynced(service: Service) -> Service:
 def weaviate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weaviate]:
     folder = tmp_path_factory.mktemp("weaviate")
     server = local_weaviate(folder / "weaviate")
+    with Supervisor(folder) as supervisor:
+        supervisor.start(server.services())
+        yield server
+
+
+@pytest.fixture(scope="session")
+def qdrant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Qdrant]:
+    folder = tmp_path_factory.mktemp("qdrant")
+    server = local_qdrant(folder / "qdrant")
     with Supervisor(folder) as supervisor:
         supervisor.start(server.services())
         yield server

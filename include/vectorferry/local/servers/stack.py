@@ -9,6 +9,7 @@ from vectorferry.local.servers.airflow import Airflow, airflow
 from vectorferry.local.servers.pinecone import DATABASE as PINECONE_DATABASE
 from vectorferry.local.servers.pinecone import Pinecone, pinecone
 from vectorferry.local.servers.postgres import Postgres, postgres
+from vectorferry.local.servers.qdrant import Qdrant, qdrant
 from vectorferry.local.servers.supervisor import Service
 from vectorferry.local.servers.weaviate import Weaviate, weaviate
 
@@ -26,14 +27,15 @@ class Databases:
     postgres: Postgres
     pinecone: Pinecone | None
     weaviate: Weaviate | None
+    qdrant: Qdrant | None = None
 
     def services(self) -> list[Service]:
         """Return all services, to be started by one supervisor."""
-        others = (each for each in (self.pinecone, self.weaviate) if each is not None)
+        others = (each for each in (self.pinecone, self.weaviate, self.qdrant) if each is not None)
         return [*self.postgres.services(DATABASES), *(service for each in others for service in each.services())]
 
     def connections(self, names: Mapping[str, str]) -> dict[str, str]:
-        """Return Airflow connections as JSON: `names` gives the connection id of each of journal, pgvector, pinecone, weaviate."""
+        """Return Airflow connections as JSON: `names` gives the connection id of each of journal and the databases."""
         known = self._known()
         return {connection_id: json.dumps(known[server]) for server, connection_id in names.items()}
 
@@ -46,6 +48,8 @@ class Databases:
             found["pinecone"] = _pinecone_connection(self.pinecone)
         if self.weaviate:
             found["weaviate"] = _weaviate_connection(self.weaviate)
+        if self.qdrant:
+            found["qdrant"] = _qdrant_connection(self.qdrant)
         return found
 
     def _postgres_connection(self, database: str) -> dict[str, object]:
@@ -61,12 +65,13 @@ class Databases:
 
 
 def databases(root: Path, kinds: frozenset[str]) -> Databases:
-    """Return the servers that `kinds` (of pinecone, weaviate, pgvector) need, with a folder each below `root`."""
+    """Return the servers that `kinds` (of pinecone, weaviate, pgvector, qdrant) need, with a folder each below `root`."""
     server = postgres(root / "postgres")
     return Databases(
         server,
         pinecone(root / "pinecone", server) if "pinecone" in kinds else None,
         weaviate(root / "weaviate") if "weaviate" in kinds else None,
+        qdrant(root / "qdrant") if "qdrant" in kinds else None,
     )
 
 
@@ -99,3 +104,8 @@ def _weaviate_connection(server: Weaviate) -> dict[str, object]:
         "grpc_secure": server.secure,
     }
     return {"conn_type": "weaviate", "host": server.host, "port": server.port, "extra": extra}
+
+
+def _qdrant_connection(server: Qdrant) -> dict[str, object]:
+    extra = {"grpc_port": server.grpc_port, "prefer_grpc": True, "https": server.secure}
+    return {"conn_type": "qdrant", "host": server.host, "port": server.port, "password": server.api_key, "extra": extra}

@@ -1,0 +1,299 @@
+"""Operations on points: each turns one message of the protocol into the engine's operation, and its answer into a message."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import qdrant_edge as edge
+from qdrant_client import grpc as pb
+
+from vectorferry.gateway.pinecone.api.faults import Effects
+from vectorferry.local.qdrant.catalog import Catalog
+from vectorferry.local.qdrant.collection import Collection
+from vectorferry.local.qdrant.filters import compiled, filter_of
+from vectorferry.local.qdrant.problems import bad_input, not_found
+from vectorferry.local.qdrant.queries import Compiler, order_of, with_payload, with_vectors
+from vectorferry.local.qdrant.values import EngineId, id_message, id_of, payload_message, payload_of
+from vectorferry.local.qdrant.vectors import EngineVector, vectors_message, vectors_of
+
+T = TypeVar("T")
+Change = Callable[..., edge.UpdateOperation]
+_PAGE = 10
+_MODES = {
+    pb.UpdateMode.Upsert: edge.UpdateMode.Upsert,
+    pb.UpdateMode.InsertOnly: edge.UpdateMode.InsertOnly,
+    pb.UpdateMode.UpdateOnly: edge.UpdateMode.UpdateOnly,
+}
+
+
+def upsert(catalog: Catalog, request: pb.UpsertPoints, _effects: Effects) -> pb.PointsOperationResponse:
+    """Insert or replace points."""
+    return _written(catalog, request, _upsert_points(request))
+
+
+def _upsert_points(request: Any) -> edge.UpdateOperation:
+    mode = _MODES[request.update_mode] if request.HasField("update_mode") else None
+    points = [edge.Point(id_of(each.id), vectors_of(each.vectors), payload_of(each.payload)) for each in request.points]
+    return edge.UpdateOperation.upsert_points(points, filter_of(request, "update_filter"), mode)
+
+
+def delete(catalog: Catalog, request: pb.DeletePoints, _effects: Effects) -> pb.PointsOperationResponse:
+    """Delete points by id or filter."""
+    return _written(catalog, request, _delete_points(request.points))
+
+
+def _delete_points(selector: pb.PointsSelector) -> edge.UpdateOperation:
+    return _selected(selector, edge.UpdateOperation.delete_points, edge.UpdateOperation.delete_points_by_filter)
+
+
+def set_payload(catalog: Catalog, request: pb.SetPayloadPoints, _effects: Effects) -> pb.PointsOperationResponse:
+    """Merge keys into payloads."""
+    return _written(catalog, request, _set_payload(request))
+
+
+def _set_payload(request: Any) -> edge.UpdateOperation:
+    return _payload_change(request, edge.UpdateOperation.set_payload, edge.UpdateOperation.set_payload_by_filter)
+
+
+def overwrite_payload(catalog: Catalog, request: pb.SetPayloadPoints, _effects: Effects) -> pb.PointsOperationResponse:
+    """Replace payloads."""
+    return _written(catalog, request, _overwrite_payload(request))
+
+
+def _overwrite_payload(request: Any) -> edge.UpdateOperation:
+    return _payload_change(
+        request, edge.UpdateOperation.overwrite_payload, edge.UpdateOperation.overwrite_payload_by_filter
+    )
+
+
+def _payload_change(request: Any, by_ids: Change, by_filter: Change) -> edge.UpdateOperation:
+    payload, key = payload_of(request.payload), request.key if request.HasField("key") else None
+    return _selected(
+        request.points_selector, lambda ids: by_ids(ids, payload, key), lambda found: by_filter(found, payload, key)
+    )
+
+
+def delete_payload(catalog: Catalog, request: pb.DeletePayloadPoints, _effects: Effects) -> pb.PointsOperationResponse:
+    """Remove keys from payloads."""
+    return _written(catalog, request, _delete_payload(request))
+
+
+def _delete_payload(request: Any) -> edge.UpdateOperation:
+    keys = list(request.keys)
+    return _selected(
+        request.points_selector,
+        lambda ids: edge.UpdateOperation.delete_payload(ids, keys),
+        lambda found: edge.UpdateOperation.delete_payload_by_filter(found, keys),
+    )
+
+
+def clear_payload(catalog: Catalog, request: pb.ClearPayloadPoints, _effects: Effects) -> pb.PointsOperationResponse:
+    """Remove payloads."""
+    return _written(catalog, request, _clear_payload(request.points))
+
+
+def _clear_payload(selector: pb.PointsSelector) -> edge.UpdateOperation:
+    return _selected(selector, edge.UpdateOperation.clear_payload, edge.UpdateOperation.clear_payload_by_filter)
+
+
+def update_vectors(catalog: Catalog, request: pb.UpdatePointVectors, _effects: Effects) -> pb.PointsOperationResponse:
+    """Replace the vectors that are named, and leave the others."""
+    return _written(catalog, request, _update_vectors(request))
+
+
+def _update_vectors(request: Any) -> edge.UpdateOperation:
+    points = [edge.PointVectors(id_of(each.id), vectors_of(each.vectors)) for each in request.points]
+    return edge.UpdateOperation.update_vectors(points, filter_of(request, "update_filter"))
+
+
+def delete_vectors(catalog: Catalog, request: pb.DeletePointVectors, _effects: Effects) -> pb.PointsOperationResponse:
+    """Remove vectors by name."""
+    return _written(catalog, request, _delete_vectors(request))
+
+
+def _delete_vectors(request: Any) -> edge.UpdateOperation:
+    names = list(request.vectors.names)
+    return _selected(
+        request.points_selector,
+        lambda ids: edge.UpdateOperation.delete_vectors(ids, names),
+        lambda found: edge.UpdateOperation.delete_vectors_by_filter(found, names),
+    )
+
+
+def update_batch(catalog: Catalog, request: pb.UpdateBatchPoints, _effects: Effects) -> pb.UpdateBatchResponse:
+    """Do several writes in their order; those before one that fails have been done."""
+    began, found = time.monotonic(), catalog.find(request.collection_name)
+    results = [_result(request, found.update(_batched(each))) for each in request.operations]
+    return pb.UpdateBatchResponse(result=results, time=time.monotonic() - began)
+
+
+def _batched(operation: pb.PointsUpdateOperation) -> edge.UpdateOperation:
+    kind = operation.WhichOneof("operation")
+    if kind is None:
+        raise bad_input("Operation is missing")
+    return _BATCHED[kind](getattr(operation, kind))
+
+
+_BATCHED: Mapping[str, Callable[[Any], edge.UpdateOperation]] = {
+    "upsert": _upsert_points,
+    "delete_points": lambda each: _delete_points(each.points),
+    "delete_deprecated": _delete_points,
+    "set_payload": _set_payload,
+    "overwrite_payload": _overwrite_payload,
+    "delete_payload": _delete_payload,
+    "clear_payload": lambda each: _clear_payload(each.points),
+    "clear_payload_deprecated": _clear_payload,
+    "update_vectors": _update_vectors,
+    "delete_vectors": _delete_vectors,
+}
+
+
+def create_index(
+    catalog: Catalog, request: pb.CreateFieldIndexCollection, _effects: Effects
+) -> pb.PointsOperationResponse:
+    """Create a payload index."""
+    began = time.monotonic()
+    return _done(request, catalog.find(request.collection_name).index(request), began)
+
+
+def delete_index(
+    catalog: Catalog, request: pb.DeleteFieldIndexCollection, _effects: Effects
+) -> pb.PointsOperationResponse:
+    """Remove a payload index."""
+    began = time.monotonic()
+    return _done(request, catalog.find(request.collection_name).drop_index(request.field_name), began)
+
+
+def get(catalog: Catalog, request: pb.GetPoints, _effects: Effects) -> pb.GetResponse:
+    """Points by id, without those that are not there."""
+    began, ids = time.monotonic(), [id_of(each) for each in request.ids]
+    asked = with_payload(request.with_payload), with_vectors(request.with_vectors)
+    records = catalog.find(request.collection_name).read(lambda shard: shard.retrieve(ids, *asked))
+    return pb.GetResponse(result=[_record(each) for each in records], time=time.monotonic() - began)
+
+
+def scroll(catalog: Catalog, request: pb.ScrollPoints, _effects: Effects) -> pb.ScrollResponse:
+    """A page of points in the order of their ids, or in one that was asked for."""
+    began = time.monotonic()
+    asked = edge.ScrollRequest(
+        offset=id_of(request.offset) if request.HasField("offset") else None,
+        limit=request.limit if request.HasField("limit") else _PAGE,
+        filter=filter_of(request),
+        with_payload=with_payload(request.with_payload),
+        with_vector=with_vectors(request.with_vectors),
+        order_by=order_of(request.order_by) if request.HasField("order_by") else None,
+    )
+    records, following = catalog.find(request.collection_name).read(lambda shard: shard.scroll(asked))
+    return pb.ScrollResponse(
+        result=[_record(each) for each in records],
+        next_page_offset=None if following is None else id_message(following),
+        time=time.monotonic() - began,
+    )
+
+
+def count(catalog: Catalog, request: pb.CountPoints, _effects: Effects) -> pb.CountResponse:
+    """How many points there are, or match."""
+    began = time.monotonic()
+    asked = edge.CountRequest(request.exact if request.HasField("exact") else True, filter_of(request))
+    found = catalog.find(request.collection_name).read(lambda shard: shard.count(asked))
+    return pb.CountResponse(result=pb.CountResult(count=found), time=time.monotonic() - began)
+
+
+def query(catalog: Catalog, request: pb.QueryPoints, _effects: Effects) -> pb.QueryResponse:
+    """Search."""
+    began = time.monotonic()
+    found = catalog.find(request.collection_name)
+    asked = Compiler(_look_up(catalog, found)).request(request)
+    hits = found.read(lambda shard: shard.query(asked))
+    return pb.QueryResponse(result=[_hit(each) for each in hits], time=time.monotonic() - began)
+
+
+def query_batch(catalog: Catalog, request: pb.QueryBatchPoints, _effects: Effects) -> pb.QueryBatchResponse:
+    """Several searches."""
+    began = time.monotonic()
+    found = catalog.find(request.collection_name)
+    asked = edge.QueryBatchRequest([Compiler(_look_up(catalog, found)).request(each) for each in request.query_points])
+    answers = found.read(lambda shard: shard.query_batch(asked))
+    results = [pb.BatchResult(result=[_hit(each) for each in hits]) for hits in answers]
+    return pb.QueryBatchResponse(result=results, time=time.monotonic() - began)
+
+
+def facet(catalog: Catalog, request: pb.FacetCounts, _effects: Effects) -> pb.FacetResponse:
+    """How many points have each value of a key."""
+    began = time.monotonic()
+    limit = request.limit if request.HasField("limit") else _PAGE
+    asked = edge.FacetRequest(request.key, limit, request.exact, filter_of(request))
+    found = catalog.find(request.collection_name).read(lambda shard: shard.facet(asked))
+    hits = [pb.FacetHit(value=_facet_value(each.value), count=each.count) for each in found.hits]
+    return pb.FacetResponse(hits=hits, time=time.monotonic() - began)
+
+
+def _facet_value(value: Any) -> pb.FacetValue:
+    if isinstance(value, bool):
+        return pb.FacetValue(bool_value=value)
+    return pb.FacetValue(integer_value=value) if isinstance(value, int) else pb.FacetValue(string_value=str(value))
+
+
+def _look_up(
+    catalog: Catalog, asked: Collection
+) -> Callable[[pb.LookupLocation | None, EngineId, str], EngineVector | None]:
+    def look_up(place: pb.LookupLocation | None, point: EngineId, name: str) -> EngineVector | None:
+        found = asked if place is None else catalog.find(place.collection_name)
+        records = found.read(lambda shard: shard.retrieve([point], False, True))
+        if not records:
+            raise not_found(f"No point with id {point} found")
+        vectors: Any = records[0].vector
+        return vectors.get(name) if isinstance(vectors, dict) else None if name else vectors
+
+    return look_up
+
+
+def _selected(
+    selector: pb.PointsSelector, by_ids: Callable[[list[Any]], T], by_filter: Callable[[edge.Filter], T]
+) -> T:
+    kind = selector.WhichOneof("points_selector_one_of")
+    if kind == "points":
+        return by_ids([id_of(each) for each in selector.points.ids])
+    if kind == "filter":
+        return by_filter(compiled(selector.filter))
+    raise bad_input("PointsSelector is missing")
+
+
+def _written(catalog: Catalog, request: Any, operation: edge.UpdateOperation) -> pb.PointsOperationResponse:
+    began = time.monotonic()
+    return _done(request, catalog.find(request.collection_name).update(operation), began)
+
+
+def _done(request: Any, number: int, began: float) -> pb.PointsOperationResponse:
+    return pb.PointsOperationResponse(result=_result(request, number), time=time.monotonic() - began)
+
+
+def _result(request: Any, number: int) -> pb.UpdateResult:
+    status = pb.UpdateStatus.Completed if request.wait else pb.UpdateStatus.Acknowledged
+    return pb.UpdateResult(operation_id=number, status=status)
+
+
+def _record(record: edge.Record) -> pb.RetrievedPoint:
+    return pb.RetrievedPoint(
+        id=id_message(record.id),
+        payload=payload_message(record.payload),
+        vectors=vectors_message(record.vector),
+        order_value=_order_value(record.order_value),
+    )
+
+
+def _hit(hit: edge.ScoredPoint) -> pb.ScoredPoint:
+    return pb.ScoredPoint(
+        id=id_message(hit.id),
+        score=hit.score,
+        version=hit.version,
+        payload=payload_message(hit.payload),
+        vectors=vectors_message(hit.vector),
+        order_value=_order_value(hit.order_value),
+    )
+
+
+def _order_value(value: float | None) -> pb.OrderValue | None:
+    if value is None:
+        return None
+    return pb.OrderValue(int=value) if isinstance(value, int) else pb.OrderValue(float=value)

@@ -1,0 +1,74 @@
+"""What a request is refused with: the vendor's words, a gRPC code, and the HTTP status of the same."""
+
+from dataclasses import dataclass, field
+
+import grpc
+
+_HTTP = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.INTERNAL: 500,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+_CODES = {status: code for code, status in _HTTP.items()} | {400: grpc.StatusCode.INVALID_ARGUMENT}
+
+
+@dataclass(frozen=True)
+class Problem(Exception):
+    """A refusal; `retry_after` in seconds goes with RESOURCE_EXHAUSTED."""
+
+    code: grpc.StatusCode
+    message: str
+    retry_after: int | None = field(default=None, compare=False)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return _HTTP.get(self.code, 500)
+
+
+class Dropped(Exception):
+    """The connection is to end without an answer."""
+
+
+def bad_input(text: str) -> Problem:
+    """What the request says is wrong."""
+    return Problem(grpc.StatusCode.INVALID_ARGUMENT, f"Wrong input: {text}")
+
+
+def not_found(text: str) -> Problem:
+    """What the request names is not there."""
+    return Problem(grpc.StatusCode.NOT_FOUND, f"Not found: {text}")
+
+
+def no_collection(name: str) -> Problem:
+    """There is no collection, and no alias, of this name."""
+    return not_found(f"Collection `{name}` doesn't exist!")
+
+
+def unsupported(what: str) -> Problem:
+    """The vendor's server can, this one cannot."""
+    return Problem(grpc.StatusCode.UNIMPLEMENTED, f"The local Qdrant does not have {what}")
+
+
+def of_status(status: int, message: str, retry_after: int | None = None) -> Problem:
+    """The problem that an HTTP status stands for."""
+    return Problem(_CODES.get(status, grpc.StatusCode.INTERNAL), message, retry_after)
+
+
+def of_engine(error: Exception) -> Problem:
+    """What the engine's error means: it raises plain exceptions, told apart by their words alone."""
+    text = str(error)
+    if text.startswith("No point with id"):
+        return not_found(text if text.endswith("found") else f"{text} found")
+    if text.startswith("Service runtime error"):
+        return Problem(
+            grpc.StatusCode.INTERNAL, f"Service internal error: {text.removeprefix('Service runtime error: ')}"
+        )
+    return bad_input(text)
