@@ -26,6 +26,10 @@ class MakeStore(Protocol):
     ) -> VectorStore: ...
 
 
+PlantDuplicate = Callable[[VectorStore, str, str], None]
+"""Puts a second record with the namespace and id of one that is there, by the database's own client: no store does."""
+
+
 @contextmanager
 def temporary_stores(opener: Callable[[str, Mapping[str, FieldType]], VectorStore]) -> Iterator[MakeStore]:
     """A `MakeStore` around a function of a collection's name and declared fields; what it made is dropped and closed at the end."""
@@ -81,6 +85,11 @@ class StoreFixtures:
     def unreachable_store(self) -> VectorStore:
         """A store on a port where nothing listens, with a policy of at most two attempts."""
         pytest.skip("the database is always reachable")
+
+    @pytest.fixture
+    def plant_duplicate(self, store: VectorStore) -> PlantDuplicate:
+        """How a key comes to stand for two records; asked for where the store declares that one may."""
+        raise NotImplementedError(f"override plant_duplicate: {store.name} declares that keys are not unique")
 
     @pytest.fixture(scope="class")
     @classmethod
