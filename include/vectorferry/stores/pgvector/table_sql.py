@@ -129,3 +129,13 @@ def counts(layout: Layout) -> str:
     """Rows, and rows with a vector, of each namespace; with a constant one as the parameter."""
     vectors = f"count({quoted(layout.vector.name)})" if layout.vector else "0"
     return f"SELECT {namespace_text(layout)} AS namespace, count(*), {vectors} FROM {layout.table} WHERE {layout.visible} GROUP BY 1"
+
+
+def doubled(layout: Layout) -> str:
+    """The first three keys that several rows of some namespaces (last parameter) have, how many have each, and the number of keys."""
+    keys, places = key_names(layout), ", ".join(str(place + 2) for place in range(len(layout.key)))
+    return (
+        f"SELECT namespace, {keys}, rows, count(*) OVER () FROM (SELECT {namespace_text(layout)} AS namespace, {key_texts(layout)},"
+        f" count(*) AS rows FROM {layout.table} WHERE {layout.visible} GROUP BY 1, {places}) AS counted"
+        f" WHERE rows > 1 AND namespace = ANY (%s) ORDER BY namespace, {keys} LIMIT 3"
+    )

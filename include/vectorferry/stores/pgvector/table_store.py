@@ -6,6 +6,7 @@
 # ruff: noqa: S608 (names are quoted by the layout; every value is a parameter)
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from vectorferry.core.errors import AlreadyExists, NotFound, Refused, Unsupported
+from vectorferry.core.errors import AlreadyExists, NotFound, RecordError, Refused, Unsupported
 from vectorferry.core.filters import Filter
 from vectorferry.core.keys import key_of
 from vectorferry.core.model import (
@@ -55,7 +56,7 @@ from vectorferry.stores.pgvector.sql import (
     index_settings,
     row_bytes,
 )
-from vectorferry.stores.pgvector.statements import VectorType, execute, lift_timeout, rows_of
+from vectorferry.stores.pgvector.statements import VectorType, execute, lift_timeout, rows_of, sendable
 from vectorferry.stores.pgvector.table_keys import (
     after,
     between,
@@ -77,6 +78,7 @@ from vectorferry.stores.pgvector.table_rows import (
 from vectorferry.stores.pgvector.table_search import TableSearch
 from vectorferry.stores.pgvector.table_sql import (
     counts,
+    doubled,
     filtered,
     versions,
 )
@@ -94,6 +96,7 @@ T = TypeVar("T")
 
 _LISTED_IDS = 10_000
 _SORTED_IDS = 500_000  # where no index has the order of ids, each page sorts all that are left
+_TELL_APART = "name columns that tell all rows apart with `table.key`"
 _INDEXED_ROWS = 200  # HNSW takes milliseconds a row; a statement must end well within the deadline
 _SCORES: Mapping[Metric, Callable[[float], float]] = {
     Metric.COSINE: lambda distance: 1.0 - distance,
@@ -209,12 +212,13 @@ class TableStore(Lacking):
         return namespaces
 
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
-        """Counted by the server in one query, whatever `most` is."""
+        """Counted by the server in one query, whatever `most` is; of a view, keys that several rows have are told."""
         del most
         known = self._known()
         found = {name: Held(rows, vectors) for name, rows, vectors in self._counts(known.layout)}
         held = {name: found.get(name, Held(0, 0)) for name in namespaces}
-        return Inventory(held, dict(self._lengths(known.layout, namespaces)))
+        unread = tuple(self._doubled(known.layout, namespaces))
+        return Inventory(held, dict(self._lengths(known.layout, namespaces)), unread)
 
     def obstacles(self, definition: CollectionDefinition | None = None) -> Sequence[str]:
         """What keeps the table from being used, or a new one from being made."""
@@ -290,11 +294,12 @@ class TableStore(Lacking):
         layout, found = known.layout, dict[str, Any]()
         for part in chunks(list(dict.fromkeys(ids)), CAPABILITIES.max_fetch_ids):
             clause, values = of_ids(layout, namespace, part)
-            query = f"SELECT {selected(layout)} FROM {layout.table} WHERE {clause}"
-            for row in self._read(query, values):
+            rows = self._read(f"SELECT {selected(layout)} FROM {layout.table} WHERE {clause}", values)
+            self._refuse_doubled(layout, namespace, rows)
+            for row in rows:
                 found[id_of(layout.key, row[: len(layout.key)])] = row
-        rows = [found[id_] for id_ in dict.fromkeys(ids) if id_ in found]
-        return batch_of_rows(self.name, layout, namespace, rows, known.dimensions)
+        there = [found[id_] for id_ in dict.fromkeys(ids) if id_ in found]
+        return batch_of_rows(self.name, layout, namespace, there, known.dimensions)
 
     def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
         """What the columns do not hold as it is."""
@@ -472,6 +477,15 @@ class TableStore(Lacking):
         values = [] if layout.namespace else [layout.constant]
         return [(name, rows, vectors) for name, rows, vectors in self._read(counts(layout), values, unbounded=True)]
 
+    def _doubled(self, layout: Layout, namespaces: Sequence[str]) -> Iterator[str]:
+        if layout.relation.is_table:
+            return
+        values = [] if layout.namespace else [layout.constant]
+        found = self._read(doubled(layout), [*values, sendable(namespaces)], unbounded=True)
+        if found:
+            first = [f"{row[0] or '(default)'}/{id_of(layout.key, row[1:-2])!r} has {row[-2]}" for row in found]
+            yield f"{found[0][-1]} keys stand for several rows each ({', '.join(first)}): {_TELL_APART}"
+
     def _lengths(self, layout: Layout, namespaces: Sequence[str]) -> Iterator[tuple[int, LengthCount]]:
         """How many vectors have how many floats, 0 standing for no vector, and the first three ids of each."""
         if layout.vector is None:
@@ -499,18 +513,28 @@ class TableStore(Lacking):
             )
 
     def _pages(self, layout: Layout, columns: str, span: KeyRange, size: int) -> Iterator[list[Any]]:
-        """Rows of a range in key order, `size` at a time; the key's columns come first."""
+        """Rows of a range in key order, `size` at a time; the key's columns come first. Raises RecordError for a key of several rows."""
         clause, values = within(layout, span.namespace)
         limits, edges = between(layout, span)
         behind, last = "true", list[Any]()
+        # One row more than is given shows a key that is on both sides of a page's end.
+        asked = size if layout.relation.is_table else size + 1
         while True:
             query = f"SELECT {columns} FROM {layout.table} WHERE {clause} AND {limits} AND {behind} ORDER BY {in_order(layout)} LIMIT %s"
-            rows = self._read(query, [*values, *edges, *last, size])
+            rows = self._read(query, [*values, *edges, *last, asked])
+            if not layout.relation.is_table:
+                self._refuse_doubled(layout, span.namespace, rows)
             if rows:
-                yield rows
-            if len(rows) < size:
+                yield rows[:size]
+            if len(rows) < asked:
                 return
-            behind, last = after(layout, rows[-1][: len(layout.key)])
+            behind, last = after(layout, rows[size - 1][: len(layout.key)])
+
+    def _refuse_doubled(self, layout: Layout, namespace: str, rows: Sequence[Any]) -> None:
+        keys = Counter(tuple(row[: len(layout.key)]) for row in rows)
+        if key := next((key for key, times in keys.items() if times > 1), None):
+            where = f"{self.name}, namespace {namespace or '(default)'}"
+            raise RecordError(f"{where}: several rows have the key {id_of(layout.key, key)!r}: {_TELL_APART}")
 
     def _keys_at(self, layout: Layout, namespace: str, places: Sequence[int]) -> list[str]:
         if not places:
@@ -534,21 +558,15 @@ class TableStore(Lacking):
     # New tables, and refusals
 
     def _refuse_ambiguous(self, layout: Layout) -> None:
-        """Refuse keys that a view gives twice or without a value, and namespaces that are two in the table and one in records."""
-        problems = list(chain(self._not_unique(layout), self._two_namespaces(layout)))
+        """Refuse keys that a view gives without a value, and namespaces that are two in the table and one in records."""
+        problems = list(chain(self._without_key(layout), self._two_namespaces(layout)))
         if problems:
             raise Refused("; ".join(problems), store=self.name)
 
-    def _not_unique(self, layout: Layout) -> Iterator[str]:
+    def _without_key(self, layout: Layout) -> Iterator[str]:
         if layout.relation.is_table:
             return
-        names = [quoted(name) for name in sorted({column.name for column in layout.key})]
-        if layout.namespace:
-            names.append(quoted(layout.namespace.name))
-        query = f"SELECT 1 FROM {layout.table} WHERE {layout.visible} GROUP BY {', '.join(names)} HAVING count(*) > 1 LIMIT 1"
         empty = " OR ".join(f"{quoted(column.name)} IS NULL" for column in layout.key)
-        if self._read(query, [], unbounded=True):
-            yield "several rows have one key: name columns that tell all rows apart with `table.key`"
         if self._read(f"SELECT 1 FROM {layout.table} WHERE {layout.visible} AND ({empty}) LIMIT 1", [], unbounded=True):
             yield "rows have NULL in their key: leave them out with `table.where`"
 
