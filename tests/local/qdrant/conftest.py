@@ -20,6 +20,7 @@ def client_of(server: Qdrant, *, grpc: bool, api_key: str | None = None) -> Qdra
         https=server.secure,
         api_key=server.api_key if api_key is None else api_key,
         timeout=60,
+        check_compatibility=False,  # it asks from a thread of its own, which may outlive the server
     )
 
 

@@ -4,6 +4,8 @@ import base64
 import json
 import shutil
 import threading
+import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +16,15 @@ from qdrant_client import grpc as pb
 
 from vectorferry.local.qdrant import config, files, indexes
 from vectorferry.local.qdrant.locks import SharedLock
+from vectorferry.local.qdrant.optimizing import Optimizing
+from vectorferry.local.qdrant.problems import no_collection
 
 T = TypeVar("T")
+Pending = list[tuple[edge.UpdateOperation, bool]]
+"""Writes, and whether the engine refused each: it may have done a part of it all the same."""
+
 _STATE = "collection.json"
+_FEW = 3  # writes that may hold up others while they are done again
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,14 @@ class Collection:
         self._use = SharedLock()
         self._writing = threading.Lock()
         self._operations = 0
+        self.written_at = time.monotonic()
+        self._optimizing = threading.Lock()
+        self._run = Optimizing()
+        self._since_copy: Pending | None = None
+        self._left = 0  # vectors that the optimizers saw and did not index
+        self._changed = False  # its configuration, since they ran
+        self._failure = ""
+        self._closed = False
 
     @classmethod
     def create(cls, folder: Path, request: pb.CreateCollection) -> Self:
@@ -92,15 +108,22 @@ class Collection:
         return self._state.create
 
     def read(self, work: Callable[[edge.EdgeShard], T]) -> T:
-        """Ask the engine."""
+        """Ask the engine. Raises Problem where the collection has been removed meanwhile."""
         with self._use.shared():
+            self._refuse_if_closed()
             return work(self._shard)
 
     def update(self, operation: edge.UpdateOperation) -> int:
         """Have the engine do a write; returns the operation's number."""
         with self._writing:
-            with self._use.shared():
-                self._shard.update(operation)
+            refused = True
+            try:
+                self.read(lambda shard: shard.update(operation))
+                refused = False
+            finally:
+                if self._since_copy is not None:
+                    self._since_copy.append((operation, refused))
+                self.written_at = time.monotonic()
             self._operations += 1
             return self._operations
 
@@ -119,6 +142,7 @@ class Collection:
     def reconfigure(self, request: pb.UpdateCollection) -> None:
         """Change what it was created with: the engine reads that only when it opens a shard."""
         with self._writing, self._use.exclusive():
+            self._refuse_if_closed()
             create = config.updated(self._state.create, request)
             wanted = config.engine_config(create)
             self._shard.flush()
@@ -128,7 +152,7 @@ class Collection:
             except Exception:
                 self._shard = self._open(config.engine_config(self._state.create))
                 raise
-            self._state = replace(self._state, create=create)
+            self._state, self._changed = replace(self._state, create=create), True
             self._state.write(self.folder)
 
     def info(self) -> pb.CollectionInfo:
@@ -136,8 +160,8 @@ class Collection:
         found = self.read(lambda shard: shard.info())
         schema = found.payload_schema
         return pb.CollectionInfo(
-            status=pb.CollectionStatus.Green,
-            optimizer_status=pb.OptimizerStatus(ok=True),
+            status=self._status(found),
+            optimizer_status=pb.OptimizerStatus(ok=not self._failure, error=self._failure),
             segments_count=found.segments_count,
             points_count=found.points_count,
             indexed_vectors_count=found.indexed_vectors_count,
@@ -151,21 +175,96 @@ class Collection:
 
     def flush(self) -> None:
         """Write everything out."""
-        with self._use.shared():
-            self._shard.flush()
+        self.read(lambda shard: shard.flush())
+
+    def fail(self, error: Exception) -> None:
+        """Have the status tell that the background work failed; it is not tried again before the collection is opened anew."""
+        self._failure = str(error) or repr(error)
+
+    def due(self) -> bool:
+        """Whether the optimizers have something to do, as far as one can tell from outside: the engine does not say."""
+        return self._due(self.read(lambda shard: shard.info()))
+
+    def optimize(self) -> None:
+        """Optimize: on a copy, to which the writes of meanwhile are then made too, before it takes the place of the shard."""
+        with self._optimizing:
+            copy = self.folder / f"shard-{uuid.uuid4().hex}"
+            create = self._copy(copy)
+            try:
+                if self._run.run(copy):
+                    self._take_over(copy, create)
+            finally:
+                self._since_copy = None
+                if copy.name != self._state.shard:
+                    shutil.rmtree(copy, ignore_errors=True)
+
+    def interrupt(self) -> None:
+        """End the optimizers for good: they go on when the collection is opened anew."""
+        self._run.stop()
 
     def close(self) -> None:
-        """Close it; every later use fails."""
-        with self._writing, self._use.exclusive():
+        """Close it; every later use is refused."""
+        self._run.stop()
+        with self._optimizing, self._writing, self._use.exclusive():
             self._shard.flush()
             self._shard.close()
+            self._closed = True
 
     def remove(self) -> None:
         """Close it and delete its files."""
-        with self._writing, self._use.exclusive():
+        self._run.stop()
+        with self._optimizing, self._writing, self._use.exclusive():
             (self.folder / _STATE).unlink()  # from here on there is none, whatever happens
             self._shard.close()
+            self._closed = True
             shutil.rmtree(self.folder)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise no_collection(self.name)
+
+    def _status(self, found: Any) -> Any:
+        if self._failure:
+            return pb.CollectionStatus.Red
+        if self._since_copy is not None:
+            return pb.CollectionStatus.Yellow
+        return pb.CollectionStatus.Grey if self._due(found) else pb.CollectionStatus.Green
+
+    def _due(self, found: Any) -> bool:
+        return not self._failure and (
+            self._changed or config.wants_index(self._state.create, self._unindexed(found) - self._left)
+        )
+
+    def _unindexed(self, found: Any) -> int:
+        return int(found.points_count * config.vectors(self._state.create) - found.indexed_vectors_count)
+
+    def _copy(self, copy: Path) -> pb.CreateCollection:
+        """Copy the shard's files, and keep the writes from now on; returns what the copy is configured by."""
+        with self._writing:
+            self.flush()
+            files.copy_tree(self.folder / self._state.shard, copy)
+            self._since_copy = []
+            return self._state.create
+
+    def _take_over(self, copy: Path, create: pb.CreateCollection) -> None:
+        fresh = edge.EdgeShard.load(str(copy), config.engine_config(create))
+        while len(self._since_copy or ()) > _FEW:
+            with self._writing:
+                pending, self._since_copy = self._since_copy or [], []
+            _repeat(fresh, pending)
+        with self._writing, self._use.exclusive():
+            _repeat(fresh, self._since_copy or [])
+            if self._state.create is not create:  # it was made for another configuration
+                fresh.close()
+                return
+            fresh.flush()
+            old, left = self._shard, self.folder / self._state.shard
+            self._state = replace(self._state, shard=copy.name)
+            self._state.write(self.folder)
+            self._shard = fresh
+            self._left, self._changed = self._unindexed(fresh.info()), False
+            old.close()
+            shutil.rmtree(left)
 
     def _open(self, wanted: edge.EdgeConfig) -> edge.EdgeShard:
         return edge.EdgeShard.load(str(self.folder / self._state.shard), wanted)
@@ -176,6 +275,15 @@ class Collection:
     def _keep_indexes(self, kept: list[pb.CreateFieldIndexCollection]) -> None:
         self._state = replace(self._state, indexes=tuple(kept))
         self._state.write(self.folder)
+
+
+def _repeat(shard: edge.EdgeShard, writes: Pending) -> None:
+    for operation, refused in writes:
+        try:
+            shard.update(operation)
+        except Exception:
+            if not refused:
+                raise
 
 
 def _points(schema: Any, field: str) -> int:

@@ -23,6 +23,7 @@ _OPTIMIZER: Mapping[str, Any] = {
     "indexing_threshold": 10_000,
     "flush_interval_sec": 5,
 }
+_FLOAT_BYTES = 4
 _WAL: Mapping[str, Any] = {"wal_capacity_mb": 32, "wal_segments_ahead": 0, "wal_retain_closed": 1}
 _DATATYPES = {
     pb.Datatype.Float32: edge.VectorStorageDatatype.Float32,
@@ -83,6 +84,21 @@ def described(request: pb.CreateCollection) -> pb.CollectionConfig:
     for key in request.metadata:
         config.metadata[key].CopyFrom(request.metadata[key])
     return config
+
+
+def vectors(request: pb.CreateCollection) -> int:
+    """How many vectors a point has at most."""
+    config = request.vectors_config
+    dense = 1 if config.WhichOneof("config") == "params" else len(config.params_map.map)
+    return dense + len(request.sparse_vectors_config.map)
+
+
+def wants_index(request: pb.CreateCollection, unindexed: int) -> bool:
+    """Whether so many vectors without an index are more than the collection is to have."""
+    threshold = described(request).optimizer_config.indexing_threshold
+    config = request.vectors_config
+    sizes = [config.params.size, *(each.size for each in config.params_map.map.values())]
+    return bool(threshold) and unindexed * max(sizes) * _FLOAT_BYTES > threshold * 1024
 
 
 def updated(request: pb.CreateCollection, change: pb.UpdateCollection) -> pb.CreateCollection:

@@ -11,6 +11,7 @@ from typing import Self
 
 from vectorferry.gateway.pinecone.api.faults import FaultRule, Faults
 from vectorferry.gateway.pinecone.wire.http import HttpServer
+from vectorferry.local.qdrant.background import Background
 from vectorferry.local.qdrant.catalog import Catalog
 from vectorferry.local.qdrant.front import Front
 from vectorferry.local.qdrant.rest import RestApi
@@ -39,6 +40,7 @@ class Server:
         self.faults = Faults(faults, seed)
         self._catalog = Catalog(folder)
         self._front = Front(self._catalog, api_key, self.faults)
+        self._background = Background(self._catalog)
         api = RestApi(self._front)
         self._http = HttpServer(LOOPBACK, port, api, admit=api.admit)
         self._rpc = RpcServer(self._front, LOOPBACK, grpc_port)
@@ -57,6 +59,8 @@ class Server:
     def __enter__(self) -> Self:
         with ExitStack() as starting:
             starting.callback(self._catalog.close)
+            self._background.start()
+            starting.callback(self._background.stop)
             starting.callback(self._rpc.stop, _DRAIN_SECONDS)
             starting.callback(self._http.stop, _DRAIN_SECONDS)
             starting.callback(self._front.stop)
