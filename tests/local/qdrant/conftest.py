@@ -5,26 +5,13 @@ from collections.abc import Iterator
 import pytest
 from qdrant_client import QdrantClient
 
+from local.qdrant.clients import client_of
 from vectorferry.local.servers.qdrant import Qdrant
 
 _numbers = itertools.count(1)
 
 
-def client_of(server: Qdrant, *, grpc: bool, api_key: str | None = None) -> QdrantClient:
-    """The vendor's client of a server, over gRPC or REST."""
-    return QdrantClient(
-        host=server.host,
-        port=server.port,
-        grpc_port=server.grpc_port,
-        prefer_grpc=grpc,
-        https=server.secure,
-        api_key=server.api_key if api_key is None else api_key,
-        timeout=60,
-        check_compatibility=False,  # it asks from a thread of its own, which may outlive the server
-    )
-
-
-@pytest.fixture(params=["grpc"])
+@pytest.fixture(params=["grpc", "rest"])
 def client(qdrant: Qdrant, request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
     client = client_of(qdrant, grpc=request.param == "grpc")
     yield client

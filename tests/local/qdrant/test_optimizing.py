@@ -1,10 +1,14 @@
 """Optimizers: they run on a copy, in a process of their own, while the collection is read and written."""
 
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
+
+from local.qdrant.clients import client_of
+from vectorferry.local.servers.qdrant import Qdrant
 
 pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 
@@ -24,6 +28,14 @@ def wait_for(client: QdrantClient, name: str, *statuses: str) -> models.Collecti
         assert info.status != "red", info.optimizer_status
         time.sleep(0.02)
     return info
+
+
+@pytest.fixture
+def client(qdrant: Qdrant) -> Iterator[QdrantClient]:
+    """Over one of the wires: it says nothing about the other."""
+    client = client_of(qdrant, grpc=True)
+    yield client
+    client.close()
 
 
 @pytest.fixture

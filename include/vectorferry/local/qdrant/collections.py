@@ -1,69 +1,58 @@
 """Operations on collections and aliases."""
 
-import time
-
 from qdrant_client import grpc as pb
 
 from vectorferry.gateway.pinecone.api.faults import Effects
 from vectorferry.local.qdrant.catalog import Catalog
 
+Aliases = list[tuple[str, str]]
+"""Each alias with its collection."""
 
-def create(catalog: Catalog, request: pb.CreateCollection, _effects: Effects) -> pb.CollectionOperationResponse:
+
+def create(catalog: Catalog, request: pb.CreateCollection, _effects: Effects) -> bool:
     """Create a collection."""
-    began = time.monotonic()
     catalog.create(request)
-    return pb.CollectionOperationResponse(result=True, time=time.monotonic() - began)
+    return True
 
 
-def update(catalog: Catalog, request: pb.UpdateCollection, _effects: Effects) -> pb.CollectionOperationResponse:
+def update(catalog: Catalog, request: pb.UpdateCollection, _effects: Effects) -> bool:
     """Change the parameters of a collection."""
-    began = time.monotonic()
     catalog.find(request.collection_name).reconfigure(request)
-    return pb.CollectionOperationResponse(result=True, time=time.monotonic() - began)
+    return True
 
 
-def delete(catalog: Catalog, request: pb.DeleteCollection, _effects: Effects) -> pb.CollectionOperationResponse:
+def delete(catalog: Catalog, request: pb.DeleteCollection, _effects: Effects) -> bool:
     """Remove a collection; says whether there was one."""
-    began = time.monotonic()
-    return pb.CollectionOperationResponse(result=catalog.drop(request.collection_name), time=time.monotonic() - began)
+    return catalog.drop(request.collection_name)
 
 
-def get(catalog: Catalog, request: pb.GetCollectionInfoRequest, _effects: Effects) -> pb.GetCollectionInfoResponse:
+def get(catalog: Catalog, request: pb.GetCollectionInfoRequest, _effects: Effects) -> pb.CollectionInfo:
     """What there is to say of a collection."""
-    began = time.monotonic()
-    found = catalog.find(request.collection_name).info()
-    return pb.GetCollectionInfoResponse(result=found, time=time.monotonic() - began)
+    return catalog.find(request.collection_name).info()
 
 
-def exists(catalog: Catalog, request: pb.CollectionExistsRequest, _effects: Effects) -> pb.CollectionExistsResponse:
+def exists(catalog: Catalog, request: pb.CollectionExistsRequest, _effects: Effects) -> bool:
     """Whether there is a collection, or an alias of one."""
-    return pb.CollectionExistsResponse(result=pb.CollectionExists(exists=catalog.exists(request.collection_name)))
+    return catalog.exists(request.collection_name)
 
 
-def listed(catalog: Catalog, _request: pb.ListCollectionsRequest, _effects: Effects) -> pb.ListCollectionsResponse:
+def listed(catalog: Catalog, _request: pb.ListCollectionsRequest, _effects: Effects) -> list[str]:
     """The names of all collections."""
-    return pb.ListCollectionsResponse(collections=[pb.CollectionDescription(name=each) for each in catalog.names()])
+    return catalog.names()
 
 
-def change_aliases(catalog: Catalog, request: pb.ChangeAliases, _effects: Effects) -> pb.CollectionOperationResponse:
+def change_aliases(catalog: Catalog, request: pb.ChangeAliases, _effects: Effects) -> bool:
     """Do several changes of aliases, all or none."""
-    began = time.monotonic()
     catalog.change_aliases(request.actions)
-    return pb.CollectionOperationResponse(result=True, time=time.monotonic() - began)
+    return True
 
 
-def aliases(catalog: Catalog, _request: pb.ListAliasesRequest, _effects: Effects) -> pb.ListAliasesResponse:
+def aliases(catalog: Catalog, _request: pb.ListAliasesRequest, _effects: Effects) -> Aliases:
     """All aliases."""
-    return _aliases(catalog, None)
+    return sorted(catalog.aliases().items())
 
 
-def aliases_of(catalog: Catalog, request: pb.ListCollectionAliasesRequest, _effects: Effects) -> pb.ListAliasesResponse:
+def aliases_of(catalog: Catalog, request: pb.ListCollectionAliasesRequest, _effects: Effects) -> Aliases:
     """The aliases of one collection."""
-    return _aliases(catalog, catalog.find(request.collection_name).name)
-
-
-def _aliases(catalog: Catalog, name: str | None) -> pb.ListAliasesResponse:
-    found = sorted((alias, of) for alias, of in catalog.aliases().items() if name in (None, of))
-    return pb.ListAliasesResponse(
-        aliases=[pb.AliasDescription(alias_name=alias, collection_name=of) for alias, of in found]
-    )
+    name = catalog.find(request.collection_name).name
+    return sorted((alias, of) for alias, of in catalog.aliases().items() if of == name)

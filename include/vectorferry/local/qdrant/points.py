@@ -1,6 +1,5 @@
-"""Operations on points: each turns one message of the protocol into the engine's operation, and its answer into a message."""
+"""Operations on points: each turns one message of the protocol into what the engine is to do."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -13,8 +12,11 @@ from vectorferry.local.qdrant.collection import Collection
 from vectorferry.local.qdrant.filters import compiled, filter_of
 from vectorferry.local.qdrant.problems import bad_input, not_found
 from vectorferry.local.qdrant.queries import Compiler, order_of, with_payload, with_vectors
-from vectorferry.local.qdrant.values import EngineId, id_message, id_of, payload_message, payload_of
-from vectorferry.local.qdrant.vectors import EngineVector, vectors_message, vectors_of
+from vectorferry.local.qdrant.values import EngineId, id_of, payload_of
+from vectorferry.local.qdrant.vectors import EngineVector, vectors_of
+
+Page = tuple[list[edge.Record], EngineId | None]
+"""Points, and where the next page begins."""
 
 T = TypeVar("T")
 Change = Callable[..., edge.UpdateOperation]
@@ -26,7 +28,7 @@ _MODES = {
 }
 
 
-def upsert(catalog: Catalog, request: pb.UpsertPoints, _effects: Effects) -> pb.PointsOperationResponse:
+def upsert(catalog: Catalog, request: pb.UpsertPoints, _effects: Effects) -> pb.UpdateResult:
     """Insert or replace points."""
     return _written(catalog, request, _upsert_points(request))
 
@@ -37,7 +39,7 @@ def _upsert_points(request: Any) -> edge.UpdateOperation:
     return edge.UpdateOperation.upsert_points(points, filter_of(request, "update_filter"), mode)
 
 
-def delete(catalog: Catalog, request: pb.DeletePoints, _effects: Effects) -> pb.PointsOperationResponse:
+def delete(catalog: Catalog, request: pb.DeletePoints, _effects: Effects) -> pb.UpdateResult:
     """Delete points by id or filter."""
     return _written(catalog, request, _delete_points(request.points))
 
@@ -46,7 +48,7 @@ def _delete_points(selector: pb.PointsSelector) -> edge.UpdateOperation:
     return _selected(selector, edge.UpdateOperation.delete_points, edge.UpdateOperation.delete_points_by_filter)
 
 
-def set_payload(catalog: Catalog, request: pb.SetPayloadPoints, _effects: Effects) -> pb.PointsOperationResponse:
+def set_payload(catalog: Catalog, request: pb.SetPayloadPoints, _effects: Effects) -> pb.UpdateResult:
     """Merge keys into payloads."""
     return _written(catalog, request, _set_payload(request))
 
@@ -55,7 +57,7 @@ def _set_payload(request: Any) -> edge.UpdateOperation:
     return _payload_change(request, edge.UpdateOperation.set_payload, edge.UpdateOperation.set_payload_by_filter)
 
 
-def overwrite_payload(catalog: Catalog, request: pb.SetPayloadPoints, _effects: Effects) -> pb.PointsOperationResponse:
+def overwrite_payload(catalog: Catalog, request: pb.SetPayloadPoints, _effects: Effects) -> pb.UpdateResult:
     """Replace payloads."""
     return _written(catalog, request, _overwrite_payload(request))
 
@@ -73,7 +75,7 @@ def _payload_change(request: Any, by_ids: Change, by_filter: Change) -> edge.Upd
     )
 
 
-def delete_payload(catalog: Catalog, request: pb.DeletePayloadPoints, _effects: Effects) -> pb.PointsOperationResponse:
+def delete_payload(catalog: Catalog, request: pb.DeletePayloadPoints, _effects: Effects) -> pb.UpdateResult:
     """Remove keys from payloads."""
     return _written(catalog, request, _delete_payload(request))
 
@@ -87,7 +89,7 @@ def _delete_payload(request: Any) -> edge.UpdateOperation:
     )
 
 
-def clear_payload(catalog: Catalog, request: pb.ClearPayloadPoints, _effects: Effects) -> pb.PointsOperationResponse:
+def clear_payload(catalog: Catalog, request: pb.ClearPayloadPoints, _effects: Effects) -> pb.UpdateResult:
     """Remove payloads."""
     return _written(catalog, request, _clear_payload(request.points))
 
@@ -96,7 +98,7 @@ def _clear_payload(selector: pb.PointsSelector) -> edge.UpdateOperation:
     return _selected(selector, edge.UpdateOperation.clear_payload, edge.UpdateOperation.clear_payload_by_filter)
 
 
-def update_vectors(catalog: Catalog, request: pb.UpdatePointVectors, _effects: Effects) -> pb.PointsOperationResponse:
+def update_vectors(catalog: Catalog, request: pb.UpdatePointVectors, _effects: Effects) -> pb.UpdateResult:
     """Replace the vectors that are named, and leave the others."""
     return _written(catalog, request, _update_vectors(request))
 
@@ -106,7 +108,7 @@ def _update_vectors(request: Any) -> edge.UpdateOperation:
     return edge.UpdateOperation.update_vectors(points, filter_of(request, "update_filter"))
 
 
-def delete_vectors(catalog: Catalog, request: pb.DeletePointVectors, _effects: Effects) -> pb.PointsOperationResponse:
+def delete_vectors(catalog: Catalog, request: pb.DeletePointVectors, _effects: Effects) -> pb.UpdateResult:
     """Remove vectors by name."""
     return _written(catalog, request, _delete_vectors(request))
 
@@ -120,11 +122,10 @@ def _delete_vectors(request: Any) -> edge.UpdateOperation:
     )
 
 
-def update_batch(catalog: Catalog, request: pb.UpdateBatchPoints, _effects: Effects) -> pb.UpdateBatchResponse:
+def update_batch(catalog: Catalog, request: pb.UpdateBatchPoints, _effects: Effects) -> list[pb.UpdateResult]:
     """Do several writes in their order; those before one that fails have been done."""
-    began, found = time.monotonic(), catalog.find(request.collection_name)
-    results = [_result(request, found.update(_batched(each))) for each in request.operations]
-    return pb.UpdateBatchResponse(result=results, time=time.monotonic() - began)
+    found = catalog.find(request.collection_name)
+    return [_result(request, found.update(_batched(each))) for each in request.operations]
 
 
 def _batched(operation: pb.PointsUpdateOperation) -> edge.UpdateOperation:
@@ -148,33 +149,25 @@ _BATCHED: Mapping[str, Callable[[Any], edge.UpdateOperation]] = {
 }
 
 
-def create_index(
-    catalog: Catalog, request: pb.CreateFieldIndexCollection, _effects: Effects
-) -> pb.PointsOperationResponse:
+def create_index(catalog: Catalog, request: pb.CreateFieldIndexCollection, _effects: Effects) -> pb.UpdateResult:
     """Create a payload index."""
-    began = time.monotonic()
-    return _done(request, catalog.find(request.collection_name).index(request), began)
+    return _result(request, catalog.find(request.collection_name).index(request))
 
 
-def delete_index(
-    catalog: Catalog, request: pb.DeleteFieldIndexCollection, _effects: Effects
-) -> pb.PointsOperationResponse:
+def delete_index(catalog: Catalog, request: pb.DeleteFieldIndexCollection, _effects: Effects) -> pb.UpdateResult:
     """Remove a payload index."""
-    began = time.monotonic()
-    return _done(request, catalog.find(request.collection_name).drop_index(request.field_name), began)
+    return _result(request, catalog.find(request.collection_name).drop_index(request.field_name))
 
 
-def get(catalog: Catalog, request: pb.GetPoints, _effects: Effects) -> pb.GetResponse:
+def get(catalog: Catalog, request: pb.GetPoints, _effects: Effects) -> list[edge.Record]:
     """Points by id, without those that are not there."""
-    began, ids = time.monotonic(), [id_of(each) for each in request.ids]
+    ids = [id_of(each) for each in request.ids]
     asked = with_payload(request.with_payload), with_vectors(request.with_vectors)
-    records = catalog.find(request.collection_name).read(lambda shard: shard.retrieve(ids, *asked))
-    return pb.GetResponse(result=[_record(each) for each in records], time=time.monotonic() - began)
+    return catalog.find(request.collection_name).read(lambda shard: shard.retrieve(ids, *asked))
 
 
-def scroll(catalog: Catalog, request: pb.ScrollPoints, _effects: Effects) -> pb.ScrollResponse:
+def scroll(catalog: Catalog, request: pb.ScrollPoints, _effects: Effects) -> Page:
     """A page of points in the order of their ids, or in one that was asked for."""
-    began = time.monotonic()
     asked = edge.ScrollRequest(
         offset=id_of(request.offset) if request.HasField("offset") else None,
         limit=request.limit if request.HasField("limit") else _PAGE,
@@ -183,55 +176,34 @@ def scroll(catalog: Catalog, request: pb.ScrollPoints, _effects: Effects) -> pb.
         with_vector=with_vectors(request.with_vectors),
         order_by=order_of(request.order_by) if request.HasField("order_by") else None,
     )
-    records, following = catalog.find(request.collection_name).read(lambda shard: shard.scroll(asked))
-    return pb.ScrollResponse(
-        result=[_record(each) for each in records],
-        next_page_offset=None if following is None else id_message(following),
-        time=time.monotonic() - began,
-    )
+    return catalog.find(request.collection_name).read(lambda shard: shard.scroll(asked))
 
 
-def count(catalog: Catalog, request: pb.CountPoints, _effects: Effects) -> pb.CountResponse:
+def count(catalog: Catalog, request: pb.CountPoints, _effects: Effects) -> int:
     """How many points there are, or match."""
-    began = time.monotonic()
     asked = edge.CountRequest(request.exact if request.HasField("exact") else True, filter_of(request))
-    found = catalog.find(request.collection_name).read(lambda shard: shard.count(asked))
-    return pb.CountResponse(result=pb.CountResult(count=found), time=time.monotonic() - began)
+    return catalog.find(request.collection_name).read(lambda shard: shard.count(asked))
 
 
-def query(catalog: Catalog, request: pb.QueryPoints, _effects: Effects) -> pb.QueryResponse:
+def query(catalog: Catalog, request: pb.QueryPoints, _effects: Effects) -> list[edge.ScoredPoint]:
     """Search."""
-    began = time.monotonic()
     found = catalog.find(request.collection_name)
     asked = Compiler(_look_up(catalog, found)).request(request)
-    hits = found.read(lambda shard: shard.query(asked))
-    return pb.QueryResponse(result=[_hit(each) for each in hits], time=time.monotonic() - began)
+    return found.read(lambda shard: shard.query(asked))
 
 
-def query_batch(catalog: Catalog, request: pb.QueryBatchPoints, _effects: Effects) -> pb.QueryBatchResponse:
+def query_batch(catalog: Catalog, request: pb.QueryBatchPoints, _effects: Effects) -> list[list[edge.ScoredPoint]]:
     """Several searches."""
-    began = time.monotonic()
     found = catalog.find(request.collection_name)
     asked = edge.QueryBatchRequest([Compiler(_look_up(catalog, found)).request(each) for each in request.query_points])
-    answers = found.read(lambda shard: shard.query_batch(asked))
-    results = [pb.BatchResult(result=[_hit(each) for each in hits]) for hits in answers]
-    return pb.QueryBatchResponse(result=results, time=time.monotonic() - began)
+    return found.read(lambda shard: shard.query_batch(asked))
 
 
-def facet(catalog: Catalog, request: pb.FacetCounts, _effects: Effects) -> pb.FacetResponse:
+def facet(catalog: Catalog, request: pb.FacetCounts, _effects: Effects) -> list[edge.FacetHit]:
     """How many points have each value of a key."""
-    began = time.monotonic()
     limit = request.limit if request.HasField("limit") else _PAGE
     asked = edge.FacetRequest(request.key, limit, request.exact, filter_of(request))
-    found = catalog.find(request.collection_name).read(lambda shard: shard.facet(asked))
-    hits = [pb.FacetHit(value=_facet_value(each.value), count=each.count) for each in found.hits]
-    return pb.FacetResponse(hits=hits, time=time.monotonic() - began)
-
-
-def _facet_value(value: Any) -> pb.FacetValue:
-    if isinstance(value, bool):
-        return pb.FacetValue(bool_value=value)
-    return pb.FacetValue(integer_value=value) if isinstance(value, int) else pb.FacetValue(string_value=str(value))
+    return catalog.find(request.collection_name).read(lambda shard: shard.facet(asked).hits)
 
 
 def _look_up(
@@ -259,41 +231,10 @@ def _selected(
     raise bad_input("PointsSelector is missing")
 
 
-def _written(catalog: Catalog, request: Any, operation: edge.UpdateOperation) -> pb.PointsOperationResponse:
-    began = time.monotonic()
-    return _done(request, catalog.find(request.collection_name).update(operation), began)
-
-
-def _done(request: Any, number: int, began: float) -> pb.PointsOperationResponse:
-    return pb.PointsOperationResponse(result=_result(request, number), time=time.monotonic() - began)
+def _written(catalog: Catalog, request: Any, operation: edge.UpdateOperation) -> pb.UpdateResult:
+    return _result(request, catalog.find(request.collection_name).update(operation))
 
 
 def _result(request: Any, number: int) -> pb.UpdateResult:
     status = pb.UpdateStatus.Completed if request.wait else pb.UpdateStatus.Acknowledged
     return pb.UpdateResult(operation_id=number, status=status)
-
-
-def _record(record: edge.Record) -> pb.RetrievedPoint:
-    return pb.RetrievedPoint(
-        id=id_message(record.id),
-        payload=payload_message(record.payload),
-        vectors=vectors_message(record.vector),
-        order_value=_order_value(record.order_value),
-    )
-
-
-def _hit(hit: edge.ScoredPoint) -> pb.ScoredPoint:
-    return pb.ScoredPoint(
-        id=id_message(hit.id),
-        score=hit.score,
-        version=hit.version,
-        payload=payload_message(hit.payload),
-        vectors=vectors_message(hit.vector),
-        order_value=_order_value(hit.order_value),
-    )
-
-
-def _order_value(value: float | None) -> pb.OrderValue | None:
-    if value is None:
-        return None
-    return pb.OrderValue(int=value) if isinstance(value, int) else pb.OrderValue(float=value)

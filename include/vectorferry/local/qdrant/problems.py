@@ -52,6 +52,16 @@ def no_collection(name: str) -> Problem:
     return not_found(f"Collection `{name}` doesn't exist!")
 
 
+def bad_format(text: str) -> Problem:
+    """The body is not what the path takes."""
+    return Problem(grpc.StatusCode.INVALID_ARGUMENT, f"Format error in JSON body: {text}")
+
+
+def no_path(path: str) -> Problem:
+    """The vendor's server may know the path, this one does not."""
+    return Problem(grpc.StatusCode.NOT_FOUND, f"The local Qdrant does not have {path}")
+
+
 def unsupported(what: str) -> Problem:
     """The vendor's server can, this one cannot."""
     return Problem(grpc.StatusCode.UNIMPLEMENTED, f"The local Qdrant does not have {what}")

@@ -1,5 +1,6 @@
 """The gRPC face."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +18,7 @@ VERSION = "1.20.0"
 
 MAX_REQUEST_BYTES = 32 << 20
 _OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
 )
@@ -42,7 +43,8 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _answer(self, method: Method, message: Any, context: Any) -> Any:
         try:
             self._front.admit(dict(context.invocation_metadata()))
-            return self._front.call(method, message)
+            began = time.monotonic()
+            return method.answer(self._front.call(method, message), time.monotonic() - began)
         except Dropped:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection dropped")
         except Problem as problem:
@@ -74,8 +76,19 @@ class RpcServer:
 
 def _handler(answer: Any, request: Any) -> Any:
     return grpc.unary_unary_rpc_method_handler(
-        answer, request_deserializer=request.FromString, response_serializer=lambda found: found.SerializeToString()
+        lambda data, context: answer(_parsed(request, data, context), context),
+        response_serializer=lambda found: found.SerializeToString(),
     )
+
+
+def _parsed(request: Any, data: bytes, context: Any) -> Any:
+    """The message; one that is too long is refused in the words of the vendor's server."""
+    if len(data) > MAX_REQUEST_BYTES:
+        text = (
+            f"Error, decoded message length too large: found {len(data)} bytes, the limit is: {MAX_REQUEST_BYTES} bytes"
+        )
+        context.abort(grpc.StatusCode.OUT_OF_RANGE, text)
+    return request.FromString(data)
 
 
 def _health() -> pb.HealthCheckReply:

@@ -1,6 +1,7 @@
 """Ids and payloads: the protocol's messages to the engine's values, and back."""
 
 import math
+import secrets
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from qdrant_client.conversions.conversion import payload_to_grpc
 from vectorferry.local.qdrant.problems import bad_input
 
 _INT64 = 1 << 63
+_WHOLE = f"\0{secrets.token_hex(8)}"  # no key of a payload
 
 EngineId = int | str | UUID
 
@@ -44,7 +46,8 @@ def payload_message(payload: Mapping[str, Any] | None) -> dict[str, Any]:
 def _value_of(value: pb.Value) -> Any:
     kind = value.WhichOneof("kind")
     if kind == "struct_value":
-        return payload_of(value.struct_value.fields)
+        fields = payload_of(value.struct_value.fields)
+        return int(fields[_WHOLE]) if _WHOLE in fields else fields
     if kind == "list_value":
         return [_value_of(each) for each in value.list_value.values]
     if kind == "double_value" and not math.isfinite(value.double_value):
@@ -59,3 +62,12 @@ def _on_the_wire(value: Any) -> Any:
     if isinstance(value, list):
         return [_on_the_wire(each) for each in value]
     return float(value) if isinstance(value, int) and not -_INT64 <= value < _INT64 else value
+
+
+def disguised(value: Any) -> Any:
+    """A value of JSON for messages that stay in this process: integers that the protocol does not have are found again by payload_of."""
+    if isinstance(value, dict):
+        return {key: disguised(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [disguised(each) for each in value]
+    return {_WHOLE: str(value)} if isinstance(value, int) and value >= _INT64 else value
