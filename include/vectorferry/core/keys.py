@@ -5,8 +5,8 @@ import re
 
 import xxhash
 
-from vectorferry.core.model import KeyOrder
-from vectorferry.core.names import record_uuid
+from vectorferry.core.model import DEFAULT_NAMESPACE, KeyOrder
+from vectorferry.core.names import is_uuid, record_uuid
 
 _INT64 = 1 << 63
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -14,6 +14,9 @@ _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _ESCAPED, PART_END = "\x01\x02", "\x01\x01"
 _OF_ANOTHER_FORM = "\x01\x03"
 _DIGITS = 20
+_POINT = re.compile(r"0|[1-9][0-9]{0,19}")
+# Sorts before all digits, and so before all UUIDs.
+_POINT_NUMBER = "#"
 Part = str | int
 """One value of a key of several parts."""
 
@@ -30,8 +33,30 @@ def key_of(order: KeyOrder, namespace: str, id_: str) -> str:
     if order is KeyOrder.NUMBER:
         number = number_of(id_)
         return _OF_ANOTHER_FORM + id_ if number is None else number_key(number)
+    if order in (KeyOrder.POINT, KeyOrder.POINT_OR_UUID):
+        return _point_key(order, namespace, id_)
     parts = parts_of(id_)
     return _OF_ANOTHER_FORM + id_ if parts is None else "".join(map(_part_key, parts))
+
+
+def _point_key(order: KeyOrder, namespace: str, id_: str) -> str:
+    if order is KeyOrder.POINT:
+        return point_key(id_) or _OF_ANOTHER_FORM + id_
+    own = point_key(id_) if namespace == DEFAULT_NAMESPACE else None
+    return own or str(record_uuid(namespace, id_))
+
+
+def point_key(id_: str) -> str | None:
+    """The key of an id that is a whole number of 64 bits without a sign or a UUID in lowercase, None where it is neither."""
+    if _POINT.fullmatch(id_):
+        return f"{_POINT_NUMBER}{id_:>0{_DIGITS}}" if int(id_) < 2 * _INT64 else None
+    return id_ if is_uuid(id_) else None
+
+
+def point_of_key(key: str) -> str:
+    """The id that `point_key` made a key of, any other text as it is."""
+    number = key[1:] if key.startswith(_POINT_NUMBER) and key.isascii() else ""
+    return str(int(number)) if number.isdigit() else key
 
 
 def number_of(id_: str) -> int | None:

@@ -219,13 +219,16 @@ class KeyOrder(StrEnum):
 
     ID: the record's id. UUID: the uuid5 that `mapping.record_uuid` makes of (namespace, id), as 36 lowercase characters. NUMBER: ids are
     whole numbers of 64 bits, and PARTS: JSON arrays of texts and such numbers; `keys.key_of` writes them so that the order of the
-    texts is that of the numbers and of the parts.
+    texts is that of the numbers and of the parts. POINT: ids are whole numbers of 64 bits without a sign, which come first, and UUIDs.
+    POINT_OR_UUID: the same of ids in the default namespace that are such; of all others the UUID.
     """
 
     ID = "id"
     UUID = "uuid"
     NUMBER = "number"
     PARTS = "parts"
+    POINT = "point"
+    POINT_OR_UUID = "point or uuid"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class MappedStore(DelegatingStore):
         """As the store's; where keys are UUIDs made of the namespace, a renamed one is in another order than the source's."""
         able = self.whole.capabilities
         moved = bool(self._mapping.namespaces.rename or self._mapping.merge)
-        other_order = able.key_order is KeyOrder.UUID and moved
+        other_order = able.key_order in (KeyOrder.UUID, KeyOrder.POINT_OR_UUID) and moved
         tolerances = {self._mapping.vectors.back(name): each for name, each in able.tolerances.items()}
         return replace(
             able,

@@ -25,6 +25,7 @@ OWN_STORES: Mapping[str, str] = {
     "memory": "vectorferry.stores.memory:MemoryStore",
     "pinecone": "vectorferry.stores.pinecone.store:PineconeStore",
     "postgres": "vectorferry.stores.pgvector.store:PgvectorStore",
+    "qdrant": "vectorferry.stores.qdrant.store:QdrantStore",
     "weaviate": "vectorferry.stores.weaviate.store:WeaviateStore",
 }
 TABLES = "postgres"

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from vectorferry.core.equality import Equality
-from vectorferry.core.model import KeyOrder, KeyRange
-from vectorferry.core.names import record_uuid
+from vectorferry.core.keys import key_of
+from vectorferry.core.model import KeyRange
 from vectorferry.core.records import record_schema
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.bulk_reads import ids_after
@@ -37,7 +37,7 @@ class ReadingContract(StoreFixtures):
 
     @staticmethod
     def key(store: VectorStore, namespace: str, id_: str) -> str:
-        return id_ if store.capabilities.key_order is KeyOrder.ID else str(record_uuid(namespace, id_))
+        return key_of(store.capabilities.key_order, namespace, id_)
 
     def in_order(self, store: VectorStore, crowd: pa.RecordBatch) -> list[str]:
         namespace = crowd.column("namespace")[0].as_py()

@@ -1,0 +1,139 @@
+"""Payloads: metadata as Qdrant keeps it, each key a payload key of its own, and beside it what the server would not give back as it was.
+
+The server may give a double back one bit off, and has no integers beyond 64 bits with a sign. Of such values the payload has the nearest
+that it holds, for filters and applications, and the overflow their exact JSON.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+OVERFLOW = "vf_overflow"
+"""Payload keys with the JSON of values that the payload itself does not give back exactly."""
+NORMS = "vf_norms"
+"""Vectors that the server keeps at length 1, by their names in Qdrant, with the lengths that they had."""
+_ENCODED = "vf_key:"
+_PREFIX = "vf_"
+# No path to a payload key can have these.
+_ESCAPES = {"%": "%25", '"': "%22", "\\": "%5C"}
+_INT64 = 1 << 63
+_MOST_DIGITS = 15
+_SMALLEST, _LARGEST = 1e-5, 1e15
+_ULPS = 4
+
+
+def payload_key(key: str, own: "frozenset[str] | set[str]", *, prefix: bool = True) -> str:
+    """What a metadata key is called in the payload: itself, unless that is a name of ours, or one that no path can name.
+
+    `prefix`: all names that begin as ours do are kept free.
+    """
+    ours = key in own or key.startswith(_PREFIX if prefix else _ENCODED)
+    if not ours and '"' not in key and "\\" not in key:
+        return key
+    return _ENCODED + "".join(_ESCAPES.get(letter, letter) for letter in key)
+
+
+def metadata_key(name: str) -> str:
+    """The metadata key behind a name in the payload."""
+    if not name.startswith(_ENCODED):
+        return name
+    key = name.removeprefix(_ENCODED)
+    for letter, escape in reversed(_ESCAPES.items()):
+        key = key.replace(escape, letter)
+    return key
+
+
+# --- Writing
+
+
+def fill(target: Any, value: Any) -> None:
+    """Write a value of JSON into a message; an integer beyond 64 bits as the nearest double."""
+    if isinstance(value, str):
+        target.string_value = value
+    elif value is None:
+        target.null_value = 0
+    elif isinstance(value, bool):
+        target.bool_value = value
+    elif isinstance(value, int):
+        if -_INT64 <= value < _INT64:
+            target.integer_value = value
+        else:
+            target.double_value = float(value)
+    elif isinstance(value, float):
+        target.double_value = value
+    elif isinstance(value, list):
+        target.list_value.SetInParent()
+        for item in value:
+            fill(target.list_value.values.add(), item)
+    else:
+        target.struct_value.SetInParent()
+        for key, item in value.items():
+            fill(target.struct_value.fields[key], item)
+
+
+def comes_back(value: Any) -> bool:
+    """Whether the server is certain to give a value back as it is."""
+    if isinstance(value, float):
+        return _is_short(value)
+    if isinstance(value, int):
+        return -_INT64 <= value < _INT64
+    if isinstance(value, list):
+        return all(map(comes_back, value))
+    return all(map(comes_back, value.values())) if isinstance(value, dict) else True
+
+
+def _is_short(value: float) -> bool:
+    """Whether a double is a decimal of so few digits that every way of reading it gives the same."""
+    if not _SMALLEST <= abs(value) < _LARGEST:
+        return value == 0
+    mantissa, _, _ = repr(value).partition("e")
+    return len(mantissa.lstrip("-0.").replace(".", "")) <= _MOST_DIGITS
+
+
+def entry(value: Any) -> Any:
+    """What the overflow has of a value: its JSON; of a list that of each item, so that filters find them."""
+    return [json_of(item) for item in value] if isinstance(value, list) and value else json_of(value)
+
+
+def json_of(value: Any) -> str:
+    """Canonical JSON of a value that was read from canonical JSON."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+# --- Reading
+
+
+def plain(value: Any) -> Any:
+    """The value of JSON in a message."""
+    kind = value.WhichOneof("kind")
+    if kind == "list_value":
+        return [plain(item) for item in value.list_value.values]
+    if kind == "struct_value":
+        return {key: plain(item) for key, item in value.struct_value.fields.items()}
+    return None if kind in (None, "null_value") else getattr(value, kind)
+
+
+def exact_values(overflow: Any) -> dict[str, Any]:
+    """The exact values by their payload keys, of the overflow as it was read; nothing of one that is none of ours."""
+    if not isinstance(overflow, Mapping):
+        return {}
+    return {key: _parsed(each) for key, each in overflow.items() if isinstance(each, (str, list))}
+
+
+def _parsed(each: Any) -> Any:
+    return [orjson.loads(item) for item in each] if isinstance(each, list) else orjson.loads(each)
+
+
+def is_rounded(held: Any, exact: Any) -> bool:
+    """Whether a payload's value is what the server made of an exact one, and not what somebody wrote since."""
+    if isinstance(held, bool) or isinstance(exact, bool):
+        return held is exact
+    if isinstance(held, (int, float)) and isinstance(exact, (int, float)):
+        return held == exact or abs(held - exact) <= _ULPS * math.ulp(float(exact))
+    if isinstance(held, list) and isinstance(exact, list):
+        return len(held) == len(exact) and all(map(is_rounded, held, exact))
+    if isinstance(held, dict) and isinstance(exact, dict):
+        return held.keys() == exact.keys() and all(is_rounded(held[key], exact[key]) for key in held)
+    return type(held) is type(exact) and held == exact
