@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import grpc
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.connection import get_channel
 
 from vectorferry.core.errors import (
@@ -132,6 +133,8 @@ class Link:
         """Send a message and wait for the answer."""
         try:
             return self._method(method, reply)(request, timeout=self._deadline)
+        except ResourceExhaustedResponse as error:  # what the vendor's interceptor makes of a wait that is asked for
+            raise RateLimited(error.message, store=self._store, retry_after=error.retry_after_s) from error
         except grpc.RpcError as error:
             raise grpc_error(error.code(), error.details() or "", store=self._store, write=write) from error
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from vectorferry.core.equality import tolerances_under
-from vectorferry.core.errors import AlreadyExists, ConnectionMissing, NotFound, Refused, Unavailable, Unsupported
+from vectorferry.core.errors import AlreadyExists, NotFound, Refused, Unavailable, Unsupported
 from vectorferry.core.filters import Filter
 from vectorferry.core.model import (
     Capacity,
@@ -494,7 +494,9 @@ class QdrantStore:
 def _link(connection: Connection, store: str, options: StoreOptions) -> Wire:
     address = address_of(connection)
     if options.transport == "rest" or (options.transport == "auto" and address.rest):
-        raise ConnectionMissing(f"connection {connection.name!r} is to be used over REST, and only gRPC is spoken")
+        from vectorferry.stores.qdrant.rest import RestLink  # the models of REST take a second to import
+
+        return RestLink(address, store, options.deadline)
     return Link(address, store, options.deadline)
 
 
