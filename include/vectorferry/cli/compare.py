@@ -53,7 +53,7 @@ def _excused(spec: "MigrationSpec") -> frozenset[tuple[str, str]]:
 
 
 def _show(console: Console, found: "Comparison") -> None:
-    verdict = "equal" if found.equal else _differing(found)
+    verdict = "equal" if found.equal else _unread(found) if found.unread else _differing(found)
     if found.empty:
         verdict = "nothing was compared; check `namespaces` and the collections in the spec"
     then = (
@@ -63,6 +63,12 @@ def _show(console: Console, found: "Comparison") -> None:
         "is loaded, or names it with --report-only"
     )
     console.result(found, f"source {found.rows_source:,} rows, target {found.rows_target:,} rows: {verdict}", then=then)
+
+
+def _unread(found: "Comparison") -> str:
+    return "\n".join(
+        ["nothing was compared, for nobody can say which record is meant", *(f"  {each}" for each in found.unread)]
+    )
 
 
 def _differing(found: "Comparison") -> str:

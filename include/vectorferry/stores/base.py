@@ -205,8 +205,9 @@ class VectorStore(Protocol):
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """What the database holds in these namespaces, `scan` and `fetch` notwithstanding; looks at about `most` vectors.
 
-        Where there are more, those looked at are spread over the namespaces and their keys. Nothing is refused, only told. Checks hold
-        what was read against it. This default, for stores that inherit it, tells what `count` counts.
+        Where there are more, those looked at are spread over the namespaces and their keys. Keys that several records have are told
+        whatever `most` is (see `Capabilities.unique_keys`). Nothing is refused, only told. Checks hold what was read against it. This
+        default, for stores that inherit it, tells what `count` counts.
         """
         del most
         return Inventory({namespace: Held(self.count(namespace)) for namespace in namespaces})

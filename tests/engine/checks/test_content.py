@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from engine.building import Built, build, changed, records
+from stores.loose_keys import LooseKeys
 from vectorferry.core.errors import CheckFailed, StagingCorrupt
 from vectorferry.core.model import DifferenceKind, KeyOrder, Verdict
 from vectorferry.core.records import parse_json
 from vectorferry.engine.checks.content import SINCE_EXPORT, check_counts
+from vectorferry.engine.checks.held import check_held
 from vectorferry.stores.memory import MEMORY
 
 BIG, SMALL = records("big", 230, seed=1), records("", 30, seed=2)
@@ -195,3 +197,17 @@ def test_a_source_out_of_key_order_is_an_error_and_no_verdict(tmp_path: Path, mo
     monkeypatch.setattr(made.source, "scan", lambda *a, **k: reversed(list(scan(*a, **(k | {"batch_rows": 10})))))
     with pytest.raises(CheckFailed, match="not in key order"):
         verdicts(made)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_doubled_key_of_either_side_fails_both_verdicts_with_its_name(tmp_path: Path, side: str) -> None:
+    made = built(tmp_path)
+    stores = {"source": LooseKeys(made.source), "target": LooseKeys(made.target)}
+    stores[side].plant("big", "r0003")
+    session = replace(made.session, source=stores["source"], target=stores["target"])
+    verdicts = [v for partition in made.plan.partitions for v in check_counts(session, made.plan, partition)]
+    failed = [v for v in verdicts if not v.passed]
+    assert [v.check for v in failed] == ["counts", "content"]
+    assert {v.reason for v in failed} == {f"{stores[side].name}, namespace 'big': 2 records have the key 'r0003'"}
+    (held,) = check_held(session, made.plan)
+    assert not held.passed and "2 records have the key 'r0003' of namespace 'big'" in held.reason

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from engine.building import FIELDS, changed, records
+from stores.loose_keys import LooseKeys
 from vectorferry.core.model import RESERVED_NAMESPACE, CollectionDefinition, FieldType, KeyOrder, Metric
 from vectorferry.engine.diff.full_compare import Comparison, compare
 from vectorferry.spec.migration import Namespaces
@@ -71,3 +72,15 @@ def test_only_chosen_namespaces_are_read() -> None:
     found = compare(store(MEMORY, [BIG, SMALL]), store(MEMORY, [SMALL]), Namespaces(exclude=["b*"]), report=said.append)
     assert found == Comparison(30, 30, True, (), 0)
     assert [progress.scope for progress in said] == ["(default)"]
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("target", [MEMORY, BY_UUID], ids=["in one order", "looked up"])
+def test_a_doubled_key_of_either_side_is_a_difference_with_its_name(side: str, target: Capabilities) -> None:
+    sides = {"source": LooseKeys(store(MEMORY, [BIG, SMALL])), "target": LooseKeys(store(target, [BIG, SMALL]))}
+    assert compare(sides["source"], sides["target"], Namespaces()).equal
+    sides[side].plant("big", "r0003")
+    found = compare(sides["source"], sides["target"], Namespaces())
+    assert (found.equal, found.empty) == (False, False)
+    assert found.unread == (f"{sides[side].name}: 2 records have the key 'r0003' of namespace 'big'",)
+    assert compare(sides["source"], sides["target"], Namespaces(include=("",))).equal

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from engine.reconcile.drifting import COHORTS, KIND, NAMESPACES, Key, Sides, on_clock
+from stores.loose_keys import LooseKeys
 from vectorferry.core.errors import CheckFailed, GateError, NotApproved, PhaseConflict, StagingCorrupt
 from vectorferry.core.model import Phase
 from vectorferry.core.records import make_batch
@@ -318,3 +319,18 @@ def test_what_lapsed_is_not_asked_about(two: Sides) -> None:
     soon = session.spec.approval.model_copy(update={"evidence_age": timedelta(0)})
     with pytest.raises(GateError, match="has lapsed"):
         pipeline.finding_to_decide(replace(session, spec=session.spec.model_copy(update={"approval": soon})))
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("full", [True, False])
+def test_a_doubled_key_of_either_side_is_refused_by_name_and_nothing_is_changed(
+    two: Sides, side: str, full: bool
+) -> None:
+    compared(two)
+    two.settle_down()
+    session = two.session()
+    stores = {"source": LooseKeys(session.source), "target": LooseKeys(session.target)}
+    stores[side].plant(A, "a")
+    with pytest.raises(GateError, match=r"2 records have the key 'a' of namespace .* Delete all but one"):
+        pipeline.reconcile(replace(session, source=stores["source"], target=stores["target"]), full=full)
+    assert not kinds(two, compared(two))

@@ -51,7 +51,7 @@ def verify(
     lost = sorted(expected - {*store.empty_namespaces(), *read.found}) if expected else []
     reasons = [f"{len(wrong)} namespaces have other counts or digests, the first is {wrong[0]!r}"] if wrong else []
     reasons += [f"{len(lost)} namespaces without records are missing, the first is {lost[0]!r}"] if lost else []
-    reasons += map(str, compared.miscounts)
+    reasons += [*compared.unread, *map(str, compared.miscounts)]
     passed = compared.equal and not wrong and not lost
     return Verdict(CHECK, "overall", passed, figures, compared.differences, compared.total, "; ".join(reasons))
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vectorferry.core.equality import Equality
+from vectorferry.core.errors import RecordError
 from vectorferry.core.model import Difference, DifferenceKind, KeyRange, Partition, Verdict
 from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints, keys_of
 from vectorferry.engine.diff.merge_join import Joined, join
@@ -90,9 +91,14 @@ def check_counts(session: Session, plan: Plan, partition: Partition) -> tuple[Ve
     """The verdicts 'counts' and 'content' of a partition; memory holds one batch of each side, whatever its size.
 
     Every row is read from both sides, or the share that `checks.content_sample` states: then a source that cannot list key ranges, or
-    that routers write to, is not counted here (the check 'extras' lists it). Rows that routers touched since the plan are set aside.
+    that routers write to, is not counted here (the check 'extras' lists it). Rows that routers touched since the plan are set aside. A
+    record of either side that cannot be read, as one of several with one key, fails both.
     """
-    return _Check(session, plan, partition).verdicts()
+    try:
+        return _Check(session, plan, partition).verdicts()
+    except RecordError as error:
+        counts, content = (Verdict(check, partition.name, False, reason=str(error)) for check in ("counts", "content"))
+        return counts, content
 
 
 class _Check:

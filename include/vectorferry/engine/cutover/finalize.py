@@ -61,8 +61,8 @@ def verify_fresh(session: Session) -> Verdict:
     if found.total > len(found.differences):
         reason = f"{found.total} differences are too many to look at again one by one"
         return Verdict(CHECK, "overall", False, figures, found.differences[:100], found.total, reason)
-    if found.miscounts:
-        reason = "; ".join(map(str, found.miscounts[:MOST_MISCOUNTS]))
+    if found.miscounts or found.unread:
+        reason = "; ".join([*found.unread, *map(str, found.miscounts[:MOST_MISCOUNTS])])
         return Verdict(CHECK, "overall", False, figures, found.differences[:100], found.total, reason)
     again = compare_touched(session, _suspects(found, excused), watermark, CHECK)
     return replace(again, figures={**again.figures, **figures})

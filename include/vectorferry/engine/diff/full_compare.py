@@ -20,7 +20,7 @@ from vectorferry.core.records import keys_of
 from vectorferry.core.vector_columns import named_counts
 from vectorferry.engine.diff.key_set import KeySet, hashes
 from vectorferry.engine.diff.merge_join import join
-from vectorferry.engine.diff.own_counts import Miscount, nobody_wrote, own_counts
+from vectorferry.engine.diff.own_counts import Miscount, doubled_keys, nobody_wrote, own_counts
 from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
 from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Report, StepProgress, silent
@@ -73,8 +73,8 @@ class Fetchable(Readable, Protocol):
 class Comparison:
     """What was read of both sides. `differences` are the first ones, `total` how many there are.
 
-    `miscounts` are where a database counts other numbers than were read of it. `equal` has neither. `left_out` are namespaces that an
-    adopted target has for itself.
+    `miscounts` are where a database counts other numbers than were read of it. `unread` tells of keys that several records have: then
+    nothing was read. `equal` has none of these. `left_out` are namespaces that an adopted target has for itself.
     """
 
     rows_source: int
@@ -84,11 +84,12 @@ class Comparison:
     total: int
     miscounts: tuple[Miscount, ...] = ()
     left_out: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether nothing was there to compare."""
-        return not (self.rows_source or self.rows_target)
+        return not (self.rows_source or self.rows_target or self.unread)
 
 
 def compare(
@@ -106,11 +107,14 @@ def compare(
     """Read every record of the chosen namespaces from both sides and compare; rows of `excused`, (namespace, id), may be missing.
 
     Of an `adopted` target, namespaces that neither the source has nor a plan has `planned` are left out: they were there before.
-    Then both databases are asked how much they hold; `written` tells how many records were written since before the reading began.
+    Databases without unique keys are asked for doubled ones first, and both for how much they hold at the end; `written` tells how many
+    records were written since before the reading began.
     Memory holds a batch of each side; 16 bytes a row of a namespace more where the sides are ordered differently.
     """
     both = source.describe().namespaces, target.describe().namespaces
     names = in_scope(namespaces, *both, planned, adopted=adopted)
+    if unread := doubled_keys((source, target), names):
+        return Comparison(0, 0, False, (), 0, unread=unread)
     found = _Comparing(source, target, report, limit, excused).run(names, written)
     return replace(found, left_out=tuple(name for name in in_scope(namespaces, *both) if name not in names))
 

@@ -1,7 +1,7 @@
 """Own counts: what a database counts by itself, by a path of its own, held against what was read of it."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +59,15 @@ class OwnCounts:
 
     told: Inventory
     wrong: tuple[Miscount, ...]
+
+
+def doubled_keys(stores: Iterable[Countable], namespaces: Sequence[str]) -> tuple[str, ...]:
+    """What databases that hold nobody to unique keys tell of those that several records have; the others are not asked.
+
+    No record can be read that has such a key, nor is it known which of them is meant: what reads on would end at the first one.
+    """
+    loose = (store for store in stores if not store.capabilities.unique_keys)
+    return tuple(f"{store.name}: {what}" for store in loose for what in store.inventory(namespaces, most=0).unread)
 
 
 def nobody_wrote() -> int:

@@ -7,6 +7,7 @@ from vectorferry.core.errors import GateError
 from vectorferry.core.model import CollectionInfo, Difference, DifferenceKind, KeyRange, Phase
 from vectorferry.core.vector_columns import to_json as vectors_to_json
 from vectorferry.core.vector_columns import unlike_vectors
+from vectorferry.engine.diff.own_counts import doubled_keys
 from vectorferry.engine.marker import mark
 from vectorferry.engine.plan.merged_ids import require_unique_ids
 from vectorferry.engine.plan.register import register
@@ -83,6 +84,11 @@ def inspect_pair(session: Session, plan: Plan) -> Pair:
             "compared"
         )
     _require_filled(session, pair)
+    if unread := doubled_keys((session.source, session.target), pair.namespaces):
+        raise GateError(
+            f"{'; '.join(unread)}. Nothing was changed: nobody can say which record is meant. Delete all but one of each with the "
+            "database's own client, and reconcile again"
+        )
     return pair
 
 
