@@ -1,7 +1,8 @@
 """An independent judge: is a target collection the same as a Parquet file of records?
 
-It reads the whole target through the vendor's own SDK and compares keys, float32 vectors bit for bit, and metadata. It imports nothing
-of the project, so that a fault in the project's own reading cannot hide one in its writing. It does not look at sparse vectors.
+It reads the whole target through the vendor's own SDK and compares keys, float32 vectors bit for bit, sparse and named ones too, and
+metadata. It imports nothing of the project, so that a fault in the project's own reading cannot hide one in its writing. A Parquet file
+has no sparse and no named vectors.
 
     python tests/oracle.py --expected data/docs.parquet --target pinecone --url http://127.0.0.1:5080 --collection docs --api-key KEY
     python tests/oracle.py --expected data/docs.parquet --target weaviate --url http://127.0.0.1:8080 --grpc-port 50051 --collection Docs
@@ -27,7 +28,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 Key = tuple[str, str]
-Rows = dict[Key, tuple[np.ndarray, dict[str, Any]]]
+Held = Any
+"""A sparse or named vector in a form that is equal where it is: float32 bytes, or tuples of them."""
+Row = tuple[np.ndarray, dict[str, Any]] | tuple[np.ndarray, dict[str, Any], dict[str, Held]]
+"""Vector and metadata; of a record with other vectors these too, as "sparse", "vector:NAME", "multi:NAME" or "sparse:NAME"."""
+Rows = dict[Key, Row]
 SHOWN = 20
 FETCH_URL_BYTES = 8000
 FETCH_IDS = 100
@@ -47,20 +52,48 @@ class Difference:
         return f"{self.kind:8}{self.namespace!r} {self.id!r} {self.field}".rstrip()
 
 
-def compare(expected: Rows, actual: Rows) -> list[Difference]:
-    """All differences, ordered by key: of a record that is on both sides, each differing field."""
+def compare(expected: Rows, actual: Rows, tolerance: float = 0.0) -> list[Difference]:
+    """All differences, ordered by key: of a record that is on both sides, each differing field.
+
+    `tolerance` is how far a component of a dense vector may be off, as a share of the vector's largest.
+    """
     found = [Difference(*key, "missing") for key in expected.keys() - actual.keys()]
     found += [Difference(*key, "extra") for key in actual.keys() - expected.keys()]
     for key in expected.keys() & actual.keys():
-        found += [Difference(*key, "differs", field) for field in differing_fields(expected[key], actual[key])]
+        fields = differing_fields(expected[key], actual[key], tolerance)
+        found += [Difference(*key, "differs", field) for field in fields]
     return sorted(found)
 
 
-def differing_fields(expected: tuple[np.ndarray, dict], actual: tuple[np.ndarray, dict]) -> list[str]:
-    vector = [] if float_bytes(expected[0]) == float_bytes(actual[0]) else ["vector"]
+def differing_fields(expected: Row, actual: Row, tolerance: float = 0.0) -> list[str]:
+    vector = [] if same_vector(expected[0], actual[0], tolerance) else ["vector"]
+    left, right = (row[2] if len(row) > 2 else {} for row in (expected, actual))
+    others = [
+        name for name in sorted(left.keys() | right.keys()) if not same_held(left.get(name), right.get(name), tolerance)
+    ]
     absent = object()
     keys = sorted(expected[1].keys() | actual[1].keys())
-    return vector + [f"metadata.{k}" for k in keys if not same(expected[1].get(k, absent), actual[1].get(k, absent))]
+    metadata = [f"metadata.{k}" for k in keys if not same(expected[1].get(k, absent), actual[1].get(k, absent))]
+    return vector + others + metadata
+
+
+def same_vector(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
+    if float_bytes(one) == float_bytes(other):
+        return True
+    if not tolerance or len(one) != len(other):
+        return False
+    return bool(np.abs(np.subtract(one, other, dtype=np.float64)).max() <= tolerance * np.abs(one).max(initial=0))
+
+
+def same_held(one: Held, other: Held, tolerance: float) -> bool:
+    """Equality of vectors that `add` took; only dense and multi vectors, which are bytes here, have a tolerance."""
+    if one == other or not tolerance:
+        return one == other
+    if isinstance(one, bytes) and isinstance(other, bytes):
+        return same_vector(np.frombuffer(one, "<f4"), np.frombuffer(other, "<f4"), tolerance)
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return all(same_held(left, right, tolerance) for left, right in zip(one, other, strict=True))
+    return False
 
 
 def float_bytes(vector: np.ndarray) -> bytes:
@@ -76,14 +109,35 @@ def same(one: Any, other: Any) -> bool:
     return one == other
 
 
-def add(rows: Rows, key: Key, vector: Iterable[float], metadata: Mapping[str, Any] | None) -> None:
-    """Adds a record; a second one with the same key is kept under an id of its own, so that it shows as an extra one."""
+def add(
+    rows: Rows,
+    key: Key,
+    vector: Iterable[float],
+    metadata: Mapping[str, Any] | None,
+    others: Mapping[str, Any] | None = None,
+) -> None:
+    """Adds a record; a second one with the same key is kept under an id of its own, so that it shows as an extra one.
+
+    `others` are its other vectors by their columns' names: numbers, lists of these (multi), or (indices, values).
+    """
     again = 2
     unique = key
     while unique in rows:
         unique = (key[0], f"{key[1]} (again, {again})")
         again += 1
-    rows[unique] = (np.asarray(vector, dtype=np.float64).astype(np.float32), dict(metadata or {}))
+    row = (np.asarray(vector, dtype=np.float64).astype(np.float32), dict(metadata or {}))
+    held = {name: held_as(name, one) for name, one in (others or {}).items() if one is not None}
+    rows[unique] = (*row, held) if held else row
+
+
+def held_as(name: str, vector: Any) -> Held:
+    """A vector of a column: the bytes of its floats, a list of such, or of a sparse one its (index, float) in the indices' order."""
+    if name.startswith("vector:"):
+        return float_bytes(np.asarray(vector, np.float64).astype(np.float32))
+    if name.startswith("multi:"):
+        return [float_bytes(np.asarray(each, np.float64).astype(np.float32)) for each in vector]
+    indices, values = vector
+    return tuple(sorted((int(i), float_bytes(np.asarray([v]))) for i, v in zip(indices, values, strict=True)))
 
 
 def read_parquet(path: Path) -> Rows:
@@ -108,7 +162,9 @@ def read_pinecone(collection: str, *, url: str | None = None, host: str | None =
     with Pinecone(api_key=api_key, **plane) as client, client.index(**index_of) as index:
         for namespace in pinecone_namespaces(index):
             for id_, record in pinecone_records(index, namespace):
-                add(rows, (namespace, id_), record.values, record.metadata)
+                thin = record.sparse_values
+                others = {"sparse": (thin.indices, thin.values)} if thin else {}
+                add(rows, (namespace, id_), record.values, record.metadata, others)
     return rows
 
 
@@ -176,7 +232,8 @@ def read_weaviate(
             else:
                 key = (item.properties["vf_namespace"], item.properties["vf_id"])
                 metadata = with_properties(json.loads(item.properties["vf_metadata"]), item.properties, fields or {})
-            add(rows, key, sole_vector(item.vector), metadata)
+            vector, others = weaviate_vectors(item.vector)
+            add(rows, key, vector, metadata, others)
     return rows
 
 
@@ -231,11 +288,15 @@ def unescaped(name: str) -> str:
     return re.sub(rb"_([0-9A-F]{2})", lambda found: bytes([int(found[1], 16)]), name[3:].encode()).decode()
 
 
-def sole_vector(vectors: Mapping[str, Sequence[float]]) -> Sequence[float]:
-    """The object's one vector, empty if it has none. Raises ValueError where it has several."""
-    if len(vectors) > 1:
-        raise ValueError(f"more than one vector: {sorted(vectors)}")
-    return next(iter(vectors.values()), [])
+def weaviate_vectors(vectors: Mapping[str, Any]) -> tuple[Sequence[float], dict[str, Any]]:
+    """The object's vector that has no name in a record, "default" or the only one, empty if it has none, and the others."""
+    sole = next(iter(vectors), "") if len(vectors) == 1 else "default"
+    others = {name: vector for name, vector in vectors.items() if name != sole}
+    return vectors.get(sole, []), {f"{weaviate_kind(vector)}:{name}": vector for name, vector in others.items()}
+
+
+def weaviate_kind(vector: Sequence[Any]) -> str:
+    return "multi" if len(vector) and isinstance(vector[0], Sequence) else "vector"
 
 
 def with_properties(
@@ -252,13 +313,38 @@ def read_pgvector(collection: str, *, url: str) -> Rows:
     from psycopg import sql
 
     table = sql.Identifier(*collection.split("."))
-    query = sql.SQL("SELECT namespace, id, vector::real[], metadata::text FROM {}").format(table)
     rows: Rows = {}
-    with psycopg.connect(url) as connection, connection.cursor("oracle", binary=True) as cursor:
-        cursor.itersize = 1000
-        for namespace, id_, vector, metadata in cursor.execute(query):
-            add(rows, (namespace, id_), vector or [], json.loads(metadata or "{}"))
+    with psycopg.connect(url) as connection:
+        columns = [
+            each.name
+            for each in connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(table)).description or ()
+        ]
+        others = [name for name in columns if name == "sparse" or name.startswith(tuple(CASTS))]
+        more = sql.SQL("").join(sql.SQL(", {}::" + cast_of(name)).format(sql.Identifier(name)) for name in others)
+        query = sql.SQL("SELECT namespace, id, vector::real[], metadata::text{} FROM {}").format(more, table)
+        with connection.cursor("oracle", binary=True) as cursor:
+            cursor.itersize = 1000
+            for namespace, id_, vector, metadata, *held in cursor.execute(query):
+                found = {name: pgvector_held(name, one) for name, one in zip(others, held, strict=True)}
+                add(rows, (namespace, id_), vector or [], json.loads(metadata or "{}"), found)
     return rows
+
+
+CASTS = {"vector:": "real[]", "multi:": "text[]", "sparse:": "bytea"}
+
+
+def cast_of(column: str) -> str:
+    return next((cast for prefix, cast in CASTS.items() if column.startswith(prefix)), "bytea")
+
+
+def pgvector_held(column: str, value: Any) -> Any:
+    """A vector as `add` takes it; a sparse one is its indices as uint32, then its values as float32."""
+    if value is None or column.startswith("vector:"):
+        return value
+    if column.startswith("multi:"):
+        return [json.loads(each) for each in value]
+    half = len(value) // 2
+    return np.frombuffer(value[:half], "<u4"), np.frombuffer(value[half:], "<f4")
 
 
 def read_target(options: argparse.Namespace) -> Rows:

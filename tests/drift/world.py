@@ -177,11 +177,12 @@ def pair_of(settings: Settings, servers: Databases) -> Pair:
         side: json.loads(servers.connections({kind: side})[side])
         for side, kind in (("source", settings.source), ("target", settings.target), ("journal", "journal"))
     }
-    connections = {name: _connection(name, address) for name, address in addresses.items()}
+    connections = {name: connection_of(name, address) for name, address in addresses.items()}
     return Pair(settings, World(settings.folder, connections, spec_of(settings)), addresses)
 
 
-def _connection(name: str, address: Address) -> Connection:
+def connection_of(name: str, address: Address) -> Connection:
+    """A connection of Airflow's form, as a store takes it."""
     fields = {field: address.get(field) or "" for field in ("host", "login", "password", "schema")}
     extra = dict(address.get("extra", {}))
     password = fields.pop("password") or extra.pop("token", "")
