@@ -54,7 +54,8 @@ def open_store(
 ) -> VectorStore:
     """The store of a collection, which need not exist yet.
 
-    Raises ConnectionMissing for a type that no package registers, that several do, or whose package cannot be imported.
+    Raises ConnectionMissing for a type that no package registers, that several do, or whose package or database's client cannot be
+    imported.
     """
     if options.table and connection.type != TABLES:
         raise ConnectionMissing(
@@ -119,12 +120,25 @@ def _load(entry: EntryPoint) -> StoreClass:
     try:
         found: StoreClass = entry.load()
     except Exception as error:
+        if lacking := _lacking(entry, error):
+            raise ConnectionMissing(
+                f"connections of the type {entry.name!r} need the package's extra, of which {lacking!r} is not installed: "
+                f"pip install '{PACKAGE}[{entry.name}]'"
+            ) from error
         raise ConnectionMissing(
             f"{what} cannot be imported: {type(error).__name__}: {error}; install what the package needs, or another version"
         ) from error
     if not callable(getattr(found, "open", None)):
         raise ConnectionMissing(f"{what} is no class of stores: it has no method `open`; install another version")
     return found
+
+
+def _lacking(entry: EntryPoint, error: Exception) -> str:
+    """The module of another package that one of our own stores could not import; their extras are called as their connections."""
+    if _package(entry) != PACKAGE or not isinstance(error, ModuleNotFoundError):
+        return ""
+    name = error.name or ""
+    return "" if name.partition(".")[0] == PACKAGE else name
 
 
 @cache
