@@ -1,4 +1,4 @@
-"""The vendor's async client in the place of the store's own link: each call is run in a loop of its own thread, with the vendor's models."""
+"""The vendor's async client in the place of the store's own link: each call runs in a loop of its own thread, with the vendor's models."""
 
 import asyncio
 import threading
