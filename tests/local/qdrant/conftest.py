@@ -22,3 +22,19 @@ def client(qdrant: Qdrant, request: pytest.FixtureRequest) -> Iterator[QdrantCli
 def name() -> str:
     """The name of a collection that nobody else has."""
     return f"test_{os.getpid()}_{next(_numbers)}"
+
+
+@pytest.fixture
+def grpc(qdrant: Qdrant) -> Iterator[QdrantClient]:
+    """A client over gRPC, for what says nothing of the other wire."""
+    client = client_of(qdrant, grpc=True)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def rest(qdrant: Qdrant) -> Iterator[QdrantClient]:
+    """A client over REST."""
+    client = client_of(qdrant, grpc=False)
+    yield client
+    client.close()

@@ -1,14 +1,10 @@
 """Optimizers: they run on a copy, in a process of their own, while the collection is read and written."""
 
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
-
-from local.qdrant.clients import client_of
-from vectorferry.local.servers.qdrant import Qdrant
 
 pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 
@@ -31,49 +27,41 @@ def wait_for(client: QdrantClient, name: str, *statuses: str) -> models.Collecti
 
 
 @pytest.fixture
-def client(qdrant: Qdrant) -> Iterator[QdrantClient]:
-    """Over one of the wires: it says nothing about the other."""
-    client = client_of(qdrant, grpc=True)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def loaded(client: QdrantClient, name: str) -> str:
+def loaded(grpc: QdrantClient, name: str) -> str:
     params = models.VectorParams(size=WIDTH, distance=models.Distance.COSINE)
-    client.create_collection(name, vectors_config=params, optimizers_config=THRESHOLD)
-    client.upsert(name, points(0, FIRST))
+    grpc.create_collection(name, vectors_config=params, optimizers_config=THRESHOLD)
+    grpc.upsert(name, points(0, FIRST))
     return name
 
 
-def test_writes_of_meanwhile_are_kept(client: QdrantClient, loaded: str) -> None:
-    info = client.get_collection(loaded)
+def test_writes_of_meanwhile_are_kept(grpc: QdrantClient, loaded: str) -> None:
+    info = grpc.get_collection(loaded)
     assert (info.status in ("grey", "yellow"), info.indexed_vectors_count) == (True, 0)
-    wait_for(client, loaded, "yellow")
-    client.upsert(loaded, points(FIRST, FIRST + 20))
-    client.delete(loaded, [0, FIRST])
-    client.set_payload(loaded, {"set": True}, points=[1])
+    wait_for(grpc, loaded, "yellow")
+    grpc.upsert(loaded, points(FIRST, FIRST + 20))
+    grpc.delete(loaded, [0, FIRST])
+    grpc.set_payload(loaded, {"set": True}, points=[1])
     # Refused, and half done: the engine changes those before the one that is missing.
     with pytest.raises(Exception, match="No point with id 77777"):
-        client.set_payload(loaded, {"half": 1}, points=[2, 77777])
-    half = client.retrieve(loaded, [2])[0].payload
-    assert wait_for(client, loaded, "green").indexed_vectors_count == FIRST
-    found, _ = client.scroll(loaded, limit=10_000)
+        grpc.set_payload(loaded, {"half": 1}, points=[2, 77777])
+    half = grpc.retrieve(loaded, [2])[0].payload
+    assert wait_for(grpc, loaded, "green").indexed_vectors_count == FIRST
+    found, _ = grpc.scroll(loaded, limit=10_000)
     assert [each.id for each in found] == [*range(1, FIRST), *range(FIRST + 1, FIRST + 20)]
-    assert [each.payload for each in client.retrieve(loaded, [1, 2])] == [{"n": 1, "set": True}, half]
+    assert [each.payload for each in grpc.retrieve(loaded, [1, 2])] == [{"n": 1, "set": True}, half]
     vector = points(0, FIRST)[5].vector
-    assert [each.id for each in client.query_points(loaded, vector, limit=1).points] == [5]
+    assert [each.id for each in grpc.query_points(loaded, vector, limit=1).points] == [5]
 
 
-def test_a_collection_is_dropped_while_it_is_optimized(client: QdrantClient, loaded: str) -> None:
-    wait_for(client, loaded, "yellow")
-    assert client.delete_collection(loaded)
-    assert not client.collection_exists(loaded)
+def test_a_collection_is_dropped_while_it_is_optimized(grpc: QdrantClient, loaded: str) -> None:
+    wait_for(grpc, loaded, "yellow")
+    assert grpc.delete_collection(loaded)
+    assert not grpc.collection_exists(loaded)
 
 
-def test_another_configuration_is_optimized_for(client: QdrantClient, loaded: str) -> None:
-    wait_for(client, loaded, "yellow")
-    client.update_collection(loaded, hnsw_config=models.HnswConfigDiff(m=4))
-    info = wait_for(client, loaded, "green")
+def test_another_configuration_is_optimized_for(grpc: QdrantClient, loaded: str) -> None:
+    wait_for(grpc, loaded, "yellow")
+    grpc.update_collection(loaded, hnsw_config=models.HnswConfigDiff(m=4))
+    info = wait_for(grpc, loaded, "green")
     assert info.config.hnsw_config.m == 4
     assert info.indexed_vectors_count == FIRST

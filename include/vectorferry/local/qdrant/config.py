@@ -23,6 +23,8 @@ _OPTIMIZER: Mapping[str, Any] = {
     "indexing_threshold": 10_000,
     "flush_interval_sec": 5,
 }
+# The vendor's server takes a collection without vectors, the engine does not: nobody writes to this one.
+_NO_VECTORS = {"(none)": edge.EdgeSparseVectorParams()}
 _FLOAT_BYTES = 4
 _WAL: Mapping[str, Any] = {"wal_capacity_mb": 32, "wal_segments_ahead": 0, "wal_retain_closed": 1}
 _DATATYPES = {
@@ -50,7 +52,7 @@ def engine_config(request: pb.CreateCollection) -> edge.EdgeConfig:
     sparse = request.sparse_vectors_config.map
     return edge.EdgeConfig(
         vectors=dense or None,
-        sparse_vectors={name: _sparse(sparse[name]) for name in sparse} or None,
+        sparse_vectors={name: _sparse(sparse[name]) for name in sparse} or (None if dense else _NO_VECTORS),
         on_disk_payload=_given(request, "on_disk_payload"),
         hnsw_config=_hnsw(request.hnsw_config, _HNSW),
         quantization_config=_quantization(request),
