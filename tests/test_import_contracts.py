@@ -68,6 +68,7 @@ PLANTS = {
     "Only Weaviate's folder imports Weaviate's SDK": [Plant("local.servers.weaviate", "weaviate")],
     "Only Qdrant's folders import Qdrant's client": [Plant("local.servers.qdrant", "qdrant_client")],
     "Only the local Qdrant imports Qdrant's engine": [Plant("local.servers.ports", "qdrant_edge")],
+    "Only LanceDB's folder imports LanceDB's client": [Plant("local.servers.weaviate", "lancedb")],
     "Only the journal, pgvector's folder and the local servers import psycopg": [
         Plant("stores.registry", "psycopg"),
         Plant("journal.roles", "psycopg"),

@@ -56,7 +56,9 @@ def test_a_store_of_another_package_is_found(install: Install) -> None:
 
 def test_an_unknown_type_of_connection_names_those_that_are_registered(install: Install) -> None:
     install("ferry-other", other="ferry_other:Other")
-    with pytest.raises(ConnectionMissing, match=r"'c' has the type 'redis'; known are memory, other, pinecone, postgr"):
+    with pytest.raises(
+        ConnectionMissing, match=r"'c' has the type 'redis'; known are lancedb, memory, other, pinecone"
+    ):
         open_store(Connection("c", "redis"), "x")
 
 

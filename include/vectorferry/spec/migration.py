@@ -32,7 +32,8 @@ class Source(Section):
         "evidence says so. Only with `writers: none`.",
     )
     table: Table | None = Field(
-        None, description="PostgreSQL: the collection is a table that others made, with the columns that it has."
+        None,
+        description="PostgreSQL, LanceDB: the collection is a table that others made, with the columns that it has.",
     )
 
 
@@ -56,7 +57,8 @@ class Target(Section):
     alias: Text | None = Field(None, description="Alias that is pointed to the target at the cut-over.")
     table: Table | None = Field(
         None,
-        description="PostgreSQL: the collection is a table that others made, or a new one with the columns of such a table. Columns that "
+        description="PostgreSQL, LanceDB: the collection is a table that others made, or a new one with the columns of such a table. "
+        "Columns that "
         "are no part of a record are never written.",
     )
 

@@ -44,37 +44,41 @@ class NamespaceOf(Section):
 
 
 class Table(Section):
-    """A table of PostgreSQL as it is. What is not said is found in the database's catalog, and `plan` tells what was found."""
+    """A table of PostgreSQL or LanceDB as it is. What is not said is found in the table itself, and `plan` tells what was found."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
     schema_: Text | None = Field(
-        None, alias="schema", description="Schema of the table; default: where the connection looks."
+        None, alias="schema", description="PostgreSQL: schema of the table; default: where the connection looks."
     )
     key: Annotated[list[Text], BeforeValidator(_listed, json_schema_input_type=str | list[str])] = Field(
         default_factory=list,
         description="Column or columns that make the id, unique and not null; default: the primary key, without the namespace's column. "
-        "Of several columns the id is a JSON array.",
+        "Of several columns the id is a JSON array. LanceDB: one column, which nothing keeps unique; default: `id`.",
     )
     vector: Text | None = Field(
         None,
-        description="Column of the dense vector without a name (vector or halfvec); default: `embedding`, `vector`, or the only one. Where "
+        description="Column of the dense vector without a name (vector or halfvec; LanceDB: a list of fixed size); default: `embedding`, "
+        "`vector`, or the only one. Where "
         "there is none such, all have names.",
     )
     sparse: Text | None = Field(
-        None, description="Column of the sparse vector without a name (sparsevec); default: the only one."
+        None,
+        description="Column of the sparse vector without a name (sparsevec; LanceDB: a struct of indices and values); "
+        "default: the only one.",
     )
     vectors: Annotated[
         dict[Text, Text],
         BeforeValidator(_by_key, json_schema_input_type=list[str] | dict[str, str]),
     ] = Field(
         default_factory=dict,
-        description="Columns of vectors with a name (vector, halfvec or sparsevec): a list, or a mapping of names to columns. Default: all "
+        description="Columns of vectors with a name: a list, or a mapping of names to columns. Default: all "
         "others, unless `columns` is given.",
     )
     rounding: Literal["refuse", "allow"] = Field(
         "refuse",
-        description="allow: a halfvec takes vectors that it rounds, and comparisons allow for that; else such records are rejected.",
+        description="PostgreSQL, allow: a halfvec takes vectors that it rounds, and comparisons allow for that; else such records are "
+        "rejected.",
     )
     metric: Metric | None = Field(
         None, description="How similarity is measured; default: as the vector's index measures it."
@@ -86,7 +90,9 @@ class Table(Section):
         description="Column with the namespace, or {constant: NAME}, or a name in another table; default: all rows are in ''.",
     )
     metadata: Text | None = Field(
-        None, description="Column (jsonb or json) with the metadata that has no column of its own; default: `metadata`."
+        None,
+        description="Column (jsonb or json; LanceDB: a struct, or text with JSON) with the metadata that has no column of its own; "
+        "default: `metadata`.",
     )
     columns: Annotated[
         dict[Text, Text] | None,

@@ -22,14 +22,15 @@ PACKAGE = "vectorferry"
 # Our own stores, as in pyproject.toml. Metadata knows them only where the package is installed, and as of that day: with
 # PYTHONPATH=include there is none, and an image whose include/ is a mounted folder has that of the day when it was built.
 OWN_STORES: Mapping[str, str] = {
+    "lancedb": "vectorferry.stores.lancedb.store:LanceStore",
     "memory": "vectorferry.stores.memory:MemoryStore",
     "pinecone": "vectorferry.stores.pinecone.store:PineconeStore",
     "postgres": "vectorferry.stores.pgvector.store:PgvectorStore",
     "qdrant": "vectorferry.stores.qdrant.store:QdrantStore",
     "weaviate": "vectorferry.stores.weaviate.store:WeaviateStore",
 }
-TABLES = "postgres"
-"""The type of connections whose collections may be tables of others."""
+TABLES = ("lancedb", "postgres")
+"""The types of connections whose collections may be tables of others."""
 _DEFAULTS = StoreOptions()
 LISTING_SECONDS = 30.0
 """How long one request for a list of collections may take."""
@@ -57,10 +58,10 @@ def open_store(
     Raises ConnectionMissing for a type that no package registers, that several do, or whose package or database's client cannot be
     imported.
     """
-    if options.table and connection.type != TABLES:
+    if options.table and connection.type not in TABLES:
         raise ConnectionMissing(
-            f"connection {connection.name!r} has the type {connection.type!r}, and `table` is for tables of PostgreSQL (type {TABLES!r}): "
-            "take it out of the spec, or name another connection"
+            f"connection {connection.name!r} has the type {connection.type!r}, and `table` is for tables of LanceDB and PostgreSQL "
+            f"(types {' and '.join(TABLES)}): take it out of the spec, or name another connection"
         )
     return _store_class(connection).open(connection, collection, options, caller)
 

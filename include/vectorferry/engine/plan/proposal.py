@@ -122,8 +122,8 @@ def _opened(side: Side, place: Place) -> Iterator[VectorStore]:
 
 
 def _as_table(source: Place) -> Place:
-    """The source with the way to read it, where it is no collection of ours but a table of PostgreSQL; else as it is."""
-    if source.connection.type != TABLES:
+    """The source with the way to read it, where it is no collection of ours but a table of others; else as it is."""
+    if source.connection.type not in TABLES:
         return source
     with _opened("source", source) as store, reaching("source", source.connection.name):
         if any(store.obstacles()) or _there(store) is not None:
