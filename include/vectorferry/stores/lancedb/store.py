@@ -55,7 +55,7 @@ from vectorferry.core.vector_columns import VectorColumn, floats_of, present, ve
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.table import Table
 from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
-from vectorferry.stores.batching import chunks, cut, refuse_invalid
+from vectorferry.stores.batching import by_namespace, chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.lancedb.client import Database, DeltaTable
 from vectorferry.stores.lancedb.filters import NEVER, compile_filter
@@ -577,11 +577,23 @@ class LanceStore(VectorStore):
         if updated + inserted < len(part):
             raise PartialWrite(f"{len(part)} rows were sent, {updated + inserted} acknowledged", store=self.name)
         if updated + inserted > len(part):
-            raise RecordError(
-                f"{self.name}: {updated + inserted} rows were replaced by {len(part)} records: several rows have one key among "
-                f"{part.column('id')[0].as_py()!r} and {len(part) - 1} more; {MEND}"
-            )
+            for namespace, rows_of_one in by_namespace(part):
+                self._keep_one(layout, namespace, rows_of_one.column("id").to_pylist())
         self._count_write()
+
+    def _keep_one(self, layout: Layout, namespace: str, ids: Sequence[str]) -> None:
+        """Delete all but one of the rows that have one key, which a put has just made the same record."""
+        clause = f"{_within(layout, namespace)} AND {_of_ids(layout, ids)}"
+        rows = self._do(lambda: _select(self._open(), [layout.id.name, "_rowid"], clause, None))
+        seen: set[str] = set()
+        more = [
+            row
+            for id_, row in zip(ids_of(layout, rows), rows.column("_rowid").to_pylist(), strict=True)
+            if _again(id_, seen)
+        ]
+        if more:
+            # By the key too: a row id of others may be another row's by now, and then one is left for the next put.
+            self._do(lambda: self._open().delete(f"{clause} AND _rowid IN ({listed(more)})"))
 
     def _count_write(self) -> None:
         """Compact after so many writes, twice as many each time: each makes a small file and a version."""
@@ -726,12 +738,20 @@ def _between(layout: Layout, span: KeyRange) -> str:
 
 
 def _select(
-    table: DeltaTable, columns: Sequence[str], clause: str, limit: int, *, ordered: str | None = None
+    table: DeltaTable, columns: Sequence[str], clause: str, limit: int | None, *, ordered: str | None = None
 ) -> pa.Table:
     query = table.search().select(list(columns)).where(clause)
     if ordered is not None:
         query = query.order_by([ColumnOrdering(column_name=ordered, ascending=True, nulls_first=True)])
     return query.limit(limit).to_arrow()
+
+
+def _again(id_: str, seen: "set[str]") -> bool:
+    """Whether an id was seen before; from now on it is."""
+    if id_ in seen:
+        return True
+    seen.add(id_)
+    return False
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:
@@ -780,7 +800,7 @@ def _odd_keys(table: DeltaTable, layout: Layout, namespace: str) -> list[str]:
     counts = pc.value_counts(ids)
     several = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").drop_null().sort()
     if len(several):
-        first = ", ".join(map(str, several.slice(0, 3).to_pylist()))
+        first = ", ".join(map(repr, several.slice(0, 3).to_pylist()))
         found.append(f"{place}: {len(several)} ids are those of several records, first {first}; {MEND}")
     return found
 
