@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from stores.pgvector.old_server import EXTENSION, is_there, old_postgres
-from stores.pgvector.test_pgvector import PgvectorContract, connection_of
-from stores.pgvector.test_tables import TableContract
+from stores.pgvector.test_pgvector import OF_VECTORS, PgvectorStores, connection_of
+from stores.pgvector.test_tables import TableStores
 from vectorferry.core.errors import Refused
 from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.local.servers.supervisor import Supervisor
@@ -31,11 +31,11 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
         yield connection_of(server.create_database("contract"))
 
 
-class TestOnAnOldServer(PgvectorContract):
+class TestOnAnOldServer(PgvectorStores, *OF_VECTORS):
     index = MappingProxyType({"type": "hnsw"})
 
 
-class TestTablesOnAnOldServer(TableContract):
+class TestTablesOnAnOldServer(TableStores, *OF_VECTORS):
     index = MappingProxyType({"type": "hnsw"})
 
 

@@ -26,7 +26,15 @@ from vectorferry.stores.pgvector.store import PgvectorStore
 from vectorferry.stores.registry import open_store
 from vectorferry.testing import MakeStore, StoreContract, temporary_stores
 from vectorferry.testing.assertions import assert_holds, put_all
+from vectorferry.testing.fixtures import StoreFixtures
+from vectorferry.testing.promises.collection import CollectionContract
+from vectorferry.testing.promises.named_vector import NamedVectorContract
+from vectorferry.testing.promises.round_trip import RoundTripContract
+from vectorferry.testing.promises.search import SearchContract
 from vectorferry.testing.samples import exact_scores, new_name, random_vectors, records
+
+# The promises that another index or another version of the extension can break.
+OF_VECTORS = (CollectionContract, RoundTripContract, NamedVectorContract, SearchContract)
 
 
 def connection_of(url: str) -> Connection:
@@ -43,7 +51,7 @@ def connection(postgres: Postgres) -> Iterator[Connection]:
     postgres.drop_database(name)
 
 
-class PgvectorContract(StoreContract):
+class PgvectorStores(StoreFixtures):
     index: Mapping[str, Any]
 
     @pytest.fixture(scope="class")
@@ -69,11 +77,13 @@ class PgvectorContract(StoreContract):
         return open_store(away, new_name(), caller=Caller(policy=RetryPolicy(attempts=2)))
 
 
-class TestPgvectorExact(PgvectorContract):
+class TestPgvectorExact(PgvectorStores, *OF_VECTORS):
+    """Without the index: only what has to do with vectors is another."""
+
     index = MappingProxyType({"type": "none"})
 
 
-class TestPgvectorHnsw(PgvectorContract):
+class TestPgvectorHnsw(PgvectorStores, StoreContract):
     """With the index asked for as few as six candidates."""
 
     index = MappingProxyType({"type": "hnsw", "m": 8})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stores.pgvector.test_pgvector import connection_of
+from stores.pgvector.test_pgvector import OF_VECTORS, connection_of
 from vectorferry.core.model import FieldType
 from vectorferry.local.servers.ports import LOOPBACK, free_port
 from vectorferry.local.servers.postgres import Postgres
@@ -17,6 +17,7 @@ from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller, RetryPolicy
 from vectorferry.stores.registry import open_store
 from vectorferry.testing import MakeStore, StoreContract, temporary_stores
+from vectorferry.testing.fixtures import StoreFixtures
 from vectorferry.testing.samples import new_name
 
 
@@ -31,7 +32,7 @@ def table(**parts: Any) -> Table:
     return Table.model_validate(parts)
 
 
-class TableContract(StoreContract):
+class TableStores(StoreFixtures):
     index: Mapping[str, Any]
 
     @pytest.fixture(scope="class")
@@ -59,9 +60,9 @@ class TableContract(StoreContract):
         return open_store(away, new_name(), StoreOptions(table=table()), caller=Caller(policy=RetryPolicy(attempts=2)))
 
 
-class TestTableExact(TableContract):
+class TestTableExact(TableStores, *OF_VECTORS):
     index = MappingProxyType({"type": "none"})
 
 
-class TestTableHnsw(TableContract):
+class TestTableHnsw(TableStores, StoreContract):
     index = MappingProxyType({"type": "hnsw", "m": 8})
