@@ -17,7 +17,7 @@ from vectorferry.engine import pipeline
 from vectorferry.engine.cutover import switch
 from vectorferry.engine.plan.register import register
 from vectorferry.engine.sync.settle_loop import settle_up_to_now
-from vectorferry.gateway.pinecone.api.faults import WRITES, FaultKind, FaultRule
+from vectorferry.gateway.faults import WRITES, FaultKind, FaultRule
 from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
 from vectorferry.gateway.pinecone.server import Serving
 from vectorferry.gateway.pinecone.wire.keys import Keys

@@ -111,7 +111,7 @@ def gateway_pinecone(
 def _local(store: str, serving: "Serving", folder: Path, index: str, faults: str) -> "Gateway":
     import orjson
 
-    from vectorferry.gateway.pinecone.api.faults import parse_faults
+    from vectorferry.gateway.faults import parse_faults
     from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
     from vectorferry.stores.base import StoreOptions
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from vectorferry.core.errors import NotDone, Unknown
 from vectorferry.core.filters import Filter, to_json
+from vectorferry.gateway.faults import Effects
 from vectorferry.gateway.pinecone.api.backend import Backing, Found, RecordPatch
 from vectorferry.gateway.pinecone.api.data import IndexData
-from vectorferry.gateway.pinecone.api.faults import Effects
 from vectorferry.gateway.pinecone.api.problems import missing, unsupported
 from vectorferry.gateway.pinecone.api.requests import Shape, wire_namespace
 from vectorferry.gateway.pinecone.observing import Observation, ObservedIndex

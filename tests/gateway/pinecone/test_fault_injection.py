@@ -10,8 +10,9 @@ from pinecone.errors import ApiError, RateLimitError, ServiceError
 
 from gateway.pinecone.conftest import Local, open_handle
 from vectorferry.core.errors import Unavailable
-from vectorferry.gateway.pinecone.api.faults import FaultKind, FaultRule, Faults
-from vectorferry.gateway.pinecone.backends.writelog import WriteLog
+from vectorferry.gateway.faults import FaultKind, FaultRule, Faults
+from vectorferry.gateway.pinecone.api.problems import ApiProblem
+from vectorferry.gateway.writelog import WriteLog
 from vectorferry.local.servers.postgres import Postgres
 
 UNIT = [1.0, 0, 0, 0]
@@ -108,7 +109,7 @@ def test_the_same_seed_gives_the_same_faults() -> None:
 
     def run(seed: int) -> list[bool]:
         faults = Faults([rule], seed)
-        return [faults.meet("fetch", "docs").problem is not None for _ in range(64)]
+        return [faults.meet("fetch", "docs").refusal is not None for _ in range(64)]
 
     assert run(1) == run(1) != run(2)
     assert 16 < sum(run(1)) < 48
@@ -193,7 +194,7 @@ def test_a_late_write_is_tried_again_and_applied_when_the_log_closes() -> None:
         if len(tries) == 1:
             raise Unavailable("not yet")
 
-    log = WriteLog()
+    log = WriteLog(ApiProblem)
     log.submit(flaky, 0.01)
     deadline = time.monotonic() + 120
     while log.indexed < log.position:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from vectorferry.gateway.pinecone.wire.http import Handler, HttpServer
-from vectorferry.gateway.pinecone.wire.messages import Request, Response
+from vectorferry.gateway.http import Handler, HttpServer
+from vectorferry.gateway.messages import Request, Response
 
 
 def admit(request: Request) -> Response | None:

@@ -2,21 +2,18 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
 from qdrant_client import QdrantClient
 from qdrant_client.http.exceptions import UnexpectedResponse
 
-from vectorferry.local.servers.qdrant import Qdrant
+from vectorferry.local.qdrant.problems import CODES
+from vectorferry.local.servers.qdrant import Qdrant, qdrant
+from vectorferry.local.servers.supervisor import Supervisor
 
-STATUSES = {
-    "INVALID_ARGUMENT": 400,
-    "UNAUTHENTICATED": 401,
-    "NOT_FOUND": 404,
-    "ALREADY_EXISTS": 409,
-    "UNIMPLEMENTED": 501,
-}
+STATUSES = {code.name: status for status, code in CODES.items()}
 
 
 def client_of(server: Qdrant, *, grpc: bool, api_key: str | None = None) -> QdrantClient:
@@ -31,6 +28,17 @@ def client_of(server: Qdrant, *, grpc: bool, api_key: str | None = None) -> Qdra
         timeout=60,
         check_compatibility=False,  # it asks from a thread of its own, which may outlive the server
     )
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[tuple[Qdrant, Supervisor]]:
+    """A server of one test's own, with who runs it."""
+    server = qdrant(folder / "qdrant")
+    if server.folder is None:
+        pytest.skip("the server that QDRANT_URL names is not ours to end")
+    with Supervisor(folder) as supervisor:
+        supervisor.start(server.services())
+        yield server, supervisor
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from vectorferry.core.errors import OutcomeUnknown, PartialWrite, Unavailable
 from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
-from vectorferry.gateway.pinecone.api.faults import FaultKind, FaultRule
+from vectorferry.gateway.faults import FaultKind, FaultRule
 from vectorferry.gateway.pinecone.emulator import local_pinecone, stores_of
 from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.gateway.pinecone.wire.keys import Keys

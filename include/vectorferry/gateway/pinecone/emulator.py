@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vectorferry.gateway.faults import FaultRule, Faults
 from vectorferry.gateway.pinecone.api.control import Book, Catalog, StoreFactory
 from vectorferry.gateway.pinecone.api.data import IndexData
-from vectorferry.gateway.pinecone.api.faults import FaultRule, Faults
 from vectorferry.gateway.pinecone.api.requests import Shape
 from vectorferry.gateway.pinecone.backends.store_backend import StoreBackend
 from vectorferry.gateway.pinecone.server import Gateway, Serving

@@ -12,10 +12,10 @@ from pinecone import AsyncIndex, Index
 from pinecone.errors.exceptions import ApiError, ServiceError
 
 from vectorferry.core.errors import NotDone, RouterError, Unknown, VectorferryError
+from vectorferry.gateway.faults import NO_EFFECTS
+from vectorferry.gateway.messages import Request, Response
 from vectorferry.gateway.pinecone.api.data import IndexData
-from vectorferry.gateway.pinecone.api.faults import NO_EFFECTS
 from vectorferry.gateway.pinecone.api.problems import problem_of
-from vectorferry.gateway.pinecone.wire.messages import Request, Response
 from vectorferry.gateway.pinecone.wire.rest_data import route
 from vectorferry.gateway.pinecone.wire.wire_json import data_problem
 

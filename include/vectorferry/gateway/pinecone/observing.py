@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from vectorferry.core.errors import FilterError, SpecError, SpecProblem
 from vectorferry.core.filters import Condition, Filter, Group, Scalar, parse_filter, to_json
+from vectorferry.gateway.faults import NO_EFFECTS, Effects
 from vectorferry.gateway.pinecone.api.backend import Backend
 from vectorferry.gateway.pinecone.api.data import IndexData
-from vectorferry.gateway.pinecone.api.faults import NO_EFFECTS, Effects
 from vectorferry.gateway.pinecone.api.requests import (
     DeleteRequest,
     IdPage,

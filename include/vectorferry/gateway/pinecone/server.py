@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from vectorferry.gateway.faults import Faults
+from vectorferry.gateway.http import HttpServer
 from vectorferry.gateway.pinecone.api.control import Indexes
-from vectorferry.gateway.pinecone.api.faults import Faults
 from vectorferry.gateway.pinecone.wire.front import Front
-from vectorferry.gateway.pinecone.wire.http import HttpServer
 from vectorferry.gateway.pinecone.wire.keys import Keys
 from vectorferry.gateway.pinecone.wire.rest import RestApi
 from vectorferry.gateway.pinecone.wire.rpc import RpcServer

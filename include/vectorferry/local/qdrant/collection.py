@@ -14,10 +14,10 @@ from typing import Any, Self, TypeVar
 import qdrant_edge as edge
 from qdrant_client import grpc as pb
 
+from vectorferry.gateway.writelog import SharedLock, WriteLog
 from vectorferry.local.qdrant import config, files, indexes
-from vectorferry.local.qdrant.locks import SharedLock
 from vectorferry.local.qdrant.optimizing import Optimizing
-from vectorferry.local.qdrant.problems import no_collection
+from vectorferry.local.qdrant.problems import Problem, no_collection, problem_of
 
 T = TypeVar("T")
 Pending = list[tuple[edge.UpdateOperation, bool]]
@@ -65,7 +65,7 @@ class Collection:
         self._shard = shard
         self._use = SharedLock()
         self._writing = threading.Lock()
-        self._operations = 0
+        self._log = WriteLog(Problem)
         self.written_at = time.monotonic()
         self._optimizing = threading.Lock()
         self._run = Optimizing()
@@ -113,35 +113,25 @@ class Collection:
             self._refuse_if_closed()
             return work(self._shard)
 
-    def update(self, operation: edge.UpdateOperation) -> int:
-        """Have the engine do a write; returns the operation's number."""
-        with self._writing:
-            refused = True
-            try:
-                self.read(lambda shard: shard.update(operation))
-                refused = False
-            finally:
-                if self._since_copy is not None:
-                    self._since_copy.append((operation, refused))
-                self.written_at = time.monotonic()
-            self._operations += 1
-            return self._operations
+    def update(self, operation: edge.UpdateOperation, lag: float = 0.0) -> int:
+        """Have the engine do a write, `lag` seconds later; returns the operation's number. Raises Problem, at once only."""
+        return self._log.submit(lambda: self._apply(operation), lag)
 
     def index(self, request: pb.CreateFieldIndexCollection) -> int:
         """Create a payload index, or another in its place."""
         number = self.update(edge.UpdateOperation.create_field_index(request.field_name, indexes.schema_of(request)))
-        self._keep_indexes([*self._indexes_without(request.field_name), request])
+        self._keep_index(request.field_name, request)
         return number
 
     def drop_index(self, field: str) -> int:
         """Remove a payload index, if there is one."""
         number = self.update(edge.UpdateOperation.delete_field_index(field))
-        self._keep_indexes(self._indexes_without(field))
+        self._keep_index(field)
         return number
 
     def reconfigure(self, request: pb.UpdateCollection) -> None:
         """Change what it was created with: the engine reads that only when it opens a shard."""
-        with self._writing, self._use.exclusive():
+        with self._writing, self._use.alone():
             self._refuse_if_closed()
             create = config.updated(self._state.create, request)
             wanted = config.engine_config(create)
@@ -158,7 +148,7 @@ class Collection:
     def info(self) -> pb.CollectionInfo:
         """What the vendor's server says of a collection."""
         found = self.read(lambda shard: shard.info())
-        schema = found.payload_schema
+        asked = {each.field_name: each for each in self._state.indexes}
         return pb.CollectionInfo(
             status=self._status(found),
             optimizer_status=pb.OptimizerStatus(ok=not self._failure, error=self._failure),
@@ -167,8 +157,7 @@ class Collection:
             indexed_vectors_count=found.indexed_vectors_count,
             config=config.described(self._state.create),
             payload_schema={
-                each.field_name: indexes.described(each, _points(schema, each.field_name))
-                for each in self._state.indexes
+                field: indexes.described(asked.get(field), engines) for field, engines in found.payload_schema.items()
             },
             update_queue=pb.UpdateQueueInfo(length=0),
         )
@@ -204,20 +193,35 @@ class Collection:
 
     def close(self) -> None:
         """Close it; every later use is refused."""
+        self._log.close()
         self._run.stop()
-        with self._optimizing, self._writing, self._use.exclusive():
+        with self._optimizing, self._writing, self._use.alone():
             self._shard.flush()
             self._shard.close()
             self._closed = True
 
     def remove(self) -> None:
         """Close it and delete its files."""
+        self._log.close()
         self._run.stop()
-        with self._optimizing, self._writing, self._use.exclusive():
+        with self._optimizing, self._writing, self._use.alone():
             (self.folder / _STATE).unlink()  # from here on there is none, whatever happens
             self._shard.close()
             self._closed = True
             shutil.rmtree(self.folder)
+
+    def _apply(self, operation: edge.UpdateOperation) -> None:
+        with self._writing:
+            refused = True
+            try:
+                self.read(lambda shard: shard.update(operation))
+                refused = False
+            except Exception as error:
+                raise problem_of(error) from error
+            finally:
+                if self._since_copy is not None:
+                    self._since_copy.append((operation, refused))
+                self.written_at = time.monotonic()
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -252,7 +256,7 @@ class Collection:
             with self._writing:
                 pending, self._since_copy = self._since_copy or [], []
             _repeat(fresh, pending)
-        with self._writing, self._use.exclusive():
+        with self._writing, self._use.alone():
             _repeat(fresh, self._since_copy or [])
             if self._state.create is not create:  # it was made for another configuration
                 fresh.close()
@@ -269,12 +273,11 @@ class Collection:
     def _open(self, wanted: edge.EdgeConfig) -> edge.EdgeShard:
         return edge.EdgeShard.load(str(self.folder / self._state.shard), wanted)
 
-    def _indexes_without(self, field: str) -> list[pb.CreateFieldIndexCollection]:
-        return [each for each in self._state.indexes if each.field_name != field]
-
-    def _keep_indexes(self, kept: list[pb.CreateFieldIndexCollection]) -> None:
-        self._state = replace(self._state, indexes=tuple(kept))
-        self._state.write(self.folder)
+    def _keep_index(self, field: str, *index: pb.CreateFieldIndexCollection) -> None:
+        with self._writing:
+            others = (each for each in self._state.indexes if each.field_name != field)
+            self._state = replace(self._state, indexes=(*others, *index))
+            self._state.write(self.folder)
 
 
 def _repeat(shard: edge.EdgeShard, writes: Pending) -> None:
@@ -284,10 +287,6 @@ def _repeat(shard: edge.EdgeShard, writes: Pending) -> None:
         except Exception:
             if not refused:
                 raise
-
-
-def _points(schema: Any, field: str) -> int:
-    return int(schema[field].points) if field in schema else 0
 
 
 def _text(message: Any) -> str:

@@ -2,7 +2,7 @@
 
 from qdrant_client import grpc as pb
 
-from vectorferry.gateway.pinecone.api.faults import Effects
+from vectorferry.gateway.faults import Effects
 from vectorferry.local.qdrant.catalog import Catalog
 
 Aliases = list[tuple[str, str]]

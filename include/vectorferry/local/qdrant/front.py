@@ -2,16 +2,17 @@
 
 import hmac
 import logging
+import math
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 import grpc
 
-from vectorferry.gateway.pinecone.api.faults import NO_EFFECTS, Effects, Faults
+from vectorferry.gateway.faults import NO_EFFECTS, Effects, FaultKind, Faults, UnreadableFaults, parse_faults
 from vectorferry.local.qdrant.catalog import Catalog
 from vectorferry.local.qdrant.methods import Method
-from vectorferry.local.qdrant.problems import Dropped, Problem, of_engine, of_status
+from vectorferry.local.qdrant.problems import Dropped, Problem, bad_input, of_status, problem_of, unsupported
 
 log = logging.getLogger(__name__)
 _BEARER = "Bearer "
@@ -45,7 +46,21 @@ class Front:
         answer = self._serve(method, request, effects)
         if effects.drop_after:
             raise Dropped(method.path)
+        if effects.lost and not effects.silent:
+            raise Problem(
+                grpc.StatusCode.INTERNAL, "Service internal error: 1 of 2 shards failed to apply the operation"
+            )
         return answer
+
+    def arm(self, raw: Any) -> None:
+        """Replace the fault rules by those of some JSON. Raises Problem for what is none, or not had here."""
+        try:
+            rules, seed = parse_faults(raw)
+        except UnreadableFaults as error:
+            raise bad_input(str(error)) from error
+        if any(rule.kind is FaultKind.STALE for rule in rules):
+            raise unsupported("reads from the past")
+        self.faults.arm(rules, seed)
 
     def stop(self) -> None:
         """End injected waits."""
@@ -58,21 +73,19 @@ class Front:
             self._stopping.wait(effects.latency)
         if effects.drop_before:
             raise Dropped(method.path)
-        if effects.problem:
-            after = effects.problem.headers.get("Retry-After")
-            raise of_status(effects.problem.status, effects.problem.message, int(float(after)) if after else None)
+        if refusal := effects.refusal:
+            # In whole seconds: the vendor's client reads no others.
+            after = None if refusal.retry_after is None else math.ceil(refusal.retry_after)
+            raise of_status(refusal.status, refusal.message, after)
 
     def _serve(self, method: Method, request: Any, effects: Effects) -> Any:
         try:
             return method.serve(self.catalog, request, effects)
-        except Problem:
-            raise
         except Exception as error:
-            # The engine raises plain exceptions, for what is wrong with a request too.
-            if type(error) not in (Exception, ValueError, TypeError, OverflowError):
+            problem = problem_of(error)
+            if problem.code is grpc.StatusCode.INTERNAL:
                 log.exception("%s failed", method.path)
-                raise Problem(grpc.StatusCode.INTERNAL, f"Service internal error: {error!r}") from error
-            raise of_engine(error) from error
+            raise problem from error
 
 
 def _unauthenticated(text: str) -> Problem:

@@ -9,14 +9,14 @@ from vectorferry.local.qdrant.config import MEMORIES
 from vectorferry.local.qdrant.problems import bad_input
 
 _PARAMS = {
-    "keyword_index_params": (edge.KeywordIndexParams, pb.PayloadSchemaType.Keyword),
-    "integer_index_params": (edge.IntegerIndexParams, pb.PayloadSchemaType.Integer),
-    "float_index_params": (edge.FloatIndexParams, pb.PayloadSchemaType.Float),
-    "geo_index_params": (edge.GeoIndexParams, pb.PayloadSchemaType.Geo),
-    "text_index_params": (edge.TextIndexParams, pb.PayloadSchemaType.Text),
-    "bool_index_params": (edge.BoolIndexParams, pb.PayloadSchemaType.Bool),
-    "datetime_index_params": (edge.DatetimeIndexParams, pb.PayloadSchemaType.Datetime),
-    "uuid_index_params": (edge.UuidIndexParams, pb.PayloadSchemaType.Uuid),
+    "keyword_index_params": edge.KeywordIndexParams,
+    "integer_index_params": edge.IntegerIndexParams,
+    "float_index_params": edge.FloatIndexParams,
+    "geo_index_params": edge.GeoIndexParams,
+    "text_index_params": edge.TextIndexParams,
+    "bool_index_params": edge.BoolIndexParams,
+    "datetime_index_params": edge.DatetimeIndexParams,
+    "uuid_index_params": edge.UuidIndexParams,
 }
 
 
@@ -25,18 +25,17 @@ def schema_of(request: pb.CreateFieldIndexCollection) -> Any:
     kind = request.field_index_params.WhichOneof("index_params")
     if kind is not None:
         params = getattr(request.field_index_params, kind)
-        return _PARAMS[kind][0](**{field.name: _value(field.name, value) for field, value in params.ListFields()})
+        return _PARAMS[kind](**{field.name: _value(field.name, value) for field, value in params.ListFields()})
     if not request.HasField("field_type"):
         raise bad_input("field type or params are expected")
     return getattr(edge.PayloadSchemaType, _type_name(request))
 
 
-def described(request: pb.CreateFieldIndexCollection, points: int) -> pb.PayloadSchemaInfo:
-    """An index of so many points, as the vendor's server tells it."""
-    kind = request.field_index_params.WhichOneof("index_params")
-    if kind is None:
-        return pb.PayloadSchemaInfo(data_type=pb.PayloadSchemaType.Value(_type_name(request)), points=points)
-    return pb.PayloadSchemaInfo(data_type=_PARAMS[kind][1], params=request.field_index_params, points=points)
+def described(request: pb.CreateFieldIndexCollection | None, engines: Any) -> pb.PayloadSchemaInfo:
+    """An index that the engine has, as the vendor's server tells it; its parameters are known from the request alone."""
+    kind = str(engines.data_type).rpartition(".")[2]
+    params = request.field_index_params if request is not None and request.HasField("field_index_params") else None
+    return pb.PayloadSchemaInfo(data_type=pb.PayloadSchemaType.Value(kind), params=params, points=engines.points)
 
 
 def _type_name(request: pb.CreateFieldIndexCollection) -> str:

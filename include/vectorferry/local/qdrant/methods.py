@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.message_factory import GetMessageClass  # type: ignore[import-untyped]
 from qdrant_client.grpc import collections_service_pb2, points_service_pb2
 
-from vectorferry.gateway.pinecone.api.faults import Effects
+from vectorferry.gateway.faults import Effects
 from vectorferry.local.qdrant import answers, collections, points
 from vectorferry.local.qdrant.catalog import Catalog
 

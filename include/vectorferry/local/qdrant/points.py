@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import qdrant_edge as edge
 from qdrant_client import grpc as pb
 
-from vectorferry.gateway.pinecone.api.faults import Effects
+from vectorferry.gateway.faults import Effects, survivors
 from vectorferry.local.qdrant.catalog import Catalog
 from vectorferry.local.qdrant.collection import Collection
 from vectorferry.local.qdrant.filters import compiled, filter_of
@@ -28,38 +28,38 @@ _MODES = {
 }
 
 
-def upsert(catalog: Catalog, request: pb.UpsertPoints, _effects: Effects) -> pb.UpdateResult:
+def upsert(catalog: Catalog, request: pb.UpsertPoints, effects: Effects) -> pb.UpdateResult:
     """Insert or replace points."""
-    return _written(catalog, request, _upsert_points(request))
+    return _written(catalog, request, effects, _upsert_points(request, effects))
 
 
-def _upsert_points(request: Any) -> edge.UpdateOperation:
+def _upsert_points(request: Any, effects: Effects) -> edge.UpdateOperation:
     mode = _MODES[request.update_mode] if request.HasField("update_mode") else None
     points = [edge.Point(id_of(each.id), vectors_of(each.vectors), payload_of(each.payload)) for each in request.points]
-    return edge.UpdateOperation.upsert_points(points, filter_of(request, "update_filter"), mode)
+    return edge.UpdateOperation.upsert_points(_survivors(points, effects), filter_of(request, "update_filter"), mode)
 
 
-def delete(catalog: Catalog, request: pb.DeletePoints, _effects: Effects) -> pb.UpdateResult:
+def delete(catalog: Catalog, request: pb.DeletePoints, effects: Effects) -> pb.UpdateResult:
     """Delete points by id or filter."""
-    return _written(catalog, request, _delete_points(request.points))
+    return _written(catalog, request, effects, _delete_points(request.points))
 
 
 def _delete_points(selector: pb.PointsSelector) -> edge.UpdateOperation:
     return _selected(selector, edge.UpdateOperation.delete_points, edge.UpdateOperation.delete_points_by_filter)
 
 
-def set_payload(catalog: Catalog, request: pb.SetPayloadPoints, _effects: Effects) -> pb.UpdateResult:
+def set_payload(catalog: Catalog, request: pb.SetPayloadPoints, effects: Effects) -> pb.UpdateResult:
     """Merge keys into payloads."""
-    return _written(catalog, request, _set_payload(request))
+    return _written(catalog, request, effects, _set_payload(request))
 
 
 def _set_payload(request: Any) -> edge.UpdateOperation:
     return _payload_change(request, edge.UpdateOperation.set_payload, edge.UpdateOperation.set_payload_by_filter)
 
 
-def overwrite_payload(catalog: Catalog, request: pb.SetPayloadPoints, _effects: Effects) -> pb.UpdateResult:
+def overwrite_payload(catalog: Catalog, request: pb.SetPayloadPoints, effects: Effects) -> pb.UpdateResult:
     """Replace payloads."""
-    return _written(catalog, request, _overwrite_payload(request))
+    return _written(catalog, request, effects, _overwrite_payload(request))
 
 
 def _overwrite_payload(request: Any) -> edge.UpdateOperation:
@@ -75,9 +75,9 @@ def _payload_change(request: Any, by_ids: Change, by_filter: Change) -> edge.Upd
     )
 
 
-def delete_payload(catalog: Catalog, request: pb.DeletePayloadPoints, _effects: Effects) -> pb.UpdateResult:
+def delete_payload(catalog: Catalog, request: pb.DeletePayloadPoints, effects: Effects) -> pb.UpdateResult:
     """Remove keys from payloads."""
-    return _written(catalog, request, _delete_payload(request))
+    return _written(catalog, request, effects, _delete_payload(request))
 
 
 def _delete_payload(request: Any) -> edge.UpdateOperation:
@@ -89,18 +89,18 @@ def _delete_payload(request: Any) -> edge.UpdateOperation:
     )
 
 
-def clear_payload(catalog: Catalog, request: pb.ClearPayloadPoints, _effects: Effects) -> pb.UpdateResult:
+def clear_payload(catalog: Catalog, request: pb.ClearPayloadPoints, effects: Effects) -> pb.UpdateResult:
     """Remove payloads."""
-    return _written(catalog, request, _clear_payload(request.points))
+    return _written(catalog, request, effects, _clear_payload(request.points))
 
 
 def _clear_payload(selector: pb.PointsSelector) -> edge.UpdateOperation:
     return _selected(selector, edge.UpdateOperation.clear_payload, edge.UpdateOperation.clear_payload_by_filter)
 
 
-def update_vectors(catalog: Catalog, request: pb.UpdatePointVectors, _effects: Effects) -> pb.UpdateResult:
+def update_vectors(catalog: Catalog, request: pb.UpdatePointVectors, effects: Effects) -> pb.UpdateResult:
     """Replace the vectors that are named, and leave the others."""
-    return _written(catalog, request, _update_vectors(request))
+    return _written(catalog, request, effects, _update_vectors(request))
 
 
 def _update_vectors(request: Any) -> edge.UpdateOperation:
@@ -108,9 +108,9 @@ def _update_vectors(request: Any) -> edge.UpdateOperation:
     return edge.UpdateOperation.update_vectors(points, filter_of(request, "update_filter"))
 
 
-def delete_vectors(catalog: Catalog, request: pb.DeletePointVectors, _effects: Effects) -> pb.UpdateResult:
+def delete_vectors(catalog: Catalog, request: pb.DeletePointVectors, effects: Effects) -> pb.UpdateResult:
     """Remove vectors by name."""
-    return _written(catalog, request, _delete_vectors(request))
+    return _written(catalog, request, effects, _delete_vectors(request))
 
 
 def _delete_vectors(request: Any) -> edge.UpdateOperation:
@@ -122,21 +122,22 @@ def _delete_vectors(request: Any) -> edge.UpdateOperation:
     )
 
 
-def update_batch(catalog: Catalog, request: pb.UpdateBatchPoints, _effects: Effects) -> list[pb.UpdateResult]:
+def update_batch(catalog: Catalog, request: pb.UpdateBatchPoints, effects: Effects) -> list[pb.UpdateResult]:
     """Do several writes in their order; those before one that fails have been done."""
     found = catalog.find(request.collection_name)
-    return [_result(request, found.update(_batched(each))) for each in request.operations]
+    return [_result(request, found.update(_batched(each, effects), effects.lag)) for each in request.operations]
 
 
-def _batched(operation: pb.PointsUpdateOperation) -> edge.UpdateOperation:
+def _batched(operation: pb.PointsUpdateOperation, effects: Effects) -> edge.UpdateOperation:
     kind = operation.WhichOneof("operation")
     if kind is None:
         raise bad_input("Operation is missing")
+    if kind == "upsert":
+        return _upsert_points(operation.upsert, effects)
     return _BATCHED[kind](getattr(operation, kind))
 
 
 _BATCHED: Mapping[str, Callable[[Any], edge.UpdateOperation]] = {
-    "upsert": _upsert_points,
     "delete_points": lambda each: _delete_points(each.points),
     "delete_deprecated": _delete_points,
     "set_payload": _set_payload,
@@ -231,10 +232,16 @@ def _selected(
     raise bad_input("PointsSelector is missing")
 
 
-def _written(catalog: Catalog, request: Any, operation: edge.UpdateOperation) -> pb.UpdateResult:
-    return _result(request, catalog.find(request.collection_name).update(operation))
+def _written(catalog: Catalog, request: Any, effects: Effects, operation: edge.UpdateOperation) -> pb.UpdateResult:
+    return _result(request, catalog.find(request.collection_name).update(operation, effects.lag))
 
 
 def _result(request: Any, number: int) -> pb.UpdateResult:
     status = pb.UpdateStatus.Completed if request.wait else pb.UpdateStatus.Acknowledged
     return pb.UpdateResult(operation_id=number, status=status)
+
+
+def _survivors(points: list[edge.Point], effects: Effects) -> list[edge.Point]:
+    """The points that an injected fault leaves."""
+    kept = survivors(len(points), effects)
+    return points if kept is None else [points[place] for place in kept]

@@ -1,7 +1,5 @@
 """What a request is refused with: the vendor's words, a gRPC code, and the HTTP status of the same."""
 
-from dataclasses import dataclass, field
-
 import grpc
 
 _HTTP = {
@@ -16,16 +14,21 @@ _HTTP = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
-_CODES = {status: code for code, status in _HTTP.items()} | {400: grpc.StatusCode.INVALID_ARGUMENT}
+CODES = {status: code for code, status in _HTTP.items()} | {400: grpc.StatusCode.INVALID_ARGUMENT}
 
 
-@dataclass(frozen=True)
+# What the engine raises for what is wrong with a request, too.
+_ENGINES = (Exception, ValueError, TypeError, OverflowError)
+
+
 class Problem(Exception):
     """A refusal; `retry_after` in seconds goes with RESOURCE_EXHAUSTED."""
 
-    code: grpc.StatusCode
-    message: str
-    retry_after: int | None = field(default=None, compare=False)
+    def __init__(self, code: grpc.StatusCode, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
 
     @property
     def status(self) -> int:
@@ -69,12 +72,16 @@ def unsupported(what: str) -> Problem:
 
 def of_status(status: int, message: str, retry_after: int | None = None) -> Problem:
     """The problem that an HTTP status stands for."""
-    return Problem(_CODES.get(status, grpc.StatusCode.INTERNAL), message, retry_after)
+    return Problem(CODES.get(status, grpc.StatusCode.INTERNAL), message, retry_after)
 
 
-def of_engine(error: Exception) -> Problem:
-    """What the engine's error means: it raises plain exceptions, told apart by their words alone."""
+def problem_of(error: Exception) -> Problem:
+    """What an error of the engine means: it raises plain exceptions, told apart by their words alone."""
+    if isinstance(error, Problem):
+        return error
     text = str(error)
+    if type(error) not in _ENGINES:
+        return Problem(grpc.StatusCode.INTERNAL, f"Service internal error: {error!r}")
     if text.startswith("No point with id"):
         return not_found(text if text.endswith("found") else f"{text} found")
     if text.startswith("Service runtime error"):

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import orjson
 from qdrant_client import grpc as pb
 
-from vectorferry.gateway.pinecone.wire.messages import Request, Response
+from vectorferry.gateway.messages import Request, Response
 from vectorferry.local.qdrant import points, rest_answers, rest_requests
 from vectorferry.local.qdrant.front import Front
 from vectorferry.local.qdrant.methods import METHODS, Method
@@ -18,6 +18,7 @@ from vectorferry.local.qdrant.problems import Dropped, Problem, no_path
 from vectorferry.local.qdrant.rpc import MAX_REQUEST_BYTES, TITLE, VERSION
 
 _OPEN = {"/healthz": b"healthz check passed", "/readyz": b"all shards are ready", "/livez": b"healthz check passed"}
+_FAULTS = "/_vectorferry/faults"
 _TEXT = "text/plain"
 
 
@@ -153,12 +154,22 @@ class RestApi:
             return Response(200, orjson.dumps({"title": TITLE, "version": VERSION}))
         began = time.monotonic()
         try:
+            if path == _FAULTS:
+                return self._faults(request, began)
             return _framed(200, {"result": self._answer(request), "status": "ok"}, began)
         except Dropped:
             return None
         except Problem as problem:
             headers = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
             return _framed(problem.status, {"status": {"error": problem.message}}, began, headers)
+
+    def _faults(self, request: Request, began: float) -> Response:
+        """GET shows the rules, POST replaces them, DELETE clears them; an extension of ours, the same as the local Pinecone's."""
+        if request.method == "POST":
+            self._front.arm(rest_requests.body_of(request.body))
+        elif request.method == "DELETE":
+            self._front.faults.arm((), 0)
+        return _framed(200, {"result": self._front.faults.report(), "status": "ok"}, began)
 
     def _answer(self, request: Request) -> Any:
         for method, pattern, route in _PATTERNS:

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from vectorferry.gateway.pinecone.api.faults import FaultRule, Faults
-from vectorferry.gateway.pinecone.wire.http import HttpServer
+from vectorferry.gateway.faults import FaultRule, Faults
+from vectorferry.gateway.http import HttpServer
 from vectorferry.local.qdrant.background import Background
 from vectorferry.local.qdrant.catalog import Catalog
 from vectorferry.local.qdrant.front import Front

@@ -10,7 +10,7 @@ import pyarrow as pa
 from vectorferry.core.filters import Filter
 from vectorferry.core.model import CollectionInfo, KeyRange, Neighbours, Vectors, WriteResult
 from vectorferry.core.records import make_batch, parse_json, vectors_of
-from vectorferry.gateway.pinecone.api.faults import Effects
+from vectorferry.gateway.faults import Effects
 from vectorferry.gateway.pinecone.api.limits import metadata_text
 from vectorferry.gateway.pinecone.api.requests import Shape
 from vectorferry.stores.base import Capabilities

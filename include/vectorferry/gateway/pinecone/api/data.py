@@ -1,7 +1,5 @@
 """The operations of one index, over a store or anything else that takes the same few calls."""
 
-import math
-import random
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -12,9 +10,9 @@ import pyarrow as pa
 from vectorferry.core.filters import Filter, parse_filter
 from vectorferry.core.model import Metric, Vectors
 from vectorferry.core.records import make_batch, parse_json, vectors_of
+from vectorferry.gateway.faults import NO_EFFECTS, Effects, survivors
 from vectorferry.gateway.pinecone.api import limits
 from vectorferry.gateway.pinecone.api.backend import Backend, Backing, Found, RecordPatch
-from vectorferry.gateway.pinecone.api.faults import NO_EFFECTS, Effects
 from vectorferry.gateway.pinecone.api.listing import Listing, cursor_of, page_of_names
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid, missing, unsupported
 from vectorferry.gateway.pinecone.api.requests import (
@@ -285,11 +283,8 @@ def _last_of_each(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _survivors(batch: pa.RecordBatch, effects: Effects) -> pa.RecordBatch:
-    if not effects.lost:
-        return batch
-    draws = random.Random(effects.draw)  # noqa: S311 (repeatable, not a secret)
-    kept = draws.sample(range(len(batch)), len(batch) - math.ceil(effects.lost * len(batch)))
-    return batch.take(pa.array(sorted(kept), pa.int64()))
+    kept = survivors(len(batch), effects)
+    return batch if kept is None else batch.take(pa.array(kept, pa.int64()))
 
 
 def _mixed(items: Sequence[Any]) -> Sequence[Any]:

@@ -17,6 +17,7 @@ from vectorferry.core.errors import (
     Unsupported,
     VectorferryError,
 )
+from vectorferry.gateway.faults import Refusal
 
 # gRPC code and its name by HTTP status, as google.rpc.Code has them.
 UNKNOWN = 520
@@ -65,6 +66,12 @@ class ApiProblem(VectorferryError):
 
 class Dropped(Exception):
     """An injected fault: the connection ends without an answer."""
+
+
+def refused(refusal: Refusal) -> ApiProblem:
+    """A refusal that was asked for by a fault."""
+    headers = {} if refusal.retry_after is None else {"Retry-After": f"{refusal.retry_after:g}"}
+    return ApiProblem(refusal.status, refusal.message, headers)
 
 
 def invalid(message: str) -> ApiProblem:

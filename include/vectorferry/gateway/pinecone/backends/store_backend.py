@@ -7,12 +7,12 @@ import pyarrow as pa
 
 from vectorferry.core.filters import Filter
 from vectorferry.core.model import KeyRange
+from vectorferry.gateway.faults import Effects
 from vectorferry.gateway.pinecone.api.backend import Backing, Found, RecordPatch
-from vectorferry.gateway.pinecone.api.faults import Effects
-from vectorferry.gateway.pinecone.api.problems import invalid, missing
+from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid, missing
 from vectorferry.gateway.pinecone.api.requests import Shape, wire_namespace
 from vectorferry.gateway.pinecone.backends.history import History
-from vectorferry.gateway.pinecone.backends.writelog import SharedLock, WriteLog
+from vectorferry.gateway.writelog import SharedLock, WriteLog
 from vectorferry.stores.batching import chunks
 from vectorferry.stores.bulk_reads import all_matching
 
@@ -41,7 +41,7 @@ class StoreBackend:
         self._store = store
         self._book = book
         self._remembers = remembers
-        self._log = WriteLog()
+        self._log = WriteLog(ApiProblem)
         self._lock = SharedLock()
         self._history = History()
 

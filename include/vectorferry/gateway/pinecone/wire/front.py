@@ -11,9 +11,9 @@ from opentelemetry import metrics
 
 from vectorferry import __version__
 from vectorferry.core.errors import VectorferryError
+from vectorferry.gateway.faults import NO_EFFECTS, Effects, Faults
 from vectorferry.gateway.pinecone.api.control import Indexes
-from vectorferry.gateway.pinecone.api.faults import NO_EFFECTS, Effects, Faults
-from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, problem_of
+from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, problem_of, refused
 from vectorferry.gateway.pinecone.wire.keys import Keys
 
 T = TypeVar("T")
@@ -88,8 +88,8 @@ class Front:
             self._stopping.wait(effects.latency)
         if effects.drop_before:
             raise Dropped(operation)
-        if effects.problem:
-            raise effects.problem
+        if effects.refusal:
+            raise refused(effects.refusal)
         try:
             answer = work(effects)
         except VectorferryError as error:

@@ -5,12 +5,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from vectorferry.gateway.faults import FaultRule, UnreadableFaults, parse_faults
+from vectorferry.gateway.messages import Request, Response
 from vectorferry.gateway.pinecone.api.control import IndexEntry, configured, parse_creation, parse_model_creation
-from vectorferry.gateway.pinecone.api.faults import parse_faults
-from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, unsupported
+from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, invalid, unsupported
 from vectorferry.gateway.pinecone.wire import wire_json as wire
 from vectorferry.gateway.pinecone.wire.front import Front
-from vectorferry.gateway.pinecone.wire.messages import Request, Response
 from vectorferry.gateway.pinecone.wire.rest_data import no_route, route
 
 log = logging.getLogger(__name__)
@@ -147,10 +147,17 @@ class RestApi:
         if faults is None:
             raise unsupported(f"{request.method} {request.path}")
         if request.method == "POST":
-            faults.arm(*parse_faults(wire.body_object(request.body)))
+            faults.arm(*_rules(wire.body_object(request.body)))
         elif request.method == "DELETE":
             faults.arm((), 0)
         return Response(200, wire.dumps(faults.report()))
+
+
+def _rules(raw: Any) -> tuple[list[FaultRule], int]:
+    try:
+        return parse_faults(raw)
+    except UnreadableFaults as error:
+        raise invalid(str(error)) from error
 
 
 _INDEX_OPERATIONS = {"GET": "describe_index", "PATCH": "configure_index", "DELETE": "delete_index"}

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from vectorferry.gateway.faults import Effects
+from vectorferry.gateway.messages import Request, Response
 from vectorferry.gateway.pinecone.api.data import IndexData
-from vectorferry.gateway.pinecone.api.faults import Effects
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid, missing, unsupported
 from vectorferry.gateway.pinecone.api.requests import DeleteRequest, wire_namespace
 from vectorferry.gateway.pinecone.wire import wire_json as wire
-from vectorferry.gateway.pinecone.wire.messages import Request, Response
 
 _NAMESPACE = re.compile(r"/namespaces/([^/]+)\Z")
 _UNSUPPORTED = re.compile(

@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 
 from vectorferry.core.errors import VectorferryError
+from vectorferry.gateway.faults import Effects
 from vectorferry.gateway.pinecone.api.data import IndexData
-from vectorferry.gateway.pinecone.api.faults import Effects
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, invalid
 from vectorferry.gateway.pinecone.api.requests import DeleteRequest, wire_namespace
 from vectorferry.gateway.pinecone.wire import wire_proto as wire

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from vectorferry.core.errors import RetryableError, VectorferryError
-from vectorferry.gateway.pinecone.api.problems import ApiProblem
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +63,12 @@ class SharedLock:
 class WriteLog:
     """Applies writes at once, or, while there is a lag, later and in order by a thread of its own.
 
+    `refusals` are the errors of a write that is refused for what it is: a late one has been acknowledged, and is left out.
     An acknowledged write that has not been applied is lost if the process is killed, as long as a lag is injected.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *refusals: type[Exception]) -> None:
+        self._refusals = refusals
         # Positions only grow, also over restarts: no index takes a thousand writes a second for ever.
         self._last = int(time.time() * 1000)
         self._running: set[int] = set()
@@ -118,7 +119,7 @@ class WriteLog:
 
     def _refuse_broken(self) -> None:
         if self._broken:
-            raise ApiProblem(500, f"A write that was acknowledged under an injected lag failed: {self._broken}")
+            raise VectorferryError(f"A write that was acknowledged under an injected lag failed: {self._broken}")
 
     def _postpone(self, entry: _Entry) -> None:
         self._late.append(entry)
@@ -136,8 +137,8 @@ class WriteLog:
                 if not self._rest():
                     return
                 continue
-            except ApiProblem as problem:
-                log.warning("a late write was acknowledged and is refused now: %s", problem)
+            except self._refusals as refusal:
+                log.warning("a late write was acknowledged and is refused now: %s", refusal)
             except VectorferryError as error:
                 self._broken = error
             with self._changed:

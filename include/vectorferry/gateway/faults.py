@@ -3,6 +3,7 @@
 Rules are drawn in their order from one seeded generator each, so the same requests in the same order meet the same faults.
 """
 
+import math
 import random
 import threading
 import time
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid
+from vectorferry.core.errors import VectorferryError
 
 READS = frozenset({"fetch", "list", "query", "fetch_by_metadata", "stats", "list_namespaces", "describe_namespace"})
 WRITES = frozenset({"upsert", "update", "delete", "create_namespace", "delete_namespace"})
@@ -40,6 +41,19 @@ class FaultKind(StrEnum):
     PARTIAL = "partial"
     LAG = "lag"
     STALE = "stale"
+
+
+class UnreadableFaults(VectorferryError):
+    """Rules that nobody can follow: an unknown key, kind or operation, or a value that fits none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is not a success: `status` is the HTTP one, `retry_after` in seconds."""
+
+    status: int
+    message: str
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +87,7 @@ class Effects:
     """What one request meets: `lost` is the share of an upsert's rows; `lag`, `stale` and `latency` are in seconds."""
 
     latency: float = 0.0
-    problem: ApiProblem | None = None
+    refusal: Refusal | None = None
     drop_before: bool = False
     drop_after: bool = False
     lost: float = 0.0
@@ -154,19 +168,26 @@ class Faults:
             return {"seed": self._seed, "rules": [_shown(armed) for armed in self._armed]}
 
 
-def _refuse(effects: Effects, problem: ApiProblem) -> Effects:
-    return effects if effects.problem else replace(effects, problem=problem)
+def survivors(rows: int, effects: Effects) -> list[int] | None:
+    """The places of the rows of an upsert that a fault leaves, in their order; None for all."""
+    if not effects.lost:
+        return None
+    draws = random.Random(effects.draw)  # noqa: S311 (repeatable, not a secret)
+    return sorted(draws.sample(range(rows), rows - math.ceil(effects.lost * rows)))
+
+
+def _refuse(effects: Effects, refusal: Refusal) -> Effects:
+    return effects if effects.refusal else replace(effects, refusal=refusal)
 
 
 def _rate_limited(effects: Effects, rule: FaultRule) -> Effects:
-    headers = {"Retry-After": f"{rule.seconds:g}"}
-    return _refuse(effects, ApiProblem(429, "Too many requests: the rate limit is exceeded", headers))
+    return _refuse(effects, Refusal(429, "Too many requests: the rate limit is exceeded", rule.seconds))
 
 
 _APPLY: Mapping[FaultKind, Callable[[Effects, FaultRule], Effects]] = {
     FaultKind.RATE_LIMIT: _rate_limited,
     FaultKind.QUOTA: _rate_limited,
-    FaultKind.ERROR: lambda effects, rule: _refuse(effects, ApiProblem(rule.status, "Injected server error")),
+    FaultKind.ERROR: lambda effects, rule: _refuse(effects, Refusal(rule.status, "Injected server error")),
     FaultKind.LATENCY: lambda effects, rule: replace(effects, latency=effects.latency + rule.seconds),
     FaultKind.DROP_BEFORE: lambda effects, rule: replace(effects, drop_before=True),  # noqa: ARG005
     FaultKind.DROP_AFTER: lambda effects, rule: replace(effects, drop_after=True),  # noqa: ARG005
@@ -177,16 +198,16 @@ _APPLY: Mapping[FaultKind, Callable[[Effects, FaultRule], Effects]] = {
 
 
 def parse_faults(raw: Any) -> tuple[list[FaultRule], int]:
-    """Rules and seed from {"seed": 0, "rules": [{"kind": …}]}; refuses unknown keys and values."""
+    """Rules and seed from {"seed": 0, "rules": [{"kind": …}]}; raises UnreadableFaults."""
     if (
         not isinstance(raw, Mapping)
         or not isinstance(raw.get("rules", []), list)
         or not raw.keys() <= {"rules", "seed"}
     ):
-        raise invalid('Faults are {"seed": 0, "rules": [{"kind": "rate_limit", "rate": 0.1}]}')
+        raise UnreadableFaults('Faults are {"seed": 0, "rules": [{"kind": "rate_limit", "rate": 0.1}]}')
     seed = raw.get("seed", 0)
     if type(seed) is not int:
-        raise invalid("seed must be a whole number")
+        raise UnreadableFaults("seed must be a whole number")
     return [_parse_rule(rule) for rule in raw.get("rules", [])], seed
 
 
@@ -196,10 +217,12 @@ _NUMBERS = frozenset({"rate", "times", "skip", "seconds", "per_second", "status"
 
 def _parse_rule(raw: Any) -> FaultRule:
     if not isinstance(raw, Mapping) or not raw.keys() <= _RULE_KEYS or raw.get("kind") not in set(FaultKind):
-        raise invalid(f"A fault rule has a kind of {', '.join(FaultKind)} and the keys {', '.join(sorted(_RULE_KEYS))}")
+        raise UnreadableFaults(
+            f"A fault rule has a kind of {', '.join(FaultKind)} and the keys {', '.join(sorted(_RULE_KEYS))}"
+        )
     for key in _NUMBERS & raw.keys():
         if type(raw[key]) not in (int, float) or raw[key] < 0:
-            raise invalid(f"{key} of a fault rule must be a number, at least 0")
+            raise UnreadableFaults(f"{key} of a fault rule must be a number, at least 0")
     rule = dict(raw)
     rule["operations"] = _operations(rule.get("operations", ()))
     rule["indexes"] = frozenset(rule.get("indexes", ()))
@@ -209,7 +232,9 @@ def _parse_rule(raw: Any) -> FaultRule:
 def _operations(names: Sequence[str]) -> frozenset[str]:
     found = frozenset().union(*(_GROUPS.get(name, frozenset({name})) for name in names))
     if not found <= OPERATIONS:
-        raise invalid(f"Unknown operation {min(found - OPERATIONS)!r}; known are {', '.join(sorted(OPERATIONS))}")
+        raise UnreadableFaults(
+            f"Unknown operation {min(found - OPERATIONS)!r}; known are {', '.join(sorted(OPERATIONS))}"
+        )
     return found
 
 

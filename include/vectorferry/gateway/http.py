@@ -13,9 +13,9 @@ from http import HTTPStatus
 import httptools
 
 from vectorferry.core.errors import VectorferryError
-from vectorferry.gateway.pinecone.api.limits import MAX_TARGET_BYTES
-from vectorferry.gateway.pinecone.wire.messages import Request, Response
+from vectorferry.gateway.messages import Request, Response
 
+MAX_TARGET_BYTES = 60 << 10
 _MAX_BODY_BYTES = 64 << 20
 _MAX_HEADER_BYTES = 32 << 10
 _MAX_HEADERS = 100
