@@ -151,22 +151,21 @@ class Compiler:
         path = self._path(field)
         self._refuse_number(field, path, operator, value)
         wanted = float(value)
-        found = _within(path, operator, wanted)
-        if self._layout.own:
-            found = self._told_exactly(field, path, operator, wanted, found)
+        found = self._told_exactly(field, path, operator, wanted)
         if operator == "$eq":
             return found
         # A range looks into lists, too.
         of_items = [_within(f"{path}[]", operator, wanted), _near(f"{path}[]", wanted)]
         return messages.Condition(filter=messages.Filter(must=[found], must_not=of_items))
 
-    def _told_exactly(self, field: str, path: str, operator: str, wanted: float, found: Any) -> Any:
+    def _told_exactly(self, field: str, path: str, operator: str, wanted: float) -> Any:
         """The condition with the numbers next to the one that is wanted told by their exact JSON: the payload may hold them a bit off."""
         near = _neighbours(wanted)
         holds = _HOLDS[operator]
         right = [_json(each) for each in near if holds(each, wanted)]
         wrong = [_json(each) for each in near if not holds(each, wanted) and not comes_back(each)]
         zone, overflow = _near(path, wanted), self._overflow(field)
+        found = _within(path, operator, wanted)
         if wrong:
             mistaken = all_of(zone, is_text(overflow, wrong))
             found = messages.Condition(filter=messages.Filter(must=[found], must_not=[mistaken]))

@@ -195,7 +195,7 @@ def _filter(asked: Any, name: str) -> Any:
 
 
 def _record(found: Any) -> Any:
-    return RestToGrpc.convert_record(found)
+    return RestToGrpc.convert_record(found.model_copy(update={"payload": found.payload or {}}))
 
 
 # --- Collections

@@ -47,7 +47,7 @@ def put_points(target: Any, layout: Layout, batch: pa.RecordBatch) -> None:
         _fill_id(point, layout, namespace, id_)
         fill_payload(point.payload, layout, parse_json(text))
         if namespace:
-            _set_namespace(point.payload, layout, namespace)
+            set_namespace(point.payload, layout, namespace)
         norms = fill_vectors(point.vectors, columns, row)
         if norms:
             fill(point.payload[NORMS], norms)
@@ -86,7 +86,8 @@ def fill_vectors(target: Any, columns: Sequence[Column], row: int) -> dict[str, 
     return {each.held.wire: norm for each in there if (norm := each.norm(row)) is not None}
 
 
-def _set_namespace(payload: Any, layout: Layout, namespace: str) -> None:
+def set_namespace(payload: Any, layout: Layout, namespace: str) -> None:
+    """Write a namespace to where the collection has it."""
     if layout.own:
         payload[layout.namespace_field].string_value = namespace
         return
@@ -95,6 +96,19 @@ def _set_namespace(payload: Any, layout: Layout, namespace: str) -> None:
     for part in rest:
         value = value.struct_value.fields[part]
     value.string_value = namespace
+
+
+def names_a_namespace(layout: Layout, metadata: Mapping[str, Any]) -> bool:
+    """Whether metadata has something at the very place where a collection of others has its namespaces."""
+    if layout.own or not layout.namespace_field:
+        return False
+    *outer, last = path_parts(layout.namespace_field)
+    within: Any = metadata
+    for part in outer:
+        if not isinstance(within, Mapping) or part not in within:
+            return False
+        within = within[part]
+    return not isinstance(within, Mapping) or last in within
 
 
 def path_parts(path: str) -> list[str]:
@@ -117,7 +131,7 @@ def row_of(layout: Layout, point: Any, store: str) -> Row:
     elif layout.namespace_field:
         _without(payload, path_parts(layout.namespace_field))
     for name, exact in exact_values(overflow).items():
-        if name in payload and is_rounded(payload[name], exact):
+        if is_rounded(payload.get(name), exact):  # a null that was merged is nowhere else
             payload[name] = exact
     try:
         return namespace, id_, canonical_json({metadata_key(name): value for name, value in payload.items()})

@@ -45,7 +45,7 @@ from vectorferry.stores.qdrant.filters import FOREIGN_OPERATORS
 from vectorferry.stores.qdrant.payloads import fill, plain
 from vectorferry.stores.qdrant.reader import MAX_FETCH, PointReader
 from vectorferry.stores.qdrant.requirements import unusable
-from vectorferry.stores.qdrant.rows import point_of
+from vectorferry.stores.qdrant.rows import names_a_namespace, point_of
 from vectorferry.stores.qdrant.schema import (
     MARK,
     MAX_DIMENSION,
@@ -538,8 +538,10 @@ def _unnamed(layout: Layout, points: int) -> str:
 def _unplaced(batch: pa.RecordBatch, layout: Layout) -> Iterator[Reason]:
     """Rows whose id no point can have, or whose point a row before them has."""
     seen: dict[str, str] = {}
-    columns = (batch.column(name).to_pylist() for name in ("namespace", "id"))
-    for row, (namespace, id_) in enumerate(zip(*columns, strict=True)):
+    columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "metadata"))
+    for row, (namespace, id_, metadata) in enumerate(zip(*columns, strict=True)):
+        if not layout.own and layout.namespace_field and names_a_namespace(layout, parse_json(metadata)):
+            yield row, f"its metadata has {layout.namespace_field!r}, by which the collection tells namespaces"
         if namespace and not layout.namespace_field:
             yield (
                 row,

@@ -14,7 +14,7 @@ from vectorferry.stores.qdrant.client import Wire
 from vectorferry.stores.qdrant.filters import in_namespace, is_empty, none_of
 from vectorferry.stores.qdrant.payloads import NORMS, OVERFLOW, comes_back, entry, fill
 from vectorferry.stores.qdrant.reader import PointReader
-from vectorferry.stores.qdrant.rows import fill_vectors, point_of, put_points
+from vectorferry.stores.qdrant.rows import fill_vectors, path_parts, point_of, put_points, set_namespace
 from vectorferry.stores.qdrant.schema import path_of
 from vectorferry.stores.qdrant.vectors import Column
 from vectorferry.stores.row_limits import Reason
@@ -69,7 +69,7 @@ class PointWriter:
             return
         request = messages.UpdateBatchPoints(collection_name=self._collection, wait=True)
         self._add_vector(request, patch, point, namespace, id_)
-        self._add_metadata(request, text, self._at(point, namespace, id_))
+        self._add_metadata(request, namespace, text, self._at(point, namespace, id_))
         if not request.operations:
             return
         try:
@@ -104,8 +104,11 @@ class PointWriter:
             kept.points_selector.filter.must.extend(where)
             fill(kept.payload[held.wire], norms.get(held.wire))
 
-    def _add_metadata(self, request: Any, text: str, where: Sequence[Any]) -> None:
-        """What the overflow has of a key is written before the key: in between the payload's value counts."""
+    def _add_metadata(self, request: Any, namespace: str, text: str, where: Sequence[Any]) -> None:
+        """What the overflow has of a key is written before the key: in between the payload's value counts.
+
+        The server takes a null for the wish to remove a key: it is kept in the overflow alone.
+        """
         metadata = {self._layout.payload_key(key): value for key, value in parse_json(text).items()}
         if not metadata:
             return
@@ -115,9 +118,11 @@ class PointWriter:
         plain = request.operations.add().set_payload
         plain.points_selector.filter.must.extend(where)
         for name, value in metadata.items():
-            told = comes_back(value) and value != []
+            told = comes_back(value) and value != [] and value is not None
             fill(over.payload[name], None if told else entry(value))
             fill(plain.payload[name], value)
+        if not self._layout.own and namespace and path_parts(self._layout.namespace_field)[0] in metadata:
+            set_namespace(plain.payload, self._layout, namespace)  # it lies within a value that is replaced
 
     def delete(self, namespace: str, wanted: Sequence[str]) -> None:
         """Delete records by their ids."""
