@@ -12,13 +12,17 @@ from psycopg import sql
 
 from pipeline.commanding import on
 from pipeline.worlds import World, weaviate_connection
+from stores.loose_keys import LooseKeys
 from stores.weaviate.tools import open_store, rest
 from vectorferry.core.errors import GateError, PreflightFailed
-from vectorferry.core.model import RESERVED_NAMESPACE
+from vectorferry.core.model import RESERVED_NAMESPACE, CollectionDefinition, FieldType, KeyRange, Metric, WriteResult
 from vectorferry.engine.cutover.switch import prove_way_back
+from vectorferry.engine.plan.begin import begin
 from vectorferry.engine.plan.preflight import preflight
-from vectorferry.engine.probe import refusal
+from vectorferry.engine.plan.source_sample import first_ids
+from vectorferry.engine.probe.trial import refusal
 from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.stores.delegating import DelegatingStore
 
 
 @pytest.fixture
@@ -77,6 +81,59 @@ def test_a_probe_leaves_nothing_behind(filled: World) -> None:
         assert refusal(session.source, before, search=True) == ""
         assert session.source.describe() == before
         assert session.source.count(RESERVED_NAMESPACE) == 0
+
+
+def test_a_probe_in_tenants_of_ours_leaves_no_record_and_no_property(weaviate: Weaviate) -> None:
+    store = open_store(weaviate, "ProbedOwn")
+    store.create(CollectionDefinition(4, Metric.COSINE, {"kind": FieldType.STRING}))
+    try:
+        before = rest(weaviate, "GET", "/schema/ProbedOwn")
+        assert refusal(store, store.describe(), search=True) == ""
+        assert not store.describe().namespaces
+        assert rest(weaviate, "GET", "/schema/ProbedOwn") == before
+    finally:
+        store.drop()
+        store.close()
+
+
+def test_both_sides_are_asked_twice_by_plan(filled: World) -> None:
+    """Each answer that was wrong is named, of the source without a record being written to it."""
+
+    class Counting(DelegatingStore):
+        def count(self, namespace: str | None = None) -> int:
+            return self.whole.count(namespace) + (namespace in ("wave", RESERVED_NAMESPACE))
+
+        def upsert(self, batch: pa.RecordBatch) -> WriteResult:
+            assert self.name.endswith("docs_moved"), "nothing is written to a source that no router writes to"
+            return self.whole.upsert(batch)
+
+    with filled.session() as session:
+        begin(session, preflight(session))
+        lying = replace(session, source=Counting(session.source), target=Counting(session.target))
+        with pytest.raises(PreflightFailed) as refused:
+            preflight(lying)
+        assert session.target.count() == 0
+    rows = 3
+    source, target = refused.value.problems
+    assert source == f"source pgvector docs: it counts {rows + 1} and lists {rows} of namespace 'wave'"
+    assert target.startswith(
+        "target pgvector docs_moved: it counts 2 and lists 1 of namespace 'vectorferry-probe'; after"
+    )
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_doubled_key_of_either_side_is_told_by_plan(filled: World, side: str) -> None:
+    with filled.session() as session:
+        begin(session, preflight(session))
+        stores = {"source": LooseKeys(session.source), "target": LooseKeys(session.target)}
+        if side == "target":
+            stores[side].upsert(next(iter(session.source.scan(KeyRange("wave")))))
+        namespace, id_ = "wave", first_ids(session.source, "wave")[0]
+        stores[side].plant(namespace, id_)
+        with pytest.raises(PreflightFailed) as refused:
+            preflight(replace(session, source=stores["source"], target=stores["target"]))
+    told = f"{side} {stores[side].name}: 2 records have the key {id_!r} of namespace 'wave'"
+    assert told in refused.value.problems
 
 
 @pytest.mark.parametrize(

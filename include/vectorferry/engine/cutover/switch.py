@@ -16,7 +16,7 @@ from vectorferry.engine.cutover.change_window import require_open
 from vectorferry.engine.cutover.handover import move_authority, step_back
 from vectorferry.engine.cutover.source_unchanged import require_unchanged
 from vectorferry.engine.cutover.target_check import require_target
-from vectorferry.engine.probe import refusal
+from vectorferry.engine.probe.trial import refusal
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import require_approval
 from vectorferry.engine.signoff.gate import describe

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vectorferry.core.model import CollectionInfo, Inventory, VectorKind
+from vectorferry.core.model import SIDES, CollectionInfo, ConditionalWrites, Inventory, VectorKind
 from vectorferry.core.vector_columns import described
-from vectorferry.engine.plan.source_inventory import held_warnings
+from vectorferry.engine.plan.inventory import held_warnings
 from vectorferry.engine.plan.target_definition import without_index
 from vectorferry.engine.session import Session
 from vectorferry.stores.as_moved import left_behind
+from vectorferry.stores.base import VectorStore
 
 
 def record_warnings(
@@ -47,8 +48,12 @@ def _warnings(session: Session, source: CollectionInfo, figures: Mapping[str, An
     if reason := without_index(session.target.capabilities, source.dimension):
         yield reason
     yield from _vector_warnings(session, source)
-    if session.spec.routers and not session.target.capabilities.merges_metadata:
-        yield "the target cannot merge metadata: after the cut-over routers refuse partial updates of it (docs/applications.md)"
+    if session.spec.routers:
+        yield from _router_warnings(session)
+    yield from _field_warnings(session, figures)
+
+
+def _field_warnings(session: Session, figures: Mapping[str, Any]) -> Iterator[str]:
     for name, kind in session.spec.fields.items():
         if name in session.spec.mapping.cast:  # of another kind in the source; what does not fit is rejected
             continue
@@ -57,3 +62,21 @@ def _warnings(session: Session, source: CollectionInfo, figures: Mapping[str, An
             yield f"declared field {name!r} was not seen in a sample of {figures['rows']} records"
         elif others := sorted(set(seen["kinds"]) - {str(kind.kind)}):
             yield f"declared field {name!r} is {kind} but also holds {', '.join(others)}"
+
+
+def _router_warnings(session: Session) -> Iterator[str]:
+    if not session.target.capabilities.merges_metadata:
+        yield "the target cannot merge metadata: after the cut-over routers refuse partial updates of it (docs/applications.md)"
+    for side in SIDES:
+        yield from (f"{side} {each}" for each in _write_habits(session.store(side)))
+
+
+def _write_habits(store: VectorStore) -> Iterator[str]:
+    """What a database does with puts that applications, which write by routers, may notice."""
+    if store.capabilities.merging_upserts:
+        yield (
+            f"{store.name} keeps what a put does not name: what is no part of a record stays, and where a put has to delete first, "
+            "readers may miss the record for a moment"
+        )
+    if store.capabilities.conditional_writes is ConditionalWrites.PUTS:
+        yield f"{store.name} refuses an older put by itself, but not after a deletion: then the record is back until it is settled"

@@ -27,10 +27,11 @@ from vectorferry.engine.plan.collection_fit import (
 )
 from vectorferry.engine.plan.cost import Cost, load_cost, pass_cost
 from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
+from vectorferry.engine.plan.inventory import LOOKED_AT, doubled_problems, held_problems
 from vectorferry.engine.plan.mapped_keys import MappedKey
 from vectorferry.engine.plan.mapping_fit import mapping_problems, mapping_warnings
 from vectorferry.engine.plan.sampled_records import Sample, keys_in_target, sample_of, seen_keys
-from vectorferry.engine.plan.source_inventory import LOOKED_AT, held_problems
+from vectorferry.engine.plan.second_look import second_look
 from vectorferry.engine.plan.source_sample import drawn
 from vectorferry.engine.plan.target_ownership import filled_by_us
 from vectorferry.engine.plan.trial import probe_problems, staging_problems
@@ -85,7 +86,10 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         )
     looked_into = drawn(namespaces)
     held = session.source.inventory(list(looked_into), most=LOOKED_AT) if sample else Inventory()
-    unread = list(held_problems(session, held))
+    unread = [
+        *held_problems(session, held),
+        *(doubled_problems(session, namespaces, looked_into, target) if sample else ()),
+    ]
     # What the inventory names, the first record read would name again.
     seen = sample_of(session, looked_into) if sample and not unread else Sample()
     asked = _asked(session, source, namespaces)
@@ -104,6 +108,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         *seen.problems,
     ]
     if sample and not problems:  # of what cannot work anyway nothing is written, not even a probe
+        problems += [f"source {session.source.name}: {each}" for each in second_look(session.source, looked_into)]
         problems += probe_problems(session, source, target)
     if problems:
         raise PreflightFailed(problems)

@@ -14,8 +14,8 @@ from vectorferry.core.model import CollectionInfo, Inventory, Rejection, Side, V
 from vectorferry.engine.plan.collection_fit import misfits
 from vectorferry.engine.plan.field_types import KeySample, KeySeen, fitted
 from vectorferry.engine.plan.found_tables import ways_to_read
+from vectorferry.engine.plan.inventory import LOOKED_AT, unmovable
 from vectorferry.engine.plan.sampled_records import rejected_lines
-from vectorferry.engine.plan.source_inventory import LOOKED_AT, unmovable
 from vectorferry.engine.plan.source_sample import drawn, sampled
 from vectorferry.engine.plan.target_definition import definition_like, without_index
 from vectorferry.engine.session import Report, StepProgress, naming, reaching

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from vectorferry.core.errors import StagingRefused, TerminalError
 from vectorferry.core.model import CollectionInfo
-from vectorferry.engine.probe import refusal, shows
+from vectorferry.engine.probe.same_place import shows
+from vectorferry.engine.probe.trial import refusal
 from vectorferry.engine.session import Session, reaching
 
 

@@ -1,8 +1,9 @@
-"""Source inventory: what the source holds and no record carries, and what the target cannot take of it, by the database's own count."""
+"""Inventory: what the source holds and no record carries, what the target cannot take of it, and doubled keys of both sides."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from vectorferry.core.model import Inventory
+from vectorferry.core.model import CollectionInfo, Inventory
+from vectorferry.engine.diff.own_counts import doubled_keys
 from vectorferry.engine.session import Session
 from vectorferry.stores.base import VectorStore
 
@@ -35,6 +36,17 @@ def unmovable(source: VectorStore, held: Inventory) -> Iterator[str]:
             f"the vectors of source {name} have several dimensions: {told}. What is moved has one: delete or embed anew the records of "
             "the other ones, or choose namespaces that have one with `namespaces`"
         )
+
+
+def doubled_problems(
+    session: Session, namespaces: Mapping[str, int], looked_into: Mapping[str, int], target: CollectionInfo | None
+) -> Iterator[str]:
+    """Keys that several records have, where a database allows it: in namespaces not looked into, and in a target that is there."""
+    others = [name for name in namespaces if name not in looked_into]
+    if others:
+        yield from (f"source {each}" for each in doubled_keys([session.source], others))
+    if target is not None:
+        yield from (f"target {each}" for each in doubled_keys([session.target], list(target.namespaces)))
 
 
 def held_warnings(held: Inventory) -> Iterator[str]:
