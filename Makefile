@@ -30,7 +30,7 @@ export VECTORFERRY_UV := $(abspath $(UV))
 help: ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: ## Move real data on local servers; SOURCE= and TARGET= of pinecone, weaviate, pgvector, or one twice; APPROVE=auto; LIVE=1
+demo: ## Move real data on local servers; SOURCE= and TARGET= of pinecone, weaviate, pgvector, qdrant, lancedb, or one twice; APPROVE=auto; LIVE=1
 	@$(MAKE) --no-print-directory -j2 ready $(if $(filter weaviate,$(SOURCE) $(TARGET)),weaviate)
 	@$(BIN)/python -m vectorferry.local.demo --source $(SOURCE) --target $(TARGET) --approve $(APPROVE) $(if $(LIVE),--live)
 

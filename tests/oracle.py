@@ -7,6 +7,10 @@ has no sparse and no named vectors.
     python tests/oracle.py --expected data/docs.parquet --target pinecone --url http://127.0.0.1:5080 --collection docs --api-key KEY
     python tests/oracle.py --expected data/docs.parquet --target weaviate --url http://127.0.0.1:8080 --grpc-port 50051 --collection Docs
     python tests/oracle.py --expected data/docs.parquet --target pgvector --url postgresql://user@127.0.0.1/db --collection docs
+    python tests/oracle.py --expected data/docs.parquet --target qdrant --url http://127.0.0.1:6333 --grpc-port 6334 --collection docs
+    python tests/oracle.py --expected data/docs.parquet --target lancedb --url /srv/lancedb --collection docs
+
+What Qdrant keeps under cosine is of length 1 and not of the same bits: `--tolerance` says how far a component may be off.
 
 Exit code: 0 equal, 1 different, 2 could not be read.
 """
@@ -17,12 +21,13 @@ import re
 import sys
 import traceback
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -347,6 +352,103 @@ def pgvector_held(column: str, value: Any) -> Any:
     return np.frombuffer(value[:half], "<u4"), np.frombuffer(value[half:], "<f4")
 
 
+def read_qdrant(collection: str, *, url: str, grpc_port: int = 6334, api_key: str | None = None) -> Rows:
+    """All points of a collection that was moved; a vector that the server keeps at length 1 is given its own length back."""
+    from qdrant_client import QdrantClient
+
+    with warnings.catch_warnings(action="ignore"):  # of a key without TLS, as on loopback
+        client = QdrantClient(
+            url=url, grpc_port=grpc_port, api_key=api_key, prefer_grpc=True, check_compatibility=False
+        )
+    rows: Rows = {}
+    try:
+        mark = client.get_collection(collection).config.metadata["vectorferry"]
+        offset = None
+        while True:
+            points, offset = client.scroll(collection, limit=500, offset=offset, with_payload=True, with_vectors=True)
+            for point in points:
+                payload = dict(point.payload or {})
+                norms = payload.pop("vf_norms", {})
+                id_ = payload.pop(mark["id"], str(point.id))
+                key = (payload.pop(mark["namespace"], ""), id_)
+                vectors = qdrant_vectors(point.vector, norms, mark)
+                add(rows, key, vectors.pop("", []), qdrant_metadata(payload), vectors)
+            if offset is None:
+                return rows
+    finally:
+        client.close()
+
+
+def qdrant_metadata(payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload with the exact values that stand in its overflow, by the keys that they had."""
+    over = payload.pop("vf_overflow", None) or {}
+    exact = {k: [json.loads(it) for it in v] if isinstance(v, list) else json.loads(v) for k, v in over.items()}
+    return {qdrant_key(name): value for name, value in (payload | exact).items()}
+
+
+def qdrant_key(name: str) -> str:
+    """The metadata key of a payload key; one that no path can name is escaped."""
+    return unquote(name.removeprefix("vf_key:")) if name.startswith("vf_key:") else name
+
+
+def qdrant_vectors(found: Any, norms: Mapping[str, Any], mark: Mapping[str, Any]) -> dict[str, Any]:
+    """The vectors by their columns, the one without a name as ""."""
+    wires = found if isinstance(found, dict) else {"": found or []}
+    made = {}
+    for wire, vector in wires.items():
+        if hasattr(vector, "indices"):
+            column = "sparse" if wire == mark["sparse"] else f"sparse:{wire}"
+            made[column] = (vector.indices, vector.values)
+            continue
+        multi = bool(len(vector)) and isinstance(vector[0], Sequence)
+        column = "" if wire == mark["dense"] else f"{'multi' if multi else 'vector'}:{wire}"
+        lengths = norms.get(wire) or ([None] * len(vector) if multi else None)
+        made[column] = (
+            [at_length(*each) for each in zip(vector, lengths, strict=True)] if multi else at_length(vector, lengths)
+        )
+    return made
+
+
+def at_length(vector: Sequence[float], length: float | None) -> np.ndarray:
+    """A vector of length 1 at another length; as it is where none is known."""
+    floats = np.asarray(vector, np.float64)
+    own = np.linalg.norm(floats)
+    return floats if not length or not own else floats * (length / own)
+
+
+def read_lancedb(collection: str, *, uri: str, storage_options: Mapping[str, str] | None = None) -> Rows:
+    """All rows of a table that was moved: each column says by its Arrow metadata which key or vector it is."""
+    import lancedb
+
+    table = lancedb.connect(uri, storage_options=dict(storage_options or {}) or None).open_table(collection).to_arrow()
+    said = {each.name: {k.decode(): v.decode() for k, v in (each.metadata or {}).items()} for each in table.schema}
+    keys = {name: what["vectorferry:key"] for name, what in said.items() if "vectorferry:key" in what}
+    vectors = {name: lancedb_column(table.schema.field(name), what) for name, what in said.items() if name not in keys}
+    columns = {column: name for name, column in vectors.items() if column is not None}
+    rows: Rows = {}
+    for row in table.to_pylist():
+        metadata = {key: as_json(row[name]) for name, key in keys.items() if row[name] is not None}
+        metadata |= json.loads(row.get("vf_overflow") or "{}")
+        held = {column: lancedb_held(row[name]) for column, name in columns.items() if row[name] is not None}
+        add(rows, (row.get("namespace") or "", row["id"]), held.pop("", []), metadata, held)
+    return rows
+
+
+def lancedb_column(field: Any, said: Mapping[str, str]) -> str | None:
+    """What a column is as `add` calls it, "" the vector without a name; None for one that is no vector."""
+    name = said.get("vectorferry:vector")
+    if str(field.type).startswith("struct<indices"):
+        return f"sparse:{name}" if name else "sparse"
+    if name is None:
+        return None
+    multi = str(field.type).startswith("list<")
+    return "" if not name else f"{'multi' if multi else 'vector'}:{name}"
+
+
+def lancedb_held(value: Any) -> Any:
+    return (value["indices"], value["values"]) if isinstance(value, dict) else value
+
+
 def read_target(options: argparse.Namespace) -> Rows:
     if options.target == "pinecone":
         key = options.api_key or "local"
@@ -355,6 +457,11 @@ def read_target(options: argparse.Namespace) -> Rows:
         fields = dict(parse_field(text) for text in options.fields)
         place = {"url": options.url, "grpc_port": options.grpc_port, "api_key": options.api_key}
         return read_weaviate(options.collection, **place, fields=fields)
+    if options.target == "qdrant":
+        place = {"url": options.url, "grpc_port": options.grpc_port, "api_key": options.api_key}
+        return read_qdrant(options.collection, **place)
+    if options.target == "lancedb":
+        return read_lancedb(options.collection, uri=options.url)
     return read_pgvector(options.collection, url=options.url)
 
 
@@ -363,8 +470,8 @@ def parse_field(text: str) -> tuple[str, str]:
     return field, name or field
 
 
-def report(expected: Rows, actual: Rows) -> int:
-    found = compare(expected, actual)
+def report(expected: Rows, actual: Rows, tolerance: float = 0.0) -> int:
+    found = compare(expected, actual, tolerance)
     print(f"expected {len(expected)} records, the target has {len(actual)}; {len(found)} differences")
     for difference in found[:SHOWN]:
         print(difference)
@@ -376,12 +483,16 @@ def report(expected: Rows, actual: Rows) -> int:
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description="Compare a whole target collection with a Parquet file.")
     made.add_argument("--expected", type=Path, required=True, help="Parquet with namespace, id, vector, metadata")
-    made.add_argument("--target", choices=("pinecone", "weaviate", "pgvector"), required=True)
-    made.add_argument("--url", help="Pinecone's control plane, Weaviate's REST, or PostgreSQL's connection string")
+    made.add_argument("--target", choices=("pinecone", "weaviate", "pgvector", "qdrant", "lancedb"), required=True)
+    made.add_argument(
+        "--url",
+        help="Pinecone's control plane, Weaviate's or Qdrant's REST, PostgreSQL's connection string, LanceDB's path",
+    )
     made.add_argument("--host", help="pinecone: host of the index itself, in place of asking the control plane")
     made.add_argument("--collection", required=True, help="index, collection or table")
     made.add_argument("--api-key")
-    made.add_argument("--grpc-port", type=int, default=50051, help="weaviate: gRPC port (50051)")
+    made.add_argument("--tolerance", type=float, default=0.0, help="as a share of a vector's largest component (0)")
+    made.add_argument("--grpc-port", type=int, default=50051, help="weaviate, qdrant: gRPC port (50051)")
     made.add_argument(
         "--fields",
         nargs="*",
@@ -402,7 +513,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:  # noqa: BLE001  every vendor raises its own; an answer other than "equal" or "different" is exit code 2
         traceback.print_exc()
         return 2
-    return report(expected, actual)
+    return report(expected, actual, options.tolerance)
 
 
 if __name__ == "__main__":

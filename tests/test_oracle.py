@@ -110,7 +110,15 @@ def test_imports_nothing_of_the_project():
     nodes = list(ast.walk(ast.parse(Path(oracle.__file__).read_text(encoding="utf-8"))))
     modules = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module.split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
-    assert modules - sys.stdlib_module_names == {"numpy", "pyarrow", "pinecone", "weaviate", "psycopg"}
+    assert modules - sys.stdlib_module_names == {
+        "numpy",
+        "pyarrow",
+        "lancedb",
+        "pinecone",
+        "psycopg",
+        "qdrant_client",
+        "weaviate",
+    }
 
 
 class FakePinecone(BaseHTTPRequestHandler):

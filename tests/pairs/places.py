@@ -11,6 +11,7 @@ import oracle
 from drift.world import connection_of
 from vectorferry.local.servers.pinecone import pinecone as local_pinecone
 from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.stack import DATABASES, Databases, databases
 from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.local.servers.weaviate import Weaviate
@@ -21,7 +22,10 @@ JOURNAL = "journal"
 
 @dataclass(frozen=True)
 class Place:
-    """One database: `connection` as Airflow has it, `called` makes the name of a collection, `read` is the oracle's."""
+    """One database: `connection` as Airflow has it, `called` makes the name of a collection, `read` is the oracle's.
+
+    `tolerance` is that of vectors under cosine.
+    """
 
     kind: str
     address: Mapping[str, Any]
@@ -36,7 +40,7 @@ class Place:
 
 def pinecone(address: Mapping[str, Any], _: Databases) -> Place:
     reading = {"url": address["host"], "api_key": address["password"]}
-    return Place("pinecone", address, lambda name: name, lambda name: oracle.read_pinecone(name, **reading))
+    return Place("pinecone", address, str, lambda name: oracle.read_pinecone(name, **reading))
 
 
 def weaviate(address: Mapping[str, Any], servers: Databases) -> Place:
@@ -51,10 +55,21 @@ def weaviate(address: Mapping[str, Any], servers: Databases) -> Place:
 
 def pgvector(address: Mapping[str, Any], servers: Databases) -> Place:
     url = servers.postgres.url(address["schema"])
-    return Place("pgvector", address, lambda name: name, lambda name: oracle.read_pgvector(name, url=url))
+    return Place("pgvector", address, str, lambda name: oracle.read_pgvector(name, url=url))
 
 
-PLACES = {made.__name__: made for made in (pinecone, weaviate, pgvector)}
+def qdrant(address: Mapping[str, Any], servers: Databases) -> Place:
+    assert servers.qdrant is not None
+    server = servers.qdrant
+    reading = {"url": server.url, "grpc_port": server.grpc_port, "api_key": server.api_key}
+    return Place("qdrant", address, str, lambda name: oracle.read_qdrant(name, **reading), tolerance=1e-6)
+
+
+def lancedb(address: Mapping[str, Any], _: Databases) -> Place:
+    return Place("lancedb", address, str, lambda name: oracle.read_lancedb(name, uri=address["extra"]["uri"]))
+
+
+PLACES = {made.__name__: made for made in (pinecone, weaviate, pgvector, qdrant)}
 KINDS = tuple(PLACES)
 
 
@@ -77,11 +92,11 @@ def world_of(folder: Path, servers: Databases) -> World:
 
 
 @contextmanager
-def world_beside(folder: Path, postgres: Postgres, weaviate: Weaviate) -> Iterator[World]:
-    """The other servers beside two that run already, with databases of their own in PostgreSQL."""
+def world_beside(folder: Path, postgres: Postgres, weaviate: Weaviate, qdrant: Qdrant) -> Iterator[World]:
+    """The other databases beside servers that run already, with databases of their own in PostgreSQL."""
     for database in DATABASES:
         postgres.create_database(database)
-    servers = Databases(postgres, local_pinecone(folder / "pinecone", postgres), weaviate)
+    servers = Databases(postgres, local_pinecone(folder / "pinecone", postgres), weaviate, qdrant, folder / "lancedb")
     others = [service for each in (servers.pinecone,) if each for service in each.services()]
     with Supervisor(folder) as supervisor:
         supervisor.start([replace(service, after=()) for service in others])

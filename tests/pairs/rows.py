@@ -122,6 +122,8 @@ VALUES: Sequence[Mapping[str, Any]] = (
     {"Key": "upper", "key": "lower"},
     {"k" * 300: "long"},
     {"text": "long " * 900},
+    {"$eq": 1},
+    {"kind": "NUL \0 inside"},
     {},
 )  # fmt: skip
 VECTORS: Sequence[tuple[float, ...]] = (

@@ -12,6 +12,7 @@ from pairs.places import KINDS, World, world_beside
 from pairs.rows import TOTAL
 from pairs.table import PAGE, cells_of, page_of, read_page
 from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.stores.registry import OWN_STORES
 
@@ -20,8 +21,10 @@ PRODUCTS = {"postgres": "pgvector"}
 
 
 @pytest.fixture(scope="module")
-def world(postgres: Postgres, weaviate: Weaviate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world_beside(tmp_path_factory.mktemp("pairs"), postgres, weaviate) as made:
+def world(
+    postgres: Postgres, weaviate: Weaviate, qdrant: Qdrant, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    with world_beside(tmp_path_factory.mktemp("pairs"), postgres, weaviate, qdrant) as made:
         yield made
 
 

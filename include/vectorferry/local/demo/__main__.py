@@ -13,13 +13,20 @@ from vectorferry.core.errors import VectorferryError
 from vectorferry.local.demo.data import fill
 from vectorferry.local.demo.live import LiveDemo
 from vectorferry.local.demo.run import follow
-from vectorferry.local.demo.spec import CONNECTIONS, Demo, demo_of
+from vectorferry.local.demo.spec import CONNECTIONS, KINDS, Demo, demo_of
 from vectorferry.local.servers.airflow import Airflow
 from vectorferry.local.servers.stack import FOLDER, Databases, airflow_of, databases
 from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.local.servers.weaviate_binary import WeaviateMissing
 
-STANDS_FOR = {"pinecone": "Pinecone", "weaviate": "Weaviate", "pgvector": "PostgreSQL with pgvector"}
+# What runs here, and what of yours it stands for.
+STANDS_FOR = {
+    "pinecone": ("the local Pinecone (its wire protocol in front of pgvector)", "Pinecone"),
+    "weaviate": ("a real Weaviate", "Weaviate"),
+    "pgvector": ("a real PostgreSQL with pgvector", "PostgreSQL with pgvector"),
+    "qdrant": ("the local Qdrant (its protocol in front of the vendor's engine)", "Qdrant"),
+    "lancedb": ("a real LanceDB on this disk", "LanceDB"),
+}
 
 
 def main() -> int:
@@ -41,9 +48,8 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    kinds = sorted(CONNECTIONS)
-    parser.add_argument("--source", choices=kinds, default="pinecone")
-    parser.add_argument("--target", choices=kinds, default="weaviate")
+    parser.add_argument("--source", choices=KINDS, default="pinecone")
+    parser.add_argument("--target", choices=KINDS, default="weaviate")
     parser.add_argument(
         "--approve", choices=("ask", "auto"), default="ask", help="auto: answer as the approver at once"
     )
@@ -82,14 +88,14 @@ def _connection_ids(options: argparse.Namespace) -> dict[str, str]:
 
 def _forget_last(root: Path) -> None:
     """A demo begins afresh: the records, journal and staging of the last one go, its credentials and logs too."""
-    for name in ("postgres", "weaviate", "pinecone", "airflow", "staging", "demo"):
+    for name in ("postgres", *KINDS, "airflow", "staging", "demo"):
         shutil.rmtree(root / name, ignore_errors=True)
 
 
 def _say_who_is_who(options: argparse.Namespace, demo: Demo) -> None:
-    local = {"pinecone": "the local Pinecone (its wire protocol in front of pgvector)", "weaviate": "a real Weaviate"}
     for role, kind in (("source", options.source), ("target", options.target)):
-        print(f"{role}: {local.get(kind, 'a real PostgreSQL with pgvector')} stands for your {STANDS_FOR[kind]}")
+        here, yours = STANDS_FOR[kind]
+        print(f"{role}: {here} stands for your {yours}")
     print(f"spec: {demo.spec_file}")
 
 

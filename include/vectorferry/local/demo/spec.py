@@ -8,12 +8,18 @@ from typing import Any
 import orjson
 import yaml
 
-CONNECTIONS = {"pinecone": "local_pinecone", "weaviate": "local_weaviate", "pgvector": "local_pgvector"}
-COLLECTIONS = {"pinecone": "docs", "weaviate": "Docs", "pgvector": "docs"}
+KINDS = ("pinecone", "weaviate", "pgvector", "qdrant", "lancedb")
+CONNECTIONS = {kind: f"local_{kind}" for kind in KINDS}
+COLLECTIONS = {**dict.fromkeys(KINDS, "docs"), "weaviate": "Docs"}
 # Beside its source, of the same product: a collection of another name, and of another shape where the product has one.
-COPIES = {"pinecone": "docs-new", "weaviate": "DocsNew", "pgvector": "docs_new"}
-SHAPES: Mapping[str, Mapping[str, Any]] = {"weaviate": {"quantizer": "rq"}, "pgvector": {"m": 32}}
-ALIASES = {"weaviate": "DocsLive"}
+COPIES = {**dict.fromkeys(KINDS, "docs_new"), "pinecone": "docs-new", "weaviate": "DocsNew"}
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "weaviate": {"quantizer": "rq"},
+    "pgvector": {"m": 32},
+    "qdrant": {"quantizer": "scalar"},
+    "lancedb": {"m": 32},
+}
+ALIASES = {"weaviate": "DocsLive", "qdrant": "docs_live"}
 COMMITTED = ("pinecone", "weaviate")
 DATA = Path("data") / "docs.parquet"
 # One application writes meanwhile; on a laptop that does everything at once, it may take its time. It reads ten times a second: with the

@@ -22,12 +22,16 @@ AIRFLOW_PORT = 8080
 
 @dataclass(frozen=True)
 class Databases:
-    """The databases that are moved between and the journal; what a migration does not touch is None."""
+    """The databases that are moved between and the journal; what a migration does not touch is None.
+
+    `lancedb` is a folder: its engine runs in the process that opens it.
+    """
 
     postgres: Postgres
     pinecone: Pinecone | None
     weaviate: Weaviate | None
     qdrant: Qdrant | None = None
+    lancedb: Path | None = None
 
     def services(self) -> list[Service]:
         """Return all services, to be started by one supervisor."""
@@ -50,6 +54,8 @@ class Databases:
             found["weaviate"] = _weaviate_connection(self.weaviate)
         if self.qdrant:
             found["qdrant"] = _qdrant_connection(self.qdrant)
+        if self.lancedb:
+            found["lancedb"] = {"conn_type": "lancedb", "extra": {"uri": str(self.lancedb)}}
         return found
 
     def _postgres_connection(self, database: str) -> dict[str, object]:
@@ -65,13 +71,14 @@ class Databases:
 
 
 def databases(root: Path, kinds: frozenset[str]) -> Databases:
-    """Return the servers that `kinds` (of pinecone, weaviate, pgvector, qdrant) need, with a folder each below `root`."""
+    """Return the servers that `kinds` (of pinecone, weaviate, pgvector, qdrant, lancedb) need, with a folder each below `root`."""
     server = postgres(root / "postgres")
     return Databases(
         server,
         pinecone(root / "pinecone", server) if "pinecone" in kinds else None,
         weaviate(root / "weaviate") if "weaviate" in kinds else None,
         qdrant(root / "qdrant") if "qdrant" in kinds else None,
+        root.absolute() / "lancedb" if "lancedb" in kinds else None,
     )
 
 
