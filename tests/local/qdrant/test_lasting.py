@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc as grpc_errors
@@ -12,6 +12,8 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from local.qdrant.clients import client_of, running
+from vectorferry.local.qdrant.server import LOOPBACK, Server
+from vectorferry.local.servers.qdrant import Qdrant
 
 pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 
@@ -22,9 +24,16 @@ def points(begin: int, end: int) -> list[models.PointStruct]:
     return [models.PointStruct(id=each, vector=[1.0, each], payload={"n": each}) for each in range(begin, end)]
 
 
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[QdrantClient]:
+    with Server(folder, api_key="key") as server:
+        client = client_of(Qdrant(LOOPBACK, server.port, server.grpc_port, "key"), grpc=True)
+        yield client
+        client.close()
+
+
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
-    with running(tmp_path) as (server, supervisor):
-        client = client_of(server, grpc=True)
+    with serving(tmp_path) as client:
         client.create_collection("docs", vectors_config=PLAIN, hnsw_config=models.HnswConfigDiff(m=8))
         client.create_payload_index("docs", "n", models.IntegerIndexParams(type="integer", lookup=True, range=False))
         alias = models.CreateAlias(collection_name="docs", alias_name="current")
@@ -33,11 +42,10 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         client.create_collection("gone", vectors_config=PLAIN)
         client.delete_collection("gone")
         before = client.get_collection("docs"), client.scroll("docs", limit=100, with_vectors=True)
-        supervisor.restart("qdrant")
+    with serving(tmp_path) as client:
         assert (client.get_collection("docs"), client.scroll("docs", limit=100, with_vectors=True)) == before
         assert client.count("current").count == 10
         assert [each.name for each in client.get_collections().collections] == ["docs"]
-        client.close()
 
 
 class Writing:

@@ -1,5 +1,6 @@
 """The gRPC face."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -26,9 +27,35 @@ _THREADS = 64
 _HEALTH = "/qdrant.Qdrant/HealthCheck"
 
 
+class _UnderWay:
+    """How many calls have not been answered to their end."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._calls = 0
+
+    def begin(self, context: Any) -> None:
+        """Count a call until it has ended, however it does."""
+        with self._changed:
+            self._calls += 1
+        if not context.add_callback(self._end):  # it has ended by now
+            self._end()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there is none, at most that long."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._calls, seconds)
+
+    def _end(self) -> None:
+        with self._changed:
+            self._calls -= 1
+            self._changed.notify_all()
+
+
 class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self, front: Front) -> None:
         self._front = front
+        self.under_way = _UnderWay()
 
     def service(self, handler_call_details: Any) -> Any:
         """The handler of a method; one that is unsupported is refused by its name."""
@@ -41,6 +68,7 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         return _handler(lambda message, context: self._answer(method, message, context), method.request)
 
     def _answer(self, method: Method, message: Any, context: Any) -> Any:
+        self.under_way.begin(context)
         try:
             self._front.admit(dict(context.invocation_metadata()))
             began = time.monotonic()
@@ -58,7 +86,8 @@ class RpcServer:
 
     def __init__(self, front: Front, host: str, port: int) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="grpc")
-        self._server = grpc.server(self._threads, handlers=(_Service(front),), options=_OPTIONS)
+        self._service = _Service(front)
+        self._server = grpc.server(self._threads, handlers=(self._service,), options=_OPTIONS)
         try:
             self.port: int = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
@@ -70,7 +99,10 @@ class RpcServer:
 
     def stop(self, seconds: float) -> None:
         """Refuse new calls, wait for those under way, at most that long, release the port."""
-        self._server.stop(grace=seconds).wait()
+        self._server.stop(grace=seconds)
+        self._service.under_way.wait(seconds)
+        # What is left is connections without a call: the grace would be spent on waiting for their clients to see that it is over.
+        self._server.stop(grace=0).wait()
         self._threads.shutdown(wait=False)
 
 
