@@ -24,10 +24,12 @@ MOVED, NEXT = 0.36995516654807925, 0.3699551665480793
 VALUES: Sequence[Any] = (
     5, 5.5, -1, 0, 1, 1e300, 5e-324, BELOW, 0.3, SUM, ABOVE, (1 << 53) + 1, (1 << 63) - 1, 1 << 63, "a", "", "5", " a", "A", "a\0", UUID,
     UUID.upper(), UUID.replace("-", ""), DATE, "2024-01-01T01:00:00+01:00", True, False, None, [], [5], [5, "a"], [0.3, SUM], [SUM],
-    [True, None], [None], MOVED, NEXT, [MOVED], [NEXT, MOVED], 0.36995516654807, 9.603010236269307e257, [[5], "b"], [UUID.upper()], [""], {}, {"y": 5}, [{"y": 5}],
+    [True, None], [None], MOVED, NEXT, [MOVED],
+    [NEXT, MOVED], 0.36995516654807, 9.603010236269307e257, [[5], "b"], [UUID.upper()], [""], {}, {"y": 5}, [{"y": 5}],
 )  # fmt: skip
 WANTED: Sequence[Any] = (
-    5, 5.5, -1, 0, 1, BELOW, 0.3, SUM, ABOVE, MOVED, NEXT, 0.36995516654807, 1e6, "a", "", "5", "A", "none", UUID, UUID.upper(), DATE, True, False,
+    5, 5.5, -1, 0, 1, BELOW, 0.3, SUM, ABOVE, MOVED, NEXT, 0.36995516654807, 1e6,
+    "a", "", "5", "A", "none", UUID, UUID.upper(), DATE, True, False,
 )  # fmt: skip
 ROWS: Mapping[str, Mapping[str, Any]] = {
     **{str(row): {"x": value} for row, value in enumerate(VALUES)},

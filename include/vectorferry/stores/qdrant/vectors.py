@@ -13,9 +13,9 @@ from vectorferry.core.records import vectors_of
 from vectorferry.core.vector_columns import array_of, column_name, floats_of, multi_of, vector_array
 from vectorferry.stores.row_limits import Reason
 
-TOLERANCE = 5e-7
+TOLERANCE = 1e-6
 """Of a vector under cosine that had another length than 1: it is kept as a direction and a length, each rounded once."""
-_UNIT = 1e-7
+_UNIT = 4e-7  # the server leaves alone what it takes for 1, that is squares within 1e-6
 _HALF = "float16"
 _BYTES = "uint8"
 
