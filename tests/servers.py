@@ -2,6 +2,7 @@
 
 def test_x(postgres, weaviate): ...       # the servers, vectorferry.local.servers.postgres.Postgres and .weaviate.Weaviate
 def test_y(database): ...                 # the URL of a fresh database with the extension vector, dropped afterwards
+def test_s(object_store): ...          # a real S3: vectorferry.local.servers.seaweedfs.SeaweedFS
 def test_z(journal_database): ...         # the same with an empty journal
 """
 
@@ -20,6 +21,7 @@ from vectorferry.local.servers.postgres import Postgres
 from vectorferry.local.servers.postgres import postgres as local_postgres
 from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.qdrant import qdrant as local_qdrant
+from vectorferry.local.servers.seaweedfs import SeaweedFS, seaweedfs
 from vectorferry.local.servers.supervisor import Service, Supervisor
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.local.servers.weaviate import weaviate as local_weaviate
@@ -58,6 +60,17 @@ def qdrant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Qdrant]:
     server = local_qdrant(folder / "qdrant")
     with Supervisor(folder) as supervisor:
         supervisor.start(server.services())
+        yield server
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A SeaweedFS with the bucket `vectorferry`."""
+    folder = tmp_path_factory.mktemp("objects")
+    server = seaweedfs(folder / "seaweedfs")
+    with Supervisor(folder) as supervisor:
+        supervisor.start(server.services())
+        server.make_bucket("vectorferry")
         yield server
 
 

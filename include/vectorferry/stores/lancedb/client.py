@@ -32,26 +32,20 @@ T = TypeVar("T")
 DeltaTable = Any
 """An open table of LanceDB's client, whose types say less than its documentation."""
 _STABLE_ROW_IDS: Mapping[str, str] = {"new_table_enable_stable_row_ids": "true"}
-# Of the client's texts: it raises ValueError, RuntimeError and OSError, and no code tells them apart.
-_NOT_LET_IN = (
-    r"Permission denied|Operation not permitted|Read-only file system|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch"
-    r"|Unauthenticated|\b40[13] |Forbidden|CredentialsNotLoaded|no valid credentials"
-)
-_AWAY = (
-    r"error sending request|Connection refused|connection error|connect error|dns error|tcp connect|\b50[0234] |No space left"
-    r"|Too many open files"
-)
+# The client raises ValueError, RuntimeError and OSError, and only their texts tell what happened: status and code of an object store where
+# it answered, else what the engine says.
+_STATUS, _CODE = re.compile(r"status: (\d{3})"), re.compile(r"<Code>(\w+)</Code>(?:<Message>([^<]*))?")
+_OF_STATUS: Mapping[int, type[StoreError]] = {401: Unauthorized, 403: Unauthorized, 429: RateLimited}
+_OF_CODE: Mapping[str, type[StoreError]] = {"NoSuchBucket": DatabaseMissing, "SlowDown": RateLimited}
+_NEVER_SENT = re.compile(r"kind: Connect|Connection refused|dns error")
 _MEANINGS: tuple[tuple[re.Pattern[str], type[StoreError]], ...] = tuple(
     (re.compile(words, re.IGNORECASE), kind)
     for words, kind in (
         (r"Table '.*' already exists|Dataset already exists", AlreadyExists),
         (r"Table '.*' was not found|Dataset at path .* was not found", NotFound),
-        (r"NoSuchBucket", DatabaseMissing),
-        (_NOT_LET_IN, Unauthorized),
-        (r"SlowDown|TooManyRequests|\b429 ", RateLimited),
-        (r"commit conflict|concurrent|preempted|retryable", Unavailable),
-        (_AWAY, Unavailable),
-        (r"timed? ?out|deadline", OutcomeUnknown),
+        (r"Permission denied|Operation not permitted|Read-only file system|CredentialsNotLoaded", Unauthorized),
+        (r"commit conflict|concurrent transaction|preempted|retryable|No space left|Too many open files", Unavailable),
+        (r"timed? ?out|HttpError|connection|deadline", OutcomeUnknown),
     )
 )
 
@@ -67,12 +61,12 @@ class Database:
         self._lock = threading.Lock()
         self._opened: Any = None
 
-    def run(self, work: Callable[[], T]) -> T:
-        """What some work with the client gives; its errors become ours."""
+    def run(self, work: Callable[[], T], *, writing: bool = False) -> T:
+        """What some work with the client gives; its errors become ours (see `meaning_of`)."""
         try:
             return work()
         except (ValueError, RuntimeError, OSError) as error:
-            raise meaning_of(error, self._store) from error
+            raise meaning_of(error, self._store, writing=writing) from error
 
     def names(self) -> list[str]:
         """The names of all tables."""
@@ -96,15 +90,16 @@ class Database:
 
     def create(self, name: str, schema: pa.Schema) -> DeltaTable:
         """A new, empty table. Raises AlreadyExists."""
-        return self.run(
-            lambda: self._database(making=True).create_table(name, schema=schema, storage_options=dict(_STABLE_ROW_IDS))
-        )
+        database = self.run(lambda: self._database(making=True))
+        options = dict(_STABLE_ROW_IDS)
+        return self.run(lambda: database.create_table(name, schema=schema, storage_options=options), writing=True)
 
     def drop(self, name: str) -> None:
         """Drop a table with everything in it; raises NotFound."""
         if not self.is_there():
             raise NotFound(f"there is no folder {self._uri}, and so no table", store=self._store)
-        self.run(lambda: self._database().drop_table(name))
+        database = self.run(self._database)
+        self.run(lambda: database.drop_table(name), writing=True)
 
     def merge(
         self, table: DeltaTable, keys: list[str], rows: pa.Table, *, only: str | None = None, insert: bool = True
@@ -121,7 +116,7 @@ class Database:
             done = made.execute(rows, on_bad_vectors="null", timeout=self._deadline)
             return int(done.num_updated_rows), int(done.num_inserted_rows)
 
-        return self.run(merge)
+        return self.run(merge, writing=True)
 
     def is_there(self) -> bool:
         """Whether the database's folder is there: the client would make it, and a mistyped path read as empty."""
@@ -175,15 +170,31 @@ def storage_options(connection: Connection, deadline: float) -> dict[str, str]:
     return times | {key: str(value) for key, value in {**aws, **given}.items() if value}
 
 
-def meaning_of(error: Exception, store: str) -> StoreError:
-    """An error of the client as one of ours; its text tells what it is, for no code does."""
+def meaning_of(error: Exception, store: str, *, writing: bool) -> StoreError:
+    """An error of the client as one of ours. What only reads has written nothing, whatever became of it."""
     text = str(error)
-    kind = next((kind for words, kind in _MEANINGS if words.search(text)), Refused)
-    if kind is Refused and isinstance(error, PermissionError):
-        kind = Unauthorized
-    return kind(_first_line(text), store=store)
+    kind = _kind_of(text, error)
+    if kind is OutcomeUnknown and (not writing or _NEVER_SENT.search(text)):
+        kind = Unavailable
+    return kind(_told(text), store=store)
 
 
-def _first_line(text: str) -> str:
-    # What follows is the place in the vendor's own sources.
-    return text.split(", /", 1)[0].split("\n", 1)[0][:500]
+def _kind_of(text: str, error: Exception) -> type[StoreError]:
+    status, code = _STATUS.search(text), _CODE.search(text)
+    if code is not None and code[1] in _OF_CODE:
+        return _OF_CODE[code[1]]
+    if status is not None:
+        number = int(status[1])
+        return _OF_STATUS.get(number, OutcomeUnknown if number >= 500 else Refused)
+    if isinstance(error, PermissionError):
+        return Unauthorized
+    return next((kind for words, kind in _MEANINGS if words.search(text)), Refused)
+
+
+def _told(text: str) -> str:
+    """What a person should read: the object store's own words, or the engine's without the place in its sources."""
+    if (code := _CODE.search(text)) is not None:
+        return f"the object store answers {code[1]}: {code[2] or 'without a word'}"
+    if _NEVER_SENT.search(text):
+        return "the object store cannot be reached"
+    return text.split(", /", 1)[0].split(", location:", 1)[0].split("\n", 1)[0][:500]

@@ -101,7 +101,7 @@ def make_indexes(database: Database, table: DeltaTable, layout: Layout) -> None:
     there = database.run(lambda: indexed_columns(table))
     for column, kind in wanted_indexes(layout):
         if column not in there:
-            database.run(lambda column=column, kind=kind: table.create_index(column, config=kind))  # type: ignore[misc]
+            database.run(lambda column=column, kind=kind: table.create_index(column, config=kind), writing=True)  # type: ignore[misc]
     if any(stats and stats.num_unindexed_rows for stats in there.values()):
         compact(database, table)
 
@@ -114,4 +114,4 @@ def not_indexed(table: DeltaTable, layout: Layout) -> int:
 
 def compact(database: Database, table: DeltaTable) -> None:
     """Merge small files, bring indexes up to date, remove versions that nobody reads any more (see KEPT)."""
-    database.run(lambda: table.optimize(cleanup_older_than=KEPT, delete_unverified=False))
+    database.run(lambda: table.optimize(cleanup_older_than=KEPT, delete_unverified=False), writing=True)

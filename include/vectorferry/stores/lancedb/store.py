@@ -144,7 +144,8 @@ class LanceStore(VectorStore):
     def collections(cls, connection: Connection, deadline: float) -> Mapping[str, str]:
         """The tables, each with its vectors."""
         database = Database(connection, deadline=deadline, store="lancedb")
-        return {name: _told(database, name) for name in database.names()}
+        told = {name: _told(database, name) for name in database.names()}
+        return {name: words for name, words in told.items() if words is not None}
 
     @property
     def name(self) -> str:
@@ -223,17 +224,18 @@ class LanceStore(VectorStore):
         """Create a native table: key, namespace, vectors, a column for each declared field, and one for all other metadata."""
         self._found = None
         refuse_obstacles(self.obstacles(definition), definition, LANCEDB, self.name)
-        if self._name in self._do(self._database.names):
+        with contextlib.suppress(NotFound):
+            self._do(self._open)
             raise AlreadyExists("the table exists", store=self.name)
         settings = {each.name: index_settings({**self._options.index, **each.index}) for each in _dense_of(definition)}
         schema = new_schema(self._table, definition, settings)
-        self._do(lambda: self._database.create(self._name, schema), retry=False)
+        self._call(lambda: self._database.create(self._name, schema), retry=False)
 
     def drop(self) -> None:
         """Drop the table with everything in it."""
         self._found = None
         with contextlib.suppress(NotFound):
-            self._do(lambda: self._database.drop(self._name))
+            self._call(lambda: self._database.drop(self._name))
 
     def count(self, namespace: str | None = None) -> int:
         """Exact number of rows."""
@@ -335,7 +337,7 @@ class LanceStore(VectorStore):
         layout = self._layout()
         for part in chunks(list(dict.fromkeys(ids)), _LISTED_IDS):
             clause = f"{_within(layout, namespace)} AND {_of_ids(layout, part)}"
-            self._do(lambda clause=clause: self._open().delete(clause))  # type: ignore[misc]
+            self._delete(clause)
 
     def search(
         self,
@@ -437,6 +439,7 @@ class LanceStore(VectorStore):
     # The table
 
     def _do(self, work: Callable[[], T], *, retry: bool = True) -> T:
+        """What some reading work gives, paced, metered and tried again."""
         return self._call(lambda: self._database.run(work), retry=retry)
 
     def _open(self) -> DeltaTable:
@@ -593,7 +596,14 @@ class LanceStore(VectorStore):
         ]
         if more:
             # By the key too: a row id of others may be another row's by now, and then one is left for the next put.
-            self._do(lambda: self._open().delete(f"{clause} AND _rowid IN ({listed(more)})"))
+            self._delete(f"{clause} AND _rowid IN ({listed(more)})")
+
+    def _delete(self, clause: str) -> None:
+        def delete() -> None:
+            table = self._open()
+            self._database.run(lambda: table.delete(clause), writing=True)
+
+        self._call(delete)
 
     def _count_write(self) -> None:
         """Compact after so many writes, twice as many each time: each makes a small file and a version."""
@@ -681,18 +691,20 @@ def _told_fields(where: Filter) -> list[str]:
     return sorted(fields_of(where))
 
 
-def _told(database: Database, name: str) -> str:
-    """A table in a few words: its vectors, or why it is none of ours to read."""
-    table = database.table(name)
+def _told(database: Database, name: str) -> str | None:
+    """A table in a few words: its vectors, or why it is none of ours to read; None where it is gone, and an object store lists its folder."""
+    try:
+        table = database.table(name)
+    except NotFound:
+        return None
     layout, problems = database.run(
         lambda: layout_of(table.schema, metrics_of(table), Table(), StoreOptions(written=False))
     )
     if layout is None:
         return problems[0]
-    vectors = (
-        f"{each.name or 'one without a name'} ({each.dimension} dimensions, {each.metric})" for each in layout.vectors
-    )
-    return f"vectors {', '.join(vectors)}" if layout.vectors else "no vectors"
+    dense = (each for each in layout.vectors if each.kind is not VectorKind.SPARSE)
+    vectors = (f"{each.name or 'vector'} of {each.dimension} dimensions, {each.metric}" for each in dense)
+    return ", ".join(vectors) or "no vectors"
 
 
 # --- Conditions

@@ -1,0 +1,78 @@
+"""LanceDB on a real object store: what the contract says, two processes, and every error by its meaning."""
+
+from dataclasses import replace
+
+import pytest
+
+from servers import SeaweedFS
+from stores.lancedb.test_keys import EACH, ROUNDS, insert_at_once
+from vectorferry.core.errors import AlreadyExists, DatabaseMissing, NotFound, Unauthorized, Unavailable
+from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
+from vectorferry.local.servers.ports import LOOPBACK, free_port
+from vectorferry.spec.connections import Connection
+from vectorferry.stores.base import StoreOptions, VectorStore
+from vectorferry.stores.caller import Caller, RetryPolicy
+from vectorferry.stores.registry import list_collections, open_store
+from vectorferry.testing.assertions import assert_holds, put_all
+from vectorferry.testing.samples import DIMENSION, new_name, random_vectors, records
+
+DEFINITION = CollectionDefinition(DIMENSION, Metric.COSINE)
+
+
+def connection_to(server: SeaweedFS, prefix: str) -> Connection:
+    extra = {"uri": f"s3://vectorferry/{prefix}", **server.extra}
+    if server.url.startswith("http:"):
+        extra["storage_options"] = {"allow_http": "true", "aws_virtual_hosted_style_request": "false"}
+    return Connection("lance", "lancedb", login=server.key, password=server.password, extra=extra)
+
+
+@pytest.fixture
+def connection(object_store: SeaweedFS) -> Connection:
+    return connection_to(object_store, new_name("lance"))
+
+
+def opened(connection: Connection, deadline: float = 30.0) -> VectorStore:
+    return open_store(
+        connection, "docs", StoreOptions(deadline=deadline), caller=Caller(policy=RetryPolicy(attempts=2))
+    )
+
+
+def test_a_table_on_an_object_store_is_made_written_scanned_and_dropped(connection: Connection) -> None:
+    store = opened(connection)
+    with pytest.raises(NotFound):
+        store.describe()
+    store.create(DEFINITION)
+    with pytest.raises(AlreadyExists):
+        opened(connection).create(DEFINITION)
+    batch = records("n", [f"{row:03}" for row in range(50)], random_vectors(50), [{"row": row} for row in range(50)])
+    put_all(store, batch)
+    scan = store.scan(KeyRange("n"), batch_rows=20)
+    first = next(scan)
+    store.update("n", "049", metadata='{"more":1}')
+    store.delete("n", ["048"])
+    assert [len(each) for each in (first, *scan)] == [20, 20, 10]
+    assert_holds(store, batch.slice(0, 48))
+    assert list_collections(connection) == {"docs": "vector of 8 dimensions, cosine"}
+    store.drop()
+    assert list_collections(connection) == {}
+    store.create(DEFINITION)
+    assert store.count() == 0
+
+
+def test_two_processes_on_an_object_store_make_each_new_record_once(connection: Connection) -> None:
+    store = insert_at_once(connection)
+    assert store.inventory(["n"], most=9).unread == () and store.count("n") == ROUNDS * EACH
+
+
+def test_errors_of_an_object_store_have_their_meaning(connection: Connection) -> None:
+    opened(connection).create(DEFINITION)
+    away = {**connection.extra, "endpoint_url": f"http://{LOOPBACK}:{free_port()}"}
+    cases = (
+        (replace(connection, password="wrong"), Unauthorized, "SignatureDoesNotMatch"),
+        (replace(connection, extra={**connection.extra, "uri": "s3://nowhere/x"}), DatabaseMissing, "NoSuchBucket"),
+        (replace(connection, extra=away), Unavailable, "cannot be reached"),
+    )
+    for wrong, meaning, words in cases:
+        with pytest.raises(meaning, match=words) as raised:
+            opened(wrong).upsert(records("n", ["a"]))
+        assert connection.password not in str(raised.value)
