@@ -39,6 +39,7 @@ from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session, reaching
 from vectorferry.spec.loader import Fault
 from vectorferry.spec.migration import MigrationSpec
+from vectorferry.stores.as_moved import counting_anew
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.mapped import mapping_of
 
@@ -108,7 +109,9 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         *seen.problems,
     ]
     if sample and not problems:  # of what cannot work anyway nothing is written, not even a probe
-        problems += [f"source {session.source.name}: {each}" for each in second_look(session.source, looked_into)]
+        problems += [
+            f"source {session.source.name}: {each}" for each in second_look(counting_anew(session.source), looked_into)
+        ]
         problems += probe_problems(session, source, target)
     if problems:
         raise PreflightFailed(problems)
