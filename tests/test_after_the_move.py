@@ -151,7 +151,7 @@ def known(moved: None, databases: Databases, weaviate: Weaviate, qdrant: Qdrant,
     return lambda name: known_to(name, databases, weaviate, qdrant, postgres)
 
 
-TITLES = {"Weaviate": "weaviate", "PostgreSQL with pgvector": "pgvector", "Qdrant": "qdrant"}
+TITLES = {"Weaviate": "weaviate", "PostgreSQL with pgvector": "pgvector", "Qdrant": "qdrant", "LanceDB": "lancedb"}
 
 
 @pytest.mark.parametrize("title", TITLES)
@@ -177,5 +177,7 @@ def test_each_database_shows_all_ways_to_ask_that_it_has() -> None:
         assert word in found["Weaviate"]
     for word in ("query_points", "FieldCondition", "MatchText", "count"):
         assert word in found["Qdrant"]
+    for word in ("distance_type", "array_has", "fts", "hybrid"):
+        assert word in found["LanceDB"]
     for word in ("<=>", "@>", "to_tsquery", "FULL JOIN"):
         assert word in found["PostgreSQL with pgvector"]

@@ -69,7 +69,7 @@ def lancedb(address: Mapping[str, Any], _: Databases) -> Place:
     return Place("lancedb", address, str, lambda name: oracle.read_lancedb(name, uri=address["extra"]["uri"]))
 
 
-PLACES = {made.__name__: made for made in (pinecone, weaviate, pgvector, qdrant)}
+PLACES = {made.__name__: made for made in (pinecone, weaviate, pgvector, qdrant, lancedb)}
 KINDS = tuple(PLACES)
 
 
