@@ -692,7 +692,7 @@ def _told_fields(where: Filter) -> list[str]:
 
 
 def _told(database: Database, name: str) -> str | None:
-    """A table in a few words: its vectors, or why it is none of ours to read; None where it is gone, and an object store lists its folder."""
+    """A table in a few words: its vectors, or why it cannot be read; None where it is gone, and an object store still lists its folder."""
     try:
         table = database.table(name)
     except NotFound:
