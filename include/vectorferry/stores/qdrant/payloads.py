@@ -18,6 +18,7 @@ _ENCODED = "vf_key:"
 _PREFIX = "vf_"
 # No path to a payload key can have these.
 _ESCAPES = {"%": "%25", '"': "%22", "\\": "%5C"}
+_SCALARS = frozenset({"string_value", "integer_value", "double_value", "bool_value"})
 _INT64 = 1 << 63
 _MOST_DIGITS = 15
 _SMALLEST, _LARGEST = 1e-5, 1e15
@@ -75,6 +76,8 @@ def fill(target: Any, value: Any) -> None:
 
 def comes_back(value: Any) -> bool:
     """Whether the server is certain to give a value back as it is."""
+    if isinstance(value, str):
+        return True
     if isinstance(value, float):
         return _is_short(value)
     if isinstance(value, int):
@@ -108,17 +111,18 @@ def json_of(value: Any) -> str:
 def plain(value: Any) -> Any:
     """The value of JSON in a message."""
     kind = value.WhichOneof("kind")
+    if kind in _SCALARS:
+        return getattr(value, kind)
     if kind == "list_value":
         return [plain(item) for item in value.list_value.values]
     if kind == "struct_value":
-        return {key: plain(item) for key, item in value.struct_value.fields.items()}
-    return None if kind in (None, "null_value") else getattr(value, kind)
+        fields = value.struct_value.fields
+        return {key: plain(fields[key]) for key in fields}
+    return None
 
 
-def exact_values(overflow: Any) -> dict[str, Any]:
-    """The exact values by their payload keys, of the overflow as it was read; nothing of one that is none of ours."""
-    if not isinstance(overflow, Mapping):
-        return {}
+def exact_values(overflow: Mapping[str, Any]) -> dict[str, Any]:
+    """The exact values by their payload keys, of the overflow as it was read."""
     return {key: _parsed(each) for key, each in overflow.items() if isinstance(each, (str, list))}
 
 

@@ -18,6 +18,7 @@ from vectorferry.stores.qdrant.payloads import plain
 from vectorferry.stores.qdrant.rows import batch_of_rows, name_of, point_of, row_of
 from vectorferry.stores.qdrant.schema import Layout, path_of
 from vectorferry.stores.qdrant.vectors import HeldVector, fill_sparse
+from vectorferry.stores.read_ahead import ahead
 
 LISTED_IDS = 10_000
 MAX_FETCH = 1000
@@ -92,7 +93,7 @@ class PointReader:
     def records(self, span: KeyRange, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Records of a key range in batches."""
         rows = min(batch_rows, max(1, _PAGE_BYTES // self._row_bytes()))
-        for page in self._pages(span, rows, vectors=True):
+        for page in ahead(self._pages(span, rows, vectors=True), "qdrant-scan"):
             yield self._batch(page)
 
     def _row_bytes(self) -> int:

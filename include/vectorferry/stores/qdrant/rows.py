@@ -17,7 +17,6 @@ from vectorferry.stores.qdrant.payloads import (
     exact_values,
     fill,
     is_rounded,
-    metadata_key,
     plain,
 )
 from vectorferry.stores.qdrant.schema import Layout
@@ -121,20 +120,24 @@ def path_parts(path: str) -> list[str]:
 
 def row_of(layout: Layout, point: Any, store: str) -> Row:
     """What a point is as a record. Raises RecordError for what no record can be."""
-    payload = {name: plain(value) for name, value in point.payload.items()}
+    payload = point.payload
+    payload = {name: plain(payload[name]) for name in payload}
     namespace, id_ = name_of(layout, point.id, payload, store)
-    payload.pop(NORMS, None)
-    overflow = payload.pop(OVERFLOW, None)
+    overflow = {}
+    if isinstance(payload.get(NORMS), dict):
+        del payload[NORMS]
+    if isinstance(payload.get(OVERFLOW), dict):
+        overflow = exact_values(payload.pop(OVERFLOW))
     if layout.own:
         payload.pop(layout.id_field, None)
         payload.pop(layout.namespace_field, None)
     elif layout.namespace_field:
         _without(payload, path_parts(layout.namespace_field))
-    for name, exact in exact_values(overflow).items():
+    for name, exact in overflow.items():
         if is_rounded(payload.get(name), exact):  # a null that was merged is nowhere else
             payload[name] = exact
     try:
-        return namespace, id_, canonical_json({metadata_key(name): value for name, value in payload.items()})
+        return namespace, id_, canonical_json({layout.metadata_key(name): value for name, value in payload.items()})
     except (RecordError, ValueError) as error:
         raise RecordError(f"{store}, namespace {namespace or '(default)'}, id {id_}: {error}") from error
 
@@ -144,7 +147,7 @@ def name_of(layout: Layout, point: Any, payload: Mapping[str, Any], store: str) 
     id_ = ids.text(point)
     if layout.own and isinstance(named := payload.get(layout.id_field), str):
         id_ = named
-    found = _at(payload, [layout.namespace_field] if layout.own else path_parts(layout.namespace_field))
+    found = payload.get(layout.namespace_field) if layout.own else _namespace_at(payload, layout.namespace_field)
     if found is not None and not isinstance(found, str):
         raise RecordError(
             f"{store}, id {id_}: the payload's {layout.namespace_field!r} tells the namespace, and it is no text"
@@ -152,8 +155,11 @@ def name_of(layout: Layout, point: Any, payload: Mapping[str, Any], store: str) 
     return found or DEFAULT_NAMESPACE, id_
 
 
-def _at(payload: Any, path: Sequence[str]) -> Any:
-    for part in path:
+def _namespace_at(payload: Any, path: str) -> Any:
+    """What a collection of others has at the path of its namespaces."""
+    if not path:
+        return None
+    for part in path_parts(path):
         payload = payload.get(part) if isinstance(payload, Mapping) else None
     return payload
 

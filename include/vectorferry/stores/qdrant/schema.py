@@ -11,7 +11,7 @@ from vectorferry.core.model import CollectionDefinition, FieldOptions, FieldType
 from vectorferry.stores.base import StoreOptions
 from vectorferry.stores.obstacles import unknown_settings
 from vectorferry.stores.qdrant import messages
-from vectorferry.stores.qdrant.payloads import NORMS, OVERFLOW, payload_key, plain
+from vectorferry.stores.qdrant.payloads import NORMS, OVERFLOW, metadata_key, payload_key, plain
 from vectorferry.stores.qdrant.payloads import fill as fill_value
 from vectorferry.stores.qdrant.vectors import HeldVector
 
@@ -20,6 +20,7 @@ MARK = "vectorferry"
 ID, NAMESPACE = "source_id", "namespace"
 MAX_DIMENSION = 65_536
 _MAX_NAME = 255
+_MOST_NAMES = 1000
 _FORBIDDEN = frozenset('<>:"/\\|?*\0\x1f')
 _DENSE, _SPARSE = ("default", "vf_default"), ("sparse", "vf_sparse")
 _DISTANCES = {
@@ -83,6 +84,7 @@ class Layout:
     index: Mapping[str, Any] = field(default_factory=dict)
     indexes: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    _names: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def dense(self) -> HeldVector | None:
@@ -99,14 +101,20 @@ class Layout:
         """All other vectors, by their names."""
         return {each.name: each for each in self.vectors if not each.unnamed}
 
-    @property
-    def taken(self) -> frozenset[str]:
-        """Payload keys that are ours."""
-        return frozenset(name for name in (self.id_field, self.namespace_field, OVERFLOW, NORMS) if name)
-
     def payload_key(self, key: str) -> str:
         """What a metadata key is called in the payload."""
-        return payload_key(key, self.taken if self.own else {OVERFLOW, NORMS}, prefix=self.own)
+        name = self._names.get(key)
+        if name is None:
+            taken = (self.id_field, self.namespace_field) if self.own else ()
+            name = payload_key(key, {OVERFLOW, NORMS, *filter(None, taken)}, prefix=self.own)
+            if len(self._names) < _MOST_NAMES:
+                self._names[key] = name
+        return name
+
+    def metadata_key(self, name: str) -> str:
+        """The metadata key that a name in the payload stands for; one that only looks like one of ours is itself."""
+        key = metadata_key(name)
+        return key if key == name or self.payload_key(key) == name else name
 
     @property
     def definition(self) -> CollectionDefinition:

@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -20,6 +19,7 @@ from vectorferry.core.names import decode_tenant
 from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.stores.batching import chunks
 from vectorferry.stores.caller import Caller
+from vectorferry.stores.read_ahead import ahead
 from vectorferry.stores.weaviate.client import AnswerTooLarge, Link, TenantMissing
 from vectorferry.stores.weaviate.filters import both, compile_filter, on
 from vectorferry.stores.weaviate.objects import (
@@ -255,7 +255,7 @@ class ObjectReader:
         ask = partial(search_request, self.layout, self.codec, tenant, vectors=vectors, ids_only=ids_only)
         found = self._cursor(ask, span, min(batch_rows, _PAGE)) if scope is None else self._sliced(ask, span, scope)
         if not ids_only:
-            found = _ahead(found)
+            found = ahead(found, "weaviate-scan")
         for results in found:
             for part in chunks(_inside(results, span), batch_rows):
                 yield self._page(part, span.namespace, None if ids_only else tenant)
@@ -423,19 +423,6 @@ class ObjectReader:
             return list(self._call(lambda: self._link.search(request)).results)
         except TenantMissing:
             return []
-
-
-def _ahead(pages: Iterator[Results]) -> Iterator[Results]:
-    """The same pages, the next one being asked for while one is worked on."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="weaviate-scan")
-    try:
-        coming = pool.submit(next, pages, None)
-        while (page := coming.result()) is not None:
-            coming = pool.submit(next, pages, None)
-            yield page
-    finally:
-        # A reader that stops early does not wait for an answer that nobody wants.
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _refers_by(name: str) -> base_pb2.Filters:
