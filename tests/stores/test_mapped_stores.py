@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from core.test_mapping import NAMES, VALUES, renames
 from pipeline.worlds import postgres_connection, weaviate_connection
+from stores.qdrant.tools import connection_to
 from vectorferry.core.mapping import CASTS, Merge, Names, RecordMapping
 from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
 from vectorferry.core.records import canonical_json, make_batch
 from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
@@ -80,9 +82,9 @@ def test_under_the_limits_of_each_store(able: Capabilities, mapping: RecordMappi
 
 
 @contextmanager
-def opened(connection: Connection, mapping: RecordMapping) -> Iterator[MappedStore]:
+def opened(connection: Connection, mapping: RecordMapping, metric: Metric = Metric.COSINE) -> Iterator[MappedStore]:
     store = wrapped(open_store(connection, new_name("Mapped"), options_there(StoreOptions(), mapping)), mapping)
-    store.create(CollectionDefinition(3, Metric.COSINE))
+    store.create(CollectionDefinition(3, metric))
     try:
         yield store
     finally:
@@ -107,4 +109,12 @@ def test_on_pgvector(own_database: str, mapping: RecordMapping, batch: pa.Record
 @given(mapping=some_mapping(), batch=some_records())
 def test_on_weaviate(weaviate: Weaviate, mapping: RecordMapping, batch: pa.RecordBatch) -> None:
     with opened(weaviate_connection(weaviate), mapping) as store:
+        assert_comes_back(store, batch)
+
+
+@settings(QUICK, max_examples=8)
+@given(mapping=some_mapping(), batch=some_records())
+def test_on_qdrant(qdrant: Qdrant, mapping: RecordMapping, batch: pa.RecordBatch) -> None:
+    # Under cosine vectors come back within a tolerance.
+    with opened(connection_to(qdrant), mapping, Metric.DOT) as store:
         assert_comes_back(store, batch)
