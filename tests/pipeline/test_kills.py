@@ -78,7 +78,10 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def places(postgres: Postgres, gateway: Gateway, weaviate: Weaviate) -> dict[str, Place]:
+def places(
+    postgres: Postgres, gateway: Gateway, weaviate: Weaviate, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Place]:
+    folder = str(tmp_path_factory.mktemp("lance"))
     url = postgres.create_database("killed")
     pinecone = Connection("pinecone", "pinecone", gateway.url, password=KEY)
     extra = {"grpc_port": weaviate.grpc_port}
@@ -87,6 +90,11 @@ def places(postgres: Postgres, gateway: Gateway, weaviate: Weaviate) -> dict[str
     return {
         "pgvector": Place(
             postgres_connection("x", url), lambda name: name, lambda name: oracle.read_pgvector(name, url=url)
+        ),
+        "lancedb": Place(
+            Connection("lancedb", "lancedb", extra={"uri": folder}),
+            lambda name: name,
+            lambda name: oracle.read_lancedb(name, uri=folder),
         ),
         "pinecone": Place(
             pinecone,
@@ -139,6 +147,7 @@ def make(places: dict[str, Place], postgres: Postgres, tmp_path: Path) -> Iterat
         ("pgvector", "pinecone"),
         pytest.param("pinecone", "pgvector", marks=pytest.mark.long),
         pytest.param("pgvector", "weaviate", marks=pytest.mark.long),
+        pytest.param("lancedb", "lancedb", marks=pytest.mark.long),
     ],
 )
 def test_kills_lose_nothing(

@@ -75,12 +75,20 @@ BACK: tuple[tuple[Point, Phase], ...] = (
     (before(ADVANCE, "TRACK_A"), HOLD_A),
     (after(ADVANCE, "TRACK_A"), TRACK_A),
 )
-SETTLER: tuple[Point, ...] = (
-    after("journal.claims:Claims.take"),
-    before(UPSERT),
-    after(UPSERT),
-    before("journal.claims:Claims.settled"),
+LANCE_UPSERT = "stores.lancedb.store:LanceStore.upsert"
+LANCE_FORTH: tuple[tuple[Point, Phase], ...] = (
+    (after("stores.lancedb.client:Database.merge", times=2), TRACK_A),
+    (after(ADVANCE, "HOLD_A"), HOLD_A),
+    (before(ADVANCE, "TRACK_B"), HOLD_B),
 )
+
+
+def settler(upsert: str) -> tuple[Point, ...]:
+    """Where a settler dies, `upsert` being that of the follower."""
+    claims = "journal.claims:Claims"
+    return (after(f"{claims}.take"), before(upsert), after(upsert), before(f"{claims}.settled"))
+
+
 STOPS = tuple(
     replace(point, signal=signal.SIGSTOP)
     for point in (
@@ -164,6 +172,21 @@ def show(world: World, database: str) -> Iterator[Show]:
         yield found
 
 
+@pytest.fixture
+def lance_show(world: World, database: str, tmp_path: Path) -> Iterator[Show]:
+    """From a table of PostgreSQL to one of LanceDB, which has no server to kill: whoever writes is the database."""
+    folder = tmp_path / "lance"
+    world.connections["target"] = Connection("target", "lancedb", extra={"uri": str(folder)})
+
+    def read(side: str) -> oracle.Rows:
+        if side == "source":
+            return oracle.read_pgvector("docs", url=database)
+        return oracle.read_lancedb("docs_moved", uri=str(folder))
+
+    with shown(world, read) as found:
+        yield found
+
+
 def test_a_lost_and_a_resurrected_record_would_be_seen() -> None:
     history = [
         (1, "begun", "n", "a", 0.5),
@@ -240,6 +263,34 @@ def forget_named(show: Show) -> None:
 
 
 def test_settlers_die_at_every_step(show: Show) -> None:
+    kill_settlers(show, settler(UPSERT))
+
+
+@pytest.mark.long
+def test_settlers_that_write_to_lancedb_die_at_every_step(lance_show: Show) -> None:
+    kill_settlers(lance_show, settler(LANCE_UPSERT))
+
+
+@pytest.mark.long
+def test_a_run_to_lancedb_dies_in_the_load_and_the_switch_and_is_rolled_back(
+    lance_show: Show,
+) -> None:
+    show = lance_show
+    show.applications.start("one")
+    show.applications.start("two")
+    show.applications.some()
+    for point, phase in LANCE_FORTH:
+        assert show.kill_at(point, "run") is phase, point
+    assert show.command("run") == 0, show.log()
+    assert show.phase() is TRACK_B
+    show.applications.some()
+    assert show.kill_at(before(ADVANCE, "HOLD_A"), *ROLLBACK) is HOLD_B
+    assert show.command(*ROLLBACK) == 0, show.log()
+    show.applications.some()
+    show.judge()
+
+
+def kill_settlers(show: Show, points: Sequence[Point]) -> None:
     with show.world.session() as session:
         session.target.create(CollectionDefinition(384, Metric.COSINE, session.spec.fields))
     control = show.journal.control
@@ -248,9 +299,9 @@ def test_settlers_die_at_every_step(show: Show) -> None:
     show.applications.start("one")
     show.applications.some()
     rows = rows_of(*SPACES, most=ROWS).select(["namespace", "id"]).to_pylist()
-    for number, point in enumerate(SETTLER):
+    for number, point in enumerate(points):
         for name in SPACES:
-            some = [row["id"] for row in rows if row["namespace"] == name][number :: len(SETTLER)]
+            some = [row["id"] for row in rows if row["namespace"] == name][number :: len(points)]
             show.journal.claims.mark_dirty("small", COHORT, name, some)
         assert show.kill_at(point, "settle", "--follow") is TRACK_A
     show.judge()
