@@ -72,3 +72,23 @@ def test_every_method_of_a_store_is_told_of_to_those_who_write_one() -> None:
     for name in ("rejections", "obstacles", "inventory", "refuse_alias", "update", "capacity", "footprint", "describe"):
         assert hasattr(VectorStore, name)
         assert f"`{name}" in told, name
+
+
+REPORT = re.compile(r"\(https://github\.com/[\w.-]+/[\w.-]+/(?:issues|pull)/\d+\)")
+TEST = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
+
+
+def test_every_report_has_a_check_with_a_test_that_exists() -> None:
+    rows = [line for line in text_of(ROOT / "docs" / "why-proof.md").splitlines() if line.startswith("| [")]
+    assert len(rows) >= 15
+    for row in rows:
+        report, seen, caught, tests = row.strip("| ").split(" | ")
+        assert REPORT.search(report) and seen and caught, row
+        named = TEST.findall(tests)
+        assert len(named) == tests.count("`") / 2 > 0, tests
+        for file, name in named:
+            assert re.search(rf"^ *def {name}\(", text_of(ROOT / file), re.MULTILINE), f"{file}::{name}"
+
+
+def test_vectorferry_tells_why_where_people_begin() -> None:
+    assert "(docs/why-proof.md)" in text_of(ROOT / "README.md")

@@ -143,6 +143,19 @@ class StillListing(Lying):
         yield self._deleted.get(span.namespace, [])
 
 
+class StillFinding(Lying):
+    """Searches what was there before the last deletion."""
+
+    def __init__(self, store: VectorStore) -> None:
+        super().__init__(store)
+        self._answer: Neighbours | None = None
+
+    def search(self, namespace: str, queries: Queries, k: int, **how: Any) -> Neighbours:
+        found = self.whole.search(namespace, queries, k, **how)
+        self._answer = found if found.ids[0] else self._answer
+        return self._answer or found
+
+
 class Losing(Lying):
     def upsert(self, batch: pa.RecordBatch) -> Any:
         done = self.whole.upsert(batch)
@@ -162,6 +175,7 @@ LIES: Sequence[tuple[Callable[[VectorStore], VectorStore], str]] = [
     (PassingAll, "a filter by vectorferry_probe for others finds a probe record"),
     (Deleting, "a probe record that was deleted is still read"),
     (StillListing, "a probe record that was deleted is still listed"),
+    (StillFinding, "a probe record that was deleted is still found by a search"),
     (Losing, "a probe record that it acknowledged cannot be read back"),
 ]
 

@@ -98,7 +98,7 @@ def _searched_by_each(store: VectorStore, probe: Probe, there: CollectionInfo) -
     able = store.capabilities
     if not able.searches:
         return
-    if probe.batch.column("vector").null_count == 0 and VectorKind.DENSE in able.searched_kinds:
+    if _by_dense(store, probe):
         spec = VectorSpec("", VectorKind.DENSE, there.dimension, there.metric)
         yield from _searched(store, probe, spec, vectors_of(probe.batch)[0])
     for name, spec in there.named.items():
@@ -174,3 +174,17 @@ def _left(store: VectorStore, probe: Probe, *, search: bool) -> Iterator[str]:
         yield "a probe record that was deleted is still listed"
     if probe.alone and (wrong := miscount(store, probe.namespace)):
         yield f"after its deletion {wrong}"
+    if not in_time(store, lambda: not _found(store, probe)):
+        yield "a probe record that was deleted is still found by a search"
+
+
+def _found(store: VectorStore, probe: Probe) -> bool:
+    """Whether a search finds the probe by its own vector without a name, where there is one that is searched."""
+    if not _by_dense(store, probe):
+        return False
+    return probe.id in store.search(probe.namespace, vectors_of(probe.batch), _NEAREST).ids[0]
+
+
+def _by_dense(store: VectorStore, probe: Probe) -> bool:
+    able = store.capabilities
+    return able.searches and VectorKind.DENSE in able.searched_kinds and not probe.batch.column("vector").null_count
