@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
 import pytest
 
 import oracle
@@ -11,10 +12,16 @@ from pairs.moving import Moved, NotMoved, move
 from pairs.places import KINDS, World, world_beside
 from pairs.rows import TOTAL
 from pairs.table import PAGE, cells_of, page_of, read_page
+from vectorferry.core.model import CollectionDefinition, FieldType, Metric, VectorKind, VectorSpec
+from vectorferry.core.records import make_batch
+from vectorferry.engine.plan.second_look import second_look
+from vectorferry.engine.probe.trial import refusal
 from vectorferry.local.servers.postgres import Postgres
 from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.weaviate import Weaviate
-from vectorferry.stores.registry import OWN_STORES
+from vectorferry.stores.base import StoreOptions
+from vectorferry.stores.registry import OWN_STORES, open_store
+from vectorferry.testing.assertions import assert_same, eventually, wait_for_index
 
 RING = list(zip(KINDS, (*KINDS[1:], KINDS[0]), strict=True))
 PRODUCTS = {"postgres": "pgvector"}
@@ -62,3 +69,35 @@ def test_the_table_is_read_as_it_is_written() -> None:
     moved.unheld["the id is not ASCII"] += 2
     moved.refused["metadata '…': null values are not supported"] += 1
     assert read_page(page_of([moved])) == {("pinecone", "weaviate"): cells_of(moved)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_database_answers_a_probe_and_a_second_look_rightly(world: World, kind: str) -> None:
+    """In a collection that has records, with each kind of vector that the database searches; and nothing of the probe stays."""
+    place = world.places[kind]
+    fields = {"kind": FieldType.STRING, "year": FieldType.INTEGER}
+    store = open_store(place.connection(kind), place.called("probed"), StoreOptions(fields=fields))
+    named = {
+        name: VectorSpec(
+            name,
+            each,
+            None if each is VectorKind.SPARSE else 5,
+            Metric.COSINE if each is VectorKind.DENSE else Metric.DOT,
+        )
+        for name, each in (("image", VectorKind.DENSE), ("words", VectorKind.SPARSE))
+        if each in store.capabilities.named_vectors
+    }
+    store.create(CollectionDefinition(8, Metric.COSINE, fields, named=named))
+    try:
+        vectors = np.random.default_rng(3).standard_normal((20, 8)).astype(np.float32)
+        rows = make_batch("theirs", [f"r{row}" for row in range(20)], vectors, ['{"kind":"a","year":7}'] * 20)
+        assert not store.upsert(rows).rejected
+        wait_for_index(store, "theirs", 20)
+        before = store.describe()
+        assert refusal(store, before, search=True) == ""
+        assert list(second_look(store, {"theirs": 20})) == []
+        eventually(store, lambda: assert_same(store.describe().namespaces, {"theirs": 20}))
+        assert store.describe().fields == before.fields
+    finally:
+        store.drop()
+        store.close()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from vectorferry.core.errors import PreflightFailed
 from vectorferry.core.model import Phase
 from vectorferry.engine import pipeline
 from vectorferry.engine.cutover import switch
+from vectorferry.engine.plan.preflight import preflight
 from vectorferry.engine.plan.register import register
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.router import Record
+from vectorferry.stores.delegating import DelegatingStore
 
 DIMENSION, ROWS = 16, 120
 SHOP = """CREATE TABLE {name} (
@@ -230,6 +233,24 @@ def test_a_repair_leaves_other_columns_alone(world: World, notes: psycopg.Connec
     assert {(id_, visits) for id_, visits, _ in rows_of_notes(notes, OTHERS, "new")} == {
         (number, 0 if number == 5 else 5) for number in range(60)
     }
+
+
+def test_a_table_is_asked_twice_and_its_habits_are_told_to_those_who_write_by_routers(
+    world: World, notes: psycopg.Connection[Any]
+) -> None:
+    notes.execute("INSERT INTO notes.new (id, team, title, embedding) VALUES (1, 'team 1', 'x', '[1,1,1,1,1,1,1,1]')")
+    world.spec_dict |= {"writers": {"expected": 1}, "limits": {"request_deadline": "1s", "lease": "5s"}}
+    world.spec_dict["target"]["adopt"] = True
+
+    class Counting(DelegatingStore):
+        def count(self, namespace: str | None = None) -> int:
+            return self.whole.count(namespace) + 1
+
+    with world.session() as session:
+        warnings = [each for each in preflight(session).warnings if "keeps what a put does not name" in each]
+        assert [each.split(" ")[0] for each in warnings] == ["source", "target"]
+        with pytest.raises(PreflightFailed, match="it counts 2 and lists 1 of namespace 'team 1'"):
+            preflight(replace(session, target=Counting(session.target)))
 
 
 def test_an_abandoned_migration_drops_no_table_that_was_there(world: World, notes: psycopg.Connection[Any]) -> None:

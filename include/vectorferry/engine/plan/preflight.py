@@ -109,9 +109,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         *seen.problems,
     ]
     if sample and not problems:  # of what cannot work anyway nothing is written, not even a probe
-        problems += [
-            f"source {session.source.name}: {each}" for each in second_look(counting_anew(session.source), looked_into)
-        ]
+        problems += _asked_twice(session, looked_into, target)
         problems += probe_problems(session, source, target)
     if problems:
         raise PreflightFailed(problems)
@@ -146,6 +144,17 @@ def expectation_faults(spec: MigrationSpec) -> tuple[Fault, ...]:
     from vectorferry.engine.checks.expectations import expectation_faults
 
     return expectation_faults(spec)
+
+
+def _asked_twice(session: Session, looked_into: Mapping[str, int], target: CollectionInfo | None) -> Iterator[str]:
+    """Wrong answers of the source, and of a target that takes no probe."""
+    yield from (
+        f"source {session.source.name}: {each}" for each in second_look(counting_anew(session.source), looked_into)
+    )
+    if target is not None and not session.target.capabilities.probes:
+        yield from (
+            f"target {session.target.name}: {each}" for each in second_look(session.target, drawn(target.namespaces))
+        )
 
 
 def _require_usable(session: Session) -> None:
