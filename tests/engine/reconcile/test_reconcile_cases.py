@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.reconcile.drifting import COHORTS, KIND, NAMESPACES, Key, Sides, on_clock
+from engine.reconcile.drifting import ANCHORS, COHORTS, KIND, NAMESPACES, Key, Sides, on_clock
 from stores.loose_keys import LooseKeys
 from vectorferry.core.errors import CheckFailed, GateError, NotApproved, PhaseConflict, StagingCorrupt
 from vectorferry.core.model import Phase
@@ -20,7 +20,8 @@ from vectorferry.engine.reconcile.preconditions import keep_equal
 from vectorferry.engine.reconcile.repair import drift_figures
 from vectorferry.engine.reconcile.run_state import folder_of
 from vectorferry.engine.signoff.approval import record_answer
-from vectorferry.journal import Evidence, Journal
+from vectorferry.engine.sync.touched_check import compare_touched
+from vectorferry.journal import Evidence, Journal, TouchedRow
 
 A, B, C = NAMESPACES
 
@@ -334,3 +335,16 @@ def test_a_doubled_key_of_either_side_is_refused_by_name_and_nothing_is_changed(
     with pytest.raises(GateError, match=r"2 records have the key 'a' of namespace .* Delete all but one"):
         pipeline.reconcile(replace(session, source=stores["source"], target=stores["target"]), full=full)
     assert not kinds(two, compared(two))
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_doubled_key_among_records_that_routers_wrote_fails_their_check_with_its_name(two: Sides, side: str) -> None:
+    compared(two)
+    session = two.session()
+    stores = {"source": LooseKeys(session.source), "target": LooseKeys(session.target)}
+    session = replace(session, source=stores["source"], target=stores["target"])
+    rows = [TouchedRow(A, each, 1, excused=False) for each in ("a", ANCHORS[0])]
+    assert compare_touched(session, rows, 1).passed
+    stores[side].plant(A, "a")
+    verdict = compare_touched(session, rows, 1)
+    assert not verdict.passed and "2 records have the key 'a'" in verdict.reason

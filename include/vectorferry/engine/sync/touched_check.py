@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 
 from vectorferry.core.equality import Equality
-from vectorferry.core.errors import GateError
+from vectorferry.core.errors import GateError, RecordError
 from vectorferry.core.model import Difference, DifferenceKind, Phase, Verdict
 from vectorferry.core.records import keys_of
 from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
@@ -50,7 +50,17 @@ def check_touched(session: Session, plan: Plan) -> tuple[Verdict, ...]:
 
 
 def compare_touched(session: Session, rows: Iterable[TouchedRow], watermark: int, check: str = CHECK) -> Verdict:
-    """Compare these records until each is equal or certainly differs; excused ones are left out."""
+    """Compare these records until each is equal or certainly differs; excused ones are left out.
+
+    A record of either side that cannot be read, as one of several with one key, fails it.
+    """
+    try:
+        return _compared(session, rows, watermark, check)
+    except RecordError as error:
+        return Verdict(check, "overall", False, {WATERMARK: watermark}, reason=str(error))
+
+
+def _compared(session: Session, rows: Iterable[TouchedRow], watermark: int, check: str) -> Verdict:
     touched, excused, suspects = 0, 0, dict[str, list[str]]()
     for namespace, page in pages(rows):
         ids = [row.id for row in page if not row.excused]
