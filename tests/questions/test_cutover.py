@@ -7,7 +7,9 @@ from journal.helpers import make_evidence
 from vectorferry.core.model import REPAIR, Phase
 from vectorferry.questions.cutover import question
 from vectorferry.questions.layout import NO_BREAK, Question, plain
-from vectorferry.spec.migration import MigrationSpec, Switch, Writers
+from vectorferry.spec.cutover_rules import Switch
+from vectorferry.spec.limits import Writers
+from vectorferry.spec.migration import MigrationSpec
 from vectorferry.stores.pinecone.store import PINECONE
 
 SPEC = MigrationSpec.model_validate(

@@ -14,7 +14,8 @@ from vectorferry.engine.monitor.alerts import alerts, new_alerts
 from vectorferry.engine.monitor.blockers import blockers
 from vectorferry.engine.monitor.status import status
 from vectorferry.journal import Outcome, Scope
-from vectorferry.spec.migration import MigrationSpec, Writers
+from vectorferry.spec.limits import Writers
+from vectorferry.spec.migration import MigrationSpec
 
 
 def live(pair: Pair, **switch: object) -> MigrationSpec:

@@ -18,7 +18,7 @@ from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.taint import taint
 from vectorferry.journal import Marker, open_journal
 from vectorferry.router import Record, journal_check
-from vectorferry.spec.migration import Writers
+from vectorferry.spec.limits import Writers
 from vectorferry.stores.pgvector.store import PgvectorStore
 
 

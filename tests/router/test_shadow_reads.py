@@ -20,7 +20,7 @@ from vectorferry.engine.checks.shadow_reads import check_shadow_reads
 from vectorferry.journal import Latencies, Plan, ShadowFigures, ShadowReads, added_up
 from vectorferry.router import Match, Record, Router, shadow_reads
 from vectorferry.router.answer_comparison import Fetched, Searched
-from vectorferry.spec.migration import ShadowRules
+from vectorferry.spec.cutover_rules import ShadowRules
 from vectorferry.stores.pgvector.store import PgvectorStore
 
 QUERY = [1.0, 0.0, 0.0, 0.0]

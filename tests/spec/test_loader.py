@@ -6,8 +6,8 @@ import pytest
 
 from vectorferry.core.errors import SpecError
 from vectorferry.core.model import FieldOptions, FieldType
+from vectorferry.spec.cutover_rules import Switch
 from vectorferry.spec.loader import load_spec, parse_spec
-from vectorferry.spec.migration import Switch
 from vectorferry.spec.upkeep import Holds, Reconcile
 
 GOOD = """\

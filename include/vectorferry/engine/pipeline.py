@@ -46,8 +46,10 @@ if TYPE_CHECKING:
     from vectorferry.engine.signoff.approval import Decision as Decision
     from vectorferry.journal import Approval, Evidence, Journal, Member, Plan
     from vectorferry.spec.connections import Connection
+    from vectorferry.spec.cutover_rules import ChangeWindow
     from vectorferry.spec.loader import Fault
-    from vectorferry.spec.migration import ChangeWindow, MigrationSpec, Namespaces
+    from vectorferry.spec.migration import MigrationSpec
+    from vectorferry.spec.sides import Namespaces
     from vectorferry.staging import Staging
     from vectorferry.stores.base import Capabilities, VectorStore
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from vectorferry.core.model import RESERVED_NAMESPACE
 from vectorferry.engine.session import Session
-from vectorferry.spec.migration import Namespaces
+from vectorferry.spec.sides import Namespaces
 
 
 def in_scope(

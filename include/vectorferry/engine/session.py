@@ -12,7 +12,8 @@ from vectorferry.core.errors import DatabaseMissing, GateError, JournalError, Re
 from vectorferry.core.model import SIDES, Side, Usage
 from vectorferry.journal import ControlRow, Journal, JournalPacer, Plan, open_journal
 from vectorferry.spec.connections import Connections, connection_from_environment, storage_options
-from vectorferry.spec.migration import Budget, MigrationSpec
+from vectorferry.spec.limits import Budget
+from vectorferry.spec.migration import MigrationSpec
 from vectorferry.staging import Staging
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller

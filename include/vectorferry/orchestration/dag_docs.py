@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from vectorferry.spec.migration import Budget, MigrationSpec
+from vectorferry.spec.limits import Budget
+from vectorferry.spec.migration import MigrationSpec
 
 
 def describe(spec: MigrationSpec) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.sdk import BaseSensorOperator, Context
 
-from vectorferry.spec.migration import ChangeWindow
+from vectorferry.spec.cutover_rules import ChangeWindow
 
 POLL_SECONDS = 60.0
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from vectorferry.core.errors import ConnectionMissing
 from vectorferry.core.model import Side
 from vectorferry.spec.connections import Connection
-from vectorferry.spec.migration import MigrationSpec, Source, Target
+from vectorferry.spec.migration import MigrationSpec
+from vectorferry.spec.sides import Source, Target
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.mapped import mapping_of, options_there

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from vectorferry.engine.cutover.change_window import opens_at
-from vectorferry.spec.migration import ChangeWindow
+from vectorferry.spec.cutover_rules import ChangeWindow
 
 BERLIN = ZoneInfo("Europe/Berlin")
 OFFICE = ChangeWindow.model_validate(

@@ -5,7 +5,7 @@ import pytest
 from vectorferry.core.model import Phase
 from vectorferry.engine.cutover.guardrails import broken
 from vectorferry.journal import Counted, Latencies, ShadowFigures
-from vectorferry.spec.migration import Guardrails
+from vectorferry.spec.cutover_rules import Guardrails
 
 RULES = Guardrails(min_operations=10)
 

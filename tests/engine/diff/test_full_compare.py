@@ -12,7 +12,7 @@ from engine.building import FIELDS, changed, records
 from stores.loose_keys import LooseKeys
 from vectorferry.core.model import RESERVED_NAMESPACE, CollectionDefinition, FieldType, KeyOrder, Metric
 from vectorferry.engine.diff.full_compare import Comparison, compare
-from vectorferry.spec.migration import Namespaces
+from vectorferry.spec.sides import Namespaces
 from vectorferry.stores.base import Capabilities
 from vectorferry.stores.memory import MEMORY, MemoryStore
 

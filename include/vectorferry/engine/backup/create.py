@@ -27,7 +27,7 @@ from vectorferry.engine.backup.format import (
 from vectorferry.engine.diff.own_counts import LOOKED_AT, RECORDS, Miscount, own_counts
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.part_reader import PartReader, Place, write_behind
-from vectorferry.spec.migration import Source, Target
+from vectorferry.spec.sides import Source, Target
 from vectorferry.staging import Staging
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.delegating import whole

@@ -11,7 +11,7 @@ from vectorferry.core.model import CollectionInfo, Held, Inventory, KeyRange, Ve
 from vectorferry.engine.backup.format import Backup, BackupPart, RowsAndDigest, tallied, total
 from vectorferry.engine.diff.full_compare import Comparison, compare
 from vectorferry.engine.session import Report, silent
-from vectorferry.spec.migration import Namespaces
+from vectorferry.spec.sides import Namespaces
 from vectorferry.stores.base import Capabilities, VectorStore
 
 CHECK = "restored"

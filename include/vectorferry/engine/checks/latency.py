@@ -17,7 +17,7 @@ from vectorferry.engine.checks.query_set import Queries, read_queries
 from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors, together
 from vectorferry.engine.session import Session, StepProgress, budgeted_rate
 from vectorferry.journal import Plan
-from vectorferry.spec.migration import Budget
+from vectorferry.spec.limits import Budget
 from vectorferry.stores.base import VectorStore
 
 _WARM_UP = 5

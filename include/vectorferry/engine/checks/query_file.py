@@ -15,7 +15,7 @@ from vectorferry.core.errors import FilterError, PreflightFailed
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import DEFAULT_NAMESPACE, Vectors
 from vectorferry.core.records import canonical_json
-from vectorferry.spec.migration import Namespaces
+from vectorferry.spec.sides import Namespaces
 from vectorferry.staging import read_anywhere
 
 _SHOWN_ROWS = 3

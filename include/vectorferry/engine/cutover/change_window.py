@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from vectorferry.core.errors import GateError
-from vectorferry.spec.migration import ChangeWindow, MigrationSpec
+from vectorferry.spec.cutover_rules import ChangeWindow
+from vectorferry.spec.migration import MigrationSpec
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

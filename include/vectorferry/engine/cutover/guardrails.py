@@ -8,7 +8,7 @@ from vectorferry.core.model import Phase
 from vectorferry.engine.cutover.switch import roll_back
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.journal import Counted, ShadowFigures, added_up
-from vectorferry.spec.migration import Guardrails
+from vectorferry.spec.cutover_rules import Guardrails
 
 WATCHED = "watched"
 # Routers tell every few seconds what they have counted.

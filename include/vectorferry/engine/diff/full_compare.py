@@ -24,7 +24,7 @@ from vectorferry.engine.diff.own_counts import Miscount, doubled_keys, nobody_wr
 from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
 from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Report, StepProgress, silent
-from vectorferry.spec.migration import Namespaces
+from vectorferry.spec.sides import Namespaces
 from vectorferry.stores.base import Capabilities
 from vectorferry.stores.mapped import by_both_names
 
