@@ -19,6 +19,7 @@ from vectorferry.core.records import canonical_json, make_batch
 from vectorferry.engine.plan.field_types import KeySample, KeySeen, held_by, is_key
 from vectorferry.engine.plan.proposal import LEAVE_SPARSE, Obstacle, Place, Proposal
 from vectorferry.engine.plan.spec_text import spec_text
+from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.loader import load_spec, parse_spec
@@ -58,6 +59,36 @@ def test_what_it_writes_passes_validate_and_plan_as_it_is(on_weaviate: World) ->
     assert run(on_weaviate, "validate", str(file)).code == 0
     planned = run(on_weaviate, "plan", str(file))
     assert planned.code == 0, planned.text
+
+
+@pytest.mark.parametrize("kind", ["lancedb", "qdrant"])
+def test_the_spec_to_and_from_a_database_of_each_type_can_be_planned(
+    world: World, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "qdrant":
+        server: Qdrant = request.getfixturevalue("qdrant")
+        extra = {"grpc_port": server.grpc_port, "https": False}
+        there = Connection("target", kind, server.host, server.port, password=server.api_key, extra=extra)
+    else:
+        there = Connection("target", kind, extra={"uri": str(tmp_path / "tables")})
+    world.connections["target"] = there
+    file, ran = proposed(world, "--source", "source/docs", "--target", "target")
+    assert ran.code == 0, ran.text
+    planned = run(world, "plan", str(file))
+    assert planned.code == 0, planned.text
+    world.connections |= {"source": there, "target": world.connections["source"]}
+    with world.source() as store:
+        store.create(CollectionDefinition(3, Metric.COSINE))
+        store.upsert(make_batch("", ["a", "b"], np.eye(2, 3, dtype=np.float32), ['{"kind":"x"}', '{"lines":2}']))
+    listed = run(world, "init", "--source", "source")
+    assert listed.code == 0 and "docs" in listed.text
+    file.unlink()
+    _, ran = proposed(world, "--source", "source/docs", "--target", "target")
+    assert ran.code == 0, ran.text
+    planned = run(world, "plan", str(file))
+    assert planned.code == 0, planned.text
+    with world.source() as store:
+        store.drop()
 
 
 def test_a_copy_beside_the_source_has_a_free_name_and_the_index_of_the_source(on_weaviate: World) -> None:
