@@ -1,7 +1,9 @@
 """Versions of LanceDB: a scan sees one of them whatever is written meanwhile, and what was compacted is read as before."""
 
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from stores.lancedb.tools import store_on, vendor
@@ -15,6 +17,7 @@ from vectorferry.testing.filter_samples import FILTER_ROWS, fill_filter_data
 from vectorferry.testing.samples import DIMENSION, FIELDS, ids_of, random_vectors, records
 
 ROWS = 300
+OF_OTHERS = pa.schema([("id", pa.string()), ("vector", pa.list_(pa.float32(), DIMENSION))])
 
 
 @pytest.fixture
@@ -107,3 +110,22 @@ def test_a_field_of_any_name_has_a_column_and_is_filtered(tmp_path: Path) -> Non
     assert store.matching("n", parse_filter({"Key": {"$gte": 1}}), 9) == {"0", "2"}
     assert store.matching("n", parse_filter({"`'\"": "y"}), 9) == {"1"}
     assert_holds(store, records("n", ["0", "1", "2"], metadata=metadata))
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "of others"])
+def test_old_versions_are_removed_of_native_tables_only(
+    tmp_path: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setattr(module, "_COMPACTED_AFTER", 3)
+    monkeypatch.setattr(indexing, "KEPT", timedelta(milliseconds=1))
+    if not native:
+        rows = [{"id": f"{row}", "vector": [1.0] * DIMENSION} for row in range(5)]
+        vendor(tmp_path).create_table("theirs", rows, schema=OF_OTHERS)
+    name = "docs" if native else "theirs"
+    writing = store_on(tmp_path, name)
+    for step in range(3):
+        put_all(writing, records("n" if native else "", [f"new-{step}"], random_vectors(1, seed=step)))
+    table = vendor(tmp_path).open_table(name)
+    versions = [each["version"] for each in table.list_versions()]
+    assert (versions[0] > 1) is native
+    assert native or versions == list(range(1, table.version + 1))

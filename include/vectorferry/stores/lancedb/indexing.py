@@ -17,6 +17,7 @@ from vectorferry.stores.obstacles import unknown_settings
 
 KEPT = timedelta(days=7)
 """How long a version stays readable after another took its place: no scan of any process may take longer."""
+_FOR_GOOD = timedelta(days=36_500)
 INDEXED_ROWS = 10_000
 """With fewer rows there is no index: all of them are compared, which takes milliseconds and finds everything."""
 DISTANCES: Mapping[Metric, str] = {Metric.COSINE: "cosine", Metric.DOT: "dot", Metric.EUCLIDEAN: "l2"}
@@ -103,7 +104,7 @@ def make_indexes(database: Database, table: DeltaTable, layout: Layout) -> None:
         if column not in there:
             database.run(lambda column=column, kind=kind: table.create_index(column, config=kind), writing=True)  # type: ignore[misc]
     if any(stats and stats.num_unindexed_rows for stats in there.values()):
-        compact(database, table)
+        compact(database, table, native=layout.native)
 
 
 def not_indexed(table: DeltaTable, layout: Layout) -> int:
@@ -112,6 +113,10 @@ def not_indexed(table: DeltaTable, layout: Layout) -> int:
     return max((stats[each.column].num_unindexed_rows for each in layout.vectors if stats.get(each.column)), default=0)
 
 
-def compact(database: Database, table: DeltaTable) -> None:
-    """Merge small files, bring indexes up to date, remove versions that nobody reads any more (see KEPT)."""
-    database.run(lambda: table.optimize(cleanup_older_than=KEPT, delete_unverified=False), writing=True)
+def compact(database: Database, table: DeltaTable, *, native: bool) -> None:
+    """Merge small files, bring indexes up to date, remove versions of a native table that nobody reads any more (see KEPT).
+
+    Of a table of others all versions stay: whoever made it may want to go back to one.
+    """
+    kept = KEPT if native else _FOR_GOOD
+    database.run(lambda: table.optimize(cleanup_older_than=kept, delete_unverified=False), writing=True)

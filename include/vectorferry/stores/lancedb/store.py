@@ -613,8 +613,9 @@ class LanceStore(VectorStore):
             if due:
                 self._writes, self._compact_at = 0, min(2 * self._compact_at, _COMPACTED_AT_LEAST)
         if due:
+            native = self._layout().native
             try:
-                self._call(lambda: compact(self._database, self._open()), retry=False)
+                self._call(lambda: compact(self._database, self._open(), native=native), retry=False)
             except Unavailable:
                 return  # another writer was faster: nothing is lost, and the next time comes
 
