@@ -1,19 +1,23 @@
 """Somebody else's hands in the target: records read, written and deleted through the vendors' raw clients."""
 
+import contextlib
 import json
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import psycopg
 import weaviate as client
+from qdrant_client import QdrantClient, models
 from weaviate.auth import Auth
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter
 
 from native_layout import NativeLayout
 from vectorferry.core.names import encode_tenant, record_uuid
+from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.weaviate import Weaviate
 
 Key = tuple[str, str]
@@ -84,6 +88,63 @@ def raw_weaviate(server: Weaviate, collection: str) -> Iterator[RawWeaviate]:
     )
     with connection:
         yield RawWeaviate(connection, collection)
+
+
+class RawQdrant:
+    """Points with the payload as it lies there, written by qdrant-client."""
+
+    def __init__(self, connection: QdrantClient, collection: str) -> None:
+        self._client, self._collection = connection, collection
+        mark = connection.get_collection(collection).config.metadata["vectorferry"]
+        self._names: tuple[str, str] = (mark["namespace"], mark["id"])
+
+    def read(self, key: Key) -> tuple[list[float], Metadata]:
+        found = self.point(key)
+        return found.vector, {name: value for name, value in found.payload.items() if name not in self._names}
+
+    def point(self, key: Key) -> Any:
+        [found] = self._client.retrieve(self._collection, [str(record_uuid(*key))], with_vectors=True)
+        return found
+
+    def write(self, key: Key, vector: list[float], metadata: Metadata) -> None:
+        self.put(key, metadata | dict(zip(self._names, key, strict=True)), vector)
+
+    def put(self, key: Key, payload: Metadata, vector: list[float], place: uuid.UUID | None = None) -> None:
+        """A point with this payload, at the record's own UUID or at another."""
+        made = models.PointStruct(id=str(place or record_uuid(*key)), vector=vector, payload=payload)
+        self._client.upsert(self._collection, [made])
+
+    def change(self, key: Key, payload: Metadata) -> None:
+        """Some keys in place; the rest stays."""
+        self._client.set_payload(self._collection, payload, points=[str(record_uuid(*key))])
+
+    def forget(self, key: Key, *names: str) -> None:
+        """Remove keys of the payload."""
+        self._client.delete_payload(self._collection, list(names), points=[str(record_uuid(*key))])
+
+    def rename(self, key: Key, id_: str) -> None:
+        """Have the payload tell another id."""
+        self.change(key, {self._names[1]: id_})
+
+    def delete(self, key: Key) -> None:
+        self.delete_at(key, record_uuid(*key))
+
+    def delete_at(self, _key: Key, place: uuid.UUID) -> None:
+        self._client.delete(self._collection, [str(place)])
+
+
+@contextmanager
+def raw_qdrant(server: Qdrant, collection: str) -> Iterator[RawQdrant]:
+    with warnings.catch_warnings(action="ignore"):  # of a key without TLS, on loopback
+        connection = QdrantClient(
+            url=server.url,
+            grpc_port=server.grpc_port,
+            prefer_grpc=True,
+            api_key=server.api_key,
+            check_compatibility=False,
+        )
+    with contextlib.closing(connection):
+        yield RawQdrant(connection, collection)
 
 
 class RawPostgres:

@@ -17,12 +17,13 @@ import pytest
 
 import oracle
 from pipeline.killing import Killed, Told, in_one_process, killable, told
-from pipeline.worlds import World, postgres_connection, rows_of, small_spec
+from pipeline.worlds import World, postgres_connection, qdrant_connection, rows_of, small_spec, weaviate_connection
 from vectorferry.core.model import RESERVED_NAMESPACE, WriteResult
 from vectorferry.gateway.pinecone.emulator import local_pinecone
 from vectorferry.gateway.pinecone.server import Gateway, Serving
 from vectorferry.gateway.pinecone.wire.keys import Keys
 from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import VectorStore
@@ -75,34 +76,65 @@ class Place:
     connection: Connection
     collection: Callable[[str], str]
     read: Callable[[str], oracle.Rows]
+    tolerance: float = 0.0
+
+
+def in_pgvector(request: pytest.FixtureRequest) -> Place:
+    postgres: Postgres = request.getfixturevalue("postgres")
+    url = postgres.create_database("killed")
+    return Place(postgres_connection("x", url), str, lambda name: oracle.read_pgvector(name, url=url))
+
+
+def in_pinecone(request: pytest.FixtureRequest) -> Place:
+    gateway: Gateway = request.getfixturevalue("gateway")
+    return Place(
+        Connection("pinecone", "pinecone", gateway.url, password=KEY),
+        lambda name: name.replace("_", "-"),
+        lambda name: oracle.read_pinecone(name, url=gateway.url, api_key=KEY),
+    )
+
+
+def in_weaviate(request: pytest.FixtureRequest) -> Place:
+    server: Weaviate = request.getfixturevalue("weaviate")
+    read = {"url": server.url, "grpc_port": server.grpc_port, "api_key": server.api_key}
+    return Place(weaviate_connection(server), str.title, lambda name: oracle.read_weaviate(name, **read))
+
+
+def in_qdrant(request: pytest.FixtureRequest) -> Place:
+    server: Qdrant = request.getfixturevalue("qdrant")
+    read = {"url": server.url, "grpc_port": server.grpc_port, "api_key": server.api_key}
+    return Place(qdrant_connection(server), str, lambda name: oracle.read_qdrant(name, **read), tolerance=1e-6)
+
+
+def in_lancedb(request: pytest.FixtureRequest) -> Place:
+    factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    folder = str(factory.mktemp("lance"))
+    connection = Connection("lancedb", "lancedb", extra={"uri": folder})
+    return Place(connection, str, lambda name: oracle.read_lancedb(name, uri=folder))
+
+
+class Places(dict[str, Place]):
+    """By product; its server is started by who first asks."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        super().__init__()
+        self._request = request
+        self._made = {
+            "lancedb": in_lancedb,
+            "pgvector": in_pgvector,
+            "pinecone": in_pinecone,
+            "qdrant": in_qdrant,
+            "weaviate": in_weaviate,
+        }
+
+    def __missing__(self, product: str) -> Place:
+        self[product] = self._made[product](self._request)
+        return self[product]
 
 
 @pytest.fixture(scope="module")
-def places(
-    postgres: Postgres, gateway: Gateway, weaviate: Weaviate, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Place]:
-    folder = str(tmp_path_factory.mktemp("lance"))
-    url = postgres.create_database("killed")
-    pinecone = Connection("pinecone", "pinecone", gateway.url, password=KEY)
-    extra = {"grpc_port": weaviate.grpc_port}
-    real = Connection("weaviate", "weaviate", weaviate.host, weaviate.port, password=weaviate.api_key, extra=extra)
-    read = {"url": weaviate.url, "grpc_port": weaviate.grpc_port, "api_key": weaviate.api_key}
-    return {
-        "pgvector": Place(
-            postgres_connection("x", url), lambda name: name, lambda name: oracle.read_pgvector(name, url=url)
-        ),
-        "lancedb": Place(
-            Connection("lancedb", "lancedb", extra={"uri": folder}),
-            lambda name: name,
-            lambda name: oracle.read_lancedb(name, uri=folder),
-        ),
-        "pinecone": Place(
-            pinecone,
-            lambda name: name.replace("_", "-"),
-            lambda name: oracle.read_pinecone(name, url=gateway.url, api_key=KEY),
-        ),
-        "weaviate": Place(real, lambda name: name.title(), lambda name: oracle.read_weaviate(name, **read)),
-    }
+def places(request: pytest.FixtureRequest) -> Places:
+    return Places(request)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +149,7 @@ Make = Callable[[str, str, str], World]
 
 
 @pytest.fixture
-def make(places: dict[str, Place], postgres: Postgres, tmp_path: Path) -> Iterator[Make]:
+def make(places: Places, postgres: Postgres, tmp_path: Path) -> Iterator[Make]:
     """Makes a world between two products, with a journal, staging and target of its own, under a name."""
     made = []
 
@@ -148,13 +180,14 @@ def make(places: dict[str, Place], postgres: Postgres, tmp_path: Path) -> Iterat
         pytest.param("pinecone", "pgvector", marks=pytest.mark.long),
         pytest.param("pgvector", "weaviate", marks=pytest.mark.long),
         pytest.param("lancedb", "lancedb", marks=pytest.mark.long),
+        pytest.param("qdrant", "qdrant", marks=pytest.mark.long),
     ],
 )
 def test_kills_lose_nothing(
     source: str,
     target: str,
     make: Make,
-    places: dict[str, Place],
+    places: Places,
     table: tuple[pa.Table, Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -174,7 +207,8 @@ def test_kills_lose_nothing(
         print(f"\n{source} to {target}: kills {dict(killed.kills)}, {killed.missed} landed elsewhere", end=" ")
 
     assert killed.kills == {"export": 2, "load": 3, "checks": 2}
-    assert oracle.compare(oracle.read_parquet(path), places[target].read(world.spec.target.collection)) == []
+    tolerance = max(places[source].tolerance, places[target].tolerance)
+    assert oracle.compare(oracle.read_parquet(path), places[target].read(world.spec.target.collection), tolerance) == []
     if target == "pinecone":
         # Each preflight writes a probe of its own, and deletes it.
         moved = {key: times for key, times in RECEIVED.items() if key[0] != RESERVED_NAMESPACE}

@@ -19,11 +19,11 @@ import pytest
 import oracle
 from pipeline.applications import Applications, lost, possible
 from pipeline.dying import PATIENCE, Point, after, before, start, vectorferry
-from pipeline.worlds import World, postgres_connection, rows_of, small_spec
+from pipeline.worlds import World, postgres_connection, qdrant_connection, rows_of, small_spec
 from vectorferry.core.model import COHORT, CollectionDefinition, Metric, Phase
 from vectorferry.engine.plan.register import register
 from vectorferry.journal import Journal, open_journal
-from vectorferry.local.servers.stack import JOURNAL_DATABASE, PGVECTOR_DATABASE, databases
+from vectorferry.local.servers.stack import JOURNAL_DATABASE, PGVECTOR_DATABASE, Databases, databases
 from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.spec.connections import Connection
 
@@ -89,14 +89,57 @@ def settler(upsert: str) -> tuple[Point, ...]:
     return (after(f"{claims}.take"), before(upsert), after(upsert), before(f"{claims}.settled"))
 
 
-STOPS = tuple(
-    replace(point, signal=signal.SIGSTOP)
-    for point in (
-        before("stores.pinecone.store:PineconeStore.upsert"),
-        after(ADVANCE, "HOLD_A"),
-        after(ADVANCE, "HOLD_B"),
+HOLDS = (after(ADVANCE, "HOLD_A"), after(ADVANCE, "HOLD_B"))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target whose server is killed: where it is moved to, at which point of the load, and how the oracle reads it."""
+
+    product: str
+    upsert: str
+    connection: Callable[[Databases], Connection]
+    read: Callable[[Databases], oracle.Rows]
+    tolerance: float = 0.0
+
+    @property
+    def stops(self) -> tuple[Point, ...]:
+        """Where the pipeline stands still: in the load, and in each hold."""
+        return tuple(replace(point, signal=signal.SIGSTOP) for point in (before(self.upsert), *HOLDS))
+
+
+COLLECTION = "docs-moved"
+
+
+def to_pinecone(servers: Databases) -> Connection:
+    assert servers.pinecone is not None
+    return Connection(
+        "target",
+        "pinecone",
+        servers.pinecone.url,
+        password=servers.pinecone.api_key,
+        extra={"visibility_delay": 0.2},
     )
-)
+
+
+def in_pinecone(servers: Databases) -> oracle.Rows:
+    assert servers.pinecone is not None
+    return oracle.read_pinecone(COLLECTION, url=servers.pinecone.url, api_key=servers.pinecone.api_key)
+
+
+def to_qdrant(servers: Databases) -> Connection:
+    assert servers.qdrant is not None
+    return qdrant_connection(servers.qdrant)
+
+
+def in_qdrant(servers: Databases) -> oracle.Rows:
+    server = servers.qdrant
+    assert server is not None
+    return oracle.read_qdrant(COLLECTION, url=server.url, grpc_port=server.grpc_port, api_key=server.api_key)
+
+
+PINECONE = Target("pinecone", "stores.pinecone.store:PineconeStore.upsert", to_pinecone, in_pinecone)
+QDRANT = Target("qdrant", "stores.qdrant.store:QdrantStore.upsert", to_qdrant, in_qdrant, tolerance=1e-6)
 
 
 @dataclass
@@ -107,6 +150,7 @@ class Show:
     journal: Journal
     applications: Applications
     read: Callable[[str], oracle.Rows]
+    tolerance: float = 0.0
 
     def phase(self) -> Phase:
         return self.journal.control.get("small", COHORT).phase
@@ -144,11 +188,11 @@ class Show:
         source, target = self.read("source"), self.read("target")
         assert lost(source, wanted) == []
         assert lost(target, wanted) == []
-        assert oracle.compare(source, target) == []
+        assert oracle.compare(source, target, self.tolerance) == []
 
 
 @contextmanager
-def shown(world: World, read: Callable[[str], oracle.Rows]) -> Iterator[Show]:
+def shown(world: World, read: Callable[[str], oracle.Rows], tolerance: float = 0.0) -> Iterator[Show]:
     world.spec_dict |= SPEC
     rows = rows_of(*SPACES, most=ROWS)
     world.fill(rows)
@@ -156,7 +200,7 @@ def shown(world: World, read: Callable[[str], oracle.Rows]) -> Iterator[Show]:
     new = [(name, f"new {n}") for name in ("asyncio", "made meanwhile") for n in range(12)]
     with open_journal(world.connection("journal"), upgrade=True) as journal:
         register(journal, world.spec, "ann")
-        found = Show(world, journal, Applications(world, [*old[:: len(old) // 40], *new], most=16), read)
+        found = Show(world, journal, Applications(world, [*old[:: len(old) // 40], *new], most=16), read, tolerance)
         try:
             yield found
         finally:
@@ -307,33 +351,35 @@ def kill_settlers(show: Show, points: Sequence[Point]) -> None:
     show.judge()
 
 
-def test_servers_die_during_the_load_and_the_holds(tmp_path: Path) -> None:
-    servers = databases(tmp_path / "servers", frozenset({"pinecone"}))
-    assert servers.pinecone is not None
-    url, key = servers.pinecone.url, servers.pinecone.api_key
+@pytest.mark.parametrize(
+    "target", [PINECONE, pytest.param(QDRANT, marks=pytest.mark.long)], ids=lambda target: target.product
+)
+def test_servers_die_during_the_load_and_the_holds(tmp_path: Path, target: Target) -> None:
+    servers = databases(tmp_path / "servers", frozenset({target.product}))
     vectors, journal = (servers.postgres.url(name) for name in (PGVECTOR_DATABASE, JOURNAL_DATABASE))
     connections = {
         "source": postgres_connection("source", vectors),
         "journal": postgres_connection("journal", journal),
-        "target": Connection("target", "pinecone", url, password=key, extra={"visibility_delay": 0.2}),
+        "target": target.connection(servers),
     }
     spec = small_spec(tmp_path)
-    spec["target"] = {"connection": "target", "collection": "docs-moved"}
+    spec["target"] = {"connection": "target", "collection": COLLECTION}
 
     def read(side: str) -> oracle.Rows:
         if side == "source":
             return oracle.read_pgvector("docs", url=vectors)
-        return oracle.read_pinecone("docs-moved", url=url, api_key=key)
+        return target.read(servers)
 
     with Supervisor(tmp_path / "servers") as supervisor:
         supervisor.start(servers.services())
-        with shown(World(tmp_path, connections, spec), read) as show:
+        with shown(World(tmp_path, connections, spec), read, target.tolerance) as show:
             show.applications.start("one")
             show.applications.start("two")
             show.applications.some()
-            run = show.begin("run", points=STOPS)
-            for n, (server, phase) in enumerate((("pinecone", TRACK_A), ("pinecone", HOLD_A), ("postgres", HOLD_B))):
-                run = stopped(show, run, STOPS[n:])
+            run = show.begin("run", points=target.stops)
+            deaths = ((target.product, TRACK_A), (target.product, HOLD_A), ("postgres", HOLD_B))
+            for n, (server, phase) in enumerate(deaths):
+                run = stopped(show, run, target.stops[n:])
                 os.kill(supervisor.pid(server), signal.SIGKILL)
                 supervisor.restart(server)
                 assert show.phase() is phase

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.planting import Key, Raw, RawWeaviate, raw_postgres, raw_weaviate
-from pipeline.worlds import World, postgres_connection, rows_of, small_spec, weaviate_connection
+from pipeline.planting import Key, Raw, RawQdrant, RawWeaviate, raw_postgres, raw_qdrant, raw_weaviate
+from pipeline.worlds import World, postgres_connection, qdrant_connection, rows_of, small_spec, weaviate_connection
 from vectorferry.core.errors import CheckFailed, NotApproved
 from vectorferry.core.model import Verdict
 from vectorferry.core.records import make_batch
@@ -23,6 +23,7 @@ from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.engine.signoff.gate import failures
 from vectorferry.journal import Plan
 from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.weaviate import Weaviate
 
 SPACE = "asyncio"
@@ -118,6 +119,21 @@ ON_WEAVIATE = [
 ]
 
 
+def twin_point(raw: RawQdrant) -> None:
+    found = raw.point(A)
+    raw.put(A, found.payload, [-x for x in found.vector], PLACE)
+
+
+ON_QDRANT = [
+    # A vector of twice the length is the same point: the server keeps directions, and the payload tells the length.
+    *(fault for fault in EVERYWHERE if fault.name != "not normalised"),
+    Fault("length changed", lambda raw: raw.change(A, {"vf_norms": {"": 2.0}}), at(A, "vector", "vector")),
+    Fault("key gone", lambda raw: raw.forget(A, "lines"), at(A, "metadata", "lines")),
+    Fault("own id renamed", lambda raw: raw.rename(A, NEW[1]), at(A, "missing") | at(NEW, "extra")),
+    Fault("a second point of the same id", twin_point, at(A, "extra")),
+]
+
+
 @dataclass
 class Loaded:
     """A loaded migration: what was planted in its target can be undone."""
@@ -137,7 +153,7 @@ class Loaded:
         with self.opened() as raw:
             for key in (A, B, OTHER, NEW):
                 raw.delete(key)
-            if isinstance(raw, RawWeaviate):
+            if isinstance(raw, (RawQdrant, RawWeaviate)):
                 raw.delete_at(A, PLACE)
         keys = zip(self.rows.column("namespace").to_pylist(), self.rows.column("id").to_pylist(), strict=True)
         wanted = self.rows.take([row for row, key in enumerate(keys) if key in (A, B)]).combine_chunks()
@@ -194,6 +210,16 @@ def on_weaviate(filled: World, weaviate: Weaviate, rows: pa.Table) -> Loaded:
     world = World(filled.folder, filled.connections | {"target": weaviate_connection(weaviate)}, spec)
     load(world)
     return Loaded(world, rows, lambda: raw_weaviate(weaviate, "Planted"))
+
+
+@pytest.fixture(scope="module")
+def on_qdrant(filled: World, qdrant: Qdrant, rows: pa.Table) -> Loaded:
+    """The same source to Qdrant."""
+    spec = small_spec(filled.folder)
+    spec |= {"migration": "planted-qdrant", "target": {"connection": "target", "collection": "planted"}}
+    world = World(filled.folder, filled.connections | {"target": qdrant_connection(qdrant)}, spec)
+    load(world)
+    return Loaded(world, rows, lambda: raw_qdrant(qdrant, "planted"))
 
 
 def checked(session: Session, plan: Plan) -> list[str]:
@@ -261,7 +287,13 @@ def test_pgvector(on_postgres: Loaded, fault: Fault) -> None:
     assert_refused(on_postgres, fault)
 
 
-@pytest.mark.parametrize("side", ["on_weaviate", "on_postgres"])
+@pytest.mark.parametrize("fault", ON_QDRANT, ids=str)
+@pytest.mark.usefixtures("quick")
+def test_qdrant(on_qdrant: Loaded, fault: Fault) -> None:
+    assert_refused(on_qdrant, fault)
+
+
+@pytest.mark.parametrize("side", ["on_weaviate", "on_postgres", "on_qdrant"])
 def test_a_target_without_a_fault_passes(side: str, request: pytest.FixtureRequest) -> None:
     loaded: Loaded = request.getfixturevalue(side)
     with loaded.world.session() as session:

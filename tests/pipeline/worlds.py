@@ -16,6 +16,7 @@ import yaml
 from vectorferry.core.errors import ConnectionMissing
 from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.engine.session import Session, open_session
+from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.loader import parse_spec
@@ -104,6 +105,11 @@ def postgres_connection(name: str, url: str) -> Connection:
 def weaviate_connection(server: Weaviate) -> Connection:
     extra = {"http_secure": server.secure, "grpc_port": server.grpc_port, "grpc_secure": server.secure}
     return Connection("target", "weaviate", server.host, server.port, password=server.api_key, extra=extra)
+
+
+def qdrant_connection(server: Qdrant) -> Connection:
+    extra = {"grpc_port": server.grpc_port, "prefer_grpc": True, "https": server.secure}
+    return Connection("target", "qdrant", server.host, server.port, password=server.api_key, extra=extra)
 
 
 def small_spec(folder: Path) -> dict[str, Any]:

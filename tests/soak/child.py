@@ -17,7 +17,7 @@ _one_stops = threading.Lock()
 
 
 def main() -> None:
-    """Become a client, the driver, or a command of vectorferry."""
+    """Become a client, the driver, a command of vectorferry, or the local Qdrant."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     role, name, *arguments = sys.argv[1:]
     _pause_after_checks(Path(f"{name}.pause"))
@@ -26,6 +26,10 @@ def main() -> None:
 
         sys.argv = ["vectorferry", *arguments]
         app.main()
+    elif role == "qdrant":
+        from vectorferry.local.qdrant import __main__ as qdrant
+
+        qdrant.main(arguments)
     elif role == "driver":
         from soak import driver
 

@@ -82,20 +82,16 @@ def _gateway(world: World) -> Process | None:
     if service is None:
         return None
     service.folder.mkdir(parents=True, exist_ok=True)
-    server = world.servers.pinecone
-    assert server is not None
-    process = Process("gateway", service.folder, lambda _: ("command", *service.command), service.env)
-    process.is_ready = lambda life: life.running and server.is_ready()
+    process = Process("gateway", service.folder, lambda _: service.command, service.env)
+    process.is_ready = lambda life: life.running and world.server.is_ready()
     start_gateway(world, process)
     return process
 
 
 def start_gateway(world: World, process: Process) -> None:
-    """Start the local Pinecone and wait until it answers."""
+    """Start the server and wait until it answers."""
     process.start()
-    server = world.servers.pinecone
-    assert server is not None
-    await_until(server.is_ready, "the gateway is not ready")
+    await_until(world.server.is_ready, "the gateway is not ready")
 
 
 def folder_below(parent: Path) -> Path:

@@ -18,6 +18,8 @@ from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.core.records import canonical_json, make_batch
 from vectorferry.engine.plan.register import register
 from vectorferry.journal import open_journal
+from vectorferry.local.servers.pinecone import Pinecone
+from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.stack import Databases, databases
 from vectorferry.local.servers.supervisor import Service
 from vectorferry.spec.connections import connection_from_environment
@@ -25,11 +27,13 @@ from vectorferry.spec.loader import load_spec
 from vectorferry.stores.registry import open_store, source_options
 
 PROBES = "vectorferry-probe"
-GATEWAY = "pinecone"
+LAGGING = "pinecone"
+HARMED = ("pinecone", "qdrant")
+"""Servers that speak a vendor's protocol for us: the soak starts them itself, has them fail on purpose, and kills them."""
 
 
-def faults(settings: Settings) -> dict[str, Any]:
-    """What the local Pinecone does to its clients. Reads that lag are answered from the past, so that killing it loses nothing."""
+def faults(settings: Settings, product: str) -> dict[str, Any]:
+    """What such a server does to its clients. Reads that lag are answered from the past, so that killing it loses nothing."""
     rules: list[dict[str, Any]] = [
         {"kind": "rate_limit", "rate": 0.01, "seconds": 1, "operations": ["reads", "writes"]},
         {"kind": "error", "rate": 0.01, "operations": ["reads", "writes"]},
@@ -37,8 +41,9 @@ def faults(settings: Settings) -> dict[str, Any]:
         {"kind": "drop_before", "rate": 0.005, "operations": ["reads", "writes"]},
         {"kind": "drop_after", "rate": 0.01, "operations": ["writes"]},
         {"kind": "partial", "rate": 0.005, "operations": ["upsert"]},
-        {"kind": "stale", "rate": 0.3, "seconds": settings.stale, "operations": ["fetch"]},
     ]
+    if product == LAGGING:
+        rules.append({"kind": "stale", "rate": 0.3, "seconds": settings.stale, "operations": ["fetch"]})
     return {"seed": settings.seed, "rules": rules if settings.chaos else []}
 
 
@@ -55,7 +60,7 @@ class World:
         names = {"journal": "journal"}
         made = servers.connections(names)
         source = json.loads(servers.connections({settings.source: "it"})["it"])
-        if settings.source == GATEWAY:
+        if settings.source == LAGGING:
             source["extra"] = {"visibility_delay": settings.delay}
         target = json.loads(servers.connections({settings.target: "it"})["it"])
         made |= {"source": json.dumps(source), "target": json.dumps(target)}
@@ -65,21 +70,35 @@ class World:
 
     def lasting(self) -> list[Service]:
         """The servers that nobody kills."""
-        return [service for service in self.servers.services() if service.name != GATEWAY]
+        return [service for service in self.servers.services() if service.name != self.harmed]
+
+    @property
+    def harmed(self) -> str:
+        """The product of the one server that the soak kills itself, "" where no side has any."""
+        return next((each for each in (self.settings.source, self.settings.target) if each in HARMED), "")
+
+    @property
+    def server(self) -> Pinecone | Qdrant:
+        """That server."""
+        found = {"pinecone": self.servers.pinecone, "qdrant": self.servers.qdrant}[self.harmed]
+        assert found is not None
+        return found
 
     def gateway(self) -> Service | None:
-        """The local Pinecone, with its faults, as a service that the soak starts and kills itself."""
-        found = next((each for each in self.servers.services() if each.name == GATEWAY), None)
+        """That server with its faults, as a service whose command is a role and arguments of `child`."""
+        found = next((each for each in self.servers.services() if each.name == self.harmed), None)
         if found is None:
             return None
-        arguments = found.command[found.command.index("gateway") :]
-        return replace(found, command=(*arguments, "--faults", json.dumps(faults(self.settings))))
+        if self.harmed == "qdrant":
+            role = ("qdrant", *found.command[found.command.index("vectorferry.local.qdrant") + 1 :])
+        else:
+            role = ("command", *found.command[found.command.index("gateway") :])
+        return replace(found, command=(*role, "--faults", json.dumps(faults(self.settings, self.harmed))))
 
     def clear_faults(self) -> None:
-        """From now on the local Pinecone does what it is asked."""
-        if (server := self.servers.pinecone) is not None:
-            url = f"{server.url}/_vectorferry/faults"
-            httpx.delete(url, headers={"Api-Key": server.api_key}, trust_env=False).raise_for_status()
+        """From now on that server does what it is asked."""
+        url, headers = f"{self.server.url}/_vectorferry/faults", {"Api-Key": self.server.api_key}
+        httpx.delete(url, headers=headers, trust_env=False).raise_for_status()
 
     def new_round(self, number: int) -> dict[Key, Value]:
         """A migration of its own, with its source filled and its spec registered; returns what the source holds."""
@@ -118,13 +137,17 @@ class World:
         return {key: _value(*row) for key, row in rows.items() if key[0] != PROBES}
 
     def _read(self, kind: str, collection: str) -> oracle.Rows:
-        if kind == GATEWAY:
+        if kind == "pinecone":
             assert self.servers.pinecone is not None
             return oracle.read_pinecone(
                 collection, url=self.servers.pinecone.url, api_key=self.servers.pinecone.api_key
             )
         if kind == "pgvector":
             return oracle.read_pgvector(collection, url=self.servers.postgres.url("vectors"))
+        if kind == "qdrant":
+            known = self.servers.qdrant
+            assert known is not None
+            return oracle.read_qdrant(collection, url=known.url, grpc_port=known.grpc_port, api_key=known.api_key)
         server = self.servers.weaviate
         assert server is not None
         return oracle.read_weaviate(collection, url=server.url, grpc_port=server.grpc_port, api_key=server.api_key)

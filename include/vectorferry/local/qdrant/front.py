@@ -21,9 +21,9 @@ _BEARER = "Bearer "
 class Front:
     """Guards a catalog; without an `api_key` everybody may ask."""
 
-    def __init__(self, catalog: Catalog, api_key: str, faults: Faults) -> None:
+    def __init__(self, catalog: Catalog, api_key: str) -> None:
         self.catalog = catalog
-        self.faults = faults
+        self.faults = Faults()
         self._api_key = api_key
         self._stopping = threading.Event()
 

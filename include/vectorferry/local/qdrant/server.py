@@ -4,12 +4,10 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from vectorferry.gateway.faults import FaultRule, Faults
 from vectorferry.gateway.http import HttpServer
 from vectorferry.local.qdrant.background import Background
 from vectorferry.local.qdrant.catalog import Catalog
@@ -25,21 +23,12 @@ _SWITCH_SECONDS = 0.0005
 
 
 class Server:
-    """A running server of a folder; a context manager. A port of 0 takes a free one."""
+    """A running server of a folder; a context manager. A port of 0 takes a free one; `faults` are rules as JSON."""
 
-    def __init__(
-        self,
-        folder: Path,
-        port: int = 0,
-        grpc_port: int = 0,
-        api_key: str = "",
-        *,
-        faults: Sequence[FaultRule] = (),
-        seed: int = 0,
-    ) -> None:
-        self.faults = Faults(faults, seed)
+    def __init__(self, folder: Path, port: int = 0, grpc_port: int = 0, api_key: str = "", faults: Any = None) -> None:
         self._catalog = Catalog(folder)
-        self._front = Front(self._catalog, api_key, self.faults)
+        self._front = Front(self._catalog, api_key)
+        self._front.arm(faults or {})
         self._background = Background(self._catalog)
         api = RestApi(self._front)
         self._http = HttpServer(LOOPBACK, port, api, admit=api.admit)
@@ -73,12 +62,12 @@ class Server:
         self._running.close()
 
 
-def serve(folder: Path, port: int, grpc_port: int, api_key: str) -> None:
+def serve(folder: Path, port: int, grpc_port: int, api_key: str, faults: Any = None) -> None:
     """Serve until SIGTERM or SIGINT; the process's own: sets its signal handlers and thread switching."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Server(folder, port, grpc_port, api_key) as server:
+    with Server(folder, port, grpc_port, api_key, faults) as server:
         log.info("serving Qdrant's API at port %d, gRPC %d", server.port, server.grpc_port)
         stop.wait()
