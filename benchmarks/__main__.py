@@ -75,6 +75,14 @@ def export_weaviate(servers: Servers, size: Size) -> list[Race]:
     return [exports.from_weaviate(servers, records.real(size.rows), size.rounds, size.grid)]
 
 
+def export_qdrant(servers: Servers, size: Size) -> list[Race]:
+    return [exports.from_qdrant(servers, records.real(size.rows), size.rounds, size.grid)]
+
+
+def upsert_qdrant(servers: Servers, size: Size) -> list[Race]:
+    return [loads.into_qdrant(servers, records.real(size.rows), size.rounds, size.grid)]
+
+
 def upsert_pinecone(servers: Servers, size: Size) -> list[Race]:
     return [loads.into_pinecone(servers, records.real(size.rows), size.rounds, size.grid)]
 
@@ -120,9 +128,11 @@ def reconcile_memory(servers: Servers, size: Size) -> list[Peak]:
 PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "export-pinecone": export_pinecone,
     "export-weaviate": export_weaviate,
+    "export-qdrant": export_qdrant,
     "upsert-pinecone": upsert_pinecone,
     "upsert-weaviate": upsert_weaviate,
     "upsert-weaviate-hnsw": upsert_weaviate_hnsw,
+    "upsert-qdrant": upsert_qdrant,
     "truth": exact_truth,
     "memory": peak_memory,
     "calls": live_calls,

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from benchmarks import moves, pinecone_sdk, weaviate_sdk
+from benchmarks import moves, pinecone_sdk, qdrant_sdk, weaviate_sdk
 from benchmarks.moves import Place
 from benchmarks.records import Records
 from benchmarks.servers import Servers
@@ -11,6 +11,7 @@ from benchmarks.timing import Contestant, Race, Rounds, Watch, race
 
 PINECONE = Place("pinecone", "benchmark-source")
 WEAVIATE = Place("weaviate", "BenchmarkSource", {"type": "flat"})
+QDRANT = Place("qdrant", "BenchmarkSource", {"indexing_threshold": 1_000_000})
 NOWHERE = Place("memory", "nowhere")
 
 
@@ -51,6 +52,14 @@ def from_weaviate(servers: Servers, records: Records, rounds: Rounds, grid: int 
         return race("export from Weaviate", len(records), ours, others, rounds)
 
 
+def from_qdrant(servers: Servers, records: Records, rounds: Rounds, grid: int | None = None) -> Race:
+    """Export of a collection against the client's scroll."""
+    ours = Contestant("export", lambda watch: _ours(servers, QDRANT, records, watch))
+    with moves.filled(servers, QDRANT, records):
+        others = [_qdrant_sdk(servers, records, reading) for reading in qdrant_sdk.READING[:grid]]
+        return race("export from Qdrant", len(records), ours, others, rounds, asked=1.0)
+
+
 def _ours(servers: Servers, source: Place, records: Records, watch: Watch) -> None:
     with moves.session_of(servers, moves.spec_of(servers, source, NOWHERE)) as session:
         moves.begin(session)
@@ -79,6 +88,16 @@ def _weaviate_sdk(servers: Servers, records: Records, reading: weaviate_sdk.Read
         file = _file(servers)
         with weaviate_sdk.collection(servers, WEAVIATE.collection) as handle, watch:
             reading.export(handle, file)
+        records.require_file(file)
+
+    return Contestant(reading.name, run)
+
+
+def _qdrant_sdk(servers: Servers, records: Records, reading: qdrant_sdk.Reading) -> Contestant:
+    def run(watch: Watch) -> None:
+        file = _file(servers)
+        with qdrant_sdk.client(servers) as client, watch:
+            reading.export(client, QDRANT.collection, file)
         records.require_file(file)
 
     return Contestant(reading.name, run)

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import moves, pinecone_sdk, weaviate_sdk
+from benchmarks import moves, pinecone_sdk, qdrant_sdk, weaviate_sdk
 from benchmarks.moves import Place
 from benchmarks.records import Records
 from benchmarks.servers import Servers
 from benchmarks.timing import Contestant, Race, Rounds, Watch, race
 
 STAGED = Place("memory", "staged")
+QDRANT = Place("qdrant", "BenchmarkTarget", {"indexing_threshold": 1_000_000})
 PINECONE = Place("pinecone", "benchmark-target")
 # What the gateway stored, read where it lies.
 PINECONE_TABLE = Place("backing", "benchmark-target")
@@ -31,6 +32,14 @@ def into_weaviate(servers: Servers, records: Records, rounds: Rounds, index: str
         ours = Contestant("load", lambda watch: _ours(servers, target, target, records, watch))
         others = [_weaviate_sdk(servers, records, target, way, files) for way in weaviate_sdk.WRITING[:grid]]
         return race(f"upsert into Weaviate, {index}", len(records), ours, others, rounds)
+
+
+def into_qdrant(servers: Servers, records: Records, rounds: Rounds, grid: int | None = None) -> Race:
+    """Load of a collection with the payload indexes of all fields, before HNSW, against upsert and upload_points."""
+    with _staged(servers, records) as files:
+        ours = Contestant("load", lambda watch: _ours(servers, QDRANT, QDRANT, records, watch))
+        others = [_qdrant_sdk(servers, records, way, files) for way in qdrant_sdk.WRITING[:grid]]
+        return race("upsert into Qdrant", len(records), ours, others, rounds, asked=1.0)
 
 
 @contextmanager
@@ -79,6 +88,16 @@ def _weaviate_sdk(
                 with watch:
                     way.load(handle, files)
             _require(servers, target, records)
+
+    return Contestant(way.name, run)
+
+
+def _qdrant_sdk(servers: Servers, records: Records, way: qdrant_sdk.Writing, files: list[Path]) -> Contestant:
+    def run(watch: Watch) -> None:
+        with moves.empty(servers, QDRANT, records.dimension):
+            with qdrant_sdk.client(servers) as client, watch:
+                way.load(client, QDRANT.collection, files)
+            _require(servers, QDRANT, records)
 
     return Contestant(way.name, run)
 

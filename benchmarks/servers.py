@@ -1,4 +1,4 @@
-"""The servers that the benchmarks run against: PostgreSQL, the real Weaviate, and the local Pinecone, each a process of its own."""
+"""The servers that the benchmarks run against: PostgreSQL, the real Weaviate, the local Pinecone and Qdrant, each a process of its own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +12,8 @@ from vectorferry.local.servers.pinecone import DATABASE, Pinecone
 from vectorferry.local.servers.pinecone import pinecone as local_pinecone
 from vectorferry.local.servers.postgres import Postgres
 from vectorferry.local.servers.postgres import postgres as local_postgres
+from vectorferry.local.servers.qdrant import Qdrant
+from vectorferry.local.servers.qdrant import qdrant as local_qdrant
 from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.local.servers.weaviate import weaviate as local_weaviate
@@ -29,9 +31,10 @@ class Servers:
     postgres: Postgres
     weaviate: Weaviate
     pinecone: Pinecone
+    qdrant: Qdrant
 
     def connection(self, name: str) -> Connection:
-        """The connections that specs name: journal, memory, pgvector, pinecone, weaviate, and backing (Pinecone's own records)."""
+        """The connections that specs name: journal, memory, pgvector, pinecone, qdrant, weaviate, and backing (Pinecone's own records)."""
         match name:
             case "journal":
                 return self._database(name, JOURNAL_DATABASE)
@@ -47,6 +50,9 @@ class Servers:
                     {"http_secure": self.weaviate.secure, "grpc_port": self.weaviate.grpc_port},
                 )
                 return Connection(name, "weaviate", server.host, server.port, password=server.api_key, extra=extra)
+            case "qdrant":
+                held, more = self.qdrant, {"grpc_port": self.qdrant.grpc_port, "https": self.qdrant.secure}
+                return Connection(name, "qdrant", held.host, held.port, password=held.api_key, extra=more)
             case "pinecone":
                 extra = {"grpc_ports": self._grpc_ports(), "grpc_scheme": "http", "visibility_delay": 0.0}
                 return Connection(name, "pinecone", self.pinecone.url, password=self.pinecone.api_key, extra=extra)
@@ -72,18 +78,19 @@ class Servers:
 def running(folder: Path) -> Iterator[Servers]:
     """All servers, started in a folder and stopped at the end."""
     postgres, weaviate = local_postgres(folder / "postgres"), local_weaviate(folder / "weaviate")
+    qdrant = local_qdrant(folder / "qdrant")
     with Supervisor(folder) as supervisor:
-        supervisor.start([*postgres.services(), *weaviate.services()])
-        with beside(folder, postgres, weaviate) as servers:
+        supervisor.start([*postgres.services(), *weaviate.services(), *qdrant.services()])
+        with beside(folder, postgres, weaviate, qdrant) as servers:
             yield servers
 
 
 @contextmanager
-def beside(folder: Path, postgres: Postgres, weaviate: Weaviate) -> Iterator[Servers]:
+def beside(folder: Path, postgres: Postgres, weaviate: Weaviate, qdrant: Qdrant) -> Iterator[Servers]:
     """A local Pinecone beside servers that run already."""
     for database in (ROWS_DATABASE, JOURNAL_DATABASE, DATABASE):
         postgres.create_database(database)
     pinecone = local_pinecone(folder / "pinecone", postgres)
     with Supervisor(folder / "pinecone") as supervisor:
         supervisor.start([replace(service, after=()) for service in pinecone.services()])
-        yield Servers(folder, postgres, weaviate, pinecone)
+        yield Servers(folder, postgres, weaviate, pinecone, qdrant)

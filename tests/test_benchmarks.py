@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -14,14 +15,17 @@ from benchmarks.timing import Contestant, Race, Rounds, Timed, Watch, race
 
 from vectorferry.core.records import make_batch, vectors_of
 from vectorferry.local.servers.postgres import Postgres
+from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.weaviate import Weaviate
 
 ONCE = Rounds(repeats=1, finalists=1)
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, weaviate: Weaviate) -> Iterator[Servers]:
-    with beside(tmp_path_factory.mktemp("benchmarks"), postgres, weaviate) as running:
+def servers(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, weaviate: Weaviate, qdrant: Qdrant
+) -> Iterator[Servers]:
+    with beside(tmp_path_factory.mktemp("benchmarks"), postgres, weaviate, qdrant) as running:
         yield running
 
 
@@ -90,13 +94,20 @@ def test_a_copy_that_differs_is_incomplete(change: Change) -> None:
 
 def test_exports_are_complete_on_both_sides(servers: Servers) -> None:
     real = records.real(150)
-    for found in (exports.from_pinecone(servers, real, ONCE, 1), exports.from_weaviate(servers, real, ONCE, 1)):
+    ways = (exports.from_pinecone, exports.from_weaviate, exports.from_qdrant)
+    for found in (way(servers, real, ONCE, 1) for way in ways):
         assert len(found.ours.seconds) == len(found.best.seconds) == 1
 
 
 def test_loads_are_complete_on_both_sides(servers: Servers) -> None:
     real = records.real(150)
-    for found in (loads.into_pinecone(servers, real, ONCE, 1), loads.into_weaviate(servers, real, ONCE, "flat", 1)):
+    flat = partial(loads.into_weaviate, servers, real, ONCE, "flat", 1)
+    ways = (
+        partial(loads.into_pinecone, servers, real, ONCE, 1),
+        flat,
+        partial(loads.into_qdrant, servers, real, ONCE, 1),
+    )
+    for found in (way() for way in ways):
         assert len(found.ours.seconds) == len(found.best.seconds) == 1
 
 
