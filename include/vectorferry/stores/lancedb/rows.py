@@ -1,6 +1,8 @@
 """Rows: batches of records to Arrow tables with a table's own columns, and back; vectors are handed through as buffers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,10 @@ import pyarrow.compute as pc
 
 from vectorferry.core.errors import RecordError
 from vectorferry.core.keys import number_of
-from vectorferry.core.model import KeyOrder, MetadataKind, VectorKind
+from vectorferry.core.model import FieldType, KeyOrder, MetadataKind, VectorKind
 from vectorferry.core.records import canonical_json, parse_json, record_schema
 from vectorferry.core.stored_json import as_canonical
-from vectorferry.core.vector_columns import VectorColumn, arrow_type, floats_of, present
+from vectorferry.core.vector_columns import VectorColumn, arrow_type, floats_of, present, vector_array
 from vectorferry.stores.lancedb.schema import KeyIn, Layout, VectorIn
 from vectorferry.stores.lancedb.values import Unfit
 from vectorferry.stores.row_limits import Reason
@@ -33,16 +35,17 @@ class Writer:
 
     def rows(self, batch: pa.RecordBatch) -> pa.Table:
         """Whole rows of records that `reasons` has nothing against: each column of the layout, and no other."""
-        layout, split = self._layout, [self.split(parse_json(it)) for it in batch.column("metadata").to_pylist()]
+        layout, records = self._layout, [parse_json(it) for it in batch.column("metadata").to_pylist()]
         made: dict[str, pa.Array] = {}
         if layout.namespace is not None:
             made[layout.namespace.name] = _texts_as(batch.column("namespace"), layout.namespace)
         made[layout.id.name] = id_array(layout, batch.column("id").to_pylist())
         for each in layout.vectors:
             made[each.column] = _vectors_as(batch, each)
-        made |= self._metadata([values for values, _ in split])
+        made |= self._metadata([self._column(each, records) for each in layout.keys])
         if layout.overflow:
-            made[layout.overflow] = pa.array([_text_of(rest) for _, rest in split], pa.string())
+            # What no column took.
+            made[layout.overflow] = pa.array([_text_of(rest) for rest in records], pa.string())
         return rows_of(layout, made)
 
     def split(self, metadata: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -73,11 +76,22 @@ class Writer:
             return f"the column {self._layout.keys[place].path[0]!r} does not hold the value: {error}"
         return None
 
-    def _metadata(self, rows: Sequence[Sequence[Any]]) -> dict[str, pa.Array]:
+    def _column(self, each: KeyIn, records: Sequence[dict[str, Any]]) -> pa.Array:
+        """The values of a key that its column takes, which are taken out of the records."""
+        key, exact, write = each.key, each.values.exact, each.values.write
+        assert write is not None
+        values = [record.pop(key) if type(record.get(key)) is exact else None for record in records]
+        for row, record in enumerate(records):
+            if key in record and record[key] is not None:
+                with suppress(Unfit):
+                    values[row] = write(record[key])
+                    del record[key]
+        return pa.array(values, each.type)
+
+    def _metadata(self, columns: Sequence[pa.Array]) -> dict[str, pa.Array]:
         made: dict[str, pa.Array] = {}
         parts: list[tuple[pa.Field, pa.Array]] = []
-        for place, each in enumerate(self._layout.keys):
-            column = pa.array([row[place] for row in rows], each.type)
+        for each, column in zip(self._layout.keys, columns, strict=True):
             if len(each.path) == 1:
                 made[each.path[0]] = column
             else:
@@ -110,13 +124,17 @@ class Writer:
         for each in self._layout.vectors:
             yield from _unfit_vectors(batch, each, partial=partial)
 
+    @cached_property
+    def _required(self) -> list[KeyIn]:
+        return [each for each in self._layout.keys if not each.nullable]
+
     def _unfit(self, namespace: str, id_: str, text: str, *, partial: bool) -> str | None:
         layout = self._layout
         if layout.namespace is None and namespace != layout.constant:
             return f"the table has one namespace, {layout.constant!r}, and no column for others"
         if layout.key_order is KeyOrder.NUMBER and not _fits(id_, layout.id.type):
             return f"the id is no whole number of {layout.id.type.bit_width} bits"
-        if text == "{}" and not self._required:
+        if not self._required and (text == "{}" or layout.overflow):
             return None
         try:
             values, _ = self.split(parse_json(text))
@@ -128,10 +146,6 @@ class Writer:
             if empty and not partial
             else None
         )
-
-    @property
-    def _required(self) -> list[KeyIn]:
-        return [each for each in self._layout.keys if not each.nullable]
 
 
 def rows_of(layout: Layout, columns: Mapping[str, pa.Array]) -> pa.Table:
@@ -256,8 +270,9 @@ class Reader:
         column = rows.column(each.path[0])
         if len(each.path) > 1:
             column = pc.struct_field(column, each.path[1])
-        values = column.to_pylist()
-        if each.values.as_is:
+        whole = _whole_numbers(column) if each.values.kind is FieldType.NUMBER else None
+        values = column.to_pylist() if whole is None else whole
+        if each.values.as_is or whole is not None:
             return list(values)
         read: Callable[[Any], Any] = each.values.read
         try:
@@ -293,10 +308,40 @@ class Reader:
         return f"{self._store}, namespace {namespace or '(default)'}, id {id_}"
 
 
+def _whole_numbers(column: pa.ChunkedArray) -> list[int | None] | None:
+    """The values of a column of doubles as integers, None where one is none, or one that 53 bits do not hold."""
+    largest = pc.max(pc.abs(column)).as_py()
+    if largest is not None and not largest < 1 << 53:  # NaN is not
+        return None
+    try:
+        return list(column.cast(pa.int64()).to_pylist())
+    except pa.ArrowInvalid:
+        return None
+
+
 def ids_of(layout: Layout, rows: pa.Table) -> list[str]:
     """The ids of rows."""
     ids = rows.column(layout.id.name).to_pylist()
     return list(map(str, ids)) if layout.key_order is KeyOrder.NUMBER else ids
+
+
+def taken(rows: pa.Table, places: pa.Array) -> pa.Table:
+    """Rows by their places; those that are in this order already are not copied."""
+    if (
+        len(places) == rows.num_rows
+        and pc.all(pc.equal(places, pa.array(range(len(places)), places.type))).as_py() is not False
+    ):
+        return rows
+    columns = [_gathered(_whole(column), places) for column in rows.columns]
+    return pa.Table.from_arrays(columns, schema=rows.schema)
+
+
+def _gathered(column: pa.Array, places: pa.Array) -> pa.Array:
+    # Arrow takes lists of a fixed size number by number.
+    if pa.types.is_fixed_size_list(column.type) and pa.types.is_float32(column.type.value_type):
+        order = places.to_numpy(zero_copy_only=False)
+        return vector_array(floats_of(column)[order], ~present(column)[order])
+    return column.take(places)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

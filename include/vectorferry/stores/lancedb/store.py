@@ -72,7 +72,7 @@ from vectorferry.stores.lancedb.indexing import (
     wrong_settings,
 )
 from vectorferry.stores.lancedb.quoting import listed, literal, quoted
-from vectorferry.stores.lancedb.rows import Reader, Writer, id_array, ids_of, kinds_held, rows_of
+from vectorferry.stores.lancedb.rows import Reader, Writer, id_array, ids_of, kinds_held, rows_of, taken
 from vectorferry.stores.lancedb.schema import Layout, VectorIn, layout_of, new_columns, new_schema
 from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, searched_vector, wrong_shape
 from vectorferry.stores.row_limits import (
@@ -277,8 +277,8 @@ class LanceStore(VectorStore):
                         f"from {part[0]!r} to {part[-1]!r}",
                         store=self.name,
                     )
-                batch = reader.batch(span.namespace, found)
-                yield from (batch.slice(start, batch_rows) for start in range(0, len(batch), batch_rows))
+                for start in range(0, found.num_rows, batch_rows):
+                    yield reader.batch(span.namespace, found.slice(start, batch_rows))
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
         """The records found, in the order of `ids`, all of one version."""
@@ -516,10 +516,10 @@ class LanceStore(VectorStore):
             values = rows.column(layout.id.name)
             self._refuse_odd(span.namespace, values)
             ids = ids_of(layout, rows)
-            if last is not None and ids[0] == str(last):
-                raise AssertionError("a window begins after the last one")
-            # What lies between keys is compared as keys are.
-            yield [id_ for id_ in ids if span.contains(key_of(layout.key_order, span.namespace, id_))]
+            if layout.key_order is not KeyOrder.ID:
+                # A range may begin or end between two numbers.
+                ids = [id_ for id_ in ids if span.contains(key_of(layout.key_order, span.namespace, id_))]
+            yield ids
             if rows.num_rows < _WINDOW:
                 return
             last = values[-1].as_py()
@@ -558,7 +558,7 @@ class LanceStore(VectorStore):
         found = places.drop_null()
         if rows.num_rows > len(found):
             self._refuse_odd(namespace, pa.chunked_array([_flat(rows.column(layout.id.name)).sort()]))
-        return rows.take(found)
+        return taken(rows, found)
 
     def _overflow_of(self, layout: Layout, namespace: str, id_: str) -> tuple[str | None, bool]:
         """What a row's overflow holds, and whether the row is there."""

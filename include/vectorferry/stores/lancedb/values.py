@@ -37,13 +37,15 @@ Convert = Callable[[Any], Any]
 class Values:
     """How a column's values are written and read, each never None. `write` raises Unfit; it is None where a column is read only.
 
-    `as_is`: what is read is the metadata value already. `kind` is what people declare.
+    `as_is`: what is read is the metadata value already. `kind` is what people declare. `exact`: each value of this very Python type is
+    written as it is.
     """
 
     read: Convert
     write: Convert | None
     kind: FieldType | None
     as_is: bool = False
+    exact: type | None = None
 
 
 def arrow_type(kind: FieldType) -> pa.DataType | None:
@@ -58,13 +60,13 @@ def values_of_type(given: pa.DataType) -> Values | None:
     if types.is_dictionary(given):
         given = given.value_type
     if types.is_string(given) or types.is_large_string(given):
-        return Values(_same, _text, FieldType.STRING, as_is=True)
+        return Values(_same, _text, FieldType.STRING, as_is=True, exact=str)
     if types.is_boolean(given):
-        return Values(_same, _boolean, FieldType.BOOLEAN, as_is=True)
+        return Values(_same, _boolean, FieldType.BOOLEAN, as_is=True, exact=bool)
     if types.is_integer(given):
         return Values(_same, _integer(given), FieldType.INTEGER, as_is=True)
     if types.is_floating(given):
-        return Values(_number, _float(given), FieldType.NUMBER)
+        return Values(_number, _float(given), FieldType.NUMBER, exact=float if types.is_float64(given) else None)
     if types.is_timestamp(given):
         zoned = given.tz is not None
         read = _zoned if zoned else _moment
@@ -110,6 +112,8 @@ def _float(given: pa.DataType) -> Convert:
     narrow = np.dtype(f"f{given.bit_width // 8}")
 
     def write(value: Any) -> float:
+        if type(value) is int and given.bit_width == 64 and -_EXACT < value < _EXACT:
+            return float(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise Unfit("it is no number")
         with np.errstate(over="ignore"):
@@ -169,7 +173,11 @@ def _list(given: pa.DataType) -> Values | None:
     fixed = given.list_size if pa.types.is_fixed_size_list(given) else None
     kind = next((kind for kind in FieldType if kind.is_list and kind.item is item.kind), None)
 
+    exact = item.exact
+
     def put(value: Any) -> list[Any]:
+        if exact is not None and type(value) is list and fixed is None and all(type(each) is exact for each in value):
+            return value
         if not isinstance(value, list) or (fixed is not None and len(value) != fixed):
             raise Unfit("it is no list" if fixed is None else f"it is no list of {fixed}")
         assert write is not None
