@@ -5,7 +5,7 @@ from functools import partial
 from itertools import islice
 
 from vectorferry.core.model import KeyRange
-from vectorferry.engine.plan.source_sample import SAMPLE, first_ids
+from vectorferry.engine.plan.source_sample import SAMPLE, asked, first_ids
 from vectorferry.engine.probe.answers import miscount, misread, settled
 from vectorferry.stores.base import VectorStore
 
@@ -18,16 +18,19 @@ _SHOWN = 3
 def second_look(source: VectorStore, namespaces: Mapping[str, int]) -> Iterator[str]:
     """Where a count is not what is listed, or a record is not the same by a scan and by a fetch; nothing is written.
 
-    Looks at the largest namespaces, and of each at the first records: what a path of reading does wrong, it does there, too.
+    Looks at the largest namespaces, some at the same time, and of each at the first records: what a path of reading does wrong, it does
+    there, too.
     """
     largest = sorted(namespaces, key=lambda name: (-namespaces[name], name))[:MOST_NAMESPACES]
-    for namespace in largest:
-        if namespaces[namespace] <= MOST_LISTED and (wrong := miscount(source, namespace)):
-            yield wrong
-        found = settled(partial(_read_twice, source, namespace))
-        yield from found[:_SHOWN]
-        if len(found) > _SHOWN:
-            yield f"and {len(found) - _SHOWN} more of {len(found)} in this namespace"
+    for _, wrong in asked(source, largest, partial(_wrong_in, source, namespaces)):
+        yield from wrong
+
+
+def _wrong_in(source: VectorStore, namespaces: Mapping[str, int], namespace: str) -> list[str]:
+    wrong = miscount(source, namespace) if namespaces[namespace] <= MOST_LISTED else ""
+    found = settled(partial(_read_twice, source, namespace))
+    more = [f"and {len(found) - _SHOWN} more of {len(found)} in this namespace"] if len(found) > _SHOWN else []
+    return [*([wrong] if wrong else []), *found[:_SHOWN], *more]
 
 
 def _read_twice(source: VectorStore, namespace: str) -> list[str]:
