@@ -85,11 +85,13 @@ def address_of(connection: Connection) -> Address:
         raise ConnectionMissing(f"connection {connection.name!r} names no host")
     https = extra.get("https")
     key = connection.password or str(extra.get("api_key") or "")
-    secure = host.scheme == "https" if host.scheme else _flag(https, host.name.endswith(".cloud.qdrant.io"))
-    if https is not None and host.scheme and _flag(https) != secure:
+    # As the vendor's client: a key is not sent in the clear unless somebody says so.
+    secure = host.scheme == "https" if host.scheme else _flag(https, default=bool(key))
+    if (
+        _flag(https) and not secure
+    ):  # the provider's form keeps a box that nobody ticked as false, beside a URL of https
         raise ConnectionMissing(
-            f"connection {connection.name!r} says {host.scheme}:// in its host and https: {str(_flag(https)).lower()} in its extra: "
-            "leave one of them out"
+            f"connection {connection.name!r} says http:// in its host and https: true in its extra: leave one of them out"
         )
     wants_grpc = extra.get("prefer_grpc", extra.get("prefer_gRPC"))
     return Address(
