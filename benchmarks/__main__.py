@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import exact, exports, live, loads, memory, reconcile, records, table
+from benchmarks import exact, exports, lance, live, loads, memory, reconcile, records, table
 from benchmarks.live import Calls, Rate
 from benchmarks.memory import Peak
 from benchmarks.servers import Servers, running
@@ -95,6 +95,11 @@ def upsert_weaviate_hnsw(servers: Servers, size: Size) -> list[Race]:
     return [loads.into_weaviate(servers, records.real(size.hnsw_rows), size.rounds, "hnsw", size.grid)]
 
 
+def lancedb(servers: Servers, size: Size) -> list[Race]:
+    real = records.real(size.rows)
+    return [lance.scan(servers, real, size.rounds), lance.upsert(servers, real, size.rounds)]
+
+
 def exact_truth(servers: Servers, size: Size) -> list[Race]:
     with exact.staged(servers, size.exact_rows, size.queries) as held:
         return [exact.search(held, size.rounds), exact.truth(held, size.rounds)]
@@ -133,6 +138,7 @@ PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "upsert-weaviate": upsert_weaviate,
     "upsert-weaviate-hnsw": upsert_weaviate_hnsw,
     "upsert-qdrant": upsert_qdrant,
+    "lancedb": lancedb,
     "truth": exact_truth,
     "memory": peak_memory,
     "calls": live_calls,

@@ -34,7 +34,7 @@ class Servers:
     qdrant: Qdrant
 
     def connection(self, name: str) -> Connection:
-        """The connections that specs name: journal, memory, pgvector, pinecone, qdrant, weaviate, and backing (Pinecone's own records)."""
+        """The connections that specs name: journal, lancedb, memory, pgvector, pinecone, qdrant, weaviate, backing (Pinecone's own records)."""
         match name:
             case "journal":
                 return self._database(name, JOURNAL_DATABASE)
@@ -42,6 +42,8 @@ class Servers:
                 return self._database(name, ROWS_DATABASE)
             case "backing":
                 return self._database(name, DATABASE)
+            case "lancedb":
+                return Connection(name, "lancedb", extra={"uri": str(self.folder.absolute() / "lancedb")})
             case "memory":
                 return Connection(name, "memory")
             case "weaviate":

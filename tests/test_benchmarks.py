@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pytest
-from benchmarks import exact, exports, live, loads, memory, reconcile, records, table
+from benchmarks import exact, exports, lance, live, loads, memory, reconcile, records, table
 from benchmarks.records import Incomplete
 from benchmarks.servers import Servers, beside
 from benchmarks.timing import Contestant, Race, Rounds, Timed, Watch, race
@@ -97,6 +97,12 @@ def test_exports_are_complete_on_both_sides(servers: Servers) -> None:
     ways = (exports.from_pinecone, exports.from_weaviate, exports.from_qdrant)
     for found in (way(servers, real, ONCE, 1) for way in ways):
         assert len(found.ours.seconds) == len(found.best.seconds) == 1
+
+
+def test_lancedb_is_read_and_written_completely_on_both_sides(servers: Servers) -> None:
+    real = records.real(300)
+    for found in (lance.scan(servers, real, ONCE), lance.upsert(servers, real, ONCE)):
+        assert found.ratio > 0
 
 
 def test_loads_are_complete_on_both_sides(servers: Servers) -> None:

@@ -245,8 +245,8 @@ class LanceStore(VectorStore):
     def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
         """Ids in key order, all of one version. Raises RecordError for a key that several rows have."""
         table, layout = self._pinned(), self._layout()
-        for window in self._windows(table, layout, span):
-            yield from chunks(window, _LISTED_IDS)
+        for page in self._pages(table, layout, span, [layout.id.name], _WINDOW):
+            yield from chunks(ids_of(layout, page), _LISTED_IDS)
 
     def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
         """Ranges of equal size, cut at keys that are there."""
@@ -263,22 +263,17 @@ class LanceStore(VectorStore):
     def scan(
         self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Records in key order, all of the version at which the scan began; each stretch has exactly the ids that were listed."""
+        """Records in key order, or those of `ids`, all of the version at which the scan began."""
         table, layout = self._pinned(), self._layout()
-        reader = Reader(self.name, layout)
-        windows = self._windows(table, layout, span) if ids is None else ids
-        rows = _rows_at_once(layout, batch_rows)
-        for window in windows:
-            for part in chunks(window, rows):
-                found = self._read(table, layout, span.namespace, part, stretch=ids is None)
-                if ids is None and len(found) != len(part):
-                    raise Unavailable(
-                        f"{len(part)} ids were listed and {len(found)} records read of one version, namespace {span.namespace!r}, "
-                        f"from {part[0]!r} to {part[-1]!r}",
-                        store=self.name,
-                    )
-                for start in range(0, found.num_rows, batch_rows):
-                    yield reader.batch(span.namespace, found.slice(start, batch_rows))
+        reader, size = Reader(self.name, layout), _rows_at_once(layout, batch_rows)
+        pages = (
+            self._pages(table, layout, span, layout.columns, size)
+            if ids is None
+            else (self._read(table, layout, span.namespace, part) for page in ids for part in chunks(page, size))
+        )
+        for found in pages:
+            for start in range(0, found.num_rows, batch_rows):
+                yield reader.batch(span.namespace, found.slice(start, batch_rows))
 
     def fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
         """The records found, in the order of `ids`, all of one version."""
@@ -504,29 +499,34 @@ class LanceStore(VectorStore):
 
     # Reading
 
-    def _windows(self, table: DeltaTable, layout: Layout, span: KeyRange) -> Iterator[list[str]]:
-        """The ids of a range in key order, so many at a time. Raises RecordError for a key that is not one row's alone."""
-        column, last = quoted(layout.id.name), None
+    def _pages(
+        self, table: DeltaTable, layout: Layout, span: KeyRange, columns: Sequence[str], size: int
+    ) -> Iterator[pa.Table]:
+        """Rows of a range in key order, `size` at a time, all of the table's pinned version.
+
+        Each page begins with the last row of the one before, so that no key passes that is not one row's alone (RecordError); in the end
+        there are as many rows as the version counts.
+        """
+        name, last, seen = layout.id.name, None, 0
+        whole = f"{_within(layout, span.namespace)} AND {_between(layout, span)}"
         while True:
-            clause = f"{_within(layout, span.namespace)} AND {_between(layout, span)}"
-            clause += "" if last is None else f" AND {column} > {literal(last)}"
-            rows = self._do(partial(_select, table, [layout.id.name], clause, _WINDOW, ordered=layout.id.name))
-            if not rows.num_rows:
-                return
-            values = rows.column(layout.id.name)
-            self._refuse_odd(span.namespace, values)
-            ids = ids_of(layout, rows)
-            if layout.key_order is not KeyOrder.ID:
-                # A range may begin or end between two numbers.
-                ids = [id_ for id_ in ids if span.contains(key_of(layout.key_order, span.namespace, id_))]
-            yield ids
-            if rows.num_rows < _WINDOW:
-                return
-            last = values[-1].as_py()
-            following = _select(
-                table, [layout.id.name], f"{_within(layout, span.namespace)} AND {column} = {literal(last)}", 2
+            clause = whole if last is None else f"{whole} AND {quoted(name)} >= {literal(last)}"
+            rows = self._do(partial(_select, table, columns, clause, size + 1, ordered=name))
+            self._refuse_odd(span.namespace, rows.column(name))
+            page = rows if last is None else rows.slice(1)
+            seen += page.num_rows
+            if page.num_rows:
+                last = page.column(name)[-1].as_py()
+                yield _within_ends(layout, span, page)
+            if rows.num_rows <= size:
+                break
+        there = self._do(lambda: table.count_rows(whole))
+        if there != seen:
+            raise Unavailable(
+                f"{seen} rows were read of one version, which has {there}, in namespace {span.namespace!r}, "
+                f"from {span.start!r} to {span.end!r}",
+                store=self.name,
             )
-            self._refuse_odd(span.namespace, following.column(layout.id.name))
 
     def _refuse_odd(self, namespace: str, ids: pa.ChunkedArray) -> None:
         """Refuse ids, in order, of which several are equal or one is null."""
@@ -541,17 +541,10 @@ class LanceStore(VectorStore):
                 id_ = ids[pc.index(same, True).as_py()].as_py()
                 raise RecordError(f"{self.name}, {place}, id {id_}: several records have this id; {MEND}")
 
-    def _read(
-        self, table: DeltaTable, layout: Layout, namespace: str, ids: Sequence[str], *, stretch: bool = False
-    ) -> pa.Table:
-        """Rows by ids, in their order; `stretch`: these are all ids between the first and the last."""
+    def _read(self, table: DeltaTable, layout: Layout, namespace: str, ids: Sequence[str]) -> pa.Table:
+        """Rows by ids, in their order."""
         ids = [id_ for id_ in ids if layout.key_order is not KeyOrder.NUMBER or _is_number(id_)]
-        clause = NEVER
-        if ids:
-            ends = id_array(layout, [ids[0], ids[-1]]).to_pylist()
-            column = quoted(layout.id.name)
-            between = f"{column} >= {literal(ends[0])} AND {column} <= {literal(ends[1])}"
-            clause = f"{_within(layout, namespace)} AND {between if stretch else _of_ids(layout, ids)}"
+        clause = f"{_within(layout, namespace)} AND {_of_ids(layout, ids)}"
         # One more than there are to be, lest a doubled key be cut off.
         rows = self._do(lambda: _select(table, layout.columns, clause, 2 * len(ids) + 1))
         places = pc.index_in(id_array(layout, ids), value_set=_flat(rows.column(layout.id.name)))
@@ -728,6 +721,14 @@ def _within(layout: Layout, namespace: str | None) -> str:
 def _of_ids(layout: Layout, ids: Sequence[str]) -> str:
     values = [id_ for id_ in ids if layout.key_order is not KeyOrder.NUMBER or _is_number(id_)]
     return f"{quoted(layout.id.name)} IN ({listed(id_array(layout, values).to_pylist())})" if values else NEVER
+
+
+def _within_ends(layout: Layout, span: KeyRange, rows: pa.Table) -> pa.Table:
+    """Rows less those beside a range that begins or ends between two numbers."""
+    if layout.key_order is KeyOrder.ID:
+        return rows
+    keys = (key_of(layout.key_order, span.namespace, id_) for id_ in ids_of(layout, rows))
+    return rows.filter(pa.array([span.contains(key) for key in keys], pa.bool_()))
 
 
 def _is_number(id_: str) -> bool:
