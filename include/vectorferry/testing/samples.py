@@ -99,6 +99,7 @@ ODD_METADATA: Sequence[Mapping[str, Any]] = (
     {"year": 1999, "genre": "drama", "good": False, "tags": ["a", "b"]},
     {"year": 1999.5, "genre": "", "good": True, "tags": []},
     {"integral": 7.0, "zero": -0.0, "large": 1e300, "small": 5e-324, "third": 1 / 3},
+    {"moved": 0.36995516654807925, "and back": 0.3699551665480793},  # one to the next, by readers that round twice
     {"safe": _SAFE, "negative": -_SAFE},
     {"empty": []},
     {"list": ["a", "a", "", "ü"]},

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from vectorferry.core.equality import tolerances_under
-from vectorferry.core.errors import AlreadyExists, NotFound, Refused, Unavailable, Unsupported
+from vectorferry.core.errors import AlreadyExists, NotFound, Refused, Unavailable
 from vectorferry.core.filters import Filter
 from vectorferry.core.model import (
     Capacity,
@@ -35,7 +35,7 @@ from vectorferry.core.model import (
 from vectorferry.core.records import parse_json
 from vectorferry.core.vector_columns import column_name
 from vectorferry.spec.connections import Connection
-from vectorferry.stores.base import Capabilities, StoreOptions
+from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.obstacles import refuse_obstacles, refuse_vector, searched_vector, wrong_shape
@@ -96,7 +96,7 @@ FOREIGN_LAYOUT = replace(
 )
 
 
-class QdrantStore:
+class QdrantStore(VectorStore):
     """One collection. What it says of itself is read once, at the first call that needs it."""
 
     def __init__(self, link: Wire, collection: str, options: StoreOptions, caller: Caller) -> None:
@@ -164,14 +164,6 @@ class QdrantStore:
             named=made.named,
             field_options=layout.field_options,
         )
-
-    def empty_namespaces(self) -> Sequence[str]:
-        """None: a namespace is a value in its records."""
-        return ()
-
-    def make_namespaces(self, namespaces: Sequence[str]) -> Sequence[str]:
-        """None of them: a namespace is a value in its records."""
-        return namespaces
 
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """Counted by the server, whatever `most` is: records, and those that have each vector."""
@@ -386,13 +378,6 @@ class QdrantStore:
         """Ids of records that pass, the first in the order of their points."""
         return frozenset(islice(self._reader().matching(namespace, where, limit, self._declared), limit))
 
-    def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
-    ) -> tuple[str, ...]:
-        """Raises Unsupported: an index of text filters by words, and ranks nothing."""
-        del namespace, words, k, near, vector
-        raise Unsupported(f"has no keyword search over {field!r}", store=self.name)
-
     # --- Writing
 
     def rejections(self, batch: pa.RecordBatch, *, partial: bool = False) -> Sequence[Rejection]:
@@ -410,7 +395,7 @@ class QdrantStore:
             wrong_dimension(batch, made.dimension),
             unplaced_vectors(batch, made.named, unnamed=layout.dense is not None),
             unfit_rows(batch, layout.vectors),
-            _unfit_integers(batch, layout.fields if layout.own else {}),
+            _unfit_integers(batch, layout.fields if layout.own else self._options.fields),
             _unplaced(batch, layout),
         )
 

@@ -9,6 +9,7 @@ import pytest
 
 from vectorferry.core.errors import NotFound, RecordError, Refused, Unsupported
 from vectorferry.core.filters import parse_filter
+from vectorferry.core.model import MetadataKind
 from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.stores.base import VectorStore
 from vectorferry.testing.assertions import assert_best_first, assert_holds, eventually, put_all, wait_for_index
@@ -65,6 +66,14 @@ class UpdateContract(StoreFixtures):
         for _ in range(2):
             merging.update(namespace, "a", metadata=canonical_json(patch))
             assert_holds(merging, records(namespace, ["a", "b"], metadata=[{**BEFORE, **patch}, BEFORE]))
+
+    def test_a_null_is_a_value_like_any_other(self, merging: VectorStore) -> None:
+        if MetadataKind.NULL not in merging.capabilities.metadata_kinds:
+            pytest.skip("null is not held, as declared")
+        namespace, patch = new_name(), {"other": None, "new": None}
+        put_all(merging, records(namespace, ["a"], metadata=[BEFORE]))
+        merging.update(namespace, "a", metadata=canonical_json(patch))
+        assert_holds(merging, records(namespace, ["a"], metadata=[{**BEFORE, **patch}]))
 
     def test_vector_and_metadata_change_at_once(self, merging: VectorStore) -> None:
         namespace, vector = new_name(), random_vectors(1, seed=5)
