@@ -59,8 +59,13 @@ def test_langchains_table_is_read_with_its_metadata_and_written_in_its_shape(tmp
         "metadata 'other': there is no column of that name, and the table has no column for other metadata"
     ]
     assert made.schema == vendor(tmp_path).open_table("docs").schema
-    [row] = vendor(tmp_path).open_table("docs").search().where("id = '00-uuid'").to_list()
-    assert (row["text"], row["metadata"]) == ("new", {"source": "n", "page": None})
+    store.update("", "00-uuid", metadata='{"page":7}')
+    store.update("", "01-uuid", vector=np.ones(DIMENSION, np.float32), metadata='{"text":"t","source":"s"}')
+    found = vendor(tmp_path).open_table("docs").search().where("id < '02'").to_arrow().sort_by("id").to_pylist()
+    assert [(row["text"], row["metadata"]) for row in found] == [
+        ("new", {"source": "n", "page": 7}),
+        ("t", {"source": "s", "page": 1}),
+    ]
 
 
 def test_columns_that_are_not_named_stay_as_they_are(tmp_path: Path) -> None:
@@ -153,6 +158,21 @@ def test_a_vector_of_doubles_that_32_bits_do_not_hold_is_refused_with_its_place(
         list(store.scan(KeyRange("")))
 
 
+def test_the_edges_of_numbers_and_dates_are_read_as_they_are_or_refused_with_their_place(tmp_path: Path) -> None:
+    edges = [-(1 << 63), (1 << 63) - 1]
+    moments = pa.array([0, 1 << 62], pa.timestamp("us"))
+    halves = pa.array([np.float16(0.1), np.float16(2)], pa.float16())
+    vendor(tmp_path).create_table("docs", pa.table({"id": pa.array(edges, pa.int64()), "at": moments, "half": halves}))
+    store = store_on(tmp_path, "docs", table(columns=["half"]))
+    [batch] = store.scan(KeyRange(""))
+    assert ids_of(batch) == [str(edge) for edge in edges]
+    assert batch.column("metadata").to_pylist() == ['{"half":0.0999755859375}', '{"half":2}']
+    put_all(store, make_batch("", [str(edges[0])], None, ["{}"]))
+    assert store.count("") == 2 and len(store.fetch("", [str(edges[0])])) == 1
+    with pytest.raises(RecordError, match=f"id {edges[1]}, column at: date value out of range; mend the record"):
+        list(store_on(tmp_path, "docs").scan(KeyRange("")))
+
+
 def test_json_text_of_others_is_read_as_written_and_filtered_exactly(tmp_path: Path) -> None:
     texts = ['{"ü": "\\u00fc", "n": 1.0}', '{ "n" : 12345678901234567890 }', None, '{"n": {"n": 1}}']
     rows = pa.table({"id": list("abcd"), "vector": pa.array([[1.0] * DIMENSION] * 4, VECTOR), "meta": texts})
@@ -190,6 +210,17 @@ def test_json_text_of_others_is_read_as_written_and_filtered_exactly(tmp_path: P
             {},
             "columns of type binary can be read, and not written: leave 'raw' out",
         ),
+        (
+            {"id": ["a"], "n": [0]},
+            {"namespace": "n"},
+            "the namespace's column 'n' has the type int64: namespaces are texts",
+        ),
+        (
+            {"id": ["a"], "_distance": [0.5]},
+            {},
+            "the column '_distance' has the name of what a search adds to its answers",
+        ),
+        ({'i"d': ["a"]}, {"key": 'i"d'}, "a put finds no record by the column 'i\"d'"),
     ],
 )
 def test_what_keeps_a_table_from_being_used_is_told_with_the_way_out(

@@ -80,6 +80,10 @@ def test_filters_and_scores_mean_the_same_with_every_index(
     table = vendor(tmp_path).open_table("docs")
     assert {each.columns[0] for each in table.list_indices()} == {"namespace", "id", "vector", *FIELDS}
     put_all(store, records("many", ["late"], random_vectors(1, seed=77)))
+    for id_ in ("0000", "late"):
+        store.update("many", id_, metadata='{"genre":"late","tags":["late"],"more":1}')
+    for raw in ({"genre": "late"}, {"tags": "late"}, {"more": {"$gt": 0}}):
+        assert store.matching("many", parse_filter(raw), 9) == {"0000", "late"}
     for raw in (
         {"genre": "drama"}, {"genre": {"$ne": "drama"}}, {"year": 1999}, {"year": {"$gt": 0}}, {"year": {"$nin": [1999, True]}},
         {"tags": "a"}, {"tags": {"$nin": ["a", "b"]}}, {"good": True}, {"good": {"$exists": False}}, {"genre": 1999}, {"tags": 1},
@@ -88,7 +92,7 @@ def test_filters_and_scores_mean_the_same_with_every_index(
         assert data.matching(where) == data.expected(where), raw
     found = store.search("many", random_vectors(1, seed=77), 5)
     assert found.ids[0][0] == "late" and found.scores[0][0] == pytest.approx(1.0)
-    assert vendor(tmp_path).open_table("docs").index_stats("vector_idx").num_unindexed_rows == 1
+    assert vendor(tmp_path).open_table("docs").index_stats("vector_idx").num_unindexed_rows == 2
     assert store.pending_index() == 0
     assert vendor(tmp_path).open_table("docs").index_stats("vector_idx").num_unindexed_rows == 0
 

@@ -113,7 +113,8 @@ class Database:
         def merge() -> tuple[int, int]:
             made = table.merge_insert(keys).when_matched_update_all(where=only)
             made = made.when_not_matched_insert_all() if insert else made
-            done = made.execute(rows, on_bad_vectors="null", timeout=self._deadline)
+            # By an index over the key's columns the engine inserts what another writer has inserted meanwhile, and cannot put some columns.
+            done = made.use_index(False).execute(rows, on_bad_vectors="null", timeout=self._deadline)
             return int(done.num_updated_rows), int(done.num_inserted_rows)
 
         return self.run(merge, writing=True)

@@ -124,16 +124,11 @@ def _with_integers(column: str, kind: pa.DataType, sign: str, value: float) -> s
         edge = math.ceil(value) if sign == ">=" else math.floor(value) + 1
         if edge > most:
             return NEVER
-        return f"{column} >= {_integer(max(edge, least))}"
+        return f"{column} >= {literal(max(edge, least))}"
     edge = math.floor(value) if sign == "<=" else math.ceil(value) - 1
     if edge < least:
         return NEVER
-    return f"{column} <= {_integer(min(edge, most))}"
-
-
-def _integer(value: int) -> str:
-    # -9223372036854775808 is read as the negative of a number that 64 bits do not hold.
-    return literal(value) if value > -(1 << 63) else "(-9223372036854775807 - 1)"
+    return f"{column} <= {literal(min(edge, most))}"
 
 
 def _double(value: float) -> str:

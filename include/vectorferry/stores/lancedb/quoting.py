@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+_LEAST = -(1 << 63)
+
 
 def quoted(*path: str) -> str:
     """A column, or a part of a struct, as SQL names it; letters keep their case."""
@@ -12,6 +14,8 @@ def literal(value: str | float) -> str:
     """A text, number or boolean as SQL writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if value == _LEAST:
+        return f"({_LEAST + 1} - 1)"  # the engine reads it as the negative of a number that 64 bits do not hold
     return repr(value) if isinstance(value, (int, float)) else "'" + value.replace("'", "''") + "'"
 
 

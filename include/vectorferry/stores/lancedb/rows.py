@@ -102,17 +102,23 @@ class Writer:
             )
         return made
 
-    def patch(self, changes: Mapping[str, Any], overflow: str | None) -> dict[str, pa.Array]:
-        """The columns that metadata changes of a row with this overflow, each an array of one."""
+    def patch(self, changes: Mapping[str, Any], held: Any) -> dict[str, pa.Array]:
+        """The columns that metadata changes of a row, each an array of one; `held` is what the overflow or the struct has so far."""
         values, rest = self.split(changes)
+        struct, overflow = self._layout.struct, self._layout.overflow
+        changed = [each for each in self._layout.keys if each.key in changes]
         made = {
-            each.path[0]: pa.array([values[place]], each.type)
-            for place, each in enumerate(self._layout.keys)
-            if each.key in changes
+            each.path[0]: pa.array([values[self._places[each.key]]], each.type)
+            for each in changed
+            if len(each.path) == 1
         }
-        if self._layout.overflow:
-            kept = {key: value for key, value in parse_json(overflow or "{}").items() if key not in changes}
-            made[self._layout.overflow] = pa.array([_text_of(kept | rest)], pa.string())
+        if parts := {each.path[1]: values[self._places[each.key]] for each in changed if len(each.path) > 1}:
+            assert struct is not None
+            # As a whole: after a merge of some parts the engine cannot read the table with a condition any more.
+            made[struct.name] = pa.array([{**(held or {}), **parts}], struct.type)
+        if overflow:
+            kept = {key: value for key, value in parse_json(held or "{}").items() if key not in changes}
+            made[overflow] = pa.array([_text_of(kept | rest)], pa.string())
         return made
 
     def reasons(self, batch: pa.RecordBatch, *, partial: bool) -> Iterator[Reason]:
@@ -271,18 +277,19 @@ class Reader:
         if len(each.path) > 1:
             column = pc.struct_field(column, each.path[1])
         whole = _whole_numbers(column) if each.values.kind is FieldType.NUMBER else None
-        values = column.to_pylist() if whole is None else whole
-        if each.values.as_is or whole is not None:
-            return list(values)
+        if whole is not None:
+            return list(whole)
+        if each.values.as_is:
+            return list(column.to_pylist())
         read: Callable[[Any], Any] = each.values.read
         try:
-            return [None if value is None else read(value) for value in values]
-        except RecordError:
+            return [None if value is None else read(value) for value in column.to_pylist()]
+        except (RecordError, OverflowError):
             pass
-        for id_, value in zip(ids, values, strict=True):
+        for id_, value in zip(ids, column, strict=True):
             try:
-                read(value) if value is not None else None
-            except RecordError as error:
+                read(value.as_py()) if value.is_valid else None
+            except (RecordError, OverflowError) as error:  # of dates that Python's calendar does not have
                 raise RecordError(
                     f"{self._place(namespace, id_)}, column {'.'.join(each.path)}: {error}; mend the record, or leave the column out with "
                     "`table.columns`"
@@ -310,6 +317,8 @@ class Reader:
 
 def _whole_numbers(column: pa.ChunkedArray) -> list[int | None] | None:
     """The values of a column of doubles as integers, None where one is none, or one that 53 bits do not hold."""
+    if not pa.types.is_float64(column.type):
+        return None
     largest = pc.max(pc.abs(column)).as_py()
     if largest is not None and not largest < 1 << 53:  # NaN is not
         return None

@@ -29,6 +29,7 @@ _KEY, _NAME, _METRIC, _INDEX, _FIELD = (
 )
 _UNENFORCED = "lance-schema:unenforced-primary-key"
 _UNNAMED = ("vector", "embedding")
+_FOUND = ("_distance", "_score", "_relevance_score")
 _METADATA = ("metadata", "metadata_")
 _LANCE_METRIC = Metric.EUCLIDEAN  # what a search of LanceDB's client measures by unless it is told otherwise
 
@@ -123,6 +124,11 @@ class Layout:
         return [*named, *([self.overflow] if self.overflow else [])]
 
     @property
+    def together(self) -> str | None:
+        """The column that holds several keys: the overflow, or the struct."""
+        return self.overflow or (self.struct.name if self.struct is not None else None)
+
+    @property
     def fields(self) -> dict[str, FieldType]:
         """Keys with a column as declared fields."""
         return {each.key: each.kind for each in self.keys if each.kind is not None}
@@ -152,7 +158,7 @@ def layout_of(
         return None, problems
     native = _OURS in (schema.metadata or {})
     id_ = _id_of(schema, table, problems)
-    namespace = _namespace_of(schema, table, native=native)
+    namespace = _namespace_of(schema, table, problems, native=native)
     struct, overflow = _metadata_of(schema, table, native=native)
     taken = {each.name for each in (id_, namespace, struct) if each is not None} | {overflow or ""}
     vectors = tuple(_vectors_of(schema, metrics, table, taken, options, notes, problems))
@@ -220,6 +226,8 @@ def _unknown_columns(schema: pa.Schema, table: Table) -> Iterator[str]:
     for name in schema.names:
         if "`" in name or "." in name:
             yield f"the column {name!r} has a name that SQL here cannot quote: rename it"
+        if name in _FOUND:
+            yield f"the column {name!r} has the name of what a search adds to its answers: rename it"
 
 
 def _id_of(schema: pa.Schema, table: Table, problems: list[str]) -> "pa.Field | None":
@@ -237,9 +245,17 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _namespace_of(schema: pa.Schema, table: Table, *, native: bool) -> "pa.Field | None":
+def _namespace_of(schema: pa.Schema, table: Table, problems: list[str], *, native: bool) -> "pa.Field | None":
     if table.namespace is not None:
-        return schema.field(table.namespace.column) if table.namespace.column else None
+        found = schema.field(table.namespace.column) if table.namespace.column else None
+        kind = (
+            found.type.value_type if found is not None and pa.types.is_dictionary(found.type) else found and found.type
+        )
+        if kind is not None and not _is_text(kind):
+            problems.append(
+                f"the namespace's column {table.namespace.column!r} has the type {kind}: namespaces are texts"
+            )
+        return found
     return schema.field(NAMESPACE) if native and NAMESPACE in schema.names else None
 
 
@@ -361,6 +377,9 @@ def _key_of(found: pa.Field) -> str:
 
 
 def _unwritable(schema: pa.Schema, layout: Layout) -> Iterator[str]:
+    for name in layout.on:
+        if '"' in name:
+            yield f"a put finds no record by the column {name!r}, for the quote in its name: rename it"
     for each in layout.keys:
         if each.values.write is None:
             yield f"columns of type {each.type} can be read, and not written: leave {each.path[0]!r} out with `table.columns`"
@@ -392,7 +411,7 @@ def new_columns(table: Table, definition: CollectionDefinition) -> NewColumns:
     """How the columns of a new table are called: as the spec says, else plainly, else by an encoded name."""
     id_ = table.key[0] if table.key else ID
     namespace = (table.namespace.column if table.namespace else NAMESPACE) or None
-    taken = {each.lower() for each in (id_, namespace or "", SPARSE_COLUMN, OVERFLOW)}
+    taken = {each.lower() for each in (id_, namespace or "", SPARSE_COLUMN, OVERFLOW, *_FOUND)}
     vectors = {} if definition.dimension is None else {"": table.vector or VECTOR}
     taken |= {each.lower() for each in vectors.values()}
     for name in definition.named:

@@ -307,7 +307,7 @@ class LanceStore(VectorStore):
         return WriteResult(len(batch) - len(rejected), tuple(rejected))
 
     def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
-        """Change a row's columns in one version, if its overflow still is what it was when it was read; else look again."""
+        """Change a row's columns in one version, if its overflow or struct still is what it was when it was read; else look again."""
         patch = patch_of(namespace, id_, vector, metadata)
         layout = self._layout()
         if rejected := self.rejections(patch, partial=True):
@@ -317,7 +317,7 @@ class LanceStore(VectorStore):
             return
         writer = Writer(layout)
         while True:
-            held, there = self._overflow_of(layout, namespace, id_)
+            held, there = self._held_beside(layout, namespace, id_)
             if not there:
                 return
             columns = writer.patch(changes, held) if changes else {}
@@ -553,16 +553,16 @@ class LanceStore(VectorStore):
             self._refuse_odd(namespace, pa.chunked_array([_flat(rows.column(layout.id.name)).sort()]))
         return taken(rows, found)
 
-    def _overflow_of(self, layout: Layout, namespace: str, id_: str) -> tuple[str | None, bool]:
-        """What a row's overflow holds, and whether the row is there."""
-        column = layout.overflow or layout.id.name
+    def _held_beside(self, layout: Layout, namespace: str, id_: str) -> tuple[Any, bool]:
+        """What a row's overflow or struct holds, and whether the row is there."""
+        column = layout.together or layout.id.name
         clause = f"{_within(layout, namespace)} AND {_of_ids(layout, [id_])}"
         rows = self._do(lambda: _select(self._open(), [column], clause, 2))
         if rows.num_rows > 1:
             raise RecordError(
                 f"{self.name}, namespace {namespace or '(default)'}, id {id_}: several records have this id; {MEND}"
             )
-        held = rows.column(column)[0].as_py() if rows.num_rows and layout.overflow else None
+        held = rows.column(column)[0].as_py() if rows.num_rows and layout.together else None
         return held, rows.num_rows == 1
 
     # Writing
@@ -612,17 +612,12 @@ class LanceStore(VectorStore):
             except Unavailable:
                 return  # another writer was faster: nothing is lost, and the next time comes
 
-    def _change(
-        self, layout: Layout, namespace: str, id_: str, columns: Mapping[str, pa.Array], held: str | None
-    ) -> bool:
-        """Write columns of one row unless its overflow is another one by now."""
+    def _change(self, layout: Layout, namespace: str, id_: str, columns: Mapping[str, pa.Array], held: Any) -> bool:
+        """Write columns of one row unless its overflow or struct is another one by now."""
         key: dict[str, pa.Array] = {layout.id.name: id_array(layout, [id_])}
         if layout.namespace is not None:
             key[layout.namespace.name] = pa.array([namespace], layout.namespace.type)
-        only = None
-        if layout.overflow and layout.overflow in columns:
-            name = f"target.{quoted(layout.overflow)}"
-            only = f"{name} IS NULL" if held is None else f"{name} = {literal(held)}"
+        only = _still(layout, held) if layout.together in columns else None
         rows = rows_of(layout, {**key, **columns})
         done = self._call(lambda: self._database.merge(self._open(), layout.on, rows, only=only, insert=False))
         self._count_write()
@@ -746,6 +741,24 @@ def _between(layout: Layout, span: KeyRange) -> str:
         elif (number := number_of_key(edge)) is not None:
             parts.append(f"{column} {sign} {literal(number)}")
     return " AND ".join(parts) or "true"
+
+
+def _still(layout: Layout, held: Any) -> str:
+    """The condition that a row's overflow or struct is what it was; told by the texts and whole numbers in it."""
+    column = str(layout.together)
+    found = {quoted(column): held}
+    if isinstance(held, Mapping):
+        found = {quoted(column, part): value for part, value in held.items()}
+    told = [f"target.{name} {_same(value)}" for name, value in found.items() if _is_literal(value)]
+    return " AND ".join(told) or "true"
+
+
+def _is_literal(value: Any) -> bool:
+    return value is None or isinstance(value, (str, int))
+
+
+def _same(value: Any) -> str:
+    return "IS NULL" if value is None else f"= {literal(value)}"
 
 
 # --- Questions
