@@ -34,7 +34,7 @@ class Servers:
     qdrant: Qdrant
 
     def connection(self, name: str) -> Connection:
-        """The connections that specs name: journal, lancedb, memory, pgvector, pinecone, qdrant, weaviate, backing (Pinecone's own records)."""
+        """The connections that specs name: journal, memory, the five databases, and backing (the local Pinecone's own records)."""
         match name:
             case "journal":
                 return self._database(name, JOURNAL_DATABASE)
