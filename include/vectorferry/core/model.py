@@ -92,7 +92,7 @@ class VectorSpec:
 
 
 class ConditionalWrites(StrEnum):
-    """Which writes a database itself refuses once it has a newer state of the record: none, puts, or deletes and puts after them too.
+    """Which writes a database can be asked to refuse once it has a newer state of the record: none, puts, or also those after a deletion.
 
     PUTS keeps an older put from replacing a newer record; nothing of a record that was deleted is left to tell that a put is older, so
     that it comes back. PUTS_AND_DELETES remembers deletions as well, mostly for a time only.

@@ -62,8 +62,8 @@ class Capabilities:
     `snapshot_scans`: a `scan` sees one frozen state, that of its begin; where False it is a cursor: a record that stays is given once.
     `merging_upserts`: the database keeps what a put does not name. `upsert` still replaces all that a record carries: it deletes first, or
     names everything of its own, and what no record carries stays.
-    `conditional_writes`: which older writes the database itself refuses. Nothing rests on it but what a store does with it inside: a
-    record may have been written by others, without the condition, and a deletion may have been forgotten.
+    `conditional_writes`: which older writes the database can be asked to refuse by itself. Nothing rests on it but what a store does with
+    it inside: others write without the condition, and a deletion may have been forgotten.
     `max_matching`: the most ids that `matching` returns, None where it returns all.
     `merges_metadata`: `update` takes metadata; where False it takes a vector only.
     `markers`: `keep_marker` works. `probes`: a record of ours may lie here for a moment; where False nothing but records is written, and

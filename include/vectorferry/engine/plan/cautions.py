@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vectorferry.core.model import SIDES, CollectionInfo, ConditionalWrites, Inventory, VectorKind
+from vectorferry.core.model import SIDES, CollectionInfo, Inventory, VectorKind
 from vectorferry.core.vector_columns import described
 from vectorferry.engine.plan.inventory import held_warnings
 from vectorferry.engine.plan.target_definition import without_index
@@ -78,5 +78,3 @@ def _write_habits(store: VectorStore) -> Iterator[str]:
             f"{store.name} keeps what a put does not name: what is no part of a record stays, and where a put has to delete first, "
             "readers may miss the record for a moment"
         )
-    if store.capabilities.conditional_writes is ConditionalWrites.PUTS:
-        yield f"{store.name} refuses an older put by itself, but not after a deletion: then the record is back until it is settled"
