@@ -21,7 +21,7 @@ included, on the servers that the tests use: {sample}.
 Each row has one odd thing at most, so that a refusal has one reason.
 
 What the source's database cannot hold is never put there. What the target's cannot, preflight names before anything is written; the same
-collection without these rows is moved, with every check of a migration, and compared by `vectorferry compare` and by a judge that
+collection without these rows is moved, with every check that reads a database, and compared by `vectorferry compare` and by a judge that
 imports nothing of this project and reads both sides with the vendors' own clients. A row that is not refused by name and does not arrive
 as it was ends `make pairs` with an error, and there is no page then.
 
