@@ -23,6 +23,7 @@ from pipeline.worlds import World, postgres_connection, qdrant_connection, rows_
 from vectorferry.core.model import COHORT, CollectionDefinition, Metric, Phase
 from vectorferry.engine.plan.register import register
 from vectorferry.journal import Journal, open_journal
+from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.stack import JOURNAL_DATABASE, PGVECTOR_DATABASE, Databases, databases
 from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.spec.connections import Connection
@@ -231,6 +232,21 @@ def lance_show(world: World, database: str, tmp_path: Path) -> Iterator[Show]:
         yield found
 
 
+@pytest.fixture
+def qdrant_show(world: World, database: str, qdrant: Qdrant) -> Iterator[Show]:
+    """From a table of PostgreSQL to Qdrant."""
+    world.connections["target"] = qdrant_connection(qdrant)
+    collection = world.spec_dict["target"]["collection"] = f"settled-{world.folder.name}"
+
+    def read(side: str) -> oracle.Rows:
+        if side == "source":
+            return oracle.read_pgvector("docs", url=database)
+        return oracle.read_qdrant(collection, url=qdrant.url, grpc_port=qdrant.grpc_port, api_key=qdrant.api_key)
+
+    with shown(world, read, QDRANT.tolerance) as found:
+        yield found
+
+
 def test_a_lost_and_a_resurrected_record_would_be_seen() -> None:
     history = [
         (1, "begun", "n", "a", 0.5),
@@ -313,6 +329,11 @@ def test_settlers_die_at_every_step(show: Show) -> None:
 @pytest.mark.long
 def test_settlers_that_write_to_lancedb_die_at_every_step(lance_show: Show) -> None:
     kill_settlers(lance_show, settler(LANCE_UPSERT))
+
+
+@pytest.mark.long
+def test_settlers_that_write_to_qdrant_die_at_every_step(qdrant_show: Show) -> None:
+    kill_settlers(qdrant_show, settler(QDRANT.upsert))
 
 
 @pytest.mark.long
