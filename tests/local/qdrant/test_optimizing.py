@@ -1,10 +1,13 @@
 """Optimizers: they run on a copy, in a process of their own, while the collection is read and written."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
+
+from vectorferry.local.qdrant.optimizing import OptimizersFailed, Optimizing
 
 pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 
@@ -65,3 +68,11 @@ def test_another_configuration_is_optimized_for(grpc: QdrantClient, loaded: str)
     info = wait_for(grpc, loaded, "green")
     assert info.config.hnsw_config.m == 4
     assert info.indexed_vectors_count == FIRST
+
+
+def test_optimizers_that_end_by_themselves_are_told_of(tmp_path: Path) -> None:
+    with pytest.raises(OptimizersFailed, match="exit code 1"):
+        Optimizing().run(tmp_path)
+    stopped = Optimizing()
+    stopped.stop()
+    assert not stopped.run(tmp_path)

@@ -94,7 +94,8 @@ class Collection:
             return None
         for left in folder.glob("shard-*"):
             if left.name != state.shard:
-                shutil.rmtree(left)
+                # Of a server that was killed: its optimizers may not be gone yet, and then the next one removes it.
+                shutil.rmtree(left, ignore_errors=True)
         return cls(folder, state, edge.EdgeShard.load(str(folder / state.shard), config.engine_config(state.create)))
 
     @property

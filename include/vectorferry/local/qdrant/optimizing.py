@@ -17,6 +17,10 @@ _PARENT_DEATH = 1  # prctl(2), PR_SET_PDEATHSIG
 _NICENESS = 5  # requests come first
 
 
+class OptimizersFailed(Exception):
+    """What is served is as it was; nothing is lost."""
+
+
 class Optimizing:
     """One run of the optimizers, which can be ended early from another thread."""
 
@@ -26,13 +30,20 @@ class Optimizing:
         self._stopped = False
 
     def run(self, folder: Path) -> bool:
-        """Optimize the shard in a folder, which nobody has open; says whether it was done, False where it was ended before."""
+        """Optimize the shard in a folder, which nobody has open; False where it was ended before it was done.
+
+        Raises OptimizersFailed where they ended by themselves.
+        """
         command = [sys.executable, "-m", "vectorferry.local.qdrant.optimizing", str(folder)]
         with self._lock:
             if self._stopped:
                 return False
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        return self._process.wait() == 0
+        code = self._process.wait()
+        with self._lock:
+            if code and not self._stopped:
+                raise OptimizersFailed(f"the optimizers ended with exit code {code}; the server's log may say why")
+        return not code
 
     def stop(self) -> None:
         """End the run, and all that would begin later."""
