@@ -12,10 +12,11 @@ import pytest
 from qdrant_client import grpc as vendor
 from qdrant_client.http.exceptions import UnexpectedResponse
 
-from stores.qdrant.tools import connection_to, open_qdrant
+from stores.qdrant.tools import connection_to, open_qdrant, vendors_client
 from vectorferry.core.errors import (
     AlreadyExists,
     ConnectionMissing,
+    FilterError,
     NotFound,
     OutcomeUnknown,
     RateLimited,
@@ -25,6 +26,7 @@ from vectorferry.core.errors import (
     Unavailable,
     Unsupported,
 )
+from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
 from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.spec.connections import Connection
@@ -35,7 +37,7 @@ from vectorferry.stores.qdrant.client import address_of, grpc_error
 from vectorferry.stores.qdrant.rest import rest_error
 from vectorferry.stores.qdrant.store import QdrantStore
 from vectorferry.stores.registry import list_collections, open_store
-from vectorferry.testing.samples import new_name, records
+from vectorferry.testing.samples import new_name, random_vectors, records
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -238,6 +240,24 @@ def test_a_server_that_is_too_old_is_told(
     link.changes["Qdrant/HealthCheck"] = old
     assert (not store.obstacles()) is used
     assert (not store.obstacles(CollectionDefinition(8, Metric.DOT))) is made
+
+
+def test_an_index_that_others_make_meanwhile_is_seen_by_filters(
+    qdrant: Qdrant, telling: tuple[VectorStore, Telling], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = telling
+    store.upsert(records("", ["1"], metadata=[{"x": 5}]))
+    where = parse_filter({"x": {"$gt": 4}})
+    assert store.matching("", where, 10) == {"1"}
+    with vendors_client(qdrant) as client:
+        client.create_payload_index(store.name.removeprefix("qdrant "), "x", "datetime")
+    monkeypatch.setattr("vectorferry.stores.qdrant.store._INDEXES_FOR", -1.0)
+    for ask in (
+        lambda: store.matching("", where, 10),
+        lambda: store.search("", random_vectors(1), 3, where=where),
+    ):
+        with pytest.raises(FilterError, match="dates"):
+            ask()
 
 
 def test_collections_are_told_with_their_vectors(qdrant: Qdrant, telling: tuple[VectorStore, Telling]) -> None:
