@@ -216,11 +216,16 @@ def test_a_namespace_that_is_no_text_is_told_and_never_read_as_another(make: Mak
     store = make(CollectionDefinition(8, Metric.COSINE))
     put_all(store, records("n", ["a"]))
     put_all(store, records("", ["1"]))
-    point = m.PointStruct(id=5, vector=[1.0] * 8, payload={"namespace": 7})
-    client.upsert(collection_of(store), [point])
-    assert "1 points whose payload key 'namespace'" in store.inventory(["n", ""], most=0).unread[0]
-    with pytest.raises(RecordError, match="id 5"):
-        store.fetch("", ["5"])
+    assert not store.inventory(["n", ""], most=0).unread
+    empty = m.PointStruct(id=6, vector=[1.0] * 8, payload={"namespace": ""})
+    client.upsert(collection_of(store), [empty])
+    assert store.describe().namespaces == {"": 2, "n": 1} and not store.inventory(["n", ""], most=0).unread
+    assert ids_of(list(store.scan(KeyRange("")))) == ["1", "6"]
+    for odd in (7, ["a", "b"]):
+        client.upsert(collection_of(store), [m.PointStruct(id=5, vector=[1.0] * 8, payload={"namespace": odd})])
+        assert "payload key 'namespace'" in store.inventory(["n", ""], most=0).unread[0]
+        with pytest.raises(RecordError, match="id 5"):
+            store.fetch("", ["5"])
 
 
 def test_settings_of_an_index_are_told_as_they_were_made(make: Make) -> None:

@@ -82,7 +82,7 @@ def in_namespace(layout: Layout, namespace: str) -> list[Any]:
         return []
     if namespace:
         return [is_text(path, [namespace])]
-    return [is_empty(path)] if layout.own else [any_of(is_empty(path), is_text(path, [""]))]
+    return [any_of(is_empty(path), is_text(path, [""]))]
 
 
 def namespace_path(layout: Layout) -> str:

@@ -71,12 +71,10 @@ class PointReader:
                 return {_text_of(hit.value, path, self._store): int(hit.count) for hit in hits}
             limit *= 10
 
-    def unnamed_namespaces(self) -> int:
-        """Points whose namespace is no text, as this or none can be told."""
+    def has_odd_namespaces(self) -> bool:
+        """Whether there are points whose namespace is no single text: a number is in no facet, a list in several."""
         path = namespace_path(self.layout)
-        if not path:
-            return 0
-        return self.count(without=[is_empty(path)]) - sum(self._facets(path).values())
+        return bool(path) and self.count(without=[is_empty(path)]) != sum(self._facets(path).values())
 
     # --- Pages
 

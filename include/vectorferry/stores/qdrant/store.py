@@ -172,8 +172,7 @@ class QdrantStore(VectorStore):
         del most
         reader = self._reader()
         held = {namespace: self._held(reader, namespace) for namespace in namespaces}
-        odd = reader.unnamed_namespaces()
-        return Inventory(held, unread=(_unnamed(reader.layout, odd),) if odd else ())
+        return Inventory(held, unread=(_odd_namespaces(reader.layout),) if reader.has_odd_namespaces() else ())
 
     def _held(self, reader: PointReader, namespace: str) -> Held:
         rows = reader.count_in(namespace)
@@ -525,8 +524,8 @@ def _marker(name: str) -> str:
     return f"{MARK} {name}"
 
 
-def _unnamed(layout: Layout, points: int) -> str:
-    return f"{points} points whose payload key {layout.namespace_field!r}, which tells the namespace, is no single text"
+def _odd_namespaces(layout: Layout) -> str:
+    return f"points whose payload key {layout.namespace_field!r}, which tells the namespace, is no single text"
 
 
 def _unplaced(batch: pa.RecordBatch, layout: Layout) -> Iterator[Reason]:
