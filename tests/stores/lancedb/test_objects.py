@@ -1,19 +1,24 @@
 """LanceDB on a real object store: what the contract says, two processes, and every error by its meaning."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import lancedb
 import pytest
 
 from servers import SeaweedFS
 from stores.lancedb.test_keys import EACH, ROUNDS, insert_at_once
 from vectorferry.core.errors import AlreadyExists, DatabaseMissing, NotFound, Unauthorized, Unavailable
-from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
+from vectorferry.core.model import CollectionDefinition, FieldType, KeyRange, Metric
 from vectorferry.local.servers.ports import LOOPBACK, free_port
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller, RetryPolicy
+from vectorferry.stores.lancedb.client import storage_options
 from vectorferry.stores.registry import list_collections, open_store
+from vectorferry.testing import MakeStore, StoreContract, temporary_stores
 from vectorferry.testing.assertions import assert_holds, put_all
+from vectorferry.testing.fixtures import PlantDuplicate
 from vectorferry.testing.samples import DIMENSION, new_name, random_vectors, records
 
 DEFINITION = CollectionDefinition(DIMENSION, Metric.COSINE)
@@ -76,3 +81,39 @@ def test_errors_of_an_object_store_have_their_meaning(connection: Connection) ->
         with pytest.raises(meaning, match=words) as raised:
             opened(wrong).upsert(records("n", ["a"]))
         assert connection.password not in str(raised.value)
+
+
+@pytest.mark.long
+class TestLanceOnObjects(StoreContract):
+    """The whole contract, on an object store."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def own(cls, object_store: SeaweedFS) -> Connection:
+        return connection_to(object_store, new_name("contract"))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make_store(cls, own: Connection) -> Iterator[MakeStore]:
+        def opener(name: str, fields: Mapping[str, FieldType]) -> VectorStore:
+            return open_store(own, name, StoreOptions(fields=fields))
+
+        with temporary_stores(opener) as make:
+            yield make
+
+    @pytest.fixture
+    def plant_duplicate(self, own: Connection) -> PlantDuplicate:
+        def plant(store: VectorStore, namespace: str, id_: str) -> None:
+            client = lancedb.connect(own.extra["uri"], storage_options=storage_options(own, 30.0))
+            made = client.open_table(store.describe().name)
+            made.add(made.search().where(f"namespace = '{namespace}' AND id = '{id_}'").limit(1).to_arrow())
+
+        return plant
+
+    @pytest.fixture
+    def wrong_key_store(self, own: Connection) -> VectorStore:
+        return open_store(replace(own, password="wrong"), new_name(), StoreOptions())
+
+    @pytest.fixture
+    def misnamed_store(self, own: Connection) -> VectorStore:
+        return open_store(own, "no/name", StoreOptions())

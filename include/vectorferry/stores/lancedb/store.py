@@ -25,6 +25,7 @@ from vectorferry.core.errors import (
     PartialWrite,
     RecordError,
     Refused,
+    RetryableError,
     Unavailable,
     Unsupported,
 )
@@ -101,6 +102,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _LISTED_IDS = 10_000
 _WINDOW = 200_000  # ids that a scan sorts at a time
 _READ_BYTES, _READ_ROWS = 32 << 20, 20_000
+_FAILURES = 5  # of an object store in the midst of one scan
 _DOUBTFUL = 20_000  # rows that a filter looks at one by one
 _REFINED = 10  # candidates that are compared exactly, as a multiple of k
 _COMPACTED_AFTER, _COMPACTED_AT_LEAST = 64, 1024  # writes of this object; twice as many each time
@@ -245,8 +247,8 @@ class LanceStore(VectorStore):
     def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
         """Ids in key order, all of one version. Raises RecordError for a key that several rows have."""
         table, layout = self._pinned(), self._layout()
-        for page in self._pages(table, layout, span, [layout.id.name], _WINDOW):
-            yield from chunks(ids_of(layout, page), _LISTED_IDS)
+        for page in self._pages(table, layout, span, [layout.id.name], _WINDOW, _LISTED_IDS):
+            yield ids_of(layout, page)
 
     def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
         """Ranges of equal size, cut at keys that are there."""
@@ -267,7 +269,7 @@ class LanceStore(VectorStore):
         table, layout = self._pinned(), self._layout()
         reader, size = Reader(self.name, layout), _rows_at_once(layout, batch_rows)
         pages = (
-            self._pages(table, layout, span, layout.columns, size)
+            self._pages(table, layout, span, layout.columns, size, batch_rows)
             if ids is None
             else (self._read(table, layout, span.namespace, part) for page in ids for part in chunks(page, size))
         )
@@ -500,26 +502,34 @@ class LanceStore(VectorStore):
     # Reading
 
     def _pages(
-        self, table: DeltaTable, layout: Layout, span: KeyRange, columns: Sequence[str], size: int
+        self, table: DeltaTable, layout: Layout, span: KeyRange, columns: Sequence[str], size: int, batch_rows: int
     ) -> Iterator[pa.Table]:
-        """Rows of a range in key order, `size` at a time, all of the table's pinned version.
+        """Rows of a range in key order, `batch_rows` at a time, all of the table's pinned version; `size` are asked for at once.
 
-        Each page begins with the last row of the one before, so that no key passes that is not one row's alone (RecordError); in the end
-        there are as many rows as the version counts.
+        Each question begins with the last row of the one before, so that no key passes that is not one row's alone (RecordError); in the
+        end there are as many rows as the version counts.
         """
-        name, last, seen = layout.id.name, None, 0
+        name, last, seen, failures = layout.id.name, None, 0, 0
         whole = f"{_within(layout, span.namespace)} AND {_between(layout, span)}"
-        while True:
+        answered = size + 1
+        while answered > size:
             clause = whole if last is None else f"{whole} AND {quoted(name)} >= {literal(last)}"
-            rows = self._do(partial(_select, table, columns, clause, size + 1, ordered=name))
-            self._refuse_odd(span.namespace, rows.column(name))
-            page = rows if last is None else rows.slice(1)
-            seen += page.num_rows
-            if page.num_rows:
-                last = page.column(name)[-1].as_py()
-                yield _within_ends(layout, span, page)
-            if rows.num_rows <= size:
-                break
+            answered = 0
+            try:
+                for rows in self._streamed(table, columns, clause, size + 1, name, batch_rows):
+                    again = last is not None and not answered
+                    ids = rows.column(name)
+                    self._refuse_odd(span.namespace, ids if again or last is None else _behind(last, ids))
+                    page, last = rows.slice(again), ids[-1].as_py()
+                    answered, seen = answered + rows.num_rows, seen + page.num_rows
+                    if page.num_rows:
+                        yield _within_ends(layout, span, page)
+            except RetryableError:
+                # What was given stays given: the next question begins behind it.
+                failures += 1
+                if failures > _FAILURES:
+                    raise
+                answered = size + 1
         there = self._do(lambda: table.count_rows(whole))
         if there != seen:
             raise Unavailable(
@@ -527,6 +537,16 @@ class LanceStore(VectorStore):
                 f"from {span.start!r} to {span.end!r}",
                 store=self.name,
             )
+
+    def _streamed(
+        self, table: DeltaTable, columns: Sequence[str], clause: str, limit: int, ordered: str, batch_rows: int
+    ) -> Iterator[pa.Table]:
+        """The answer to one question as it comes: memory that was read is free for what follows."""
+        query = _question(table, columns, clause, limit, ordered)
+        batches = iter(self._do(lambda: query.to_batches(batch_rows)))
+        while (batch := self._database.run(lambda: next(batches, None))) is not None:
+            if len(batch):
+                yield pa.Table.from_batches([batch])
 
     def _refuse_odd(self, namespace: str, ids: pa.ChunkedArray) -> None:
         """Refuse ids, in order, of which several are equal or one is null."""
@@ -767,10 +787,19 @@ def _same(value: Any) -> str:
 def _select(
     table: DeltaTable, columns: Sequence[str], clause: str, limit: int | None, *, ordered: str | None = None
 ) -> pa.Table:
+    return _question(table, columns, clause, limit, ordered).to_arrow()
+
+
+def _question(table: DeltaTable, columns: Sequence[str], clause: str, limit: int | None, ordered: str | None) -> Any:
     query = table.search().select(list(columns)).where(clause)
     if ordered is not None:
         query = query.order_by([ColumnOrdering(column_name=ordered, ascending=True, nulls_first=True)])
-    return query.limit(limit).to_arrow()
+    return query.limit(limit)
+
+
+def _behind(last: Any, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Ids behind the last one that was given."""
+    return pa.chunked_array([pa.array([last], ids.type), *ids.chunks])
 
 
 def _again(id_: str, seen: "set[str]") -> bool:
