@@ -11,8 +11,10 @@ import pyarrow as pa
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from vectorferry.core.errors import StagingCorrupt, StagingError, StagingFull
+from servers import SeaweedFS
+from vectorferry.core.errors import StagingCorrupt, StagingError, StagingFull, StagingRefused
 from vectorferry.core.records import make_batch
+from vectorferry.spec.connections import Connection, storage_options
 from vectorferry.staging import Staging, rows_between
 
 
@@ -21,9 +23,15 @@ def some_batch(n: int = 100) -> pa.RecordBatch:
     return make_batch("ns", [f"id{i:04}" for i in range(n)], rng.standard_normal((n, 8), np.float32), ["{}"] * n)
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "objects"])
 def staging(request: pytest.FixtureRequest, tmp_path: Path) -> Staging:
-    """On a local folder, and on fsspec's file system in memory, whose files are committed as they are closed, as an object store's are."""
+    """On a local folder, in memory, where files are committed as they are closed, as an object store's are, and on a real object store."""
+    if request.param == "objects":
+        server: SeaweedFS = request.getfixturevalue("object_store")
+        options = storage_options(
+            Connection("s3", "aws", login=server.key, password=server.password, extra=server.extra)
+        )
+        return Staging(f"s3://vectorferry/{tmp_path.name}", options).at("plan")
     return Staging(str(tmp_path) if request.param == "local" else f"memory://{tmp_path}").at("plan")
 
 
@@ -158,3 +166,9 @@ def test_ranges_are_compared_bitwise() -> None:
     table = pa.table({"id": ["A", "Z", "a", "z", "é"]})
     assert rows_between(table, "id", "Z", "é").column("id").to_pylist() == ["Z", "a", "z"]
     assert rows_between(table, "id", None, None).num_rows == 5
+
+
+def test_an_object_store_that_lets_nobody_in_is_refused_by_its_own_words(object_store: SeaweedFS) -> None:
+    wrong = Connection("s3", "aws", login=object_store.key, password="wrong", extra=object_store.extra)
+    with pytest.raises(StagingRefused, match="signature"):
+        Staging("s3://vectorferry/x", storage_options(wrong)).write_json("a.json", {})
