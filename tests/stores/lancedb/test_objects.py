@@ -64,6 +64,7 @@ def test_a_table_on_an_object_store_is_made_written_scanned_and_dropped(connecti
     assert store.count() == 0
 
 
+@pytest.mark.long
 def test_two_processes_on_an_object_store_make_each_new_record_once(connection: Connection) -> None:
     store = insert_at_once(connection)
     assert store.inventory(["n"], most=9).unread == () and store.count("n") == 1 + ROUNDS * EACH
