@@ -243,7 +243,7 @@ def test_a_server_that_is_too_old_is_told(
 
 
 def test_an_index_that_others_make_meanwhile_is_seen_by_filters(
-    qdrant: Qdrant, telling: tuple[VectorStore, Telling], monkeypatch: pytest.MonkeyPatch
+    qdrant: Qdrant, telling: tuple[VectorStore, Telling]
 ) -> None:
     store, _ = telling
     store.upsert(records("", ["1"], metadata=[{"x": 5}]))
@@ -251,7 +251,6 @@ def test_an_index_that_others_make_meanwhile_is_seen_by_filters(
     assert store.matching("", where, 10) == {"1"}
     with vendors_client(qdrant) as client:
         client.create_payload_index(store.name.removeprefix("qdrant "), "x", "datetime")
-    monkeypatch.setattr("vectorferry.stores.qdrant.store._INDEXES_FOR", -1.0)
     for ask in (
         lambda: store.matching("", where, 10),
         lambda: store.search("", random_vectors(1), 3, where=where),

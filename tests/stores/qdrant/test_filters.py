@@ -128,6 +128,23 @@ def test_a_field_that_is_declared_as_integer_has_ranges_over_an_index_of_integer
     store.close()
 
 
+@pytest.mark.parametrize("schema", [m.PayloadSchemaType.INTEGER, m.PayloadSchemaType.DATETIME])
+def test_an_index_that_is_made_later_does_not_change_what_a_filter_finds(
+    qdrant: Qdrant, collection: str, schema: m.PayloadSchemaType
+) -> None:
+    store = open_qdrant(qdrant, collection)
+    store.create(CollectionDefinition(8, Metric.DOT))
+    rows = fill(store)
+    assert not check(store, rows)
+    with vendors_client(qdrant) as client:
+        client.create_payload_index(collection, "x", schema)
+    refused = check(store, rows)
+    assert Condition("x", "$gt", 5) in refused and Condition("x", "$eq", "a") not in refused
+    with pytest.raises(FilterError, match="'x'"):
+        store.search("", random_vectors(1), 5, where=Group("$and", (Condition("x", "$gt", 5),)))
+    store.close()
+
+
 @pytest.mark.parametrize("value", [1 << 53, -(1 << 60), 1e17, float("1e300")])
 def test_numbers_beyond_53_bits_are_refused(qdrant: Qdrant, collection: str, value: float) -> None:
     store = open_qdrant(qdrant, collection)

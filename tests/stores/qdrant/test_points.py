@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any, Literal
 from uuid import UUID, uuid5
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -155,6 +157,52 @@ def test_names_of_ours_and_of_no_path_are_keys_like_others(store: VectorStore) -
     assert_holds(store, batch)
     store.update("n", "a", metadata=canonical_json({'a"b': 0.1 + 0.2, "namespace": None}))
     assert_holds(store, records("n", ["a"], metadata=[metadata | {'a"b': 0.1 + 0.2, "namespace": None}]))
+
+
+@pytest.fixture
+def of_others(client: QdrantClient) -> Iterator[str]:
+    name = new_name("Others")
+    client.create_collection(name, m.VectorParams(size=2, distance=m.Distance.DOT))
+    yield name
+    client.delete_collection(name)
+
+
+def test_what_only_looks_like_ours_in_a_collection_of_others_is_metadata(
+    qdrant: Qdrant, client: QdrantClient, of_others: str
+) -> None:
+    payloads: list[dict[str, Any]] = [
+        {"vf_overflow": "text", "vf_norms": 2, "vf_key:a": 1, "a": 2},
+        {"vf_overflow": {"a": "no JSON"}, "vf_norms": {"": 2.0}},
+        {"vf_overflow": {"a": 1}, "a": 1, "": "not a namespace", 'a"b': 3},
+        {"vf_overflow": ["1"], "vf_key:%": None},
+    ]
+    points = [m.PointStruct(id=id_, vector=[1, 2], payload=each) for id_, each in enumerate(payloads)]
+    client.upsert(of_others, points)
+    store = open_qdrant(qdrant, of_others)
+    [batch] = store.scan(KeyRange(""))
+    assert [parse_json(text) for text in batch.column("metadata").to_pylist()] == payloads
+    assert batch.column("vector").to_pylist() == [[1, 2]] * len(payloads)
+    assert store.fetch("", ["2"]).column("namespace").to_pylist() == [""]
+    client.upsert(of_others, [m.PointStruct(id=9, vector=[1, 2], payload={"vf_key:vf_norms": 1, "vf_norms": 2})])
+    with pytest.raises(RecordError, match="id 9: two payload keys stand for one metadata key"):
+        store.fetch("", ["9"])
+    store.close()
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+@pytest.mark.parametrize("payload", [{"n": (1 << 64) - 1}, {"n": {"of": ["x", (1 << 63) + 1]}}])
+def test_whole_numbers_that_the_server_tells_rounded_are_refused_with_their_place(
+    qdrant: Qdrant, of_others: str, payload: dict[str, Any], transport: Literal["grpc", "rest"]
+) -> None:
+    body = {"points": [{"id": 1, "vector": [1, 2], "payload": payload}]}
+    httpx.put(
+        f"{qdrant.url}/collections/{of_others}/points?wait=true", json=body, headers={"api-key": qdrant.api_key}
+    ).raise_for_status()
+    store = open_qdrant(qdrant, of_others, StoreOptions(transport=transport))
+    with pytest.raises(RecordError, match=r"id 1: the payload's 'n' has a number from 2\^63 to 2\^64"):
+        list(store.scan(KeyRange("")))
+    store.close()
 
 
 @pytest.mark.parametrize("metric", Metric)

@@ -14,7 +14,8 @@ OVERFLOW = "vf_overflow"
 """Payload keys with the JSON of values that the payload itself does not give back exactly."""
 NORMS = "vf_norms"
 """Vectors that the server keeps at length 1, by their names in Qdrant, with the lengths that they had."""
-_ENCODED = "vf_key:"
+ENCODED = "vf_key:"
+"""Begins payload keys whose metadata keys no payload key can be."""
 _PREFIX = "vf_"
 # No path to a payload key can have these.
 _ESCAPES = {"%": "%25", '"': "%22", "\\": "%5C"}
@@ -30,17 +31,17 @@ def payload_key(key: str, own: "frozenset[str] | set[str]", *, prefix: bool = Tr
 
     `prefix`: all names that begin as ours do are kept free.
     """
-    ours = key in own or key.startswith(_PREFIX if prefix else _ENCODED)
+    ours = key in own or key.startswith(_PREFIX if prefix else ENCODED)
     if not ours and '"' not in key and "\\" not in key:
         return key
-    return _ENCODED + "".join(_ESCAPES.get(letter, letter) for letter in key)
+    return ENCODED + "".join(_ESCAPES.get(letter, letter) for letter in key)
 
 
 def metadata_key(name: str) -> str:
     """The metadata key behind a name in the payload."""
-    if not name.startswith(_ENCODED):
+    if not name.startswith(ENCODED):
         return name
-    key = name.removeprefix(_ENCODED)
+    key = name.removeprefix(ENCODED)
     for letter, escape in reversed(_ESCAPES.items()):
         key = key.replace(escape, letter)
     return key
@@ -121,13 +122,44 @@ def plain(value: Any) -> Any:
     return None
 
 
-def exact_values(overflow: Mapping[str, Any]) -> dict[str, Any]:
-    """The exact values by their payload keys, of the overflow as it was read."""
-    return {key: _parsed(each) for key, each in overflow.items() if isinstance(each, (str, list))}
+def exact_values(overflow: Any) -> dict[str, Any] | None:
+    """The exact values by their payload keys, of the overflow as it was read; None for one that is none of ours."""
+    if not isinstance(overflow, Mapping):
+        return None
+    try:
+        return {key: _parsed(each) for key, each in overflow.items() if each is not None}
+    except (TypeError, orjson.JSONDecodeError):
+        return None
 
 
 def _parsed(each: Any) -> Any:
-    return [orjson.loads(item) for item in each] if isinstance(each, list) else orjson.loads(each)
+    return [_loaded(item) for item in each] if isinstance(each, list) else _loaded(each)
+
+
+def _loaded(text: Any) -> Any:
+    if not isinstance(text, str):
+        raise TypeError("the overflow has texts")
+    return orjson.loads(text)
+
+
+def are_norms(norms: Any, wires: "frozenset[str] | set[str]") -> bool:
+    """Whether these are lengths of vectors with these names in Qdrant, as we keep them."""
+    if not isinstance(norms, Mapping) or not norms.keys() <= wires:
+        return False
+    return all(_is_length(each) or (isinstance(each, list) and all(map(_is_length, each))) for each in norms.values())
+
+
+def _is_length(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def maybe_rounded(value: Any) -> bool:
+    """Whether a value is or has a number that may have been a whole one beyond 63 bits: the server tells these as doubles."""
+    if isinstance(value, float):
+        return _INT64 <= value <= 2 * _INT64
+    if isinstance(value, list):
+        return any(map(maybe_rounded, value))
+    return isinstance(value, dict) and any(map(maybe_rounded, value.values()))
 
 
 def is_rounded(held: Any, exact: Any) -> bool:

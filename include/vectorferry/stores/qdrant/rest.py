@@ -195,7 +195,16 @@ def _filter(asked: Any, name: str) -> Any:
 
 
 def _record(found: Any) -> Any:
-    return RestToGrpc.convert_record(found.model_copy(update={"payload": found.payload or {}}))
+    return RestToGrpc.convert_record(found.model_copy(update={"payload": _as_grpc_tells(found.payload or {})}))
+
+
+def _as_grpc_tells(value: Any) -> Any:
+    """A payload whose whole numbers beyond 63 bits are doubles, as gRPC has no other place for them."""
+    if isinstance(value, int):
+        return value if value < 1 << 63 else float(value)
+    if isinstance(value, list):
+        return [_as_grpc_tells(item) for item in value]
+    return {key: _as_grpc_tells(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 # --- Collections

@@ -10,13 +10,16 @@ from vectorferry.core.model import DEFAULT_NAMESPACE
 from vectorferry.core.records import canonical_json, parse_json, record_schema
 from vectorferry.stores.qdrant import ids
 from vectorferry.stores.qdrant.payloads import (
+    ENCODED,
     NORMS,
     OVERFLOW,
+    are_norms,
     comes_back,
     entry,
     exact_values,
     fill,
     is_rounded,
+    maybe_rounded,
     plain,
 )
 from vectorferry.stores.qdrant.schema import Layout
@@ -123,23 +126,39 @@ def row_of(layout: Layout, point: Any, store: str) -> Row:
     payload = point.payload
     payload = {name: plain(payload[name]) for name in payload}
     namespace, id_ = name_of(layout, point.id, payload, store)
-    overflow = {}
-    if isinstance(payload.get(NORMS), dict):
+    if _has_norms(layout, payload):
         del payload[NORMS]
-    if isinstance(payload.get(OVERFLOW), dict):
-        overflow = exact_values(payload.pop(OVERFLOW))
+    if (exact := exact_values(payload.get(OVERFLOW))) is not None:
+        del payload[OVERFLOW]
     if layout.own:
         payload.pop(layout.id_field, None)
         payload.pop(layout.namespace_field, None)
     elif layout.namespace_field:
         _without(payload, path_parts(layout.namespace_field))
-    for name, exact in overflow.items():
-        if is_rounded(payload.get(name), exact):  # a null that was merged is nowhere else
-            payload[name] = exact
+    # A null that was merged is nowhere else.
+    known = {name: value for name, value in (exact or {}).items() if is_rounded(payload.get(name), value)}
     try:
-        return namespace, id_, canonical_json({layout.metadata_key(name): value for name, value in payload.items()})
+        return namespace, id_, canonical_json(_metadata(layout, payload, known))
     except (RecordError, ValueError) as error:
         raise RecordError(f"{store}, namespace {namespace or '(default)'}, id {id_}: {error}") from error
+
+
+def _has_norms(layout: Layout, payload: Mapping[str, Any]) -> bool:
+    """Whether the payload has lengths that we keep, and not a key of somebody else's by that name."""
+    return NORMS in payload and are_norms(payload[NORMS], {each.wire for each in layout.vectors if each.normalised})
+
+
+def _metadata(layout: Layout, payload: Mapping[str, Any], exact: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata of a payload, some of whose values are known exactly. Raises RecordError for what cannot be told."""
+    made = {layout.metadata_key(name): value for name, value in {**payload, **exact}.items()}
+    if len(made) < len({**payload, **exact}):
+        raise RecordError(f"two payload keys stand for one metadata key: rename those that begin with {ENCODED!r}")
+    for name, value in payload.items():
+        if name not in exact and maybe_rounded(value):
+            raise RecordError(
+                f"the payload's {name!r} has a number from 2^63 to 2^64, which the server tells rounded: keep it as text"
+            )
+    return made
 
 
 def name_of(layout: Layout, point: Any, payload: Mapping[str, Any], store: str) -> tuple[str, str]:
@@ -185,7 +204,7 @@ def batch_of_rows(layout: Layout, rows: Sequence[Row], points: Sequence[Any]) ->
     if not points:
         return pa.RecordBatch.from_pylist([], schema=schema)
     raw = [raw_vectors(point.vectors) for point in points]
-    norms = [_norms_of(point) for point in points]
+    norms = [_norms_of(layout, point) for point in points]
     columns: dict[str, Any] = {
         name: pa.array([row[place] for row in rows], pa.string())
         for place, name in enumerate(("namespace", "id", "metadata"))
@@ -205,8 +224,8 @@ def schema_of(layout: Layout) -> pa.Schema:
     return record_schema(None if dense is None else dense.dimension, named)
 
 
-def _norms_of(point: Any) -> Mapping[str, Any]:
+def _norms_of(layout: Layout, point: Any) -> Mapping[str, Any]:
     if NORMS not in point.payload:
         return {}
-    found = plain(point.payload[NORMS])
-    return found if isinstance(found, dict) else {}
+    found = {NORMS: plain(point.payload[NORMS])}
+    return found[NORMS] if _has_norms(layout, found) else {}

@@ -73,7 +73,6 @@ _GONE_EVERY = 0.02
 _INT64 = 1 << 63
 _MEMORY = 1.5
 _QUERIES = 64
-_INDEXES_FOR = 60.0
 
 OWN_LAYOUT = Capabilities(
     product="qdrant",
@@ -107,7 +106,6 @@ class QdrantStore(VectorStore):
         self._call = caller
         self._lock = threading.Lock()
         self._found: PointReader | None = None
-        self._found_at = 0.0
 
     @classmethod
     def open(
@@ -356,7 +354,7 @@ class QdrantStore(VectorStore):
         vector: str = "",
     ) -> Neighbours:
         """The index's nearest, some queries a request; segments without an index are searched exactly."""
-        reader = self._reader() if where is None else self._filtering()
+        reader = self._reader_to_filter(where)
         layout, declared = reader.layout, self._declared
         refuse_vector(vector, layout.named, self.name)
         spec = searched_vector(layout.definition, vector, queries, self.name)
@@ -377,7 +375,7 @@ class QdrantStore(VectorStore):
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """Ids of records that pass, the first in the order of their points."""
-        return frozenset(islice(self._filtering().matching(namespace, where, limit, self._declared), limit))
+        return frozenset(islice(self._reader_to_filter(where).matching(namespace, where, limit, self._declared), limit))
 
     # --- Writing
 
@@ -440,13 +438,6 @@ class QdrantStore(VectorStore):
     def _declared(self) -> dict[str, FieldType]:
         return dict(self._options.fields)
 
-    def _filtering(self) -> PointReader:
-        """The reader, with payload indexes as they were a minute ago at most: one that others made since may change what a filter means."""
-        with self._lock:
-            if time.monotonic() - self._found_at > _INDEXES_FOR:
-                self._found = None
-        return self._reader()
-
     def _reader(self) -> PointReader:
         with self._lock:
             found = self._found
@@ -454,8 +445,14 @@ class QdrantStore(VectorStore):
             layout = layout_of(self._info(), self._collection, self._options)
             found = PointReader(self._link, self._collection, layout, self._call, self.name)
             with self._lock:
-                self._found, self._found_at = found, time.monotonic()
+                self._found = found
         return found
+
+    def _reader_to_filter(self, where: Filter | None) -> PointReader:
+        """The reader; for a filter it looks anew, for a payload index that others made since changes what conditions mean."""
+        if where is not None:
+            self._forget()
+        return self._reader()
 
     def _writer(self, reader: PointReader) -> PointWriter:
         return PointWriter(self._link, self._collection, reader, self._call, self.name)
