@@ -76,6 +76,8 @@ _QUERIES = 64
 
 OWN_LAYOUT = Capabilities(
     product="qdrant",
+    # Many small requests at a time keep a server busy while the next ones are written; the vendor's client sends 64 points.
+    max_batch_rows=100,
     max_dimension=MAX_DIMENSION,
     max_fetch_ids=MAX_FETCH,
     named_vectors=frozenset(VectorKind),
