@@ -183,6 +183,9 @@ def test_what_only_looks_like_ours_in_a_collection_of_others_is_metadata(
     assert [parse_json(text) for text in batch.column("metadata").to_pylist()] == payloads
     assert batch.column("vector").to_pylist() == [[1, 2]] * len(payloads)
     assert store.fetch("", ["2"]).column("namespace").to_pylist() == [""]
+    for id_, each in enumerate(payloads):
+        store.update("", str(id_), metadata='{"b":2}')
+        assert client.retrieve(of_others, [id_])[0].payload == each | {"b": 2}
     client.upsert(of_others, [m.PointStruct(id=9, vector=[1, 2], payload={"vf_key:vf_norms": 1, "vf_norms": 2})])
     with pytest.raises(RecordError, match="id 9: two payload keys stand for one metadata key"):
         store.fetch("", ["9"])

@@ -11,7 +11,7 @@ from vectorferry.stores.batching import by_namespace
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.qdrant import ids, messages
 from vectorferry.stores.qdrant.client import Wire
-from vectorferry.stores.qdrant.filters import in_namespace, is_empty, none_of
+from vectorferry.stores.qdrant.filters import any_of, in_namespace, is_empty, none_of
 from vectorferry.stores.qdrant.payloads import NORMS, OVERFLOW, comes_back, entry, fill
 from vectorferry.stores.qdrant.reader import PointReader
 from vectorferry.stores.qdrant.rows import fill_vectors, path_parts, point_of, put_points, set_namespace
@@ -112,14 +112,19 @@ class PointWriter:
         metadata = {self._layout.payload_key(key): value for key, value in parse_json(text).items()}
         if not metadata:
             return
-        over = request.operations.add().set_payload
-        over.key = OVERFLOW
-        over.points_selector.filter.must.extend(where)
+        exact = {name: entry(value) for name, value in metadata.items() if _is_kept_beside(value)}
+        known = [none_of(is_empty(f"{OVERFLOW}.{path_of(name)}")) for name in metadata if name not in exact]
+        # A payload that has nothing of ours to be removed stays without it.
+        for names, conditions in ((exact, where), (metadata.keys() - exact, [*where, any_of(*known)])):
+            if names:
+                over = request.operations.add().set_payload
+                over.key = OVERFLOW
+                over.points_selector.filter.must.extend(conditions)
+                for name in names:
+                    fill(over.payload[name], exact.get(name))
         plain = request.operations.add().set_payload
         plain.points_selector.filter.must.extend(where)
         for name, value in metadata.items():
-            told = comes_back(value) and value != [] and value is not None
-            fill(over.payload[name], None if told else entry(value))
             fill(plain.payload[name], value)
         if not self._layout.own and namespace and path_parts(self._layout.namespace_field)[0] in metadata:
             set_namespace(plain.payload, self._layout, namespace)  # it lies within a value that is replaced
@@ -157,6 +162,11 @@ class PointWriter:
                 raise OutcomeUnknown("the server took note of a write and has not done it yet", store=self._store)
 
         self._call(send)
+
+
+def _is_kept_beside(value: Any) -> bool:
+    """Whether the overflow has a value that an update writes: a null, too, which the server takes for the wish to remove the key."""
+    return value is None or value == [] or not comes_back(value)
 
 
 def _all(conditions: Sequence[Any]) -> Any:
