@@ -97,6 +97,21 @@ def test_filters_and_scores_mean_the_same_with_every_index(
     assert vendor(tmp_path).open_table("docs").index_stats("vector_idx").num_unindexed_rows == 0
 
 
+def test_a_table_that_is_made_anew_is_read_and_written_by_its_own_columns(tmp_path: Path) -> None:
+    store, other = store_on(tmp_path, "docs"), store_on(tmp_path, "docs")
+    store.create(CollectionDefinition(DIMENSION, Metric.COSINE))
+    batch = records("n", ["a"], metadata=[{"color": "red"}])
+    put_all(store, batch)
+    vendor(tmp_path).drop_table("docs")
+    other.create(CollectionDefinition(DIMENSION, Metric.COSINE, {"color": FieldType.STRING}))
+    put_all(store, batch)
+    assert vendor(tmp_path).open_table("docs").to_arrow().column("color").to_pylist() == ["red"]
+    vendor(tmp_path).drop_table("docs")
+    store.create(CollectionDefinition(DIMENSION, Metric.COSINE, {"color": FieldType.TEXT, "more": FieldType.NUMBER}))
+    put_all(store, batch)
+    assert_holds(other, batch)
+
+
 def test_a_field_of_any_name_has_a_column_and_is_filtered(tmp_path: Path) -> None:
     fields = {
         "a.b": FieldType.STRING,

@@ -133,6 +133,7 @@ class LanceStore(VectorStore):
         self._call = caller or Caller()
         self._lock = threading.Lock()
         self._found: Layout | None = None
+        self._schema: pa.Schema | None = None
         self._writes, self._compact_at = 0, _COMPACTED_AFTER
 
     @classmethod
@@ -241,7 +242,7 @@ class LanceStore(VectorStore):
 
     def count(self, namespace: str | None = None) -> int:
         """Exact number of rows."""
-        layout = self._layout()
+        layout = self._layout_now()
         return int(self._do(lambda: self._open().count_rows(_within(layout, namespace))))
 
     def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
@@ -302,7 +303,7 @@ class LanceStore(VectorStore):
 
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
         """Put rows by merge_insert on the key, each slice in one version; other columns of the table stay as they are."""
-        layout = self._layout()
+        layout = self._layout_now()
         rejected = self.rejections(batch)
         for part in cut(without(batch, rejected), LANCEDB.max_batch_rows, LANCEDB.max_batch_bytes):
             self._put(layout, part)
@@ -311,7 +312,7 @@ class LanceStore(VectorStore):
     def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
         """Change a row's columns in one version, if its overflow or struct still is what it was when it was read; else look again."""
         patch = patch_of(namespace, id_, vector, metadata)
-        layout = self._layout()
+        layout = self._layout_now()
         if rejected := self.rejections(patch, partial=True):
             raise Refused(rejected[0].reason, store=self.name)
         changes = parse_json(metadata)
@@ -331,7 +332,7 @@ class LanceStore(VectorStore):
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id, some thousand at a time."""
-        layout = self._layout()
+        layout = self._layout_now()
         for part in chunks(list(dict.fromkeys(ids)), _LISTED_IDS):
             clause = f"{_within(layout, namespace)} AND {_of_ids(layout, part)}"
             self._delete(clause)
@@ -442,7 +443,12 @@ class LanceStore(VectorStore):
     def _open(self) -> DeltaTable:
         if not _NAME.fullmatch(self._name):
             raise NotFound("no table can have such a name", store=self.name)
-        return self._database.table(self._name)
+        table = self._database.table(self._name)
+        with self._lock:
+            # Dropped and made anew, or altered, since its columns were looked at.
+            if self._found is not None and not table.schema.equals(self._schema, check_metadata=True):
+                self._found = None
+        return table
 
     def _pinned(self) -> DeltaTable:
         """The table at one version, whatever is written meanwhile."""
@@ -457,15 +463,23 @@ class LanceStore(VectorStore):
     def _layout(self) -> Layout:
         """The table's columns as they were last looked at; raises NotFound, and Refused for what keeps it from being used."""
         with self._lock:
-            if self._found is None:
-                self._found = self._do(self._look)
-            return self._found
+            found = self._found
+        if found is None:
+            found = self._do(self._look)
+        return found
+
+    def _layout_now(self) -> Layout:
+        """The table's columns as they are; what is written by others' columns would be lost."""
+        self._do(self._open)
+        return self._layout()
 
     def _look(self) -> Layout:
         table = self._open()
         layout, problems = layout_of(table.schema, metrics_of(table), self._table, self._options)
         if layout is None:
             raise Refused("; ".join(problems), store=self.name)
+        with self._lock:
+            self._found, self._schema = layout, table.schema
         return layout
 
     def _able(self, layout: Layout) -> Capabilities:
