@@ -179,8 +179,7 @@ def make(places: Places, postgres: Postgres, tmp_path: Path) -> Iterator[Make]:
         ("pgvector", "pinecone"),
         pytest.param("pinecone", "pgvector", marks=pytest.mark.long),
         pytest.param("pgvector", "weaviate", marks=pytest.mark.long),
-        pytest.param("lancedb", "lancedb", marks=pytest.mark.long),
-        pytest.param("qdrant", "qdrant", marks=pytest.mark.long),
+        pytest.param("qdrant", "lancedb", marks=pytest.mark.long),
     ],
 )
 def test_kills_lose_nothing(
