@@ -1,5 +1,6 @@
 """Versions of LanceDB: a scan sees one of them whatever is written meanwhile, and what was compacted is read as before."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from stores.lancedb.tools import store_on, vendor
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import CollectionDefinition, FieldType, KeyRange, Metric
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.lancedb import indexing
+from vectorferry.stores.lancedb import indexing, turns
 from vectorferry.stores.lancedb import store as module
 from vectorferry.testing.assertions import assert_equal_rows, assert_holds, put_all
 from vectorferry.testing.filter_samples import FILTER_ROWS, fill_filter_data
@@ -148,3 +149,23 @@ def test_old_versions_are_removed_of_native_tables_only(
     versions = [each["version"] for each in table.list_versions()]
     assert (versions[0] > 1) is native
     assert native or versions == list(range(1, table.version + 1))
+
+
+def test_a_compaction_is_not_lost_to_the_writers_of_its_own_process(
+    tmp_path: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_COMPACTED_AFTER", 20)
+    monkeypatch.setattr(turns, "LONGEST_WAIT", 600.0)
+    put_all(store, records("n", [f"{row:03}" for row in range(ROWS)], random_vectors(ROWS)))
+    writing = store_on(tmp_path, "docs")
+
+    def write(writer: int) -> None:
+        for step in range(15):
+            put_all(writing, records("n", [f"{20 * step + writer:03}"], random_vectors(1, seed=step)))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    # 60 writes, and a compaction after the first 20 and after the next 40: none of them was lost.
+    fragments = vendor(tmp_path).open_table("docs").stats()["fragment_stats"]["num_fragments"]
+    assert fragments <= 4
+    assert store.count("n") == ROWS

@@ -5,6 +5,7 @@ LanceDB is an engine in this process: nothing is sent anywhere but to the files,
 
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -27,10 +28,12 @@ from vectorferry.core.errors import (
     Unavailable,
 )
 from vectorferry.spec.connections import Connection
+from vectorferry.stores.lancedb.turns import Turns, turns_at
 
 T = TypeVar("T")
 DeltaTable = Any
 """An open table of LanceDB's client, whose types say less than its documentation."""
+_SHORTEST = timedelta(milliseconds=100)
 _STABLE_ROW_IDS: Mapping[str, str] = {"new_table_enable_stable_row_ids": "true"}
 # The client raises ValueError, RuntimeError and OSError, and only their texts tell what happened: status and code of an object store where
 # it answered, else what the engine says.
@@ -110,14 +113,27 @@ class Database:
         losing it, is safe for batches that hold none.
         """
 
+        began = time.monotonic()
+
         def merge() -> tuple[int, int]:
+            left = self._deadline - timedelta(seconds=time.monotonic() - began)
             made = table.merge_insert(keys).when_matched_update_all(where=only)
             made = made.when_not_matched_insert_all() if insert else made
             # By an index over the key's columns the engine inserts what another writer has inserted meanwhile, and cannot put some columns.
-            done = made.use_index(False).execute(rows, on_bad_vectors="null", timeout=self._deadline)
+            done = made.use_index(False).execute(rows, on_bad_vectors="null", timeout=max(left, _SHORTEST))
             return int(done.num_updated_rows), int(done.num_inserted_rows)
 
-        return self.run(merge, writing=True)
+        with self.turns(table).writing():
+            return self.run(merge, writing=True)
+
+    def delete(self, table: DeltaTable, clause: str) -> None:
+        """Delete the rows that fulfil a condition."""
+        with self.turns(table).writing():
+            self.run(lambda: table.delete(clause), writing=True)
+
+    def turns(self, table: DeltaTable) -> Turns:
+        """Who writes a table in this process, and who compacts it."""
+        return turns_at(self._uri, table.name)
 
     def is_there(self) -> bool:
         """Whether the database's folder is there: the client would make it, and a mistyped path read as empty."""

@@ -119,4 +119,5 @@ def compact(database: Database, table: DeltaTable, *, native: bool) -> None:
     Of a table of others all versions stay: whoever made it may want to go back to one.
     """
     kept = KEPT if native else _FOR_GOOD
-    database.run(lambda: table.optimize(cleanup_older_than=kept, delete_unverified=False), writing=True)
+    with database.turns(table).compacting():
+        database.run(lambda: table.optimize(cleanup_older_than=kept, delete_unverified=False), writing=True)

@@ -105,7 +105,7 @@ _READ_BYTES, _READ_ROWS = 32 << 20, 20_000
 _FAILURES = 5  # of an object store in the midst of one scan
 _DOUBTFUL = 20_000  # rows that a filter looks at one by one
 _REFINED = 10  # candidates that are compared exactly, as a multiple of k
-_COMPACTED_AFTER, _COMPACTED_AT_LEAST = 64, 1024  # writes of this object; twice as many each time
+_COMPACTED_AFTER, _COMPACTED_AT_LEAST = 64, 256  # writes of this object
 _EACH_INDEX_ENTRY = 160.0  # m = 20 neighbours of 4 bytes, both ways
 
 
@@ -626,14 +626,11 @@ class LanceStore(VectorStore):
             self._delete(f"{clause} AND _rowid IN ({listed(more)})")
 
     def _delete(self, clause: str) -> None:
-        def delete() -> None:
-            table = self._open()
-            self._database.run(lambda: table.delete(clause), writing=True)
-
-        self._call(delete)
+        self._call(lambda: self._database.delete(self._open(), clause))
+        self._count_write()
 
     def _count_write(self) -> None:
-        """Compact after so many writes, twice as many each time: each makes a small file and a version."""
+        """Compact after so many writes, twice as many each time up to a limit: each makes a small file and a version."""
         with self._lock:
             self._writes += 1
             due = self._writes >= self._compact_at
@@ -644,7 +641,9 @@ class LanceStore(VectorStore):
             try:
                 self._call(lambda: compact(self._database, self._open(), native=native), retry=False)
             except Unavailable:
-                return  # another writer was faster: nothing is lost, and the next time comes
+                # Another process was faster: nothing is lost, and the next try is soon.
+                with self._lock:
+                    self._compact_at = _COMPACTED_AFTER
 
     def _change(self, layout: Layout, namespace: str, id_: str, columns: Mapping[str, pa.Array], held: Any) -> bool:
         """Write columns of one row unless its overflow or struct is another one by now."""
