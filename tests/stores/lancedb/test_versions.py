@@ -1,5 +1,6 @@
 """Versions of LanceDB: a scan sees one of them whatever is written meanwhile, and what was compacted is read as before."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from vectorferry.core.model import CollectionDefinition, FieldType, KeyRange, Me
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.lancedb import indexing, turns
 from vectorferry.stores.lancedb import store as module
+from vectorferry.stores.lancedb.turns import turns_at
 from vectorferry.testing.assertions import assert_equal_rows, assert_holds, put_all
 from vectorferry.testing.filter_samples import FILTER_ROWS, fill_filter_data
 from vectorferry.testing.samples import DIMENSION, FIELDS, ids_of, random_vectors, records
@@ -151,21 +153,22 @@ def test_old_versions_are_removed_of_native_tables_only(
     assert native or versions == list(range(1, table.version + 1))
 
 
-def test_a_compaction_is_not_lost_to_the_writers_of_its_own_process(
+def test_writers_of_a_process_wait_for_its_compaction_and_not_for_ever(
     tmp_path: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_COMPACTED_AFTER", 20)
-    monkeypatch.setattr(turns, "LONGEST_WAIT", 600.0)
-    put_all(store, records("n", [f"{row:03}" for row in range(ROWS)], random_vectors(ROWS)))
-    writing = store_on(tmp_path, "docs")
+    """A compaction that meets a write is lost."""
+    writing, written = store_on(tmp_path, "docs"), threading.Event()
 
-    def write(writer: int) -> None:
-        for step in range(15):
-            put_all(writing, records("n", [f"{20 * step + writer:03}"], random_vectors(1, seed=step)))
+    def write(id_: str) -> None:
+        put_all(writing, records("n", [id_]))
+        writing.delete("n", ["nothing"])
+        written.set()
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(write, range(4)))
-    # 60 writes, and a compaction after the first 20 and after the next 40: none of them was lost.
-    fragments = vendor(tmp_path).open_table("docs").stats()["fragment_stats"]["num_fragments"]
-    assert fragments <= 4
-    assert store.count("n") == ROWS
+    for wait, waits in ((600.0, True), (0.0, False)):
+        monkeypatch.setattr(turns, "LONGEST_WAIT", wait)
+        written.clear()
+        with ThreadPoolExecutor(1) as pool, turns_at(str(tmp_path), "docs").compacting():
+            done = pool.submit(write, f"{wait}")
+            assert written.wait(1.0 if waits else 600.0) is not waits
+        done.result()
+    assert store.count("n") == 2
