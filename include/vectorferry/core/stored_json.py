@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from vectorferry.core.errors import RecordError
-from vectorferry.core.records import canonical_json
+from vectorferry.core.records import canonical_json, parse_json
 
 
 def as_canonical(text: str, place: str) -> str:
@@ -17,13 +17,27 @@ def as_canonical(text: str, place: str) -> str:
     Raises RecordError, with `place` and the key or number, for what no record can carry: text that is no JSON object, one key twice,
     numbers that a double or 64 bits do not hold as written, halves of surrogate pairs.
     """
+    return text if _as_written(text) is not None else _mended(text, place)
+
+
+def value_of(text: str, place: str) -> dict[str, Any]:
+    """The value of this text, as that of its canonical JSON; raises RecordError as `as_canonical` does."""
+    found = _as_written(text)
+    return parse_json(_mended(text, place)) if found is None else found
+
+
+def _as_written(text: str) -> dict[str, Any] | None:
+    """The value of a text that is canonical JSON."""
     try:
-        same = orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode() == text
+        found = orjson.loads(text)
+        same = orjson.dumps(found, option=orjson.OPT_SORT_KEYS).decode() == text
     except (orjson.JSONDecodeError, TypeError, ValueError):
-        same = False
+        return None
     # Of the texts that orjson writes as well, only those that end a number in .0 are not canonical.
-    if same and text.startswith("{") and ".0" not in text:
-        return text
+    return found if same and isinstance(found, dict) and ".0" not in text else None
+
+
+def _mended(text: str, place: str) -> str:
     try:
         return canonical_json(_read(text))
     except (RecordError, ValueError, RecursionError) as error:

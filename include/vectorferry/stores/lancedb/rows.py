@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from vectorferry.core.errors import RecordError
 from vectorferry.core.keys import number_of
 from vectorferry.core.model import FieldType, KeyOrder, MetadataKind, VectorKind
-from vectorferry.core.records import canonical_json, parse_json, record_schema
-from vectorferry.core.stored_json import as_canonical
+from vectorferry.core.records import parse_json, record_schema
+from vectorferry.core.stored_json import as_canonical, value_of
 from vectorferry.core.vector_columns import VectorColumn, arrow_type, floats_of, present, vector_array
 from vectorferry.stores.lancedb.schema import KeyIn, Layout, VectorIn
 from vectorferry.stores.lancedb.values import Unfit
@@ -81,8 +81,9 @@ class Writer:
         key, exact, write = each.key, each.values.exact, each.values.write
         assert write is not None
         values = [record.pop(key) if type(record.get(key)) is exact else None for record in records]
-        for row, record in enumerate(records):
-            if key in record and record[key] is not None:
+        for row in (row for row, value in enumerate(values) if value is None):
+            record = records[row]
+            if record.get(key) is not None:
                 with suppress(Unfit):
                     values[row] = write(record[key])
                     del record[key]
@@ -123,12 +124,20 @@ class Writer:
 
     def reasons(self, batch: pa.RecordBatch, *, partial: bool) -> Iterator[Reason]:
         """Rows that the table does not hold as they are."""
-        columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "metadata"))
-        for row, (namespace, id_, text) in enumerate(zip(*columns, strict=True)):
-            if reason := self._unfit(namespace, id_, text, partial=partial):
-                yield row, reason
+        if not self._takes_all:
+            columns = (batch.column(name).to_pylist() for name in ("namespace", "id", "metadata"))
+            for row, (namespace, id_, text) in enumerate(zip(*columns, strict=True)):
+                if reason := self._unfit(namespace, id_, text, partial=partial):
+                    yield row, reason
         for each in self._layout.vectors:
             yield from _unfit_vectors(batch, each, partial=partial)
+
+    @cached_property
+    def _takes_all(self) -> bool:
+        """Whether there is a place for every namespace, id and metadata, as in a native table."""
+        layout = self._layout
+        named = layout.namespace is not None and layout.key_order is not KeyOrder.NUMBER
+        return named and bool(layout.overflow) and not self._required
 
     @cached_property
     def _required(self) -> list[KeyIn]:
@@ -170,7 +179,8 @@ def _fits(id_: str, kind: pa.DataType) -> bool:
 
 
 def _text_of(rest: Mapping[str, Any]) -> str | None:
-    return canonical_json(rest) if rest else None
+    """The canonical JSON of values that were read from some."""
+    return orjson.dumps(rest, option=_SORTED).decode() if rest else None
 
 
 def id_array(layout: Layout, ids: Sequence[str]) -> pa.Array:
@@ -259,7 +269,7 @@ class Reader:
         for id_, text, *values in zip(ids, rest, *columns, strict=True):
             found = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
             if text is not None:
-                more = parse_json(self._rest(namespace, id_, text))
+                more = value_of(text, self._place(namespace, id_))
                 if twice := found.keys() & more.keys():
                     raise RecordError(
                         f"{self._place(namespace, id_)}: the key {min(twice)!r} is in a column and in {self._layout.overflow} besides; "
