@@ -1,5 +1,6 @@
 """Answers: what a database says of the same thing when it is asked in two ways, and where the one is not the other."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
@@ -35,8 +36,13 @@ def misread(store: VectorStore, read: pa.RecordBatch, way: str, again: pa.Record
     """Where the same records, read in one way and in another, are not equal; each way in words, as in "a scan"."""
     equality = Equality.between(store.capabilities)
     seen = {row["id"]: row for row in comparable_rows(again)}
+    times = Counter(read.column("id").to_pylist())
     for row in comparable_rows(read):
         place = f"{row['namespace'] or '(default)'}/{row['id']}"
+        if (often := times.pop(row["id"], 0)) > 1:
+            yield f"{way} gives {place} {often} times: keep one of these records and delete the others in its database"
+        if not often:
+            continue
         if (second := seen.pop(row["id"], None)) is None:
             yield f"{way} gives {place}, and {other} does not"
             continue
