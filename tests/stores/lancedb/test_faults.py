@@ -9,7 +9,7 @@ from stores.lancedb.tools import store_on
 from vectorferry.core.errors import PartialWrite, Unavailable
 from vectorferry.core.model import CollectionDefinition, KeyRange, Metric
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.lancedb import store as module
+from vectorferry.stores.lancedb import reader
 from vectorferry.stores.lancedb.client import Database
 from vectorferry.testing.assertions import put_all
 from vectorferry.testing.samples import DIMENSION, records
@@ -38,12 +38,12 @@ def test_a_merge_that_loses_a_row_is_a_partial_write(store: VectorStore, monkeyp
 def test_an_answer_without_a_row_that_is_counted_ends_the_scan(
     store: VectorStore, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
-    real = module._question
+    real = reader.question
 
     def losing(table: Any, columns: Any, clause: str, *rest: Any) -> Any:
         return real(table, columns, f"{clause} AND id != '{lost}'", *rest)
 
-    monkeypatch.setattr(module, "_question", losing)
+    monkeypatch.setattr(reader, "question", losing)
     for attempt in (store.scan, store.list_ids):
         with pytest.raises(Unavailable, match="4 rows were read of one version, which has 5"):
             list(attempt(KeyRange("n")))
@@ -52,7 +52,7 @@ def test_an_answer_without_a_row_that_is_counted_ends_the_scan(
 def test_a_scan_goes_on_behind_what_it_gave_when_the_storage_fails_for_a_moment(
     store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = module.LanceStore._streamed, []
+    real, calls = reader.TableReader._streamed, []
 
     def failing(self: Any, *arguments: Any) -> Any:
         for number, rows in enumerate(real(self, *arguments)):
@@ -61,6 +61,6 @@ def test_a_scan_goes_on_behind_what_it_gave_when_the_storage_fails_for_a_moment(
                 raise Unavailable("away for a moment")
             yield rows
 
-    monkeypatch.setattr(module.LanceStore, "_streamed", failing)
+    monkeypatch.setattr(reader.TableReader, "_streamed", failing)
     found = [id_ for batch in store.scan(KeyRange("n"), batch_rows=1) for id_ in batch.column("id").to_pylist()]
     assert found == list("abcde") and len(calls) > 5

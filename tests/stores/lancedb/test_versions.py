@@ -12,7 +12,7 @@ from stores.lancedb.tools import store_on, vendor
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import CollectionDefinition, FieldType, KeyRange, Metric
 from vectorferry.stores.base import VectorStore
-from vectorferry.stores.lancedb import indexing, turns
+from vectorferry.stores.lancedb import indexing, reader, search, turns, writer
 from vectorferry.stores.lancedb import store as module
 from vectorferry.stores.lancedb.turns import turns_at
 from vectorferry.testing.assertions import assert_equal_rows, assert_holds, put_all
@@ -33,8 +33,8 @@ def store(tmp_path: Path) -> VectorStore:
 def test_a_scan_sees_one_version_whatever_is_written_deleted_or_compacted(
     tmp_path: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_READ_ROWS", 50)
-    monkeypatch.setattr(module, "_WINDOW", 70)
+    monkeypatch.setattr(reader, "_READ_ROWS", 50)
+    monkeypatch.setattr(reader, "_WINDOW", 70)
     before = records("n", [f"{row:03}" for row in range(ROWS)], random_vectors(ROWS), [{"year": 1}] * ROWS)
     put_all(store, before)
     scan = store.scan(KeyRange("n"), batch_rows=20)
@@ -55,7 +55,7 @@ def test_a_scan_sees_one_version_whatever_is_written_deleted_or_compacted(
 def test_many_writes_are_compacted_and_every_version_of_today_stays(
     tmp_path: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_COMPACTED_AFTER", 8)
+    monkeypatch.setattr(writer, "_COMPACTED_AFTER", 8)
     other = store_on(tmp_path, "docs")
     requests = other.usage.requests
     for step in range(8):
@@ -73,8 +73,8 @@ def test_many_writes_are_compacted_and_every_version_of_today_stays(
 def test_filters_and_scores_mean_the_same_with_every_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(indexing, "INDEXED_ROWS", 0)
-    monkeypatch.setattr(module, "INDEXED_ROWS", 0)
+    for part in (module, search):
+        monkeypatch.setattr(part, "INDEXED_ROWS", 0)
     store = store_on(tmp_path, "docs", fields=FIELDS, index={"type": kind, "num_partitions": 1})
     store.create(CollectionDefinition(DIMENSION, Metric.COSINE, FIELDS))
     put_all(store, records("many", [f"{row:04}" for row in range(ROWS)], random_vectors(ROWS, seed=1)))
@@ -138,7 +138,7 @@ def test_a_field_of_any_name_has_a_column_and_is_filtered(tmp_path: Path) -> Non
 def test_old_versions_are_removed_of_native_tables_only(
     tmp_path: Path, store: VectorStore, monkeypatch: pytest.MonkeyPatch, native: bool
 ) -> None:
-    monkeypatch.setattr(module, "_COMPACTED_AFTER", 3)
+    monkeypatch.setattr(writer, "_COMPACTED_AFTER", 3)
     monkeypatch.setattr(indexing, "KEPT", timedelta(milliseconds=1))
     if not native:
         rows = [{"id": f"{row}", "vector": [1.0] * DIMENSION} for row in range(5)]
