@@ -93,13 +93,18 @@ def _places(namespaces: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _field(store: VectorStore, there: CollectionInfo) -> Mapping[str, Any]:
-    """A key and its value: of a declared field that filters look up, for another key might leave a field of ours behind."""
+    """A key and its value: of a declared field that filters look up, for another key might leave a field of ours behind.
+
+    No text where words may be searched: a database may count those of records that are gone among the ones by which it ranks.
+    """
     able = store.capabilities
     if "$eq" not in able.filter_operators:
         return {}
     for kind, value in _VALUES.items():
         for name, declared in there.fields.items():
-            if declared is kind and there.field_options.get(name, FieldOptions()).filterable:
+            filterable = there.field_options.get(name, FieldOptions()).filterable
+            ranked = kind is FieldType.STRING and able.keyword_search
+            if declared is kind and filterable and not ranked:
                 return {name: value}
     return {_KEY: PROBE_ID} if able.filters_any_field and not able.typed_fields else {}
 
