@@ -45,13 +45,14 @@ ONCE = RetryPolicy(attempts=1)
 @pytest.mark.parametrize(
     ("host", "port", "extra", "url", "target"),
     [
-        ("db", None, {}, "http://db:6333", "db:6334"),
+        ("db", None, {}, "https://db:6333", "db:6334"),
+        ("db", None, {"https": False}, "http://db:6333", "db:6334"),
         ("https://db", 443, {"grpc_port": "7000"}, "https://db:443", "db:7000"),
         ("db:80", None, {"https": True}, "https://db:80", "db:6334"),
-        ("::1", None, {}, "http://[::1]:6333", "[::1]:6334"),
+        ("::1", None, {"https": False}, "http://[::1]:6333", "[::1]:6334"),
         ("x.eu.aws.cloud.qdrant.io", None, {}, "https://x.eu.aws.cloud.qdrant.io:6333", "x.eu.aws.cloud.qdrant.io:6334"),
         ("", None, {"url": "https://db:1234/a/b"}, "https://db:1234/a/b", "db:6334"),
-        ("db", None, {"prefix": "/a/"}, "http://db:6333/a", "db:6334"),
+        ("db", None, {"prefix": "/a/"}, "https://db:6333/a", "db:6334"),
     ],
 )  # fmt: skip
 def test_a_connection_spells_an_address(
@@ -67,7 +68,7 @@ def test_a_connection_spells_an_address(
     [
         ("", {}),
         ("db", {"url": "http://other"}),
-        ("https://db", {"https": False}),
+        ("http://db", {"https": True}),
         ("db", {"grpc_port": "x"}),
         ("ftp://db", {}),
     ],
@@ -139,7 +140,9 @@ def silent() -> Iterator[int]:
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
 def test_a_server_that_never_answers_is_not_waited_for(silent: int, transport: Any) -> None:
-    where = Connection("q", "qdrant", "127.0.0.1", silent, password="very secret", extra={"grpc_port": silent})
+    where = Connection(
+        "q", "qdrant", "127.0.0.1", silent, password="very secret", extra={"grpc_port": silent, "https": False}
+    )
     options = StoreOptions(deadline=1.0, transport=transport)
     with pytest.warns(UserWarning, match="insecure") if transport == "rest" else nullcontext():
         store = open_store(where, "c", options, caller=Caller(policy=ONCE))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
@@ -319,3 +320,18 @@ def test_vectors_that_a_datatype_does_not_hold_are_refused(make: Make) -> None:
     batch = records("", ["1", "2"], np.array([[0.5, 1, 2, 3], [0.1, 1, 2, 3]], np.float32))
     assert [(each.id, "float16" in each.reason) for each in put(store, batch).rejected] == [("2", True)]
     assert_holds(store, batch.slice(0, 1))
+
+
+def test_a_collection_that_is_made_anew_is_written_as_what_it_is(qdrant: Qdrant, client: QdrantClient) -> None:
+    name, id_ = new_name("Anew"), "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+    with closing(open_qdrant(qdrant, name)) as store:
+        store.create(CollectionDefinition(2, Metric.DOT))
+        batch = make_batch("", ["plain", id_], np.ones((2, 2), np.float32), ["{}", '{"namespace":"mine"}'])
+        put_all(store, batch)
+        client.delete_collection(name)
+        client.create_collection(name, m.VectorParams(size=2, distance=m.Distance.DOT))
+        [rejected] = store.upsert(batch).rejected
+        assert rejected.id == "plain" and "whole numbers and UUIDs" in rejected.reason
+        [point] = client.scroll(name)[0]
+        assert (point.id, point.payload) == (id_, {"namespace": "mine"})
+        store.drop()

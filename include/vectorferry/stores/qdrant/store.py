@@ -356,7 +356,7 @@ class QdrantStore(VectorStore):
         vector: str = "",
     ) -> Neighbours:
         """The index's nearest, some queries a request; segments without an index are searched exactly."""
-        reader = self._reader_to_filter(where)
+        reader = self._reader() if where is None else self._anew()
         layout, declared = reader.layout, self._declared
         refuse_vector(vector, layout.named, self.name)
         spec = searched_vector(layout.definition, vector, queries, self.name)
@@ -377,7 +377,7 @@ class QdrantStore(VectorStore):
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """Ids of records that pass, the first in the order of their points."""
-        return frozenset(islice(self._reader_to_filter(where).matching(namespace, where, limit, self._declared), limit))
+        return frozenset(islice(self._anew().matching(namespace, where, limit, self._declared), limit))
 
     # --- Writing
 
@@ -402,7 +402,7 @@ class QdrantStore(VectorStore):
 
     def upsert(self, batch: pa.RecordBatch) -> WriteResult:
         """Put whole records; a request is done as a whole. One at whose point another record lies is rejected."""
-        reader = self._reader()
+        reader = self._anew()
         writer = self._writer(reader)
         known = self.rejections(batch)
         rows = sorted(set(range(len(batch))) - {each.row for each in known})
@@ -419,14 +419,14 @@ class QdrantStore(VectorStore):
     def update(self, namespace: str, id_: str, *, vector: Vectors | None = None, metadata: str = "{}") -> None:
         """Change a point in one request."""
         patch = patch_of(namespace, id_, vector, metadata)
-        reader = self._reader()
+        reader = self._anew()
         if rejected := self.rejections(patch, partial=True):
             raise Refused(rejected[0].reason, store=self.name)
         self._writer(reader).update(patch)
 
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id."""
-        writer = self._writer(self._reader())
+        writer = self._writer(self._anew())
         for part in chunks(list(dict.fromkeys(ids)), OWN_LAYOUT.max_fetch_ids):
             writer.delete(namespace, part)
 
@@ -450,10 +450,9 @@ class QdrantStore(VectorStore):
                 self._found = found
         return found
 
-    def _reader_to_filter(self, where: Filter | None) -> PointReader:
-        """The reader; for a filter it looks anew, for a payload index that others made since changes what conditions mean."""
-        if where is not None:
-            self._forget()
+    def _anew(self) -> PointReader:
+        """The reader of the collection as it is now: others may have made it anew, or an index, which changes what filters mean."""
+        self._forget()
         return self._reader()
 
     def _writer(self, reader: PointReader) -> PointWriter:
