@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from vectorferry.core.names import decode_tenant, encode_property, encode_tenant, record_uuid
+from vectorferry.core.names import decode_tenant, encode_property, encode_tenant, is_uuid, record_uuid, record_uuid_text
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 TRICKY = (
@@ -76,3 +76,25 @@ def test_properties_do_not_collide_even_if_the_first_letter_is_lowered(a: str, b
 @pytest.mark.parametrize("field", ["genre", "year_2", "_private", "camelCase"])
 def test_a_field_that_fits_keeps_its_name(field: str):
     assert encode_property(field) == field
+
+
+@given(st.text(), st.text())
+def test_the_text_of_a_records_uuid_is_that_of_the_uuid(namespace: str, id_: str) -> None:
+    text = record_uuid_text(namespace, id_)
+    assert text == str(record_uuid(namespace, id_))
+    assert is_uuid(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        f"{uuid.UUID(int=1)}\n",
+        str(uuid.UUID(int=-1 % 2**128)).upper(),
+        uuid.UUID(int=1).hex,
+        f"{{{uuid.UUID(int=1)}}}",
+    ],
+)
+def test_another_spelling_is_no_uuid(text: str) -> None:
+    assert not is_uuid(text)

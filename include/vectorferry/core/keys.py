@@ -6,7 +6,7 @@ import re
 import xxhash
 
 from vectorferry.core.model import DEFAULT_NAMESPACE, KeyOrder
-from vectorferry.core.names import is_uuid, record_uuid
+from vectorferry.core.names import is_uuid, record_uuid_text
 
 _INT64 = 1 << 63
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -29,7 +29,7 @@ def key_of(order: KeyOrder, namespace: str, id_: str) -> str:
     if order is KeyOrder.ID:
         return id_
     if order is KeyOrder.UUID:
-        return str(record_uuid(namespace, id_))
+        return record_uuid_text(namespace, id_)
     if order is KeyOrder.NUMBER:
         number = number_of(id_)
         return _OF_ANOTHER_FORM + id_ if number is None else number_key(number)
@@ -43,7 +43,7 @@ def _point_key(order: KeyOrder, namespace: str, id_: str) -> str:
     if order is KeyOrder.POINT:
         return point_key(id_) or _OF_ANOTHER_FORM + id_
     own = point_key(id_) if namespace == DEFAULT_NAMESPACE else None
-    return own or str(record_uuid(namespace, id_))
+    return own or record_uuid_text(namespace, id_)
 
 
 def point_key(id_: str) -> str | None:

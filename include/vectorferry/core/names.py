@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 _NAMESPACE = uuid.UUID("6d1c9f5e-0b5a-5a8e-9d0d-2f4f2c1b7a10")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 # Weaviate lowers the first letter of a property's name, so that 'Key' and 'key' would be one property.
 _PROPERTY = re.compile(r"[_a-z][_0-9A-Za-z]{0,230}\Z")
@@ -20,12 +21,18 @@ def record_uuid(namespace: str, id_: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, f"{len(namespace.encode())}:{namespace}{id_}")
 
 
+def record_uuid_text(namespace: str, id_: str) -> str:
+    """The same as text, many times faster: every row of every batch has its own."""
+    name = f"{len(namespace.encode())}:{namespace}{id_}".encode()
+    raw = bytearray(hashlib.sha1(_NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16])
+    raw[6], raw[8] = raw[6] & 0x0F | 0x50, raw[8] & 0x3F | 0x80  # version 5 and its variant, RFC 9562
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def is_uuid(text: str) -> bool:
     """Whether a text is a UUID in its usual form, in lowercase."""
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False
+    return _UUID.fullmatch(text) is not None
 
 
 def _escape(text: str) -> str:

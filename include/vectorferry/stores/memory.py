@@ -30,7 +30,7 @@ from vectorferry.core.model import (
     VectorSpec,
     WriteResult,
 )
-from vectorferry.core.names import record_uuid
+from vectorferry.core.names import record_uuid_text
 from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.core.similarity import SparseRows, dense_scores, multi_scores
 from vectorferry.core.vector_columns import array_of, column_name, values_of, vector_columns
@@ -372,7 +372,7 @@ class MemoryStore(VectorStore):
         return sorted((key, id_) for id_ in ids if span.contains(key := self._key(span.namespace, id_)))
 
     def _key(self, namespace: str, id_: str) -> str:
-        return id_ if self._capabilities.key_order is KeyOrder.ID else str(record_uuid(namespace, id_))
+        return id_ if self._capabilities.key_order is KeyOrder.ID else record_uuid_text(namespace, id_)
 
     def _fetch(self, namespace: str, ids: Sequence[str]) -> pa.RecordBatch:
         with self._database.lock:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from vectorferry.core.keys import point_key, point_of_key
-from vectorferry.core.names import record_uuid
+from vectorferry.core.names import record_uuid_text
 from vectorferry.stores.qdrant.messages import Condition, PointId
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,19}")
@@ -18,7 +18,7 @@ def own_point(id_: str) -> str | None:
 
 def hashed_point(namespace: str, id_: str) -> str:
     """The UUID that stands for a record of a namespace."""
-    return str(record_uuid(namespace, id_))
+    return record_uuid_text(namespace, id_)
 
 
 def may_be_hashed(point: str) -> bool:

@@ -73,11 +73,10 @@ _GONE_EVERY = 0.02
 _INT64 = 1 << 63
 _MEMORY = 1.5
 _QUERIES = 64
+_PUT_ROWS = 100  # small requests, several at a time, keep a server busy while the next are written; the vendor's client sends 64 points
 
 OWN_LAYOUT = Capabilities(
     product="qdrant",
-    # Many small requests at a time keep a server busy while the next ones are written; the vendor's client sends 64 points.
-    max_batch_rows=100,
     max_dimension=MAX_DIMENSION,
     max_fetch_ids=MAX_FETCH,
     named_vectors=frozenset(VectorKind),
@@ -410,7 +409,8 @@ class QdrantStore(VectorStore):
         start = 0
         for part in cut(without(batch, known), OWN_LAYOUT.max_batch_rows, OWN_LAYOUT.max_batch_bytes):
             clashes = first_reasons(part, writer.clashes(part))
-            writer.put(without(part, clashes))
+            for some in cut(without(part, clashes), _PUT_ROWS, OWN_LAYOUT.max_batch_bytes):
+                writer.put(some)
             late += [(rows[start + each.row], each.reason) for each in clashes]
             start += len(part)
         rejected = sorted([*known, *first_reasons(batch, late)], key=lambda each: each.row)

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from vectorferry.core.errors import RecordError
 from vectorferry.core.model import FieldType
-from vectorferry.core.names import HASHED, decode_tenant, encode_scope, encode_tenant, record_uuid
+from vectorferry.core.names import HASHED, decode_tenant, encode_scope, encode_tenant, record_uuid_text
 from vectorferry.core.records import canonical_json, parse_json
 from vectorferry.stores.row_limits import Reason
 from vectorferry.stores.weaviate.filters import Fields, on
@@ -47,7 +47,7 @@ class NativeCodec:
 
     def uuid(self, namespace: str, id_: str) -> str:
         """A hash of namespace and id."""
-        return str(record_uuid(namespace, id_))
+        return record_uuid_text(namespace, id_)
 
     def check(self, namespace: str, id_: str, metadata: str) -> None:
         """Everything has its place, but numbers under a field of integers that are none: no range over the field would find them."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from vectorferry.core.errors import RecordError
 from vectorferry.core.model import FieldType
-from vectorferry.core.names import encode_tenant, record_uuid
+from vectorferry.core.names import encode_tenant, record_uuid_text
 from vectorferry.core.records import canonical_json, make_batch, parse_json, vectors_of
 from vectorferry.core.stored_json import as_canonical
 from vectorferry.stores.row_limits import Reason
@@ -110,7 +110,7 @@ class EnvelopeCodec:
 
     def uuid(self, namespace: str, id_: str) -> str:
         """A hash of namespace and id."""
-        return str(record_uuid(namespace, id_))
+        return record_uuid_text(namespace, id_)
 
     def check(self, namespace: str, id_: str, metadata: str) -> None:
         """Everything has its place."""
