@@ -130,7 +130,7 @@ class Stage:
 def staged(world: World, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """With a router, or without any."""
     routers = getattr(request, "param", 1)
-    world.spec_dict |= {"limits": {"request_deadline": "0.2s", "lease": "1s"}, "shadow": {"share": 0}}
+    world.spec_dict |= {"limits": {"request_deadline": "0.2s", "lease": "5s"}, "shadow": {"share": 0}}
     world.spec_dict |= {"writers": {"expected": routers}} if routers else {"writers": "none"}
     world.spec_dict["backup"] = {"require_drill": False}
     monkeypatch.setattr(settle, "REJECTED_AGAIN_SECONDS", 0.1)

@@ -73,7 +73,7 @@ _GONE_EVERY = 0.02
 _INT64 = 1 << 63
 _MEMORY = 1.5
 _QUERIES = 64
-_PUT_ROWS = 100  # small requests, several at a time, keep a server busy while the next are written; the vendor's client sends 64 points
+_PUT_ROWS = 500  # a request's; several at a time keep a server busy while the next are written
 
 OWN_LAYOUT = Capabilities(
     product="qdrant",
