@@ -27,4 +27,6 @@ def question(table: DeltaTable, columns: Sequence[str], clause: str, limit: int 
 def flat(column: pa.ChunkedArray) -> pa.Array:
     """A column of an answer as one array."""
     made = column.combine_chunks()
-    return pa.concat_arrays(made.chunks) if isinstance(made, pa.ChunkedArray) and made.num_chunks else made
+    if not isinstance(made, pa.ChunkedArray):
+        return made
+    return pa.concat_arrays(made.chunks) if made.num_chunks else pa.nulls(0, made.type)

@@ -16,6 +16,7 @@ from vectorferry.core.model import FieldType, KeyOrder, MetadataKind, VectorKind
 from vectorferry.core.records import parse_json, record_schema
 from vectorferry.core.stored_json import as_canonical, value_of
 from vectorferry.core.vector_columns import VectorColumn, arrow_type, floats_of, present, vector_array
+from vectorferry.stores.lancedb.questions import flat
 from vectorferry.stores.lancedb.schema import KeyIn, Layout, VectorIn
 from vectorferry.stores.lancedb.values import Unfit
 from vectorferry.stores.row_limits import Reason
@@ -307,7 +308,7 @@ class Reader:
         raise AssertionError("a value was refused")
 
     def _vectors(self, namespace: str, ids: Sequence[str], each: VectorIn, rows: pa.Table) -> pa.Array:
-        column = _whole(rows.column(each.column))
+        column = flat(rows.column(each.column))
         if each.kind is not VectorKind.DENSE or pa.types.is_float32(column.type.value_type):
             return column
         exact = column.cast(arrow_type(each.spec), safe=False)
@@ -351,7 +352,7 @@ def taken(rows: pa.Table, places: pa.Array) -> pa.Table:
         and pc.all(pc.equal(places, pa.array(range(len(places)), places.type))).as_py() is not False
     ):
         return rows
-    columns = [_gathered(_whole(column), places) for column in rows.columns]
+    columns = [_gathered(flat(column), places) for column in rows.columns]
     return pa.Table.from_arrays(columns, schema=rows.schema)
 
 
@@ -363,18 +364,11 @@ def _gathered(column: pa.Array, places: pa.Array) -> pa.Array:
     return column.take(places)
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    made = column.combine_chunks()
-    if isinstance(made, pa.ChunkedArray):
-        made = made.chunk(0) if made.num_chunks else pa.nulls(0, made.type)
-    return made
-
-
 def _wide(column: pa.Array) -> "np.ndarray[Any, np.dtype[np.float64]]":
     size = column.type.list_size
-    flat = column.values.slice(column.offset * size, len(column) * size)
+    numbers = column.values.slice(column.offset * size, len(column) * size)
     made: np.ndarray[Any, np.dtype[np.float64]] = (
-        flat.to_numpy(zero_copy_only=False).astype(np.float64).reshape(-1, size)
+        numbers.to_numpy(zero_copy_only=False).astype(np.float64).reshape(-1, size)
     )
     return made
 
