@@ -49,6 +49,7 @@ from vectorferry.stores.row_limits import (
     without,
     wrong_dimension,
 )
+from vectorferry.stores.splitting import even_ranges
 
 _PAGE = 1000
 _PROCESS = uuid4().hex
@@ -197,12 +198,7 @@ class MemoryStore(VectorStore):
     def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
         """Ranges of equal size, cut at keys that are there."""
         keys = [key for key, _ in self._keys(KeyRange(namespace))]
-        parts = max(1, round(len(keys) / rows))
-        cuts = [len(keys) * part // parts for part in range(parts + 1)]
-        bounds = [None, *(keys[cut] for cut in cuts[1:-1]), None]
-        return [
-            KeyRange(namespace, bounds[part], bounds[part + 1], cuts[part + 1] - cuts[part]) for part in range(parts)
-        ]
+        return even_ranges(namespace, len(keys), rows, lambda places: [keys[place] for place in places])
 
     def scan(
         self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None

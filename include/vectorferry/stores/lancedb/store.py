@@ -64,6 +64,7 @@ from vectorferry.stores.row_limits import (
     without,
     wrong_dimension,
 )
+from vectorferry.stores.splitting import even_ranges
 
 LANCEDB = Capabilities(
     product="lancedb",
@@ -208,13 +209,10 @@ class LanceStore(VectorStore):
         """Ranges of equal size, cut at keys that are there."""
         layout = self._access.layout()
         ids = [id_ for page in self.list_ids(KeyRange(namespace)) for id_ in page]
-        parts = max(1, round(len(ids) / rows))
-        places = [len(ids) * part // parts for part in range(parts + 1)]
-        edges = [None, *(key_of(layout.key_order, namespace, ids[place]) for place in places[1:-1]), None]
-        return [
-            KeyRange(namespace, start, end, right - left)
-            for start, end, left, right in zip(edges, edges[1:], places, places[1:], strict=False)
-        ]
+        order = layout.key_order
+        return even_ranges(
+            namespace, len(ids), rows, lambda places: [key_of(order, namespace, ids[place]) for place in places]
+        )
 
     def scan(
         self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None

@@ -123,6 +123,7 @@ from vectorferry.stores.row_limits import (
     wrong_dimension,
 )
 from vectorferry.stores.server_versions import version_of
+from vectorferry.stores.splitting import even_ranges
 
 T = TypeVar("T")
 Wanted: TypeAlias = tuple[int, Filter | None, int | None]
@@ -293,14 +294,7 @@ class PgvectorStore(Lacking):
 
     def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
         """Ranges of equal size, cut at ids that are there."""
-        total = self.count(namespace)
-        parts = max(1, round(total / rows))
-        places = [total * part // parts for part in range(parts + 1)]
-        edges = [None, *self._ids_at(namespace, places[1:-1]), None]
-        return [
-            KeyRange(namespace, start, end, right - left)
-            for start, end, left, right in zip(edges, edges[1:], places, places[1:], strict=False)
-        ]
+        return even_ranges(namespace, self.count(namespace), rows, partial(self._ids_at, namespace))
 
     def scan(
         self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None

@@ -91,6 +91,7 @@ from vectorferry.stores.row_limits import (
     without,
     wrong_dimension,
 )
+from vectorferry.stores.splitting import even_ranges
 
 T = TypeVar("T")
 
@@ -264,14 +265,7 @@ class TableStore(Lacking):
     def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
         """Ranges of equal size, cut at keys that are there."""
         layout = self._known().layout
-        total = self.count(namespace)
-        parts = max(1, round(total / rows))
-        places = [total * part // parts for part in range(parts + 1)]
-        edges = [None, *self._keys_at(layout, namespace, places[1:-1]), None]
-        return [
-            KeyRange(namespace, start, end, right - left)
-            for start, end, left, right in zip(edges, edges[1:], places, places[1:], strict=False)
-        ]
+        return even_ranges(namespace, self.count(namespace), rows, partial(self._keys_at, layout, namespace))
 
     def scan(
         self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None

@@ -68,6 +68,7 @@ from vectorferry.stores.row_limits import (
     without,
     wrong_dimension,
 )
+from vectorferry.stores.splitting import even_ranges
 
 _GONE_EVERY = 0.02
 _INT64 = 1 << 63
@@ -325,13 +326,7 @@ class QdrantStore(VectorStore):
     def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
         """Ranges of equal size, cut at keys that are there: the server counts no ranges, and so all keys are read."""
         keys = list(self._reader().keys(KeyRange(namespace)))
-        parts = max(1, round(len(keys) / rows))
-        places = [len(keys) * part // parts for part in range(parts + 1)]
-        edges = [None, *(keys[place] for place in places[1:-1]), None]
-        return [
-            KeyRange(namespace, start, end, right - left)
-            for start, end, left, right in zip(edges, edges[1:], places, places[1:], strict=False)
-        ]
+        return even_ranges(namespace, len(keys), rows, lambda places: [keys[place] for place in places])
 
     def scan(
         self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None

@@ -54,6 +54,7 @@ from vectorferry.stores.row_limits import (
     without,
     wrong_dimension,
 )
+from vectorferry.stores.splitting import even_ranges
 from vectorferry.stores.weaviate.capacity import READ_ONLY, vector_memory
 from vectorferry.stores.weaviate.client import Link, address_of
 from vectorferry.stores.weaviate.foreign_objects import FOREIGN_KINDS, ForeignCodec
@@ -361,7 +362,7 @@ class WeaviateStore:
         if reader.layout.own:
             return _equal_slices(namespace, reader.count(namespace), rows)
         keys = [key for page in reader.pages(KeyRange(namespace), ids_only=True) for key in page.uuids]
-        return _counted_slices(namespace, keys, rows)
+        return even_ranges(namespace, len(keys), rows, lambda places: [keys[place] for place in places])
 
     def scan(
         self, span: KeyRange, *, batch_rows: int = 1000, ids: Iterable[Sequence[str]] | None = None
@@ -660,10 +661,3 @@ def _equal_slices(namespace: str, total: int, rows: int) -> list[KeyRange]:
     cuts = [None, *(str(UUID(int=(part << 128) // parts)) for part in range(1, parts)), None]
     shares = [total * (part + 1) // parts - total * part // parts for part in range(parts)]
     return [KeyRange(namespace, cuts[part], cuts[part + 1], shares[part]) for part in range(parts)]
-
-
-def _counted_slices(namespace: str, keys: Sequence[str], rows: int) -> list[KeyRange]:
-    parts = max(1, round(len(keys) / rows))
-    places = [len(keys) * part // parts for part in range(parts + 1)]
-    cuts = [None, *(keys[place] for place in places[1:-1]), None]
-    return [KeyRange(namespace, cuts[part], cuts[part + 1], places[part + 1] - places[part]) for part in range(parts)]
