@@ -193,7 +193,9 @@ class Show:
 
 
 @contextmanager
-def shown(world: World, read: Callable[[str], oracle.Rows], tolerance: float = 0.0) -> Iterator[Show]:
+def shown(
+    world: World, read: Callable[[str], oracle.Rows], tolerance: float = 0.0, *, most: int = 16
+) -> Iterator[Show]:
     world.spec_dict |= SPEC
     rows = rows_of(*SPACES, most=ROWS)
     world.fill(rows)
@@ -201,7 +203,7 @@ def shown(world: World, read: Callable[[str], oracle.Rows], tolerance: float = 0
     new = [(name, f"new {n}") for name in ("asyncio", "made meanwhile") for n in range(12)]
     with open_journal(world.connection("journal"), upgrade=True) as journal:
         register(journal, world.spec, "ann")
-        found = Show(world, journal, Applications(world, [*old[:: len(old) // 40], *new], most=16), read, tolerance)
+        found = Show(world, journal, Applications(world, [*old[:: len(old) // 40], *new], most=most), read, tolerance)
         try:
             yield found
         finally:
@@ -228,7 +230,8 @@ def lance_show(world: World, database: str, tmp_path: Path) -> Iterator[Show]:
             return oracle.read_pgvector("docs", url=database)
         return oracle.read_lancedb("docs_moved", uri=str(folder))
 
-    with shown(world, read) as found:
+    # More keys for each application: one that is written several times a second never stands still for as long as a read takes here.
+    with shown(world, read, most=4) as found:
         yield found
 
 

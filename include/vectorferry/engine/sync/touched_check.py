@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, islice
 
 from vectorferry.core.equality import Equality
@@ -18,6 +19,8 @@ from vectorferry.stores.mapped import by_both_names
 
 CHECK = "touched"
 PAGE = 1_000
+# A record that is written all the time stands still for moments only: after each settling it is looked at so often.
+LOOKS = 5
 STILL_WRITTEN = "written again and again while it was compared"
 Suspects = Mapping[str, Sequence[str]]
 """Ids that were not equal, by namespace."""
@@ -84,7 +87,10 @@ def pages(rows: Iterable[TouchedRow]) -> Iterator[tuple[str, list[TouchedRow]]]:
 
 def differing(session: Session, namespace: str, ids: Sequence[str]) -> list[Difference]:
     """How both sides differ now on some ids."""
-    source, target = session.source.fetch(namespace, ids), session.target.fetch(namespace, ids)
+    # Both at once: the less time lies between, the less is written meanwhile.
+    with ThreadPoolExecutor(1, thread_name_prefix="compare") as pool:
+        asked = pool.submit(session.target.fetch, namespace, ids)
+        source, target = session.source.fetch(namespace, ids), asked.result()
     equality = Equality.between(session.source.capabilities, session.target.capabilities)
     there, found, missing = aligned(source, target)
     known = set(source.column("id").to_pylist())
@@ -102,18 +108,26 @@ def compare_until_settled(session: Session, suspects: Suspects, findings: Findin
     rounds, patience = 0, Patience(session)
     while suspects:
         settle_up_to_now(session)
-        states = session.journal.records.states
-        before = {name: states(session.migration, name, ids) for name, ids in suspects.items()}
-        # A side may show what was written this much later: what stands still from here on is read as it is.
-        time.sleep(max(s.capabilities.visibility_delay for s in (session.source, session.target)))
-        judged = {name: _judge(session, name, ids, before[name], findings) for name, ids in suspects.items()}
-        suspects = {name: ids for name, ids in judged.items() if ids}
+        for _ in range(LOOKS):
+            suspects = _looked_at(session, suspects, findings)
+            if not suspects:
+                break
         rounds += 1
         if patience.lost(sum(map(len, suspects.values()))):
             keys = ((name, id_) for name, ids in suspects.items() for id_ in ids)
             findings.note(DifferenceKind.RESULT, keys, STILL_WRITTEN)
             break
     return rounds
+
+
+def _looked_at(session: Session, suspects: Suspects, findings: Findings) -> Suspects:
+    """Compare these once; returns those that differ and were written meanwhile."""
+    states = session.journal.records.states
+    before = {name: states(session.migration, name, ids) for name, ids in suspects.items()}
+    # A side may show what was written this much later: what stands still from here on is read as it is.
+    time.sleep(max(s.capabilities.visibility_delay for s in (session.source, session.target)))
+    judged = {name: _judge(session, name, ids, before[name], findings) for name, ids in suspects.items()}
+    return {name: ids for name, ids in judged.items() if ids}
 
 
 def _judge(
