@@ -177,7 +177,6 @@ def make(places: Places, postgres: Postgres, tmp_path: Path) -> Iterator[Make]:
     ("source", "target"),
     [
         ("pgvector", "pinecone"),
-        pytest.param("pinecone", "pgvector", marks=pytest.mark.long),
         pytest.param("pgvector", "weaviate", marks=pytest.mark.long),
         pytest.param("qdrant", "lancedb", marks=pytest.mark.long),
     ],

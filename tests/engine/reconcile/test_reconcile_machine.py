@@ -209,7 +209,7 @@ class Drifting(RuleBasedStateMachine, Sides):
         assert left <= self.excused
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [1, pytest.param(6, marks=pytest.mark.long)])
 def test_no_drift_is_lost_and_nothing_else_is_touched(
     journal: Journal, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
