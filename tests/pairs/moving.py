@@ -158,7 +158,7 @@ def _checked_move(session: Session) -> None:
     _, plan = pipeline.prepare(session)
     for partition in plan.partitions:
         pipeline.move_partition(session, plan, partition)
-    pipeline.merge(session, plan)
+    pipeline.wait_and_merge(session, plan)
     for partition in plan.partitions:
         pipeline.check_recall(session, plan, partition)
     pipeline.check_collection(session, plan)

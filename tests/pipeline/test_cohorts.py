@@ -104,7 +104,7 @@ def test_new_evidence_can_be_collected_while_the_canary_has_moved(live: World) -
             pipeline.settle(later, outcome.plan)
             for partition in outcome.plan.partitions:
                 pipeline.move_partition(later, outcome.plan, partition)
-            pipeline.merge(later, outcome.plan)
+            pipeline.wait_and_merge(later, outcome.plan)
             for partition in outcome.plan.partitions:
                 pipeline.check_recall(later, outcome.plan, partition)
             pipeline.check_collection(later, outcome.plan)

@@ -255,7 +255,7 @@ def test_an_index_that_is_written_to_all_the_time_is_complete_once_it_has_the_lo
             return 1
 
         monkeypatch.setattr(PgvectorStore, "pending_index", pending)
-        pipeline.merge(session, plan)
+        pipeline.wait_and_merge(session, plan)
 
 
 def test_without_routers_there_is_no_rollback_once_the_target_has_the_authority(world: World) -> None:

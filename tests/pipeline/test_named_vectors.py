@@ -224,7 +224,7 @@ def test_an_index_that_loses_neighbours_by_one_vector_fails_by_its_name(
     monkeypatch.setattr(MemoryStore, "search", losing)
     with world.session() as session:
         plan = loaded(session)
-        pipeline.merge(session, plan)
+        pipeline.wait_and_merge(session, plan)
         with pytest.raises(CheckFailed, match=column_name(NAMED[name])):
             pipeline.check_collection(session, plan)
         figures = recalls(session)["overall"].figures
@@ -241,7 +241,7 @@ def test_a_vector_that_the_target_keeps_and_does_not_search_is_told(world: World
         told = pipeline.preflight(session).warnings
         assert any("does not search 'words' (sparse)" in each for each in told)
         plan = loaded(session)
-        pipeline.merge(session, plan)
+        pipeline.wait_and_merge(session, plan)
         pipeline.check_collection(session, plan)
         assert recalls(session)["overall"].figures["not_searched"] == ["sparse:words"]
 

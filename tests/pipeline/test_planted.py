@@ -234,7 +234,7 @@ def checked(session: Session, plan: Plan) -> list[str]:
 
     for partition in plan.partitions:
         run(pipeline.check_partition, partition)
-    pipeline.merge(session, plan)
+    pipeline.wait_and_merge(session, plan)
     for partition in plan.partitions:
         run(pipeline.check_recall, partition)
     run(pipeline.check_collection)

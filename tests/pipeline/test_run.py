@@ -46,7 +46,7 @@ def test_the_evidence_states_what_all_sessions_of_the_run_have_used(filled: Worl
         moved = session.usage.requests
     with filled.session() as again:
         session = replace(again, run_id=run_id)
-        pipeline.merge(session, plan)
+        pipeline.wait_and_merge(session, plan)
         for partition in plan.partitions:
             pipeline.check_recall(session, plan, partition)
         pipeline.check_collection(session, plan)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,7 +17,8 @@ from router.conftest import Pair
 from vectorferry.core.errors import Unavailable
 from vectorferry.core.model import COHORT, Phase, Verdict
 from vectorferry.core.records import make_batch
-from vectorferry.engine.checks.shadow_reads import check_shadow_reads
+from vectorferry.engine.checks.shadow_reads import check_shadow_reads, shadow_reads_missing
+from vectorferry.engine.waiting import wait_here
 from vectorferry.journal import Latencies, Plan, ShadowFigures, ShadowReads, added_up
 from vectorferry.router import Match, Record, Router, shadow_reads
 from vectorferry.router.answer_comparison import Fetched, Searched
@@ -242,7 +244,9 @@ def test_a_journal_that_takes_no_shadow_reads_ends_them_and_nothing_else(
 def verdict_of(pair: Pair, **settings: Any) -> Verdict:
     spec = pair.session.spec.model_copy(update={"shadow": ShadowRules.model_validate(settings)})
     plan = cast("Plan", SimpleNamespace(created_at=LONG_AGO))
-    [verdict] = check_shadow_reads(replace(pair.session, spec=spec), plan)
+    session = replace(pair.session, spec=spec)
+    wait_here(session, partial(shadow_reads_missing, session, plan), 0.1)
+    [verdict] = check_shadow_reads(session, plan)
     return verdict
 
 

@@ -9,6 +9,10 @@ After the cut-over: prepare_rollback -> approval -> roll_back, or prepare_finali
 `settle` and `check_touched` are there for what routers write meanwhile, and only where the spec expects writers.
 Every step is idempotent and goes on where a killed one stopped. A failed check is recorded before it raises CheckFailed.
 
+What may take hours (routers, the target's index, shadow reads, the watch between cohorts) is asked for by a verb that looks once and does
+not wait: `routers_missing`, `index_missing`, `shadow_reads_missing`, `still_watched`. `run` waits by them in this process, the DAG in
+tasks that hold no worker.
+
 A verb imports what it uses when it is called: who asks for a status must not wait for the libraries that measure recall.
 """
 
@@ -16,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,7 +47,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.plan.preflight import Preflight as Preflight
     from vectorferry.engine.plan.proposal import Place as Place
     from vectorferry.engine.plan.proposal import Proposal as Proposal
-    from vectorferry.engine.session import Report, Session
+    from vectorferry.engine.session import Report, Session, StepProgress
     from vectorferry.engine.signoff.approval import Decision as Decision
     from vectorferry.journal import Approval, Evidence, Journal, Member, Plan
     from vectorferry.spec.connections import Connection
@@ -104,15 +109,25 @@ def expectation_faults(spec: "MigrationSpec") -> "tuple[Fault, ...]":
 
 
 def begin(session: "Session") -> None:
-    """Make the target where it is missing, enter TRACK_A, and wait for every expected router."""
+    """Make the target where it is missing, and enter TRACK_A. Before the plan, every expected router must follow: `routers_missing`."""
     from vectorferry.engine.plan.begin import begin
     from vectorferry.engine.plan.preflight import preflight
 
     begin(session, preflight(session, sample=False))
 
 
+def routers_missing(session: "Session", waited: float) -> "StepProgress | None":
+    """How many expected routers follow, None once all do; raises GateError naming who is missing after `switch.wait_for_routers`."""
+    from vectorferry.engine.members import routers_missing
+
+    return routers_missing(session, waited) if session.spec.routers else None
+
+
 def plan(session: "Session") -> "Plan":
-    """Cut the source into partitions, once and for all; the plan in force where there is one."""
+    """Cut the source into partitions, once and for all; the plan in force where there is one.
+
+    Raises GateError where an expected router does not follow.
+    """
     from vectorferry.engine.plan.planning import plan
     from vectorferry.engine.plan.preflight import preflight
 
@@ -120,12 +135,15 @@ def plan(session: "Session") -> "Plan":
 
 
 def prepare(session: "Session") -> "tuple[Preflight, Plan]":
-    """Preflight, begin and plan, with one look at both sides."""
+    """Preflight, begin, the wait for routers and plan, with one look at both sides."""
+    from vectorferry.engine.members import POLL_SECONDS
     from vectorferry.engine.plan.begin import begin
     from vectorferry.engine.plan.planning import plan
+    from vectorferry.engine.waiting import wait_here
 
     found = preflight(session)
     begin(session, found)
+    wait_here(session, partial(routers_missing, session), POLL_SECONDS)
     return found, plan(session, found)
 
 
@@ -168,13 +186,29 @@ def settle(session: "Session", plan: "Plan") -> None:
         settle_after_load(session, plan)
 
 
+def index_missing(session: "Session", plan: "Plan", waited: float) -> "StepProgress | None":
+    """What of the loaded rows cannot be searched yet, None once all can; raises CheckFailed after `checks.index_timeout`."""
+    from vectorferry.engine.checks.index_ready import index_missing
+
+    return index_missing(session, plan, waited)
+
+
 def merge(session: "Session", plan: "Plan") -> None:
-    """Merge the partitions' exact neighbours, wait for the target's index, and ask it every query."""
+    """Merge the partitions' exact neighbours, and ask the target's index every query; raises CheckFailed where it is not complete."""
     from vectorferry.engine.checks.ground_truth import merge_truth
     from vectorferry.engine.checks.recall import ask_target
 
     merge_truth(session, plan)
     ask_target(session, plan)
+
+
+def wait_and_merge(session: "Session", plan: "Plan") -> None:
+    """`merge` once the target's index is complete, which this process waits for."""
+    from vectorferry.engine.checks.index_ready import POLL_SECONDS
+    from vectorferry.engine.waiting import wait_here
+
+    wait_here(session, partial(index_missing, session, plan), POLL_SECONDS)
+    merge(session, plan)
 
 
 def check_recall(session: "Session", plan: "Plan", partition: Partition) -> Sequence[Verdict]:
@@ -198,6 +232,13 @@ def check_collection(session: "Session", plan: "Plan") -> Sequence[Verdict]:
     verdicts = [v for check in checks for v in record(session, plan, check(session, plan))]
     require_passed(verdicts)
     return verdicts
+
+
+def shadow_reads_missing(session: "Session", plan: "Plan", waited: float) -> "StepProgress | None":
+    """What is missing of the shadow reads that the spec wants; None also after `shadow.wait`: `check_touched` says it then."""
+    from vectorferry.engine.checks.shadow_reads import shadow_reads_missing
+
+    return shadow_reads_missing(session, plan, waited)
 
 
 def check_touched(session: "Session", plan: "Plan") -> Sequence[Verdict]:
@@ -255,13 +296,24 @@ def cut_over(session: "Session", plan: "Plan", evidence_hash: str, cohort: str =
         return cut_over(session, plan, evidence_hash, cohort)
 
 
-def watch_cohort(session: "Session", cohort: str) -> None:
-    """Watch a cohort after its switch; one that breaks a guardrail is rolled back, and GateError says why."""
-    from vectorferry.engine.cutover.guardrails import watch
+def still_watched(session: "Session", cohort: str) -> "StepProgress | None":
+    """Look at a cohort after its switch; None once it was watched for long enough.
+
+    One that breaks a guardrail is rolled back, and GateError says why.
+    """
+    from vectorferry.engine.cutover.guardrails import still_watched
     from vectorferry.engine.marker import under_marker
 
     with under_marker(session):
-        watch(session, cohort)
+        return still_watched(session, cohort)
+
+
+def watch_cohort(session: "Session", cohort: str) -> None:
+    """Watch a cohort in this process; see `still_watched`."""
+    from vectorferry.engine.cutover.guardrails import POLL_SECONDS
+    from vectorferry.engine.waiting import wait_here
+
+    wait_here(session, lambda _: still_watched(session, cohort), POLL_SECONDS)
 
 
 def opens_at(window: "ChangeWindow", now: datetime) -> datetime | None:
@@ -303,8 +355,10 @@ def run(session: "Session", approve: Approve) -> RunOutcome:
 
     A switch that was cut short is ended first, on the evidence that was signed for it.
     """
+    from vectorferry.engine.checks.shadow_reads import POLL_SECONDS as SHADOW_POLL
     from vectorferry.engine.cutover.switch import unfinished
     from vectorferry.engine.session import StepProgress
+    from vectorferry.engine.waiting import wait_here
 
     signed = session.journal.evidence.latest(session.migration)
     if signed is not None and unfinished(session, signed.hash):
@@ -316,10 +370,11 @@ def run(session: "Session", approve: Approve) -> RunOutcome:
     _each(session, plan, move_partition)
     if session.spec.routers:
         settle(session, plan)
-    merge(session, plan)
+    wait_and_merge(session, plan)
     _each(session, plan, check_recall)
     check_collection(session, plan)
     if session.spec.routers:
+        wait_here(session, partial(shadow_reads_missing, session, plan), SHADOW_POLL)
         check_touched(session, plan)
     made = evidence(session, plan)
     if not approve(session, made):

@@ -1,7 +1,7 @@
 """The control rows: one phase per cohort, moved by compare-and-set."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -35,7 +35,8 @@ class ControlRow:
 
     It has the namespaces that one of its `patterns` matches, and that no row before it has.
     `loaded` says that the follower has had everything once, `loads` how many loads were begun, `came_from` from where a hold was entered,
-    and `hold_left` how many seconds it has by the journal's clock (None outside of a hold).
+    and `hold_left` how many seconds it has by the journal's clock (None outside of a hold); `phase_seconds` for how many
+    seconds it has been in its phase, by the same clock.
     """
 
     migration: str
@@ -49,6 +50,7 @@ class ControlRow:
     came_from: Phase | None = None
     hold_left: float | None = None
     patterns: tuple[str, ...] = ("*",)
+    phase_seconds: float = field(default=0.0, compare=False)
 
 
 def may_follow(old: Phase, new: Phase) -> bool:
@@ -163,7 +165,7 @@ class Control:
         """
         with self._database.transaction() as connection:
             query = sa.select(control).where(_is(migration, cohort))
-            row = _control_row(connection.execute(query.add_columns(_LEFT).with_for_update()).one())
+            row = _control_row(connection.execute(query.add_columns(_LEFT, _AGO).with_for_update()).one())
             if row.phase is not Phase.TRACK_A:
                 raise PhaseConflict(f"{_name(row)} is in {row.phase}: it is loaded in TRACK_A only")
             if row.loaded:
@@ -188,11 +190,12 @@ class Control:
 def control_rows(connection: sa.Connection, migration: str) -> tuple[ControlRow, ...]:
     """The rows of all cohorts, in the order in which they are cut over."""
     order = (control.c.position, control.c.cohort)
-    query = sa.select(control, _LEFT).where(control.c.migration == migration).order_by(*order)
+    query = sa.select(control, _LEFT, _AGO).where(control.c.migration == migration).order_by(*order)
     return tuple(_control_row(row) for row in connection.execute(query))
 
 
 _LEFT = seconds_until(control.c.hold_deadline).label("hold_left")
+_AGO = (-seconds_until(control.c.changed_at)).label("phase_seconds")
 
 
 def _is(migration: str, cohort: str) -> sa.ColumnElement[bool]:
@@ -362,7 +365,7 @@ def _move(
             changed_by=actor,
             reason=reason,
         )
-        .returning(control, _LEFT)
+        .returning(control, _LEFT, _AGO)
     )
     return _control_row(connection.execute(update).one())
 
@@ -380,6 +383,7 @@ def _control_row(row: sa.Row[Any]) -> ControlRow:
         Phase(row.came_from) if row.came_from else None,
         row.hold_left,
         tuple(row.patterns),
+        row.phase_seconds,
     )
 
 

@@ -1,4 +1,4 @@
-"""Index readiness: waits until the target's index has everything that was loaded, because recall would say nothing before."""
+"""Index readiness: whether the target's index has everything that was loaded, because recall would say nothing before."""
 
 import time
 
@@ -7,50 +7,77 @@ from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import manifest_of
 from vectorferry.journal import Plan
+from vectorferry.staging import Staging
 
-_POLL = 1.0
+POLL_SECONDS = 1.0
 _STILL = 30.0  # seconds without a new row after which a lagging count is taken for final
+_NOTE = "results/index.json"
 
 
-def wait_for_index(session: Session, plan: Plan) -> tuple[float, int]:
-    """Wait until what is loaded can be searched; returns the seconds that took, and the rows that the target counts.
+def index_missing(session: Session, plan: Plan, waited: float) -> StepProgress | None:
+    """What of the loaded rows cannot be searched yet, None once nothing is left of them.
 
-    What routers write meanwhile is not waited for: there always is some of it. Raises CheckFailed after `checks.index_timeout`.
+    What routers write after the first look (`waited` is 0) is not waited for: there always is some of it. Raises CheckFailed after
+    `checks.index_timeout`. Where the target's own count lags, this looks on for as long as it stands still, half a minute.
     """
-    began, limit = time.monotonic(), session.spec.checks.index_timeout.total_seconds()
-    watermark = session.journal.records.watermark() if session.spec.routers else None
-    while (pending := session.target.pending_index()) > _written_since(session, watermark):
-        waited = time.monotonic() - began
+    if not waited:
+        _note_watermark(session, plan)
+    limit = session.spec.checks.index_timeout.total_seconds()
+    if pending := _pending(session, plan):
         if waited > limit:
             raise CheckFailed(
-                f"{session.target.name}: {pending} vectors are not searchable after {waited:.0f} s; recall would say nothing. "
+                f"{_told(session, pending)} after {waited:.0f} s; recall would say nothing. "
                 "Raise `checks.index_timeout` or look at the target's index"
             )
-        session.report(StepProgress("wait for index", session.target.name, 0, None, f"{pending} vectors to go"))
-        time.sleep(min(_POLL, limit))
-    visible = _wait_for_rows(session, _expected_rows(session, plan), began + limit)
-    return time.monotonic() - began, visible
+        return StepProgress("wait for index", session.target.name, 0, None, f"{pending} vectors to go")
+    return None if waited > limit else _growing(session, plan)
 
 
-def _written_since(session: Session, watermark: int | None) -> int:
-    return 0 if watermark is None else session.journal.records.touched_since(session.migration, watermark)
+def require_index(session: Session, plan: Plan) -> None:
+    """Raise CheckFailed where rows that were loaded cannot be searched."""
+    if pending := _pending(session, plan):
+        raise CheckFailed(f"{_told(session, pending)}: recall would say nothing. Wait for the index once more")
 
 
-def _expected_rows(session: Session, plan: Plan) -> int:
+def _told(session: Session, pending: int) -> str:
+    return f"{session.target.name}: {pending} vectors are not searchable"
+
+
+def _pending(session: Session, plan: Plan) -> int:
+    """Vectors that are not in the index; 0 where there are no more than routers wrote since the wait began."""
+    pending = session.target.pending_index()
+    return pending if pending > _written_meanwhile(session, plan) else 0
+
+
+def _written_meanwhile(session: Session, plan: Plan) -> int:
     staged = session.staged(plan)
+    note = staged.read_json(_NOTE) if session.spec.routers and staged.exists(_NOTE) else {}
+    if note.get("run") != session.run_id:  # nothing was waited for in this run: nothing is left out
+        return 0
+    return session.journal.records.touched_since(session.migration, note["watermark"])
+
+
+def _note_watermark(session: Session, plan: Plan) -> None:
+    # Not in memory: the next look may be another process's.
+    if session.spec.routers:
+        watermark = session.journal.records.watermark()
+        session.staged(plan).write_json(_NOTE, {"run": session.run_id, "watermark": watermark})
+
+
+def _expected_rows(session: Session, staged: Staging, plan: Plan) -> int:
     rows = sum(int(manifest_of(staged, partition)["rows"]) for partition in plan.partitions)
     return rows - len(excused_ids(session))
 
 
-def _wait_for_rows(session: Session, expected: int, until: float) -> int:
-    """Rows that the target counts. A count that lags is waited for as long as it grows; the checks judge what is missing."""
-    visible, moved = session.target.count(), time.monotonic()
-    while visible < expected and not session.target.capabilities.exact_count:
-        now = time.monotonic()
-        if now > until or now - moved > max(_STILL, session.target.capabilities.visibility_delay):
-            break
-        session.report(StepProgress("wait for rows", session.target.name, visible, expected))
-        time.sleep(_POLL)
-        before, visible = visible, session.target.count()
-        moved = time.monotonic() if visible != before else moved
-    return visible
+def _growing(session: Session, plan: Plan) -> StepProgress | None:
+    """The rows that the target counts where they still become more; one that stands still is final, and the checks judge it."""
+    target = session.target
+    if target.capabilities.exact_count:
+        return None
+    expected, first = _expected_rows(session, session.staged(plan), plan), target.count()
+    until = time.monotonic() + max(_STILL, target.capabilities.visibility_delay)
+    seen = first
+    while seen == first < expected and time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
+        seen = target.count()
+    return StepProgress("wait for rows", target.name, seen, expected) if first != seen < expected else None

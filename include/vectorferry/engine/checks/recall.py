@@ -15,7 +15,7 @@ from vectorferry.core.errors import CheckFailed
 from vectorferry.core.filters import Filter
 from vectorferry.core.model import Difference, DifferenceKind, Neighbours, Partition, VectorKind, Verdict
 from vectorferry.engine.checks.ground_truth import MERGED, SEARCHABLE, tie_margin
-from vectorferry.engine.checks.index_ready import wait_for_index
+from vectorferry.engine.checks.index_ready import require_index
 from vectorferry.engine.checks.intervals import Counts, Interval, clustered_interval, pooled_design_effect
 from vectorferry.engine.checks.query_set import Queries, read_queries
 from vectorferry.engine.checks.searched_vectors import SearchedVector, not_searched, searched_vectors, together
@@ -42,17 +42,15 @@ _SCHEMA = pa.schema(
 
 
 def ask_target(session: Session, plan: Plan) -> None:
-    """Wait until the target's index is complete, then ask it every query and write what it returns.
-
-    Raises CheckFailed where the index is not complete within `checks.index_timeout`.
-    """
-    waited, visible = wait_for_index(session, plan)
+    """Ask the target's index every query and write what it returns; raises CheckFailed where the index is not complete."""
+    require_index(session, plan)
+    visible = session.target.count()
     for vector in searched_vectors(session, plan):
         staged = vector.folder(session.staged(plan))
         asked = read_queries(staged)
         staged.write_table(RESULTS, _SCHEMA, _answers(session, asked, vector, Touched(session, plan)))
-        note = {"run": session.run_id, "queries": len(asked), "key": asked.key}
-        staged.write_json(_NOTE, note | {"waited_seconds": round(waited, 3), "visible_rows": visible})
+        note = {"run": session.run_id, "queries": len(asked), "key": asked.key, "visible_rows": visible}
+        staged.write_json(_NOTE, note)
 
 
 def _answers(session: Session, asked: Queries, vector: SearchedVector, touched: Touched) -> Iterator[pa.RecordBatch]:

@@ -1,6 +1,5 @@
 """Guardrails between two cohorts: watch what routers see after a cut-over, and roll that cohort back where a limit is broken."""
 
-import time
 from datetime import datetime
 
 from vectorferry.core.errors import GateError
@@ -15,27 +14,20 @@ WATCHED = "watched"
 POLL_SECONDS = 1.0
 
 
-def watch(session: Session, cohort: str) -> None:
-    """Watch a cohort for `switch.guardrails.watch` after its cut-over. Once it was watched, calling this again does nothing.
+def still_watched(session: Session, cohort: str) -> StepProgress | None:
+    """Look at a cohort after its cut-over; None once it was watched for `switch.guardrails.watch`.
 
     Raises GateError naming the guardrail: where one is broken the cohort has been rolled back; where there was too little traffic to
-    judge by, it stays where it is, and calling this again watches on.
+    judge by, it stays where it is, and calling this again looks again.
     """
     row = session.control(cohort)
     if row.phase is not Phase.TRACK_B:
         raise GateError(f"cohort {cohort} of {session.migration} is in {row.phase}: there is nothing to watch")
     if _was_watched(session, cohort, row.epoch):
-        return
-    rules, began = session.spec.switch.guardrails, time.monotonic()
-    while (left := rules.watch.total_seconds() - (time.monotonic() - began)) > 0:
-        _require(session, cohort, row.changed_at)
-        session.report(
-            StepProgress(
-                "watch", cohort, int(time.monotonic() - began), int(rules.watch.total_seconds()), unit="seconds"
-            )
-        )
-        time.sleep(min(left, POLL_SECONDS))
-    seen = _require(session, cohort, row.changed_at)
+        return None
+    rules, seen = session.spec.switch.guardrails, _require(session, cohort, row.changed_at)
+    if row.phase_seconds < rules.watch.total_seconds():
+        return StepProgress("watch", cohort, int(row.phase_seconds), int(rules.watch.total_seconds()), unit="seconds")
     if seen.operations < rules.min_operations:
         raise GateError(
             f"cohort {cohort} of {session.migration}: {seen.operations} operations since its cut-over are too few to judge by, "
@@ -43,6 +35,7 @@ def watch(session: Session, cohort: str) -> None:
         )
     detail = {"cohort": cohort, "epoch": row.epoch, "operations": seen.operations, "failed": seen.failed}
     session.journal.audit.write(session.migration, session.actor, WATCHED, detail)
+    return None
 
 
 def _was_watched(session: Session, cohort: str, epoch: int) -> bool:

@@ -1,11 +1,10 @@
-"""Begin: has the migration registered, makes its target, starts to track, and waits for the expected routers."""
+"""Begin: has the migration registered, makes its target, and starts to track."""
 
 from collections.abc import Sequence
 
 from vectorferry.core.errors import AlreadyExists, GateError
 from vectorferry.core.model import Phase
 from vectorferry.engine.marker import mark, require_own_journal
-from vectorferry.engine.members import await_expected
 from vectorferry.engine.plan.preflight import Preflight
 from vectorferry.engine.plan.register import register
 from vectorferry.engine.plan.target_definition import target_definition
@@ -23,10 +22,7 @@ from vectorferry.journal import ControlRow
 
 
 def begin(session: Session, found: Preflight) -> None:
-    """Make the target where it is missing, enter TRACK_A, and wait for every expected router.
-
-    Idempotent; refused once the authority has moved. Raises GateError naming who is missing.
-    """
+    """Make the target where it is missing, and enter TRACK_A. Idempotent; refused once the authority has moved."""
     require_own_journal(session)
     register(session.journal, session.spec, session.actor)
     rows = session.journal.control.all(session.migration)
@@ -39,8 +35,6 @@ def begin(session: Session, found: Preflight) -> None:
     for row in (row for row in rows if row.phase is Phase.OFF):
         session.journal.control.advance(row, Phase.TRACK_A, actor=session.actor, reason=reason)
     mark(session)
-    if session.spec.routers:
-        await_expected(session)
 
 
 def _require_source_rules(migration: str, rows: Sequence[ControlRow]) -> None:

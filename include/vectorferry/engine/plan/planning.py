@@ -8,6 +8,7 @@ from vectorferry.core.model import KeyRange, Partition
 from vectorferry.core.vector_columns import to_json as vectors_to_json
 from vectorferry.engine.checks.keyword import keyword_fields
 from vectorferry.engine.checks.query_set import prepare_queries
+from vectorferry.engine.members import require_routers
 from vectorferry.engine.plan.merged_ids import require_unique_ids
 from vectorferry.engine.plan.partitioning import pack, split_listing
 from vectorferry.engine.plan.preflight import Preflight
@@ -22,7 +23,10 @@ from vectorferry.staging import Staging
 
 
 def plan(session: Session, found: Preflight) -> Plan:
-    """The plan in force, or a new one. Raises PlanMismatch where the journal holds a plan of another spec."""
+    """The plan in force, or a new one.
+
+    Raises PlanMismatch where the journal holds a plan of another spec, GateError where an expected router does not follow.
+    """
     fingerprint = session.spec.plan_fingerprint
     existing = session.journal.plans.current(session.migration)
     if existing is not None:
@@ -37,6 +41,8 @@ def _cut(session: Session, found: Preflight, fingerprint: str) -> Plan:
     # With the journal in the name, staging that a lost journal left behind is never taken for this plan's.
     plan_id = f"{session.migration}-{fingerprint[:12]}-{session.journal.id[:6]}"
     staged = session.staging.at(plan_id)
+    if session.spec.routers:
+        require_routers(session)
     watermark = _watermark(session, staged) if session.spec.routers else None
     chosen = _chosen(session) if session.spec.routers else found.namespaces
     namespaces = sorted(chosen, key=lambda n: n.encode())
