@@ -171,6 +171,15 @@ class Staging:
         with self._reading(path) as file:
             return pq.read_table(file, columns=list(columns), filters=[(column, "=", value)])
 
+    def read_range(
+        self, path: str, column: str, start: str | None, end: str | None, columns: Sequence[str]
+    ) -> pa.Table:
+        """Rows of a committed Parquet file whose text in `column` lies in [start, end), bitwise; row groups without any are not read."""
+        bounds = [(column, ">=", start)] if start is not None else []
+        bounds += [(column, "<", end)] if end is not None else []
+        with self._reading(path) as file:
+            return pq.read_table(file, columns=list(columns), filters=bounds or None)
+
     @contextmanager
     def _reading(self, path: str) -> Iterator[Any]:
         try:

@@ -14,11 +14,11 @@ from vectorferry.core.keys import key_of
 from vectorferry.core.model import CollectionDefinition, KeyOrder, KeyRange, Metric, Partition
 from vectorferry.core.records import canonical_json, digest, fingerprints, make_batch, record_schema
 from vectorferry.engine.session import Session
+from vectorferry.engine.transfer.listing import begin_listing
 from vectorferry.journal import ExcusedRow, Plan
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.staging import Staging
 from vectorferry.stores.base import Capabilities
-from vectorferry.stores.batching import chunks
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.memory import MEMORY, MemoryStore
 
@@ -177,12 +177,9 @@ def _plan(session: Session, rows: int, dimension: int, metric: Metric) -> Plan:
 
 
 def _list(built: Built) -> None:
-    schema = pa.schema([("namespace", pa.string()), ("id", pa.string())])
-    for number, name in enumerate(built.plan.details["namespaces"]):
-        ids = [id_ for page in built.source.list_ids(KeyRange(name)) for id_ in page]
-        for part, some in enumerate(chunks(ids, 70)):
-            batch = pa.RecordBatch.from_arrays([pa.array([name] * len(some)), pa.array(some)], schema=schema)
-            built.staged.write_table(f"listing/{number:05}-{part:05}.parquet", schema, [batch])
+    listing = begin_listing(built.staged, built.plan.details["namespaces"], built.plan.key_order)
+    for name in built.plan.details["namespaces"]:
+        listing.write(built.session, name, part_ids=70)
 
 
 def _write_parts(built: Built, partition: Partition, rows: Sequence[pa.RecordBatch]) -> None:

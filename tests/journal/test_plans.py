@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from journal.helpers import MIGRATION, SPEC, make_plan
-from vectorferry.core.errors import JournalError, PlanMismatch
+from vectorferry.core.errors import GateError, JournalError, LeaseLost, PlanMismatch
 from vectorferry.core.model import KeyOrder, KeyRange, Partition
 from vectorferry.journal import Journal
 
@@ -75,3 +75,35 @@ def test_a_retired_plan_makes_room_and_does_not_come_back(journal: Journal) -> N
     with pytest.raises(PlanMismatch, match=r"plan-1 .*was retired"):
         journal.attempts.begin("plan-1", "p0", "load", "w", 10)
     assert journal.plans.save(make_plan("plan-2", fingerprint="spec-2")).id == "plan-2"
+
+
+def test_another_plan_takes_the_place_of_one_under_which_nothing_was_done(journal: Journal) -> None:
+    old, new = journal.plans.save(make_plan()), make_plan("plan-2", "spec-2", partitions=5)
+    lapsed = journal.attempts.begin(old.id, "p0", "export", "w", 0.0)
+    ended = journal.attempts.begin(old.id, "p1", "export", "w", 60.0)
+    journal.attempts.finish(ended, unanswered_seconds_ago=None, settle_after=0)
+    assert journal.plans.replace(old, new, "ann") == journal.plans.current(MIGRATION)
+    assert len(journal.plans.require(MIGRATION, "spec-2").partitions) == 5
+    (told,) = journal.audit.trail(MIGRATION, "replan")
+    assert (told.actor, told.detail) == ("ann", {"from": "plan-1", "to": "plan-2", "partitions": [2, 5]})
+    with pytest.raises(LeaseLost):
+        journal.attempts.progress(lapsed, 0, 10)
+    with pytest.raises(PlanMismatch, match="retired"):
+        journal.attempts.begin(old.id, "p0", "export", "w", 60.0)
+    with pytest.raises(PlanMismatch, match="no longer in force"):
+        journal.plans.replace(old, make_plan("plan-3"), "ann")
+
+
+@pytest.mark.parametrize("busy", ["held", "noted", "done"])
+def test_no_plan_takes_the_place_of_one_that_is_worked_on(journal: Journal, busy: str) -> None:
+    old = journal.plans.save(make_plan())
+    attempt = journal.attempts.begin(old.id, "p1", "export", "w", 60.0)
+    if busy == "noted":
+        journal.attempts.progress(attempt, 0, 10)
+    if busy != "held":
+        journal.attempts.finish(attempt, unanswered_seconds_ago=None, settle_after=0)
+    if busy == "done":
+        journal.attempts.complete(old.id, "p1", "export", 0, 0)
+    with pytest.raises(GateError, match="partition p1 was exported, or is being"):
+        journal.plans.replace(old, make_plan("plan-2", "spec-2"), "ann")
+    assert journal.plans.current(MIGRATION) == old

@@ -29,7 +29,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "prune": ("--yes",),
 }
 # What a verb cannot do without, once a migration is loaded. A session needs connections for all, whatever it asks of them.
-MOVING = ("plan", "run")
+MOVING = ("plan", "replan", "run")
 COMPARING = ("compare", "reconcile")
 KEEPING = ("abandon", "backup", "drill")
 SESSIONS = (*MOVING, "reconcile", *KEEPING, "prune", "settle", "excuse", "rollback", "taint", "finalize")

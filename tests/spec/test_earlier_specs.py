@@ -60,6 +60,15 @@ def test_a_spec_has_the_fingerprints_that_it_had(text: str, fingerprint: str, pl
     assert (spec.fingerprint, spec.plan_fingerprint) == (fingerprint, plan_fingerprint)
 
 
+def test_the_size_that_partitions_once_had_by_default_changes_no_fingerprint() -> None:
+    spec, without, other = (
+        parse_spec(PLAIN.replace("{rows: 2500}", size), "s.yaml") for size in ("{rows: 10000}", "{}", "{rows: 10001}")
+    )
+    assert (spec.fingerprint, spec.plan_fingerprint) == (without.fingerprint, without.plan_fingerprint)
+    assert spec.plan_fingerprint != other.plan_fingerprint
+    assert spec.uncut_fingerprint == other.uncut_fingerprint
+
+
 def test_the_short_form_of_fields_is_what_it_was() -> None:
     assert dict(parse_spec(PLAIN, "earlier.yaml").fields) == {
         "kind": FieldType.STRING,

@@ -29,6 +29,7 @@ from vectorferry.cli.plan import plan
 from vectorferry.cli.prune import prune
 from vectorferry.cli.reconcile import reconcile
 from vectorferry.cli.register import register
+from vectorferry.cli.replan import replan
 from vectorferry.cli.restore import restore
 from vectorferry.cli.rollback import rollback
 from vectorferry.cli.run import run
@@ -80,6 +81,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
         register,
         members,
         plan,
+        replan,
         run,
         settle,
         excuse,

@@ -58,7 +58,8 @@ _STEPS: Mapping[type[VectorferryError], str] = {
     JournalError: "`vectorferry register SPEC` makes the journal ready, and the migration known to it",
     JournalUnavailable: _AGAIN,
     LeaseLost: _AGAIN,
-    PlanMismatch: "undo the change of the spec, or begin anew: `vectorferry abandon SPEC` lists what would be removed",
+    PlanMismatch: "undo the change of the spec; `vectorferry replan SPEC` goes by a change of `partitions`; or begin anew: "
+    "`vectorferry abandon SPEC` lists what would be removed",
     PhaseConflict: f"{_STATUS}; then run the same command again",
     NotSettled: f"`vectorferry settle SPEC` settles what is left, or names what the other side rejects; {_STATUS}",
     GateError: _STATUS,

@@ -92,11 +92,14 @@ def register(journal: "Journal", spec: "MigrationSpec", actor: str) -> None:
     register(journal, spec, actor)
 
 
-def preflight(session: "Session") -> "Preflight":
-    """Look at both sides and refuse what cannot work; writes nothing but probes, which it deletes."""
+def preflight(session: "Session", *, mappable: int | None = None) -> "Preflight":
+    """Look at both sides and refuse what cannot work; writes nothing but probes, which it deletes.
+
+    `mappable` is how many partitions the caller can map over, None for any number.
+    """
     from vectorferry.engine.plan.preflight import preflight
 
-    return preflight(session)
+    return preflight(session, mappable=mappable)
 
 
 def expectation_faults(spec: "MigrationSpec") -> "tuple[Fault, ...]":
@@ -123,15 +126,22 @@ def routers_missing(session: "Session", waited: float) -> "StepProgress | None":
     return routers_missing(session, waited) if session.spec.routers else None
 
 
-def plan(session: "Session") -> "Plan":
-    """Cut the source into partitions, once and for all; the plan in force where there is one.
+def plan(session: "Session", *, mappable: int | None = None) -> "Plan":
+    """Cut the source into partitions, once and for all; the plan in force where there is one. `mappable` as in `preflight`.
 
-    Raises GateError where an expected router does not follow.
+    Raises GateError where an expected router does not follow, or where the plan has more partitions than are mappable.
     """
     from vectorferry.engine.plan.planning import plan
     from vectorferry.engine.plan.preflight import preflight
 
-    return plan(session, preflight(session, sample=False))
+    return plan(session, preflight(session, sample=False, mappable=mappable), mappable=mappable)
+
+
+def replan(session: "Session") -> "Plan":
+    """Cut the plan in force anew by the spec's `partitions`, from the same listing; refused once something was exported."""
+    from vectorferry.engine.plan.replanning import replan
+
+    return replan(session)
 
 
 def prepare(session: "Session") -> "tuple[Preflight, Plan]":

@@ -7,10 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vectorferry.core.errors import JournalError, PlanMismatch
+from vectorferry.core.errors import GateError, JournalError, PlanMismatch
 from vectorferry.core.model import KeyOrder, KeyRange, Partition
+from vectorferry.journal.audit import note
 from vectorferry.journal.database import Database
-from vectorferry.journal.tables import clock, migration, partition, plan
+from vectorferry.journal.tables import attempt, clock, migration, partition, plan, progress, step_done
+
+REPLANNED = "replan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,30 @@ class Plans:
             raise PlanMismatch(f"{migration!r} has no plan in the journal at {self._database.where}: make one first")
         return _require_same(live, fingerprint)
 
+    def replace(self, old: Plan, new: Plan, actor: str) -> Plan:
+        """Keep another plan in the place of the live one under which nothing was exported, audited; returns it.
+
+        Raises PlanMismatch if `old` is not live, and GateError if a step of a partition was recorded under it, or is at work now.
+        """
+        with self._database.transaction() as connection:
+            _lock_migration(connection, new.migration)
+            # Whoever begins an attempt meanwhile waits for this, and then finds the plan retired.
+            here = sa.select(plan.c.id).where(plan.c.id == old.id, plan.c.retired_at.is_(None)).with_for_update()
+            if connection.scalar(here) is None:
+                raise PlanMismatch(f"plan {old.id} of {old.migration!r} is no longer in force: look again")
+            if (busy := connection.scalar(_worked_on(old.id))) is not None:
+                raise GateError(
+                    f"plan {old.id} of {old.migration!r} can no longer be cut anew: partition {busy} was exported, or is being. "
+                    "Go on with it, or abandon the migration (`vectorferry abandon SPEC`)"
+                )
+            connection.execute(sa.update(plan).where(plan.c.id == old.id).values(retired_at=clock()))
+            _insert(connection, new)
+            detail = {"from": old.id, "to": new.id, "partitions": [len(old.partitions), len(new.partitions)]}
+            note(connection, new.migration, actor, REPLANNED, detail)
+            saved = _live(connection, new.migration)
+        assert saved is not None
+        return saved
+
     def retire(self, migration: str) -> None:
         """End the live plan, if there is one: no attempt can begin on it any more."""
         live = sa.and_(plan.c.migration == migration, plan.c.retired_at.is_(None))
@@ -74,11 +101,21 @@ class Plans:
             connection.execute(sa.update(plan).where(live).values(retired_at=clock()))
 
 
+def _worked_on(plan_id: str) -> sa.CompoundSelect[str]:
+    """A partition of which something is recorded, or that a worker has a lease on."""
+    recorded = (sa.select(table.c.partition).where(table.c.plan_id == plan_id) for table in (progress, step_done))
+    held = sa.select(attempt.c.partition).where(
+        attempt.c.plan_id == plan_id, attempt.c.finished_at.is_(None), attempt.c.lease_until > clock()
+    )
+    return sa.union_all(*recorded, held).limit(1)
+
+
 def _require_same(live: Plan, fingerprint: str) -> Plan:
     if live.fingerprint != fingerprint:
         raise PlanMismatch(
             f"the plan of {live.migration!r} was made from spec {live.fingerprint}, the spec is now {fingerprint}: "
-            f"restore the spec, or abandon the migration (`vectorferry abandon`) and start again"
+            f"restore the spec, cut the plan anew where only `partitions` changed and nothing was exported (`vectorferry replan SPEC`), "
+            f"or abandon the migration (`vectorferry abandon`) and start again"
         )
     return live
 

@@ -35,7 +35,8 @@ def _rows(spec: MigrationSpec) -> Iterator[tuple[str, str]]:
     yield "Typed fields", ", ".join(f"`{name}` ({kind})" for name, kind in spec.fields.items()) or "none"
     if mapped := _mapped(spec):
         yield "In the target", mapped
-    yield "Partitions", f"about {spec.partitions.rows:,} rows each, {spec.partitions.parallel} at a time"
+    cut = f"about {spec.partitions.rows:,} rows each" if spec.partitions.rows else "sized in preflight"
+    yield "Partitions", f"{cut}, {spec.partitions.parallel} at a time"
     yield "Budgets", f"source {_budget(spec.budgets.source)}; target {_budget(spec.budgets.target)}"
     yield "Content", f"{spec.checks.content_sample:.0%} of the rows read back and compared"
     yield "Recall", f"recall@{recall.k} of at least {recall.threshold} in every namespace, by {queries}"

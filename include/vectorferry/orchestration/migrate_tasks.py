@@ -40,7 +40,7 @@ class Steps:
         from vectorferry.engine import pipeline
 
         with self._session(upgrade=True) as session:
-            found = pipeline.preflight(session)
+            found = pipeline.preflight(session, mappable=_mappable())
         _log_preflight(self.spec, found)
         return not get_current_context()["params"][DRY_RUN]
 
@@ -56,15 +56,8 @@ class Steps:
         from vectorferry.engine import pipeline
 
         with self._session() as session:
-            made = _chosen(pipeline.plan(session))
-        names = [partition.name for partition in made.partitions]
-        most = conf.getint("core", "max_map_length", fallback=1024)
-        if len(names) > most:
-            raise AirflowFailException(
-                f"{len(names)} partitions, but Airflow maps over {most} at most: "
-                "raise `partitions.rows` in the spec, or Airflow's [core] max_map_length"
-            )
-        return names
+            made = pipeline.plan(session, mappable=_mappable())
+        return [partition.name for partition in _chosen(made).partitions]
 
     def export(self, partition: str) -> None:
         """Write the partition to Parquet in staging, with its exact neighbours."""
@@ -177,6 +170,11 @@ def _names() -> Sequence[str]:
     return names
 
 
+def _mappable() -> int | None:
+    """How many partitions Airflow maps over; None for a run of some partitions, which maps over these alone."""
+    return None if _names() else conf.getint("core", "max_map_length", fallback=1024)
+
+
 def _chosen(plan: "Plan") -> "Plan":
     from vectorferry.engine import pipeline
 
@@ -193,8 +191,10 @@ def _labelled(session: "Session", name: str) -> "tuple[Plan, Partition]":
 
 
 def _log_preflight(spec: MigrationSpec, found: "Preflight") -> None:
-    partitions = -(-found.rows // spec.partitions.rows)
-    log.info("%s rows in %s namespaces, about %s partitions", f"{found.rows:,}", len(found.namespaces), partitions)
+    log.info(
+        "%s rows in %s namespaces, about %s partitions of %s rows",
+        *(f"{found.rows:,}", len(found.namespaces), found.size.partitions, f"{found.size.rows:,}"),
+    )
     for what, cost in (("one pass over the source", found.pass_cost), ("the load", found.load_cost)):
         log.info(
             "%s: %s requests, %.2f hours at the budgeted rate, %s read units, US$ %.2f",

@@ -26,7 +26,13 @@ def as_writers(value: Any) -> Any:
 class Partitions(Section):
     """How the source is cut."""
 
-    rows: int = Field(10_000, ge=1, le=1_000_000_000, description="About how many rows a partition has.")
+    rows: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="About how many rows a partition has; default: chosen in preflight, 10,000 or as many more as make about 400 "
+        "partitions at most.",
+    )
     part_rows: int = Field(
         5_000,
         ge=1,

@@ -173,16 +173,29 @@ class MigrationSpec(Section):
     @property
     def plan_fingerprint(self) -> str:
         """SHA-256 of everything that decides what is copied where; a plan binds to it."""
+        return self._copied({"partitions": {"rows", "part_rows", "batch_rows"}})
+
+    @property
+    def uncut_fingerprint(self) -> str:
+        """SHA-256 of the same without how it is cut: while it stays, a plan may be cut anew."""
+        return self._copied({})
+
+    def _copied(self, cut: dict[str, Any]) -> str:
         whole = ("migration", "source", "target", "namespaces", "fields", "mapping", "writers", "staging")
-        parts = {"partitions": {"rows", "part_rows", "batch_rows"}, "switch": {"cohorts"}}
-        copied = self._content(include={**dict.fromkeys(whole, True), **parts})
+        copied = self._content(include={**dict.fromkeys(whole, True), "switch": {"cohorts"}, **cut})
         # Whether there are routers decides what a plan keeps, how many does not.
         return _digest(copied | {"writers": "tracked" if self.routers else "none"})
 
     def _content(self, **chosen: dict[str, Any]) -> dict[str, Any]:
         # Without defaults: a key that a later release adds must not void the plans of migrations under way.
         content = self.model_dump(mode="json", exclude_defaults=True, **chosen)  # type: ignore[arg-type]
+        if content.get("partitions", {}).get("rows") == _ROWS_OF_EARLIER:
+            del content["partitions"]["rows"]
         return {name: part for name, part in content.items() if part != {}}
+
+
+_ROWS_OF_EARLIER = 10_000
+"""Rows of a partition that an earlier release took where a spec gave none, so that giving them changed no fingerprint."""
 
 
 def _digest(content: dict[str, Any]) -> str:

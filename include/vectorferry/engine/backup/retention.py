@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from vectorferry.core.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
 from vectorferry.engine.backup.format import DRILL, FOLDER, MANIFEST, complete, folder_of, names
 from vectorferry.engine.session import Session
+from vectorferry.engine.transfer.listing import place_of
 from vectorferry.journal import Plan
 from vectorferry.staging import report_folder
 
@@ -73,7 +74,9 @@ def _plans(session: Session, plan: Plan | None) -> Iterator[Removal]:
     # Another journal's plans may lie beside ours, and be in force there: a plan's name ends with its journal's.
     ours = f"-{session.journal.id[:6]}"
     folders = (path for path in session.staging.list("") if path.startswith(f"{session.migration}-"))
-    old = [path for path in folders if path.endswith(ours) and (plan is None or path != plan.id)]
+    # A plan that was cut anew has its listing in the folder of the one before.
+    kept = () if plan is None else (plan.id, place_of(plan).partition("/")[0])
+    old = [path for path in folders if path.endswith(ours) and path not in kept]
     yield from _aged(session, old, "of a plan that is no longer in force")
 
 

@@ -17,8 +17,9 @@ from vectorferry.engine.diff.row_diff import Findings, aligned, row_differences
 from vectorferry.engine.diff.sampling import Sample
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import Touched
+from vectorferry.engine.transfer.listing import pages_of
 from vectorferry.engine.transfer.loaded import excused_ids
-from vectorferry.engine.transfer.staged import listed_ids, manifest_of, staged_batches
+from vectorferry.engine.transfer.staged import manifest_of, staged_batches
 from vectorferry.journal import Plan
 from vectorferry.stores.as_moved import counting_anew, left_behind
 from vectorferry.stores.batching import by_namespace
@@ -108,6 +109,7 @@ class _Check:
         self._session, self._plan, self._partition = session, plan, partition
         self._source = counting_anew(session.source)
         self._staged = session.staged(plan)
+        self._pages = pages_of(session, plan)
         self._manifest = manifest_of(self._staged, partition)
         self._excused = excused_ids(session, partition)
         self._sample = Sample.of(session.spec.checks.content_sample, int(self._manifest["rows"]))
@@ -148,7 +150,7 @@ class _Check:
 
     def _read(self, span: KeyRange, tally: NamespaceTally) -> Iterator[pa.RecordBatch]:
         """The source's rows of a range, read afresh: all of them, or those of the sample."""
-        pages = listed_ids(self._staged, self._plan, span)
+        pages = self._pages(span)
         if self._sample.complete:
             yield from self._source.scan(span, batch_rows=_BATCH_ROWS, ids=pages)
             return

@@ -18,7 +18,9 @@ from vectorferry.core.vector_columns import array_of, arrow_type, floats_of, kin
 from vectorferry.engine.checks.query_file import content_of, recorded_queries
 from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors, unnamed
 from vectorferry.engine.session import Session, StepProgress
-from vectorferry.engine.transfer.staged import listed_ids, planned_namespaces
+from vectorferry.engine.transfer.listing import pages_of
+from vectorferry.engine.transfer.part_reader import Pages
+from vectorferry.engine.transfer.staged import planned_namespaces
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging
 from vectorferry.stores.batching import refuse_invalid
@@ -145,19 +147,19 @@ def _recorded(session: Session, plan: Plan, content: bytes) -> Iterator[Queries]
 def _held_out(session: Session, plan: Plan, vector: SearchedVector) -> Iterator[Queries]:
     if vector.column == "vector" and vector.spec.dimension is None:
         return
-    namespaces = planned_namespaces(plan)
+    namespaces, pages = planned_namespaces(plan), pages_of(session, plan)
     for done, namespace in enumerate(namespaces):
-        part = _held_out_of(session, plan, namespace, vector)
+        part = _held_out_of(session, pages, namespace, vector)
         if len(part):
             yield part
         session.report(StepProgress("queries", namespace, done + 1, len(namespaces), unit="namespaces"))
 
 
-def _held_out_of(session: Session, plan: Plan, namespace: str, vector: SearchedVector) -> Queries:
+def _held_out_of(session: Session, pages: Pages, namespace: str, vector: SearchedVector) -> Queries:
     wanted = session.spec.checks.recall.sample
     span = KeyRange(namespace)
-    pages = listed_ids(session.staged(plan), plan, span)
-    rows, drawn = _draw(namespace, session.source.list_ids(span) if pages is None else pages, wanted * _CANDIDATES)
+    listed = pages(span)
+    rows, drawn = _draw(namespace, session.source.list_ids(span) if listed is None else listed, wanted * _CANDIDATES)
     fetched = drawn[:wanted]
     batch = session.source.fetch(namespace, fetched)
     if batch.column(vector.column).null_count:

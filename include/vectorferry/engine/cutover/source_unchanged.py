@@ -7,19 +7,21 @@ from vectorferry.core.model import KeyRange, Partition
 from vectorferry.core.records import DIGEST_MODULUS, digest, fingerprints
 from vectorferry.engine.scope import in_scope
 from vectorferry.engine.session import Session, StepProgress
-from vectorferry.engine.transfer.staged import listed_ids, listed_pages, manifest_of
+from vectorferry.engine.transfer.listing import Listing, listing_of, pages_of
+from vectorferry.engine.transfer.part_reader import Pages
+from vectorferry.engine.transfer.staged import manifest_of
 from vectorferry.journal import Plan
 
 
 def require_unchanged(session: Session, plan: Plan) -> int:
     """Read the whole source afresh and compare it with what was staged. Returns the rows read; raises SourceChanged."""
     _same_namespaces(session, plan)
-    if plan.listing:
+    if (listing := listing_of(session, plan)) is not None:
         for namespace in plan.details["namespaces"]:
-            _same_ids(session, plan, namespace)
-    rows = 0
+            _same_ids(session, listing, namespace)
+    rows, pages = 0, pages_of(session, plan)
     for partition in plan.partitions:
-        rows += _same_rows(session, plan, partition)
+        rows += _same_rows(session, plan, partition, pages)
         session.report(StepProgress("reread source", partition.name, rows, plan.details["rows"]))
     return rows
 
@@ -37,9 +39,8 @@ def _same_namespaces(session: Session, plan: Plan) -> None:
         raise _changed(session, f"namespaces appeared: {', '.join(sorted(new))}")
 
 
-def _same_ids(session: Session, plan: Plan, namespace: str) -> None:
-    staged = session.staged(plan)
-    before = (id_ for page in listed_pages(staged, plan.details["namespaces"], namespace) for id_ in page)
+def _same_ids(session: Session, listing: Listing, namespace: str) -> None:
+    before = (id_ for page in listing.pages(namespace) for id_ in page)
     now = (id_ for page in session.source.list_ids(KeyRange(namespace)) for id_ in page)
     for old, new in _aligned(before, now):
         if old != new:
@@ -54,11 +55,11 @@ def _aligned(left: Iterator[str], right: Iterator[str]) -> Iterator[tuple[str | 
         yield pair
 
 
-def _same_rows(session: Session, plan: Plan, partition: Partition) -> int:
+def _same_rows(session: Session, plan: Plan, partition: Partition, pages: Pages) -> int:
     manifest = manifest_of(session.staged(plan), partition)
     rows, total = 0, 0
     for span in partition.ranges:
-        for batch in session.source.scan(span, ids=listed_ids(session.staged(plan), plan, span)):
+        for batch in session.source.scan(span, ids=pages(span)):
             rows += len(batch)
             total = (total + digest(fingerprints(batch))) % DIGEST_MODULUS
     if (rows, f"{total:032x}") != (manifest["rows"], manifest["digest"]):

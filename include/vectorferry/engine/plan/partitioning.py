@@ -11,21 +11,24 @@ def pack(ranges: Iterable[KeyRange], rows: int, *, cohort: str = "all", first: i
     """Partitions of about `rows` rows: ranges that fill one stand alone, smaller ones share, in their order."""
     partitions: list[tuple[KeyRange, ...]] = []
     waiting: list[KeyRange] = []
+    held = 0
     for span in ranges:
-        if (span.rows or 0) * 2 > rows:
+        counted = span.rows or 0
+        if counted * 2 > rows:
             partitions.append((span,))
             continue
-        if waiting and sum(r.rows or 0 for r in waiting) + (span.rows or 0) > rows:
+        if waiting and held + counted > rows:
             partitions.append(tuple(waiting))
-            waiting = []
+            waiting, held = [], 0
         waiting.append(span)
+        held += counted
     if waiting:
         partitions.append(tuple(waiting))
     return tuple(Partition(f"p{first + n:04}", first + n, spans, cohort) for n, spans in enumerate(partitions))
 
 
 def split_listing(namespace: str, pages: Iterable[Sequence[str]], rows: int) -> Iterator[KeyRange]:
-    """Ranges of `rows` rows that cover a namespace whose ids are listed in order; the last takes a short rest along."""
+    """Ranges of `rows` rows that cover a namespace whose keys are given in order; the last takes a short rest along."""
     start: str | None = None
     for boundary, counted in _boundaries(pages, rows):
         yield KeyRange(namespace, start, boundary, counted)
@@ -35,9 +38,9 @@ def split_listing(namespace: str, pages: Iterable[Sequence[str]], rows: int) -> 
 def _boundaries(pages: Iterable[Sequence[str]], rows: int) -> Iterator[tuple[str | None, int]]:
     held: str | None = None  # a boundary is passed on only once half a partition follows it
     counted = since = 0
-    for id_ in (id_ for page in pages for id_ in page):
+    for key in (key for page in pages for key in page):
         if counted == rows and held is None:
-            held = id_
+            held = key
         counted += 1
         since += held is not None
         if held is not None and since * 2 > rows:

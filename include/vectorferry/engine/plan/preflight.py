@@ -30,6 +30,7 @@ from vectorferry.engine.plan.hold_budget import shortest_hold, too_short
 from vectorferry.engine.plan.inventory import LOOKED_AT, doubled_problems, held_problems
 from vectorferry.engine.plan.mapped_keys import MappedKey
 from vectorferry.engine.plan.mapping_fit import mapping_problems, mapping_warnings
+from vectorferry.engine.plan.partition_size import PartitionSize, partition_size, unmappable
 from vectorferry.engine.plan.sampled_records import Sample, keys_in_target, sample_of, seen_keys
 from vectorferry.engine.plan.second_look import second_look
 from vectorferry.engine.plan.source_sample import drawn
@@ -47,10 +48,12 @@ from vectorferry.stores.mapped import mapping_of
 @dataclass(frozen=True, slots=True)
 class Preflight:
     """What was found. `namespaces` maps each chosen namespace to its rows; `shortest_hold` is in seconds,
-    None without routers: nobody waits. `keys` are those of the metadata in a sample, and of the spec; `proposed` are fields for them."""
+    None without routers: nobody waits. `size` is how partitions will be cut.
+    `keys` are those of the metadata in a sample, and of the spec; `proposed` are fields for them."""
 
     source: CollectionInfo
     namespaces: Mapping[str, int]
+    size: PartitionSize
     profile: Mapping[str, Any]
     keys: tuple[MappedKey, ...]
     proposed: Mapping[str, FieldType]
@@ -67,8 +70,10 @@ class Preflight:
         return sum(self.namespaces.values())
 
 
-def preflight(session: Session, *, sample: bool = True) -> Preflight:
+def preflight(session: Session, *, sample: bool = True, mappable: int | None = None) -> Preflight:
     """Look at both sides. Raises PreflightFailed with everything that stands in the way.
+
+    `mappable` is how many partitions can be mapped over, None for any number: more are refused before anything is listed.
 
     Probes are written, and deleted. Without `sample` none is, and no record is read: neither their metadata nor what the target rejects
     is judged.
@@ -94,6 +99,9 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
     # What the inventory names, the first record read would name again.
     seen = sample_of(session, looked_into) if sample and not unread else Sample()
     asked = _asked(session, source, namespaces)
+    size = partition_size(session.spec, namespaces, mappable)
+    plan = session.journal.plans.current(session.migration) if mappable is not None else None
+    many = unmappable(session.spec, namespaces, size, plan, mappable)
     room = outlook(session, source, _to_come(session, namespaces, target), seen.row_bytes)
     problems = [
         *source_problems(session, source, namespaces),
@@ -101,6 +109,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
         *unread,
         *target_problems(session, source, target),
         *_switch_problems(session),
+        *([many] if many else ()),
         *mapping_problems(session.spec, source, namespaces),
         *asked.problems,
         *(unsupported_filters(session.spec, session.target) if not asked.problems else ()),
@@ -117,6 +126,7 @@ def preflight(session: Session, *, sample: bool = True) -> Preflight:
     return Preflight(
         source,
         namespaces,
+        size,
         figures,
         keys_in_target(session, keys, seen.keys.rows),
         {each.key: each.fits for each in keys if each.fits},

@@ -8,15 +8,15 @@ from typing import Any
 import pyarrow as pa
 
 from vectorferry.core.errors import CheckFailed
-from vectorferry.core.model import KeyRange, Partition
+from vectorferry.core.model import Partition
 from vectorferry.core.records import digest, fingerprints
 from vectorferry.core.vector_columns import column_name, named_counts
 from vectorferry.engine.lease import HeldPartition, hold_partition
 from vectorferry.engine.session import Session, StepProgress
+from vectorferry.engine.transfer.listing import pages_of
 from vectorferry.engine.transfer.metadata_profile import Profile
 from vectorferry.engine.transfer.part_reader import BATCH_ROWS, PartReader, Place, write_behind
 from vectorferry.engine.transfer.staged import (
-    listed_ids,
     manifest_of,
     manifest_path,
     part_batches,
@@ -115,11 +115,8 @@ def _write_parts(session: Session, plan: Plan, partition: Partition, work: HeldP
 
 
 def _reading(session: Session, plan: Plan) -> PartReader:
-    def pages(span: KeyRange) -> Iterator[list[str]] | None:
-        return listed_ids(session.staged(plan), plan, span)
-
     dimension, rows = plan.details["dimension"], session.spec.partitions.part_rows
-    return PartReader(session.source, plan.key_order, dimension, rows, pages, planned_vectors(plan))
+    return PartReader(session.source, plan.key_order, dimension, rows, pages_of(session, plan), planned_vectors(plan))
 
 
 def _numbered(

@@ -1,4 +1,4 @@
-"""The one reader of staged files: listed ids, manifests, records, and the rows that stayed behind."""
+"""The one reader of staged files of partitions: manifests, records, and the rows that stayed behind."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -6,51 +6,14 @@ from typing import Any
 import pyarrow as pa
 
 from vectorferry.core.errors import StagingCorrupt
-from vectorferry.core.keys import key_of
-from vectorferry.core.model import KeyOrder, KeyRange, Partition
+from vectorferry.core.model import Partition
 from vectorferry.core.records import record_schema
 from vectorferry.core.vector_columns import Named
 from vectorferry.core.vector_columns import from_json as vectors_from_json
 from vectorferry.journal import Plan
-from vectorferry.staging import Staging, rows_between
+from vectorferry.staging import Staging
 
-LISTING, NAMED, SEARCHABLE, SPARSE_ONLY = "listing", "named", "searchable", "sparse_only"
-PAGE = 1_000
-
-
-def listed_pages(staged: Staging, namespaces: Sequence[str], namespace: str) -> Iterator[list[str]]:
-    """Ids of a whole namespace, in pages, in order; `namespaces` in the order in which they were listed."""
-    for path in _listing_files(staged, namespaces, namespace):
-        for batch in staged.read_batches(path, PAGE, ["id"]):
-            yield batch.column("id").to_pylist()
-
-
-def listed_ids(staged: Staging, plan: Plan, span: KeyRange) -> Iterator[list[str]] | None:
-    """Ids that the plan listed in a key range, in key order, in pages of at most 1,000: what `scan` takes.
-
-    None where the plan listed none, because the source reads ranges by itself.
-    """
-    return _listed(staged, plan, span) if plan.listing else None
-
-
-def _listed(staged: Staging, plan: Plan, span: KeyRange) -> Iterator[list[str]]:
-    for path in _listing_files(staged, plan.details["namespaces"], span.namespace):
-        ids = _within(staged.read_table(path, ["id"]), plan, span)
-        for page in ids.to_batches(max_chunksize=PAGE):
-            if len(page):
-                yield page.column("id").to_pylist()
-
-
-def _listing_files(staged: Staging, namespaces: Sequence[str], namespace: str) -> list[str]:
-    prefix = f"{LISTING}/{list(namespaces).index(namespace):05}-"
-    return [path for path in staged.list(LISTING) if path.startswith(prefix)]
-
-
-def _within(ids: pa.Table, plan: Plan, span: KeyRange) -> pa.Table:
-    if plan.key_order is KeyOrder.ID:
-        return rows_between(ids, "id", span.start, span.end)
-    keep = [span.contains(key_of(plan.key_order, span.namespace, id_)) for id_ in ids.column("id").to_pylist()]
-    return ids.filter(pa.array(keep, pa.bool_()))
+NAMED, SEARCHABLE, SPARSE_ONLY = "named", "searchable", "sparse_only"
 
 
 def planned_namespaces(plan: Plan) -> tuple[str, ...]:
