@@ -1,15 +1,14 @@
 """`vectorferry abandon`: removes what an unfinished migration left."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from vectorferry.cli.confirming import require_yes
+from vectorferry.cli.confirming import agreement
 from vectorferry.cli.console import Console
-from vectorferry.cli.opening import read_spec, session_of
+from vectorferry.cli.opening import desk_of
 from vectorferry.cli.options import Json, SpecPath
-from vectorferry.engine import pipeline
+from vectorferry.verbs import removal
 
 
 def abandon(
@@ -22,15 +21,4 @@ def abandon(
     Refused from HOLD_A on. The audit trail and backups stay.
     """
     console = Console(json=json)
-    with session_of(read_spec(spec), console, "abandon", upgrade=True) as session:
-        found = pipeline.leftovers(session)
-        left = [(name, value) for name, value in asdict(found).items() if value]
-        console.table("Left behind", ("what", "where"), left)
-        if left and not yes:
-            require_yes(console, "Remove all of it?", unchanged="nothing was removed")
-        pipeline.abandon(session)
-    console.result(
-        {"removed": asdict(found)},
-        "removed" if left else "there was nothing to remove",
-        then="`vectorferry plan SPEC` looks at both databases; `vectorferry run SPEC` begins anew",
-    )
+    removal.abandon(desk_of(spec, console, "abandon"), agreement(console, yes=yes))

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from vectorferry.cli.console import Console
-from vectorferry.cli.opening import read_spec, session_of
+from vectorferry.cli.opening import desk_of
 from vectorferry.cli.options import Json, SpecPath
-from vectorferry.engine import pipeline
+from vectorferry.verbs import records
 
 
 def excuse(
@@ -23,10 +23,4 @@ def excuse(
 
     Counts against limits.excused. The target is left without it; what the source has under its id is never changed by this.
     """
-    console = Console(json=json)
-    with session_of(read_spec(spec), console, "excuse") as session:
-        why = pipeline.excuse(session, namespace, id, reason)
-    value = {"namespace": namespace, "id": id, "rejection": why}
-    console.result(
-        value, f"excused {namespace or '(default)'}/{id} ({why})", then="`vectorferry settle SPEC` takes it from here"
-    )
+    records.excuse(desk_of(spec, Console(json=json), "excuse"), namespace, id, reason)

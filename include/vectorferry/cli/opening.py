@@ -1,4 +1,4 @@
-"""Opening: reads the spec of a command, and opens the journal, both stores or a whole session for it.
+"""Opening: reads the spec of a command, and opens the journal or a whole session for it.
 
 What is opened is imported when it is: a command that reads no spec does not wait for pydantic, and one that only reads the journal
 waits for no database's SDK.
@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from vectorferry.cli.console import Console
 from vectorferry.cli.operator import operator
-from vectorferry.core.model import Side
 from vectorferry.spec.connections import connection_from_environment
+from vectorferry.verbs.desk import Desk
 
 if TYPE_CHECKING:
     from vectorferry.engine.session import Session
     from vectorferry.journal import Journal
     from vectorferry.spec.migration import MigrationSpec
-    from vectorferry.stores.base import VectorStore
 
 
 def read_spec(file: Path) -> "MigrationSpec":
@@ -36,32 +35,18 @@ def journal_of(spec: "MigrationSpec", *, upgrade: bool = False) -> "Journal":
     return open_journal(connection_from_environment(spec.journal), upgrade=upgrade)
 
 
-@contextmanager
-def store_of(spec: "MigrationSpec", side: Side) -> "Iterator[VectorStore]":
-    """The store of a side, without a journal; closed at the end."""
-    from vectorferry.stores.sides import open_side
-
-    store = open_side(spec, side, connection_from_environment)
-    try:
-        yield store
-    finally:
-        store.close()
+def desk_of(file: Path, console: Console, verb: str) -> Desk:
+    """What a verb works with that is called from this terminal, on the spec in a file."""
+    return _desk(read_spec(file), console, verb)
 
 
-@contextmanager
-def sides_of(spec: "MigrationSpec") -> "Iterator[tuple[VectorStore, VectorStore]]":
-    """Both stores, without a journal; what keeps one of them out of reach names its connection."""
-    from vectorferry.engine.session import naming, places
-
-    with store_of(spec, "source") as source, store_of(spec, "target") as target, naming(places(spec, source, target)):
-        yield source, target
+def _desk(spec: "MigrationSpec", console: Console, verb: str) -> Desk:
+    run_id = f"{verb}-{datetime.now().astimezone():%Y%m%dT%H%M%S}"
+    return Desk(spec, console, operator(), run_id, connection_from_environment)
 
 
 @contextmanager
 def session_of(spec: "MigrationSpec", console: Console, verb: str, *, upgrade: bool = False) -> "Iterator[Session]":
     """The session of one command; its actor is the user of this terminal."""
-    from vectorferry.engine.session import open_session
-
-    run_id = f"{verb}-{datetime.now().astimezone():%Y%m%dT%H%M%S}"
-    with open_session(spec, actor=operator(), run_id=run_id, report=console.report, upgrade=upgrade) as session:
+    with _desk(spec, console, verb).session(upgrade=upgrade) as session:
         yield session

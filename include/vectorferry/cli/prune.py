@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from vectorferry.cli.confirming import require_yes
+from vectorferry.cli.confirming import agreement
 from vectorferry.cli.console import Console
-from vectorferry.cli.opening import read_spec, session_of
+from vectorferry.cli.opening import desk_of
 from vectorferry.cli.options import Json, SpecPath
-from vectorferry.engine import pipeline
+from vectorferry.verbs import removal
 
 
 def prune(
@@ -21,13 +21,4 @@ def prune(
     Never the plan in force, nor the newest backup that a drill has proven.
     """
     console = Console(json=json)
-    with session_of(read_spec(spec), console, "prune", upgrade=True) as session:
-        found = pipeline.prunable(session)
-        console.table("No longer kept", ("what", "why"), ((each.path, each.why) for each in found))
-        if found and not yes:
-            require_yes(console, "Remove all of it?", unchanged="nothing was removed")
-        removed = pipeline.prune(session, found)
-    console.result(
-        {"removed": [each.path for each in removed]},
-        f"removed {len(removed)}" if removed else "there is nothing to remove",
-    )
+    removal.prune(desk_of(spec, console, "prune"), agreement(console, yes=yes))

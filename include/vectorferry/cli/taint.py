@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from vectorferry.cli.console import Console
-from vectorferry.cli.opening import read_spec, session_of
+from vectorferry.cli.opening import desk_of
 from vectorferry.cli.options import Json, SpecPath
-from vectorferry.engine import pipeline
+from vectorferry.verbs import records
 
 
 def taint(
@@ -19,9 +19,4 @@ def taint(
 
     Evidence and approvals given before no longer hold.
     """
-    console = Console(json=json)
-    with session_of(read_spec(spec), console, "taint") as session:
-        marked = pipeline.taint(session, reason)
-    console.result(
-        {"marked": marked}, f"{marked:,} records are to be settled", then="`vectorferry settle SPEC` settles them"
-    )
+    records.taint(desk_of(spec, Console(json=json), "taint"), reason)

@@ -1,0 +1,1 @@
+"""What an operator's verb does and tells, the same on a terminal and in a task's log."""
