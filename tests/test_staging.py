@@ -1,10 +1,14 @@
 """Staging: nothing half-written is ever seen, and every failure says where and what to do."""
 
+import contextlib
 import errno
 import os
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -68,6 +72,78 @@ def test_a_rewrite_keeps_the_old_file_until_it_is_whole(staging: Staging) -> Non
     with pytest.raises(RuntimeError):
         staging.write_table("m.json", some_batch().schema, broken())
     assert staging.read_json("m.json") == {"rows": 1}
+
+
+def test_an_upload_that_breaks_off_leaves_nothing_under_its_name_and_what_was_there_as_it_was(
+    object_store: SeaweedFS, tmp_path: Path
+) -> None:
+    """The line is cut in the middle of what an object store is sent: as by a worker that dies, or a network that does."""
+    staging = Staging(f"s3://vectorferry/{tmp_path.name}", storage_options(reached_at(object_store)))
+    staging.write_table("old.parquet", some_batch().schema, [some_batch()])
+    large = some_batch(20_000)
+    with CutLine(urlsplit(object_store.url).port or 0, after=100_000) as line:
+        broken = Staging(staging.url, storage_options(reached_at(object_store, line.url)))
+        for name in ("new.parquet", "old.parquet"):
+            with pytest.raises(StagingError, match=name):
+                broken.write_table(name, large.schema, [large])
+    assert line.cut >= 2
+    assert staging.list("") == ["old.parquet"]
+    assert staging.read_table("old.parquet").num_rows == 100
+
+
+def reached_at(server: SeaweedFS, url: str = "") -> Connection:
+    """A connection to an object store, at an address of its own where one is given; what fails is not tried again."""
+    once = {"config_kwargs": {"retries": {"max_attempts": 0}}}
+    extra = {**server.extra, **once, **({"endpoint_url": url} if url else {})}
+    return Connection("s3", "aws", login=server.key, password=server.password, extra=extra)
+
+
+class CutLine:
+    """Passes on to a port of this machine what it is sent, and cuts each connection that has sent `after` bytes."""
+
+    def __init__(self, port: int, after: int) -> None:
+        self._port, self._after = port, after
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.cut = 0
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._port)) as server:
+            threading.Thread(target=forward, args=(server, client), daemon=True).start()
+            if forward(client, server, self._after):
+                self.cut += 1
+                for end in (server, client):
+                    end.shutdown(socket.SHUT_RDWR)
+
+
+def forward(source: socket.socket, sink: socket.socket, most: int | None = None) -> bool:
+    """Pass on what comes until there is no more; says whether `most` bytes came first."""
+    passed = 0
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            passed += len(data)
+            if most is not None and passed > most:
+                return True
+            sink.sendall(data)
+    return False
 
 
 def test_two_writers_of_one_name_never_share_a_file(staging: Staging) -> None:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.worlds import World, rows_of
+from pipeline.worlds import World, on_object_store, rows_of
+from servers import SeaweedFS
 from vectorferry.core.errors import LeaseLost
 from vectorferry.core.records import digest, fingerprints
 from vectorferry.engine import pipeline
@@ -17,6 +18,15 @@ from vectorferry.engine.transfer.export import export
 from vectorferry.engine.transfer.staged import manifest_of, staged_batches
 from vectorferry.stores.base import VectorStore
 from vectorferry.testing.samples import records
+
+
+@pytest.fixture(params=["folder", "objects"])
+def placed(world: World, request: pytest.FixtureRequest) -> World:
+    """With staging in a folder, and on a real object store. All workers here have the same process number, as two containers' may."""
+    if request.param == "objects":
+        server: SeaweedFS = request.getfixturevalue("object_store")
+        on_object_store(world, server)
+    return world
 
 
 class Overtaken:
@@ -42,10 +52,10 @@ def changed(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 @pytest.mark.parametrize("before", [0, 1])
-def test_a_superseded_export_replaces_no_part_that_its_successor_noted(world: World, before: int) -> None:
-    world.fill(rows_of("asyncio", most=60))
-    world.spec_dict["partitions"] = {"rows": 100, "part_rows": 20, "parallel": 1}
-    with world.session() as slow, world.session() as quick:
+def test_a_superseded_export_replaces_no_part_that_its_successor_noted(placed: World, before: int) -> None:
+    placed.fill(rows_of("asyncio", most=60))
+    placed.spec_dict["partitions"] = {"rows": 100, "part_rows": 20, "parallel": 1}
+    with placed.session() as slow, placed.session() as quick:
         _, plan = pipeline.prepare(quick)
         [partition] = plan.partitions
         overtaken = replace(slow, source=Overtaken(slow.source, before, lambda: export(quick, plan, partition)))
@@ -55,12 +65,16 @@ def test_a_superseded_export_replaces_no_part_that_its_successor_noted(world: Wo
         for part in manifest_of(staged, partition)["parts"]:
             found = (value for batch in staged.read_batches(part["path"], 100) for value in fingerprints(batch))
             assert f"{digest(found):032x}" == part["digest"], part["path"]
+        assert slow.owner == quick.owner
+        written = {name for name in staged.list(f"parts/{partition.name}") if name.endswith(".parquet")}
+        noted = {part["path"] for part in manifest_of(staged, partition)["parts"]}
+        assert noted < written or before == 0
 
 
-def test_the_manifest_that_is_read_is_the_one_of_the_export_that_ended_first(world: World) -> None:
+def test_the_manifest_that_is_read_is_the_one_of_the_export_that_ended_first(placed: World) -> None:
     """The first worker has read everything when the second one takes over, finds one record more, and ends later."""
-    world.fill(rows_of("asyncio", most=60))
-    with world.session() as first, world.session() as second:
+    placed.fill(rows_of("asyncio", most=60))
+    with placed.session() as first, placed.session() as second:
         _, plan = pipeline.prepare(first)
         [partition] = plan.partitions
         ends, ends_later = first.journal.attempts.complete, second.journal.attempts.complete

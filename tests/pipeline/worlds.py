@@ -17,6 +17,7 @@ from vectorferry.core.errors import ConnectionMissing
 from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.engine.session import Session, open_session
 from vectorferry.local.servers.qdrant import Qdrant
+from vectorferry.local.servers.seaweedfs import SeaweedFS
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.spec.connections import Connection
 from vectorferry.spec.loader import parse_spec
@@ -110,6 +111,13 @@ def weaviate_connection(server: Weaviate) -> Connection:
 def qdrant_connection(server: Qdrant) -> Connection:
     extra = {"grpc_port": server.grpc_port, "prefer_grpc": True, "https": server.secure}
     return Connection("target", "qdrant", server.host, server.port, password=server.api_key, extra=extra)
+
+
+def on_object_store(world: World, server: SeaweedFS) -> None:
+    """Have a world's files staged on an object store, in a folder of its own."""
+    access = {"login": server.key, "password": server.password, "extra": server.extra}
+    world.connections["staging"] = Connection("staging", "aws", **access)
+    world.spec_dict["staging"] = {"url": f"s3://vectorferry/{world.folder.name}", "connection": "staging"}
 
 
 def small_spec(folder: Path) -> dict[str, Any]:
