@@ -19,7 +19,7 @@ settings.register_profile("vectorferry", deadline=None, suppress_health_check=[H
 settings.load_profile("vectorferry")
 
 # Never two of them at once: an Airflow is four busy processes, and what they share (the stack of tests/orchestration) is started once.
-AIRFLOW = ("tests/orchestration/", "tests/local/demo/", "tests/local/servers/test_airflow.py")
+AIRFLOW = ("tests/orchestration/", "tests/workers/", "tests/local/demo/", "tests/local/servers/test_airflow.py")
 # What takes longest begins first, so that both processes end at about the same time.
 FIRST = (
     *AIRFLOW,

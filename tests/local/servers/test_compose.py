@@ -1,6 +1,8 @@
 """docker-compose.yaml follows the compose specification and this project's rules, and starts with no secret missing."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,3 +99,9 @@ def test_an_example_with_a_value_is_named(tmp_path):
     example = tmp_path / ".env.example"
     example.write_text(EXAMPLE.read_text().replace("REDIS_PASSWORD=", "REDIS_PASSWORD=redis"))
     assert check.problems(COMPOSE, example) == ["REDIS_PASSWORD: the example carries a value"]
+
+
+def test_the_lock_has_a_celery_that_the_executor_can_import():
+    executor = yaml.safe_load(COMPOSE.read_text())["x-airflow"]["environment"]["AIRFLOW__CORE__EXECUTOR"]
+    load = "from airflow.executors.executor_loader import ExecutorLoader; ExecutorLoader.import_default_executor_cls()"
+    subprocess.run([sys.executable, "-c", load], check=True, env={**os.environ, "AIRFLOW__CORE__EXECUTOR": executor})
