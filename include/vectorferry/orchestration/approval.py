@@ -22,6 +22,7 @@ from vectorferry.core.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
 from vectorferry.orchestration.notify import callbacks
 from vectorferry.orchestration.report_link import report_link
 from vectorferry.orchestration.task_session import own_evidence, run_session
+from vectorferry.orchestration.task_settings import UNTIMED
 from vectorferry.spec.migration import MigrationSpec
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class BoundApproval(ApprovalOperator):
             / (rules.reminders + 1),
             retries=rules.reminders,
             retry_delay=timedelta(seconds=5),
-            **arguments,
+            **{**arguments, **UNTIMED},
         )
         self.spec = spec
         self.kind = kind

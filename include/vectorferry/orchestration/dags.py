@@ -24,6 +24,7 @@ from vectorferry.orchestration.reconcile_tasks import (
 )
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.spec_location import find_spec
+from vectorferry.orchestration.task_settings import UNTIMED, task_settings
 from vectorferry.orchestration.window_sensor import CutOverWindow
 from vectorferry.spec.loader import load_spec
 from vectorferry.spec.migration import MigrationSpec
@@ -43,7 +44,7 @@ def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
     with _dag(spec, "migrate", what, describe(spec), params=form(spec)) as migrate:
         _wire(spec)
     with _dag(spec, "rollback", f"Gives the authority back to {spec.source.collection}", ROLLBACK_DOC) as back:
-        _ask(spec, ROLLBACK, Afterwards(spec).look_back) >> _step(Afterwards(spec).roll_back)()
+        _ask(spec, ROLLBACK, Afterwards(spec).look_back) >> _step(Afterwards(spec).roll_back, **UNTIMED)()
     with _dag(spec, "finalize", f"Ends {spec.migration} for good", FINALIZE_DOC) as end:
         _ask(spec, FINALIZE, Afterwards(spec).look_final) >> _step(Afterwards(spec).finish)()
     every = spec.notify.watch_every
@@ -74,7 +75,7 @@ def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule
         max_active_runs=1,
         tags=["vectorferry", spec.migration, *spec.tags],
         doc_md=doc,
-        default_args={"owner": spec.owner},
+        default_args={"owner": spec.owner, **task_settings(spec)},
         on_failure_callback=callbacks(spec.notify.on_failure),
         **arguments,
     )
@@ -122,9 +123,9 @@ def _wire(spec: MigrationSpec) -> None:
     *canaries, rest = (cohort.name for cohort in spec.cohorts)
     for name in canaries:
         # One process for a cohort's whole switch: from task to task it takes seconds, and a hold must not.
-        last >> (last := task(task_id=f"switch_{name}", **RETRYING)(steps.switch)(name))
-        last >> (last := task(task_id=f"watch_{name}", **RETRYING)(steps.watch)(name))
-    last >> _step(steps.switch)(rest) >> _step(steps.verify)()
+        last >> (last := task(task_id=f"switch_{name}", **UNTIMED, **RETRYING)(steps.switch)(name))
+        last >> (last := task(task_id=f"watch_{name}", **UNTIMED, **RETRYING)(steps.watch)(name))
+    last >> _step(steps.switch, **UNTIMED)(rest) >> _step(steps.verify)()
 
 
 def _step(function: Callable[..., Any], decorator: Any = task, **arguments: Any) -> Any:

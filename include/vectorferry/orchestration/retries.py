@@ -33,8 +33,8 @@ FINAL: list[type[BaseException] | str] = [
     TerminalError,
 ]
 
+# How often is the spec's to say: `task_settings`.
 RETRYING: dict[str, Any] = {
-    "retries": 3,
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": 2,
     "max_retry_delay": timedelta(minutes=10),

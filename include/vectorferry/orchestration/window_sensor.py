@@ -5,6 +5,7 @@ from typing import Any
 
 from airflow.sdk import BaseSensorOperator, Context
 
+from vectorferry.orchestration.task_settings import UNTIMED
 from vectorferry.spec.cutover_rules import ChangeWindow
 
 POLL_SECONDS = 60.0
@@ -14,7 +15,7 @@ class CutOverWindow(BaseSensorOperator):
     """Waits until the window is open, and keeps no worker meanwhile."""
 
     def __init__(self, *, window: ChangeWindow, **arguments: Any) -> None:
-        super().__init__(mode="reschedule", poke_interval=POLL_SECONDS, **arguments)
+        super().__init__(mode="reschedule", poke_interval=POLL_SECONDS, **{**arguments, **UNTIMED})
         self.window = window
 
     def poke(self, context: Context) -> bool:

@@ -15,6 +15,7 @@ from vectorferry.spec.fields import Fields
 from vectorferry.spec.limits import Budgets, Limits, Partitions, Writers, as_writers
 from vectorferry.spec.mapping import MappingRules
 from vectorferry.spec.sides import Namespaces, Source, Target
+from vectorferry.spec.tasks import TaskRules
 from vectorferry.spec.upkeep import BackupRules, CapacityRules, Reconcile
 from vectorferry.spec.values import Between, Duration, Name, Section, Text
 
@@ -54,7 +55,7 @@ Tag = Annotated[str, Field(min_length=1, max_length=100)]  # as long as Airflow 
 
 
 # What changes nothing about what is moved, or counts as proof that it was.
-_UNTOLD = ("description", "owner", "tags", "notify", "reconcile", "backup", "capacity")
+_UNTOLD = ("description", "owner", "tags", "notify", "reconcile", "backup", "capacity", "airflow")
 
 
 class MigrationSpec(Section):
@@ -90,6 +91,7 @@ class MigrationSpec(Section):
     reconcile: Reconcile = Field(default_factory=Reconcile)
     backup: BackupRules = Field(default_factory=BackupRules)
     capacity: CapacityRules = Field(default_factory=CapacityRules)
+    airflow: TaskRules = Field(default_factory=TaskRules)
 
     @model_validator(mode="after")
     def _two_places(self) -> "MigrationSpec":
