@@ -48,7 +48,8 @@ def test_of_many_planners_one_wins(journal: Journal) -> None:
 def test_a_plan_of_another_spec_is_refused(journal: Journal) -> None:
     journal.plans.save(make_plan())
     with pytest.raises(
-        PlanMismatch, match=r"made from spec spec-1, the spec is now spec-2: restore the spec, or abandon"
+        PlanMismatch,
+        match=r"made from spec spec-1, the spec is now spec-2: restore the spec, cut the plan anew .* or abandon",
     ):
         journal.plans.save(make_plan("plan-2", fingerprint="spec-2"))
     with pytest.raises(PlanMismatch, match="spec-2"):
