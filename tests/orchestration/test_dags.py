@@ -89,7 +89,7 @@ def test_a_dag_file_is_about_ten_lines_and_is_taken_for_one() -> None:
 
 def test_the_tasks_follow_each_other(dag: DAG) -> None:
     assert dag.dag_id == "docs.migrate"
-    assert sorted(dag.task_ids) == sorted(ORDER)
+    assert sorted(dag.task_ids) == sorted([*ORDER, "check_expectations"])
     for first, second in pairwise(ORDER):
         assert first in dag.get_task(second).get_flat_relative_ids(upstream=True)
     assert sum(task.startswith("partition.") or task == "check_recall" for task in dag.task_ids) <= 5
@@ -111,6 +111,17 @@ def test_the_evidence_waits_for_every_partition_whatever_became_of_it(dag: DAG) 
     evidence = dag.get_task("evidence")
     assert evidence.trigger_rule == "all_done"
     assert {"plan", "partition.check_counts", "check_recall", "check_collection"} <= evidence.upstream_task_ids
+
+
+def test_nothing_waits_for_great_expectations_but_the_evidence(dag: DAG) -> None:
+    task = dag.get_task("check_expectations")
+    assert (task.upstream_task_ids, task.downstream_task_ids) == ({"partition.check_counts"}, {"evidence"})
+
+
+def test_nothing_is_moved_under_an_expectation_that_cannot_be_judged() -> None:
+    wanted = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "metadata.title"}}
+    task = build_dags(spec(checks={"expectations": [wanted]}))[0].get_task("preflight_expectations")
+    assert (task.upstream_task_ids, task.downstream_task_ids) == (set(), {"partition.export"})
 
 
 def test_the_gate_has_no_default_answer_and_asks_again(dag: DAG) -> None:
@@ -195,7 +206,7 @@ def test_only_what_may_pass_is_tried_again(error: Exception, action: str) -> Non
 
 def test_with_routers_what_they_wrote_is_settled_and_compared() -> None:
     live = build_dags(spec(writers={"expected": 2}))[0]
-    assert sorted(live.task_ids) == sorted([*ORDER, "settle", "recheck"])
+    assert sorted(live.task_ids) == sorted([*ORDER, "check_expectations", "settle", "recheck"])
     follows = {
         "settle": {"partition.check_counts"},
         "merge_truth": {"partition.check_counts", "settle"},

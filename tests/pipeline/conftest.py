@@ -1,10 +1,17 @@
-"""Worlds on the embedded PostgreSQL."""
+"""Worlds on the embedded PostgreSQL. What a run would import in a process beside it is imported once for all of them."""
 
 from pathlib import Path
 
 import pytest
 
 from pipeline.worlds import World, postgres_connection, rows_of, small_spec
+from vectorferry.engine.checks.expectations.library import imported
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imported() -> None:
+    with imported():
+        pass
 
 
 @pytest.fixture

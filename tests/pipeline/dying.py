@@ -25,7 +25,7 @@ PRELOADED = (
     "rich.progress",
     "vectorferry.engine.pipeline",
     "great_expectations",
-    "vectorferry.engine.checks.expectations",
+    "vectorferry.engine.checks.expectations.check",
     "vectorferry.router",
     "vectorferry.stores.pgvector.store",
     "vectorferry.stores.pinecone.store",

@@ -108,6 +108,7 @@ def test_new_evidence_can_be_collected_while_the_canary_has_moved(live: World) -
             for partition in outcome.plan.partitions:
                 pipeline.check_recall(later, outcome.plan, partition)
             pipeline.check_collection(later, outcome.plan)
+            pipeline.check_expectations(later, outcome.plan)
             pipeline.check_touched(later, outcome.plan)
             newer = pipeline.evidence(later, outcome.plan)
             approve(later, newer)

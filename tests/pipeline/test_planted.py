@@ -17,7 +17,7 @@ from vectorferry.core.errors import CheckFailed, NotApproved
 from vectorferry.core.model import Verdict
 from vectorferry.core.records import make_batch
 from vectorferry.engine import pipeline
-from vectorferry.engine.checks import expectations
+from vectorferry.engine.checks.expectations import check as expectations
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.engine.signoff.gate import failures
@@ -238,6 +238,7 @@ def checked(session: Session, plan: Plan) -> list[str]:
     for partition in plan.partitions:
         run(pipeline.check_recall, partition)
     run(pipeline.check_collection)
+    run(pipeline.check_expectations)
     return said
 
 
@@ -352,6 +353,8 @@ def test_a_missing_and_an_empty_verdict_are_failures(on_postgres: Loaded, quick:
         (left_out, *others) = [v for v in every if v.check == "content"]
         lines = list(failures(plan, [v for v in every if v is not left_out]))
         assert f"content of {left_out.scope}: not run" in lines
+        (line,) = failures(plan, [replace(v, total_differences=1) if v is left_out else v for v in every])
+        assert line == f"content of {left_out.scope}: passed, and yet there are 1 differences"
         keep.save_verdict(plan.id, session.run_id, replace(others[0] if others else left_out, figures={}))
         with pytest.raises(CheckFailed, match=r"content of p\d+: empty, nothing was measured"):
             pipeline.evidence(session, plan)

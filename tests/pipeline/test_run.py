@@ -50,6 +50,7 @@ def test_the_evidence_states_what_all_sessions_of_the_run_have_used(filled: Worl
         for partition in plan.partitions:
             pipeline.check_recall(session, plan, partition)
         pipeline.check_collection(session, plan)
+        pipeline.check_expectations(session, plan)
         made = pipeline.evidence(session, plan)
         assert made.body["usage"]["requests"] >= moved + 1
         assert moved > 10

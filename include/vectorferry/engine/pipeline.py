@@ -4,6 +4,8 @@
       -> merge (truth and answers) -> each partition: check_recall -> check_collection -> check_touched -> evidence
       -> approval -> cut_over, cohort by cohort -> verify
 
+Beside what follows the partitions, and before the evidence: check_expectations, which waits for nothing else.
+
 At any time once it is loaded: reconcile -> approval, where it is too much to repair without -> repair.
 After the cut-over: prepare_rollback -> approval -> roll_back, or prepare_finalize -> approval -> finish.
 `settle` and `check_touched` are there for what routers write meanwhile, and only where the spec expects writers.
@@ -25,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vectorferry.core.capacity import Seen
-from vectorferry.core.errors import CheckFailed, GateError, VectorferryError
+from vectorferry.core.errors import CheckFailed, GateError, PreflightFailed, VectorferryError
 from vectorferry.core.model import COHORT, FINALIZE, REPAIR, ROLLBACK, Partition, Phase, Side, Verdict
 
 if TYPE_CHECKING:
@@ -92,23 +94,30 @@ def register(journal: "Journal", spec: "MigrationSpec", actor: str) -> None:
     register(journal, spec, actor)
 
 
-def preflight(session: "Session", *, mappable: int | None = None) -> "Preflight":
+def preflight(session: "Session", *, mappable: int | None = None, expectations: bool = True) -> "Preflight":
     """Look at both sides and refuse what cannot work; writes nothing but probes, which it deletes.
 
-    `mappable` is how many partitions the caller can map over, None for any number.
+    `mappable` is how many partitions the caller can map over, None for any number. Without `expectations` those of the spec are for
+    `require_expectations` to look at.
     """
     from vectorferry.engine.plan.preflight import preflight
 
-    return preflight(session, mappable=mappable)
+    return preflight(session, mappable=mappable, faults=None if expectations else tuple)
 
 
 def expectation_faults(spec: "MigrationSpec") -> "tuple[Fault, ...]":
     """What is wrong with the expectations of a spec; needs no database, and seconds where there are any."""
     if not spec.checks.expectations:
         return ()
-    from vectorferry.engine.checks.expectations import expectation_faults
+    from vectorferry.engine.checks.expectations.faults import expectation_faults
 
     return expectation_faults(spec)
+
+
+def require_expectations(spec: "MigrationSpec") -> None:
+    """Raise PreflightFailed where an expectation of the spec cannot be judged."""
+    if faults := expectation_faults(spec):
+        raise PreflightFailed([str(fault) for fault in faults])
 
 
 def begin(session: "Session") -> None:
@@ -144,14 +153,15 @@ def replan(session: "Session") -> "Plan":
     return replan(session)
 
 
-def prepare(session: "Session") -> "tuple[Preflight, Plan]":
-    """Preflight, begin, the wait for routers and plan, with one look at both sides."""
+def prepare(session: "Session", faults: "Callable[[], Sequence[Fault]] | None" = None) -> "tuple[Preflight, Plan]":
+    """Preflight, begin, the wait for routers and plan, with one look at both sides; `faults` as preflight takes it."""
     from vectorferry.engine.members import POLL_SECONDS
     from vectorferry.engine.plan.begin import begin
     from vectorferry.engine.plan.planning import plan
+    from vectorferry.engine.plan.preflight import preflight
     from vectorferry.engine.waiting import wait_here
 
-    found = preflight(session)
+    found = preflight(session, faults=faults)
     begin(session, found)
     wait_here(session, partial(routers_missing, session), POLL_SECONDS)
     return found, plan(session, found)
@@ -251,6 +261,13 @@ def shadow_reads_missing(session: "Session", plan: "Plan", waited: float) -> "St
     return shadow_reads_missing(session, plan, waited)
 
 
+def check_expectations(session: "Session", plan: "Plan") -> Sequence[Verdict]:
+    """The expectations of the spec on the staged records, and those on what was staged and checked; importing takes seconds."""
+    from vectorferry.engine.checks.expectations import check
+
+    return _recorded(session, plan, check.check_expectations(session, plan))
+
+
 def check_touched(session: "Session", plan: "Plan") -> Sequence[Verdict]:
     """Shadow reads, then every record that routers wrote since the plan, settled and compared, read afresh."""
     from vectorferry.engine.checks.shadow_reads import check_shadow_reads
@@ -267,11 +284,9 @@ def evidence(session: "Session", plan: "Plan", *, approvable: bool = True) -> "E
 
     `approvable=False` marks the evidence of a subset or dry run: it is kept, and can never be signed.
     """
-    from vectorferry.engine.checks.expectations import check_expectations
     from vectorferry.engine.signoff.evidence import collect
-    from vectorferry.engine.signoff.gate import failures, record
+    from vectorferry.engine.signoff.gate import failures
 
-    record(session, plan, check_expectations(session, plan))
     against = list(failures(plan, session.journal.evidence.verdicts(plan.id, session.run_id)))
     made = collect(session, plan, against, approvable=approvable and not against)
     if against and approvable:
@@ -365,31 +380,41 @@ def run(session: "Session", approve: Approve) -> RunOutcome:
 
     A switch that was cut short is ended first, on the evidence that was signed for it.
     """
-    from vectorferry.engine.checks.shadow_reads import POLL_SECONDS as SHADOW_POLL
     from vectorferry.engine.cutover.switch import unfinished
-    from vectorferry.engine.session import StepProgress
-    from vectorferry.engine.waiting import wait_here
 
     signed = session.journal.evidence.latest(session.migration)
     if signed is not None and unfinished(session, signed.hash):
         return _switched(session, session.plan(), signed)
-    _, plan = prepare(session)
-    for partition in plan.partitions:
-        for step in ("export", "load", "check"):
-            session.report(StepProgress(step, partition.name, 0, partition.rows))
-    _each(session, plan, move_partition)
-    if session.spec.routers:
-        settle(session, plan)
-    wait_and_merge(session, plan)
-    _each(session, plan, check_recall)
-    check_collection(session, plan)
-    if session.spec.routers:
-        wait_here(session, partial(shadow_reads_missing, session, plan), SHADOW_POLL)
-        check_touched(session, plan)
+    plan = _moved_and_checked(session)
     made = evidence(session, plan)
     if not approve(session, made):
         return RunOutcome(plan, made, None)
     return _switched(session, plan, made)
+
+
+def _moved_and_checked(session: "Session") -> "Plan":
+    from vectorferry.engine.checks.expectations.beside import beside
+    from vectorferry.engine.checks.shadow_reads import POLL_SECONDS as SHADOW_POLL
+    from vectorferry.engine.session import StepProgress
+    from vectorferry.engine.waiting import wait_here
+
+    with beside(session) as expectations:
+        _, plan = prepare(session, expectations.faults)
+        for partition in plan.partitions:
+            for step in ("export", "load", "check"):
+                session.report(StepProgress(step, partition.name, 0, partition.rows))
+        _each(session, plan, move_partition)
+        judged = expectations.judge(plan)
+        if session.spec.routers:
+            settle(session, plan)
+        wait_and_merge(session, plan)
+        _each(session, plan, check_recall)
+        check_collection(session, plan)
+        if session.spec.routers:
+            wait_here(session, partial(shadow_reads_missing, session, plan), SHADOW_POLL)
+            check_touched(session, plan)
+        _recorded(session, plan, [judged()])
+    return plan
 
 
 def _switched(session: "Session", plan: "Plan", signed: "Evidence") -> RunOutcome:

@@ -104,6 +104,7 @@ def _wire(spec: MigrationSpec) -> None:
 
     moved = partition.expand(name=names)
     merged = _step(steps.merge_truth)()
+    expectations = _step(steps.check_expectations)()
     recall = _step(steps.check_recall, **each).expand(partition=names)
     collection = checked = _step(steps.check_collection)()
     # It waits for every partition itself: what follows a failed one is settled at once, while the others still run.
@@ -112,8 +113,11 @@ def _wire(spec: MigrationSpec) -> None:
         settled, checked = _step(steps.settle)(), _step(steps.recheck)()
         moved >> settled >> merged
         collection >> checked
-    moved >> merged >> recall >> collection
-    checked >> evidence
+    if spec.checks.expectations:
+        _step(steps.preflight_expectations)() >> moved
+    moved >> [merged, expectations]
+    merged >> recall >> collection
+    [checked, expectations] >> evidence
     [names, moved, recall] >> evidence
     asked = BoundApproval(task_id="approve_cutover", spec=spec)
     evidence >> asked

@@ -40,9 +40,15 @@ class Steps:
         from vectorferry.engine import pipeline
 
         with self._session(upgrade=True) as session:
-            found = pipeline.preflight(session, mappable=_mappable())
+            found = pipeline.preflight(session, mappable=_mappable(), expectations=False)
         _log_preflight(self.spec, found)
         return not get_current_context()["params"][DRY_RUN]
+
+    def preflight_expectations(self) -> None:
+        """Try each expectation of the spec on an empty table; nothing is moved under one that could not be judged."""
+        from vectorferry.engine import pipeline
+
+        pipeline.require_expectations(self.spec)
 
     def begin(self) -> None:
         """Make the target where it is missing, and start to track."""
@@ -112,6 +118,13 @@ class Steps:
 
         with self._session() as session:
             pipeline.check_collection(session, session.plan())
+
+    def check_expectations(self) -> None:
+        """Judge the staged records by the expectations of the spec; importing Great Expectations takes the most of it."""
+        from vectorferry.engine import pipeline
+
+        with self._session() as session:
+            pipeline.check_expectations(session, _chosen(session.plan()))
 
     def recheck(self) -> None:
         """Compare every record that routers wrote since the plan, settled and read afresh."""

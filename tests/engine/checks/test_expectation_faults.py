@@ -9,8 +9,10 @@ import pytest
 
 from engine.building import build, records
 from vectorferry.core.model import Verdict
-from vectorferry.engine.checks import expectations
-from vectorferry.engine.checks.expectations import Suite, check_expectations, expectation_faults
+from vectorferry.engine.checks.expectations import check as expectations
+from vectorferry.engine.checks.expectations.check import Suite, judge
+from vectorferry.engine.checks.expectations.faults import expectation_faults
+from vectorferry.engine.checks.expectations.given import Expected, Given
 from vectorferry.spec.loader import parse_spec
 from vectorferry.spec.migration import MigrationSpec
 
@@ -98,10 +100,10 @@ def metadata_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def checked(folder: Path, kwargs: dict[str, Any]) -> Verdict:
-    checks = {"expectations": [{"type": BETWEEN, "kwargs": kwargs}]}
-    made = build(folder, [records("n", 30)], checks=checks)
-    (verdict,) = check_expectations(made.session, made.plan)
-    return verdict
+    made = build(folder, [records("n", 30)])
+    staged, session = made.session.staged(made.plan), made.session
+    given = Given(session.migration, session.run_id, made.plan, staged, (), [Expected(BETWEEN, kwargs)])
+    return judge(given, session.report)
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"min_val": 3}, {"column": ["a"]}])

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vectorferry.engine.checks.expectations import Expected, Suite, _unseen, _validate
+from vectorferry.engine.checks.expectations.check import Suite, _unseen, _validate
+from vectorferry.engine.checks.expectations.given import Expected
 
 ADDRESSES = ["ann@example.org", "bob@example.org", "no address at all"]
 

@@ -1,6 +1,6 @@
 """Preflight: looks at both sides before anything is moved, tries in small what is needed, and names everything that stands in the way."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,10 +70,17 @@ class Preflight:
         return sum(self.namespaces.values())
 
 
-def preflight(session: Session, *, sample: bool = True, mappable: int | None = None) -> Preflight:
+def preflight(
+    session: Session,
+    *,
+    sample: bool = True,
+    mappable: int | None = None,
+    faults: Callable[[], Sequence[Fault]] | None = None,
+) -> Preflight:
     """Look at both sides. Raises PreflightFailed with everything that stands in the way.
 
     `mappable` is how many partitions can be mapped over, None for any number: more are refused before anything is listed.
+    `faults` says what is wrong with the expectations of the spec; without it that is found out here, which takes seconds.
 
     Probes are written, and deleted. Without `sample` none is, and no record is read: neither their metadata nor what the target rejects
     is judged.
@@ -113,7 +120,7 @@ def preflight(session: Session, *, sample: bool = True, mappable: int | None = N
         *mapping_problems(session.spec, source, namespaces),
         *asked.problems,
         *(unsupported_filters(session.spec, session.target) if not asked.problems else ()),
-        *(map(str, expectation_faults(session.spec)) if sample else ()),
+        *(map(str, faults() if faults else expectation_faults(session.spec)) if sample else ()),
         *room.problems,
         *seen.problems,
     ]
@@ -151,7 +158,7 @@ def expectation_faults(spec: MigrationSpec) -> tuple[Fault, ...]:
     """What is wrong with `checks.expectations`. Great Expectations takes seconds to import: only where there are any."""
     if not spec.checks.expectations:
         return ()
-    from vectorferry.engine.checks.expectations import expectation_faults
+    from vectorferry.engine.checks.expectations.faults import expectation_faults
 
     return expectation_faults(spec)
 

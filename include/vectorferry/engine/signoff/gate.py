@@ -1,6 +1,7 @@
 """Gate: the verdicts that a cut-over needs, and what is wrong with those at hand; a missing one is as bad as a failed one."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from vectorferry.core.errors import CheckFailed
 from vectorferry.core.model import Verdict
@@ -10,6 +11,8 @@ from vectorferry.engine.transfer.staged import planned_searchable
 from vectorferry.journal import Plan
 
 PER_PARTITION = ("counts", "content", "recall")
+# A neighbour that was not returned is within its threshold: no other check may pass with a difference.
+MEASURES_A_SHARE = "recall"
 OVERALL = ("recall", "extras", "held", "filters", "latency", "expectations")
 
 
@@ -23,7 +26,8 @@ def required(plan: Plan) -> frozenset[tuple[str, str]]:
 
 
 def failures(plan: Plan, verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """What stands against a cut-over, one line each: missing verdicts, empty ones, failed ones with their first difference."""
+    """What stands against a cut-over, one line each: missing verdicts, empty ones, failed ones with their first difference,
+    and those that passed in spite of one."""
     found = {(v.check, v.scope) for v in verdicts}
     for check, scope in sorted(required(plan) - found):
         yield f"{check} of {scope}: not run"
@@ -32,6 +36,8 @@ def failures(plan: Plan, verdicts: Sequence[Verdict]) -> Iterator[str]:
             yield f"{verdict.check} of {verdict.scope}: empty, nothing was measured"
         elif not verdict.passed:
             yield describe(verdict)
+        elif verdict.total_differences and verdict.check != MEASURES_A_SHARE:
+            yield describe(replace(verdict, reason="passed, and yet there are"))
 
 
 def describe(verdict: Verdict) -> str:
