@@ -77,6 +77,16 @@ LIVE: Mapping[str, Any] = {
     "limits": {"request_deadline": "2s", "lease": "5s"},
     "reconcile": {"schedule": None, "deletions": 1},
 }
+# A database whose index lags behind as long as a table says: a package of its own, as somebody else would write it.
+LAGGING = '''"""A PostgreSQL whose index is made by somebody else."""
+
+from vectorferry.stores.pgvector.store import PgvectorStore
+
+
+class LaggingStore(PgvectorStore):
+    def pending_index(self) -> int:
+        return self._read_all("SELECT rows FROM not_indexed", [])[0][0]
+'''
 # No DAG file changes, so none is parsed twice; and a scheduler, or the process that watches a task, is missed soon after its death:
 # by default after five minutes.
 SETTINGS = {
@@ -99,7 +109,7 @@ class Story:
 
     @property
     def dag_id(self) -> str:
-        return f"{self.name}.{self.verb}"
+        return ".".join(filter(None, [self.name, self.verb]))
 
     @property
     def operator(self) -> AirflowApi:
@@ -162,7 +172,7 @@ class Stage:
         return self.clients.setdefault(user, self.airflow.api(user))
 
     def begin(self, name: str, *, user: str = "operator", verb: str = "migrate", **conf: Any) -> Story:
-        dag_id = f"{name}.{verb}"
+        dag_id = ".".join(filter(None, [name, verb]))
         self.api("operator").wait_for_dag(dag_id)
         self.api("operator").unpause(dag_id)
         return Story(self, name, self.api(user).trigger(dag_id, conf), verb)
@@ -214,7 +224,9 @@ def stage(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
         postgres.create_database(database)
     write_migrations(folder)
     connections = {name: postgres.airflow_uri(name) for name in ("vectors", "journal")}
-    server = airflow(folder / "airflow", folder, postgres, connections=connections, variables=SETTINGS)
+    connections["lagging"] = connections["vectors"].replace("postgres", "lagging", 1)
+    variables = {**SETTINGS, "PYTHONPATH": write_package(folder)}
+    server = airflow(folder / "airflow", folder, postgres, connections=connections, variables=variables)
     with Supervisor(folder) as supervisor:
         found = Stage(server, postgres, folder, supervisor)
         found.make("source", some_docs())
@@ -251,6 +263,17 @@ def write_migrations(folder: Path) -> None:
     for name, spec in migrations.items():
         (specs / f"{name}.yaml").write_text(json.dumps(spec))  # JSON is YAML
         (dags / f"{name}.py").write_text(DAG.format(name=name))
+
+
+def write_package(folder: Path) -> str:
+    """Install the store of `lagging`; returns PYTHONPATH."""
+    site = folder / "site"
+    about = site / "lagging_store-1.dist-info"
+    about.mkdir(parents=True)
+    (site / "lagging_store.py").write_text(LAGGING)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lagging-store\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[vectorferry.stores]\nlagging = lagging_store:LaggingStore\n")
+    return os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
 
 
 def spec_of(name: str, **changes: Any) -> dict[str, Any]:

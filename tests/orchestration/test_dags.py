@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from vectorferry.core.errors import CheckFailed, ConnectionMissing, RateLimited, SpecError, Unauthorized
 from vectorferry.orchestration import build_dags, migration
-from vectorferry.orchestration.params import form, overridden
+from vectorferry.orchestration.params import RunParams, form, migration_params, overridden, own_params, run_params
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.spec.migration import MigrationSpec
 
@@ -22,7 +23,7 @@ CHECKOUT = Path(__file__).parents[2]
 ORDER = [
     *("preflight", "begin", "plan"),
     *("partition.export", "partition.upsert", "partition.check_counts"),
-    *("merge_truth", "check_recall", "check_collection", "evidence"),
+    *("await_index", "merge_truth", "check_recall", "check_collection", "evidence"),
     *("approve_cutover", "switch", "verify"),
 ]
 HEAVY = {
@@ -155,6 +156,19 @@ def test_the_form_is_the_spec_until_it_is_changed() -> None:
     assert stricter.plan_fingerprint == plain.plan_fingerprint
 
 
+def test_the_params_of_somebody_elses_dag_are_not_the_migrations() -> None:
+    given = {"partitions": 12, "dry_run": "no", "docs_dry_run": True, "docs_recall_threshold": 0.5}
+
+    def asked(dag_id: str, params: dict[str, object]) -> dict[str, object]:
+        return {"dag_run": SimpleNamespace(dag_id=dag_id), "params": params}
+
+    assert run_params(spec(), asked("release", given)) == RunParams(dry_run=True)
+    assert own_params(spec(), asked("release", given)) == {"dry_run": True, "recall_threshold": 0.5}
+    assert overridden(spec(), {"recall_threshold": 0.5}).checks.recall.threshold == 0.5
+    assert run_params(spec(), asked("docs.migrate", {"partitions": ["p0001"]})) == RunParams(["p0001"])
+    assert set(migration_params(spec())) == {f"docs_{name}" for name in form(spec())}
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("partitions", ["all"]), ("recall_threshold", 1.5), ("parallelism", 0), ("dry_run", "yes"), ("parallelism", 1.5)],
@@ -206,11 +220,16 @@ def test_only_what_may_pass_is_tried_again(error: Exception, action: str) -> Non
 
 def test_with_routers_what_they_wrote_is_settled_and_compared() -> None:
     live = build_dags(spec(writers={"expected": 2}))[0]
-    assert sorted(live.task_ids) == sorted([*ORDER, "check_expectations", "settle", "recheck"])
+    more = ["await_routers", "check_expectations", "settle", "await_shadow_reads", "recheck"]
+    assert sorted(live.task_ids) == sorted([*ORDER, *more])
     follows = {
+        "await_routers": {"begin"},
+        "plan": {"await_routers"},
         "settle": {"partition.check_counts"},
-        "merge_truth": {"partition.check_counts", "settle"},
-        "recheck": {"check_collection"},
+        "await_index": {"settle"},
+        "await_shadow_reads": {"settle"},
+        "merge_truth": {"await_index"},
+        "recheck": {"check_collection", "await_shadow_reads"},
     }
     assert {name: live.get_task(name).upstream_task_ids for name in follows} == follows
     assert "recheck" in live.get_task("evidence").upstream_task_ids
@@ -268,7 +287,15 @@ def test_the_switch_waits_for_its_window() -> None:
     live = build_dags(spec(writers={"expected": 2}, switch={"window": {"begin": "09:00", "until": "16:00"}}))[0]
     assert live.get_task("await_window").upstream_task_ids == {"approve_cutover"}
     assert live.get_task("switch").upstream_task_ids == {"await_window"}
-    assert live.get_task("await_window").mode == "reschedule"
+    assert live.get_task("await_window").reschedule
+
+
+def test_what_may_take_hours_is_waited_for_by_tasks_that_hold_no_worker_meanwhile() -> None:
+    cohorts = [{"name": "canary", "namespaces": ["beta"]}]
+    live = build_dags(spec(writers={"expected": 2}, switch={"cohorts": cohorts, "window": {"begin": "09:00"}}))[0]
+    waits = {name for name in live.task_ids if live.get_task(name).__class__.__module__.endswith(".sensors")}
+    assert waits == {"await_routers", "await_index", "await_shadow_reads", "await_window", "watch_canary"}
+    assert all(live.get_task(name).reschedule for name in waits)
 
 
 def test_the_drill_is_weekly_and_fails_like_the_others() -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -18,6 +19,7 @@ from vectorferry.engine.plan.register import register
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import record_answer
 from vectorferry.engine.sync.settle_loop import settle_up_to_now
+from vectorferry.engine.waiting import wait_here
 from vectorferry.journal import Evidence, Plan
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.stores.pgvector.store import PgvectorStore
@@ -139,6 +141,22 @@ def test_begin_names_how_many_routers_are_missing(live: World) -> None:
         with joined(live), pytest.raises(GateError, match=r"1 of 2 expected routers .* 1 have not joined"):
             pipeline.prepare(session)
         assert session.journal.plans.current("small") is None
+
+
+def test_nothing_is_planned_while_a_router_is_missing_whoever_says_that_it_was_waited_for(live: World) -> None:
+    with live.session() as session:
+        register(session.journal, session.spec, "ann")
+        with joined(live):
+            pipeline.begin(session)
+            while (missing := pipeline.routers_missing(session, 0)) and missing.done == 0:
+                time.sleep(0.05)
+            assert missing is not None
+            assert (missing.done, missing.total) == (1, 2)
+            with pytest.raises(GateError, match=r"1 of 2 expected routers follow, so the source cannot be read yet"):
+                pipeline.plan(session)
+            with joined(live):
+                wait_here(session, partial(pipeline.routers_missing, session), 0.05)
+                assert pipeline.plan(session).partitions
 
 
 def test_begin_names_a_router_that_does_not_follow(live: World) -> None:

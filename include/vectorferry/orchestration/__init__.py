@@ -6,8 +6,38 @@ A DAG file needs one call:
 
     for dag in migration("docs.yaml", __file__):
         globals()[dag.dag_id] = dag
+
+For a DAG of one's own there are the whole migration as a group of tasks, and its waits as sensors. These names stay what they are.
 """
 
-from vectorferry.orchestration.dags import build_dags, migration
+from vectorferry.orchestration.approval import BoundApproval
+from vectorferry.orchestration.dags import build_dags, migration, migration_spec
+from vectorferry.orchestration.migrate_wiring import migration_group
+from vectorferry.orchestration.notify import on_failure
+from vectorferry.orchestration.params import migration_params
+from vectorferry.orchestration.sensors import (
+    ChangeWindowSensor,
+    CohortWatchSensor,
+    CutOverSensor,
+    IndexSensor,
+    MigrationSensor,
+    RoutersSensor,
+    ShadowReadsSensor,
+)
 
-__all__ = ["build_dags", "migration"]
+__all__ = [
+    "BoundApproval",
+    "ChangeWindowSensor",
+    "CohortWatchSensor",
+    "CutOverSensor",
+    "IndexSensor",
+    "MigrationSensor",
+    "RoutersSensor",
+    "ShadowReadsSensor",
+    "build_dags",
+    "migration",
+    "migration_group",
+    "migration_params",
+    "migration_spec",
+    "on_failure",
+]

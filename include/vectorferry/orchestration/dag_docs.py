@@ -94,6 +94,6 @@ def _operation(spec: MigrationSpec) -> Iterator[str]:
     yield "- **Only an approval in the journal cuts over**: marking `approve_cutover` as successful makes `switch` refuse."
     yield "- **A new run** goes on from what is loaded, and repeats the checks. Clearing an `upsert` that is done writes nothing."
     if spec.routers:
-        yield "- **Routers**: `vectorferry members` lists them; `begin` waits for all that are expected."
+        yield "- **Routers**: `vectorferry members` lists them; `await_routers` waits for all that are expected."
         yield "- **Undo the cut-over**: `vectorferry rollback`. The source has every write that the target took."
     yield f"- **Give up**: `vectorferry abandon` removes what an unfinished migration left. Owner: {spec.owner}."

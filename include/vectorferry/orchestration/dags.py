@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from airflow.sdk import DAG, task, task_group
+from airflow.sdk import DAG
 
 from vectorferry.core.model import FINALIZE, ROLLBACK
 from vectorferry.orchestration.after_cutover_tasks import FINALIZE_DOC, ROLLBACK_DOC, WATCH_DOC, Afterwards
 from vectorferry.orchestration.approval import BoundApproval
 from vectorferry.orchestration.dag_docs import describe
 from vectorferry.orchestration.drill_tasks import DRILL_DOC, wire_drill
-from vectorferry.orchestration.migrate_tasks import LABEL, Steps
-from vectorferry.orchestration.notify import callbacks
+from vectorferry.orchestration.migrate_wiring import step, wire_migrate
+from vectorferry.orchestration.notify import on_failure
 from vectorferry.orchestration.params import form
 from vectorferry.orchestration.reconcile_tasks import (
     RECONCILE_DOC,
@@ -22,10 +22,8 @@ from vectorferry.orchestration.reconcile_tasks import (
     wire_reconcile,
     wire_repair,
 )
-from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.spec_location import find_spec
 from vectorferry.orchestration.task_settings import UNTIMED, task_settings
-from vectorferry.orchestration.window_sensor import CutOverWindow
 from vectorferry.spec.loader import load_spec
 from vectorferry.spec.migration import MigrationSpec
 
@@ -35,21 +33,26 @@ def migration(spec_file: str, dag_file: str | None = None) -> tuple[DAG, ...]:
 
     Raises SpecError, which Airflow shows as the import error of the DAG file: file, line, what is wrong, what to do.
     """
-    return build_dags(load_spec(find_spec(spec_file, dag_file)))
+    return build_dags(migration_spec(spec_file, dag_file))
+
+
+def migration_spec(spec_file: str, dag_file: str | None = None) -> MigrationSpec:
+    """The spec of a file, found as by `migration`; raises SpecError."""
+    return load_spec(find_spec(spec_file, dag_file))
 
 
 def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
     """The DAG that moves the collection of a spec and, once a person has approved, cuts over to it; and those for afterwards."""
     what = spec.description or f"Moves {spec.source.collection} to {spec.target.collection}"
     with _dag(spec, "migrate", what, describe(spec), params=form(spec)) as migrate:
-        _wire(spec)
+        wire_migrate(spec)
     with _dag(spec, "rollback", f"Gives the authority back to {spec.source.collection}", ROLLBACK_DOC) as back:
-        _ask(spec, ROLLBACK, Afterwards(spec).look_back) >> _step(Afterwards(spec).roll_back, **UNTIMED)()
+        _ask(spec, ROLLBACK, Afterwards(spec).look_back) >> step(Afterwards(spec).roll_back, **UNTIMED)()
     with _dag(spec, "finalize", f"Ends {spec.migration} for good", FINALIZE_DOC) as end:
-        _ask(spec, FINALIZE, Afterwards(spec).look_final) >> _step(Afterwards(spec).finish)()
+        _ask(spec, FINALIZE, Afterwards(spec).look_final) >> step(Afterwards(spec).finish)()
     every = spec.notify.watch_every
     with _dag(spec, "watch", f"Watches {spec.migration}", WATCH_DOC, schedule=every) as watch:
-        _step(Afterwards(spec).watch)()
+        step(Afterwards(spec).watch)()
     equal = f"Keeps {spec.source.collection} and {spec.target.collection} equal"
     nightly = schedule_of(spec.reconcile.schedule, spec.reconcile.timezone)
     with _dag(spec, "reconcile", equal, RECONCILE_DOC, schedule=nightly, params=reconcile_form()) as reconcile:
@@ -76,7 +79,7 @@ def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule
         tags=["vectorferry", spec.migration, *spec.tags],
         doc_md=doc,
         default_args={"owner": spec.owner, **task_settings(spec)},
-        on_failure_callback=callbacks(spec.notify.on_failure),
+        on_failure_callback=on_failure(spec),
         **arguments,
     )
 
@@ -84,65 +87,5 @@ def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule
 def _ask(spec: MigrationSpec, kind: str, look: Callable[..., Any]) -> BoundApproval:
     """Look, then ask a person about what was found."""
     asked = BoundApproval(task_id=f"approve_{kind}", spec=spec, kind=kind)
-    _step(look)() >> asked
+    step(look)() >> asked
     return asked
-
-
-def _wire(spec: MigrationSpec) -> None:
-    steps = Steps(spec)
-    each = _each(spec)
-    names = _step(steps.plan)()
-    _step(steps.preflight, task.short_circuit)() >> _step(steps.begin)() >> names
-
-    @task_group(group_id="partition")
-    def partition(name: str) -> None:
-        (
-            _step(steps.export, **each)(name)
-            >> _step(steps.upsert, **each)(name)
-            >> _step(steps.check_counts, **each)(name)
-        )
-
-    moved = partition.expand(name=names)
-    merged = _step(steps.merge_truth)()
-    expectations = _step(steps.check_expectations)()
-    recall = _step(steps.check_recall, **each).expand(partition=names)
-    collection = checked = _step(steps.check_collection)()
-    # It waits for every partition itself: what follows a failed one is settled at once, while the others still run.
-    evidence = _step(steps.evidence, task.short_circuit, trigger_rule="all_done")()
-    if spec.routers:
-        settled, checked = _step(steps.settle)(), _step(steps.recheck)()
-        moved >> settled >> merged
-        collection >> checked
-    if spec.checks.expectations:
-        _step(steps.preflight_expectations)() >> moved
-    moved >> [merged, expectations]
-    merged >> recall >> collection
-    [checked, expectations] >> evidence
-    [names, moved, recall] >> evidence
-    asked = BoundApproval(task_id="approve_cutover", spec=spec)
-    evidence >> asked
-    last: Any = asked
-    if spec.switch.window:
-        last >> (last := CutOverWindow(task_id="await_window", window=spec.switch.window))
-    *canaries, rest = (cohort.name for cohort in spec.cohorts)
-    for name in canaries:
-        # One process for a cohort's whole switch: from task to task it takes seconds, and a hold must not.
-        last >> (last := task(task_id=f"switch_{name}", **UNTIMED, **RETRYING)(steps.switch)(name))
-        last >> (last := task(task_id=f"watch_{name}", **UNTIMED, **RETRYING)(steps.watch)(name))
-    last >> _step(steps.switch, **UNTIMED)(rest) >> _step(steps.verify)()
-
-
-def _step(function: Callable[..., Any], decorator: Any = task, **arguments: Any) -> Any:
-    """The task named like the function."""
-    return decorator(task_id=function.__name__, **{**RETRYING, **arguments})(function)
-
-
-def _each(spec: MigrationSpec) -> dict[str, Any]:
-    """What the tasks of a partition have in common. The weight makes a begun partition go on before the next one begins."""
-    pool = {"pool": spec.partitions.pool} if spec.partitions.pool else {}
-    return {
-        "weight_rule": "upstream",
-        "max_active_tis_per_dagrun": spec.partitions.parallel,
-        "map_index_template": f"{{{{ {LABEL} | default(task.op_kwargs.partition) }}}}",
-        **pool,
-    }

@@ -14,7 +14,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from vectorferry.core.model import CUTOVER
-from vectorferry.orchestration.params import DRY_RUN, PARTITIONS
+from vectorferry.orchestration.params import RunParams, run_params
 from vectorferry.orchestration.task_session import own_evidence, run_session
 from vectorferry.spec.migration import MigrationSpec
 
@@ -40,9 +40,9 @@ class Steps:
         from vectorferry.engine import pipeline
 
         with self._session(upgrade=True) as session:
-            found = pipeline.preflight(session, mappable=_mappable(), expectations=False)
+            found = pipeline.preflight(session, mappable=self._mappable(), expectations=False)
         _log_preflight(self.spec, found)
-        return not get_current_context()["params"][DRY_RUN]
+        return not self._asked().dry_run
 
     def preflight_expectations(self) -> None:
         """Try each expectation of the spec on an empty table; nothing is moved under one that could not be judged."""
@@ -62,8 +62,8 @@ class Steps:
         from vectorferry.engine import pipeline
 
         with self._session() as session:
-            made = pipeline.plan(session, mappable=_mappable())
-        return [partition.name for partition in _chosen(made).partitions]
+            made = pipeline.plan(session, mappable=self._mappable())
+        return [partition.name for partition in self._chosen(made).partitions]
 
     def export(self, partition: str) -> None:
         """Write the partition to Parquet in staging, with its exact neighbours."""
@@ -91,17 +91,15 @@ class Steps:
         """Settle what routers wrote while the partitions were moved."""
         from vectorferry.engine import pipeline
 
-        if _names():
+        if self._asked().partitions:
             raise AirflowSkipException("a run of some partitions: nothing is settled before all are loaded")
         with self._session() as session:
             pipeline.settle(session, session.plan())
 
     def merge_truth(self) -> None:
-        """Merge the partitions' exact neighbours, wait for the target's index, and ask it every query."""
+        """Merge the partitions' exact neighbours, and ask the target's index every query."""
         from vectorferry.engine import pipeline
 
-        if _names():
-            raise AirflowSkipException("a run of some partitions: recall needs them all, and is not measured")
         with self._session() as session:
             pipeline.merge(session, session.plan())
 
@@ -124,7 +122,7 @@ class Steps:
         from vectorferry.engine import pipeline
 
         with self._session() as session:
-            pipeline.check_expectations(session, _chosen(session.plan()))
+            pipeline.check_expectations(session, self._chosen(session.plan()))
 
     def recheck(self) -> None:
         """Compare every record that routers wrote since the plan, settled and read afresh."""
@@ -133,18 +131,18 @@ class Steps:
         with self._session() as session:
             pipeline.check_touched(session, session.plan())
 
-    def evidence(self) -> str:
+    def evidence(self, planned: Sequence[str] | None) -> str:
         """Bind all verdicts into evidence; fails with the list of what stands against a cut-over.
 
-        Runs whatever happened before, so that there is one place that says why. Returns the evidence's hash, or nothing
-        where it is not for an approver: then the run ends here.
+        Runs whatever happened before, so that there is one place that says why: `planned` is None where nothing was planned. Returns the
+        evidence's hash, or nothing where it is not for an approver: then the run ends here.
         """
         from vectorferry.engine import pipeline
 
-        if get_current_context()["ti"].xcom_pull(task_ids="plan") is None:
-            raise AirflowFailException("there is no plan: see the logs of preflight, begin and plan")
+        if planned is None:
+            raise AirflowFailException("there is no plan: see the logs of plan and of what comes before it")
         with self._session() as session:
-            made = pipeline.evidence(session, _chosen(session.plan()), approvable=not _names())
+            made = pipeline.evidence(session, self._chosen(session.plan()), approvable=not self._asked().partitions)
         if not made.approvable:
             log.warning("a run of some partitions: its evidence %s is kept, and is never put to an approver", made.hash)
         return made.hash if made.approvable else ""
@@ -160,13 +158,6 @@ class Steps:
             log.info("writes waited for %.2f s", done.hold_seconds)
         return str(done.phase)
 
-    def watch(self, cohort: str) -> None:
-        """Watch a cohort after its switch; one that breaks a guardrail is rolled back, and the run ends here."""
-        from vectorferry.engine import pipeline
-
-        with self._session() as session:
-            pipeline.watch_cohort(session, cohort)
-
     def verify(self) -> None:
         """Verify the new authority after the cut-over."""
         from vectorferry.engine import pipeline
@@ -177,22 +168,18 @@ class Steps:
     def _session(self, *, upgrade: bool = False) -> "AbstractContextManager[Session]":
         return run_session(self.spec, upgrade=upgrade)
 
+    def _asked(self) -> RunParams:
+        return run_params(self.spec, get_current_context())
 
-def _names() -> Sequence[str]:
-    names: Sequence[str] = get_current_context()["params"][PARTITIONS]
-    return names
+    def _chosen(self, plan: "Plan") -> "Plan":
+        from vectorferry.engine import pipeline
 
+        names = self._asked().partitions
+        return pipeline.subset(plan, names) if names else plan
 
-def _mappable() -> int | None:
-    """How many partitions Airflow maps over; None for a run of some partitions, which maps over these alone."""
-    return None if _names() else conf.getint("core", "max_map_length", fallback=1024)
-
-
-def _chosen(plan: "Plan") -> "Plan":
-    from vectorferry.engine import pipeline
-
-    names = _names()
-    return pipeline.subset(plan, names) if names else plan
+    def _mappable(self) -> int | None:
+        """How many partitions Airflow maps over; None for a run of some partitions, which maps over these alone."""
+        return None if self._asked().partitions else conf.getint("core", "max_map_length", fallback=1024)
 
 
 def _labelled(session: "Session", name: str) -> "tuple[Plan, Partition]":

@@ -23,6 +23,11 @@ def callbacks(notifiers: Sequence[Notify.Notifier]) -> list[Callback]:
     return [partial(_notify, each.notifier, each.arguments) for each in notifiers]
 
 
+def on_failure(spec: MigrationSpec) -> list[Callback]:
+    """What tells people that a run failed (`notify.on_failure`), for the `on_failure_callback` of a DAG."""
+    return callbacks(spec.notify.on_failure)
+
+
 def tell(notifiers: Sequence[Notify.Notifier], context: Any, text: str) -> None:
     """Tell people an alert now; notifiers find it as `alert` in their templates."""
     for each in notifiers:

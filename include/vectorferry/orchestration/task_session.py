@@ -9,7 +9,7 @@ from airflow.sdk import get_current_context
 
 from vectorferry.core.errors import NotApproved
 from vectorferry.orchestration.connections import airflow_connection
-from vectorferry.orchestration.params import overridden
+from vectorferry.orchestration.params import overridden, own_params
 from vectorferry.orchestration.progress import LogReport
 from vectorferry.spec.migration import MigrationSpec
 
@@ -31,7 +31,7 @@ def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Sess
     context = get_current_context()
     run = context["dag_run"]
     with open_session(
-        overridden(spec, context["params"]),
+        overridden(spec, own_params(spec, context)),
         actor=run.triggering_user_name or NOBODY,
         run_id=run.run_id,
         connections=airflow_connection,

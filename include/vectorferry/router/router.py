@@ -232,7 +232,7 @@ class Router:
         return InProcessIndex(index_of(self))
 
     def open(self) -> None:
-        """Join the migration now, not at the first call: `begin` waits for as many routers as its spec expects.
+        """Join the migration now, not at the first call: a migration waits for as many routers as its spec expects.
 
         Raises JournalError where the migration was not registered, JournalUnavailable where the journal cannot be reached.
         """

@@ -124,7 +124,7 @@ class Switch(Section):
     )
     wait_for_routers: Annotated[Duration, Between("0s", "7d")] = Field(
         timedelta(minutes=10),
-        description="How long `begin` waits for the expected routers, and the end for the last of them to follow.",
+        description="How long `await_routers` waits for the expected routers, and the end for the last of them to follow.",
     )
     rollback_window: Annotated[Duration, Between("1s", "3650d")] = Field(
         timedelta(days=14),
@@ -162,5 +162,5 @@ class ShadowRules(Section):
         timedelta(minutes=1), description="They must span at least this time; 0s: any time will do."
     )
     wait: Annotated[Duration, Between("0s", "7d")] = Field(
-        timedelta(minutes=10), description="How long `recheck` waits for them."
+        timedelta(minutes=10), description="How long `await_shadow_reads` waits for them."
     )

@@ -46,7 +46,7 @@ def _missing(session: Session, found: Sequence[ShadowReads]) -> str:
         return ""
     return (
         f"{reads} shadow reads over {seconds:.0f} s, the spec wants {wanted.min_reads} over {least:g} s: "
-        "wait for more and run recheck again, or change shadow.min_reads and shadow.min_duration"
+        "wait for more (clear await_shadow_reads, or run again), or change shadow.min_reads and shadow.min_duration"
     )
 
 
