@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import BaseSensorOperator
+from airflow.sdk import DAG, BaseSensorOperator
 from airflow.serialization.serialized_objects import DagSerialization
 
 from orchestration.test_dags import spec
 from vectorferry.core.errors import SpecError
-from vectorferry.orchestration import build_dags
+from vectorferry.orchestration import build_dags, migration_group
 
 NEAR = {
     "queue": "near-weaviate",
@@ -59,3 +59,10 @@ def test_a_pod_needs_the_provider_that_reads_one() -> None:
     pod = {"pod_override": {"spec": {"containers": [{"name": "base"}]}}}
     with pytest.raises(SpecError, match=r"docs.*airflow\.executor_config\.pod_override.*providers-cncf-kubernetes"):
         build_dags(spec(airflow={"executor_config": pod}))
+
+
+def test_they_hold_in_a_dag_of_somebody_elses() -> None:
+    with DAG("release", schedule=None) as release:
+        migration_group(spec(airflow=NEAR), group_id="moved")
+    assert {(task.queue, task.pool) for task in release.tasks} == {("near-weaviate", "docs")}
+    assert all(task.task_id.startswith("moved.") for task in release.tasks)

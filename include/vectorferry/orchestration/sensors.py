@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LEAST, MOST = 5.0, 60.0
 """Seconds between two looks: a tenth of the time that it was waited for, within these."""
+# What users see of a cohort that went wrong lasts until the next look.
+MOST_WATCHING = 10.0
 # How long each is waited for is the spec's to say: it fails then with what is missing, and never by Airflow's limit.
 NO_LIMIT = timedelta(days=3650)
 
@@ -26,6 +28,9 @@ class MigrationSensor(BaseSensorOperator):
 
     `spec` is the migration's; other arguments are those of Airflow's BaseSensorOperator, but for `mode` and `poke_interval`.
     """
+
+    most: float = MOST
+    """The longest time between two looks, in seconds."""
 
     def __init__(self, *, spec: MigrationSpec, **arguments: Any) -> None:
         super().__init__(
@@ -44,7 +49,7 @@ class MigrationSensor(BaseSensorOperator):
             missing = self.missing(session, waited)
         if missing is not None:
             self.log.info("%s", missing.text(0))
-            self.poke_interval = min(max(waited / 10, LEAST), MOST)
+            self.poke_interval = min(max(waited / 10, LEAST), self.most)
         return missing is None
 
 
@@ -86,6 +91,8 @@ class ShadowReadsSensor(MigrationSensor):
 
 class CohortWatchSensor(MigrationSensor):
     """Watches a cohort for `switch.guardrails.watch` after its cut-over; one that breaks a guardrail is rolled back, and the task fails."""
+
+    most = MOST_WATCHING
 
     def __init__(self, *, cohort: str, **arguments: Any) -> None:
         super().__init__(**arguments)
