@@ -16,6 +16,7 @@ DOCUMENTS = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").glob("*.md"),
     ROOT / "data" / "README.md",
+    ROOT / "deploy" / "README.md",
     ROOT / "plugins" / "README.md",
 ]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -1,6 +1,8 @@
 """Opening: the schema is the one that the code describes, others are refused, and outages are named."""
 
+import inspect
 import os
+import re
 import threading
 from dataclasses import replace
 
@@ -32,6 +34,15 @@ def test_the_migrations_make_the_tables_that_the_code_describes(journal: Journal
 
 def test_the_code_names_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(schema._config()).get_current_head() == schema.REVISION
+
+
+def test_a_migration_only_adds() -> None:
+    """Routers and tasks of the version before go on while the journal is brought to the next one."""
+    taken = re.compile(
+        r"DROP (TABLE|COLUMN|SEQUENCE|FUNCTION)|RENAME|ALTER COLUMN|drop_column|drop_table|alter_column", re.IGNORECASE
+    )
+    for each in ScriptDirectory.from_config(schema._config()).walk_revisions():
+        assert not taken.search(inspect.getsource(each.module)), each.revision
 
 
 def test_a_database_without_a_journal_is_refused(connection: Connection) -> None:

@@ -13,7 +13,7 @@ journal_app = typer.Typer(no_args_is_help=True, help="The control database.")
 def journal_roles(spec: SpecPath, json: Json = False) -> None:
     """Make the database role of routers, or bring its rights up to date: it can write neither phases nor approvals.
 
-    The journal's connection needs the right to create roles.
+    The journal's connection needs the right to create roles, unless somebody has made the role.
     """
     from vectorferry.journal.roles import ROUTER, create_roles
 

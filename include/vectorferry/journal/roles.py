@@ -23,9 +23,10 @@ READS = (
 WRITES = ("member", "member_phase", "record_state", "intent")
 ADDS = ("shadow_read", "traffic")
 
+# Who owns the journal may lack the right to create roles, where somebody else has made this one.
 _CREATE = f"""
 DO $$ BEGIN
-    CREATE ROLE {ROUTER} NOLOGIN;
+    IF to_regrole('{ROUTER}') IS NULL THEN CREATE ROLE {ROUTER} NOLOGIN; END IF;
 EXCEPTION WHEN duplicate_object THEN NULL;
 END $$
 """
@@ -34,7 +35,7 @@ END $$
 def create_roles(journal: Journal) -> None:
     """Make the role of routers, or bring its rights up to date: it cannot write control, evidence or approvals.
 
-    Grant it to the login that applications use: GRANT vectorferry_router TO app. Needs the right to create roles.
+    Grant it to the login that applications use: GRANT vectorferry_router TO app. Needs the right to create roles, unless the role is there.
     """
     with journal.database.transaction() as connection:
         connection.execute(sa.text(_CREATE))
