@@ -260,6 +260,14 @@ def test_what_comes_after_the_cut_over_is_asked_for_first() -> None:
             assert dag.get_task(after).upstream_task_ids == {before}
 
 
+def test_a_rollback_is_of_every_cohort_or_of_one() -> None:
+    cohorts = [{"name": "canary", "namespaces": ["beta"]}]
+    back = build_dags(spec(writers={"expected": 2}, switch={"cohorts": cohorts}))[1]
+    assert back.params.dump() == {"cohort": "every cohort"}
+    assert back.params.get_param("cohort").schema["enum"] == ["every cohort", "canary", "all"]
+    assert build_dags(spec())[1].params.dump() == {"cohort": "every cohort"}
+
+
 def test_the_nightly_reconciliation_asks_where_it_must() -> None:
     nightly = build_dags(spec(reconcile={"schedule": "30 3 * * *", "timezone": "Europe/Berlin"}))[4]
     assert (nightly.dag_id, set(nightly.task_ids)) == ("docs.reconcile", {"look", "ask", "repair", "report"})

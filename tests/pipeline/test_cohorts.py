@@ -17,6 +17,7 @@ from vectorferry.engine.cutover.handover import move_authority
 from vectorferry.engine.plan.register import register
 from vectorferry.engine.session import Session
 from vectorferry.journal import Counted, Evidence
+from vectorferry.questions.cutover import question
 
 CANARY = ("email", "made*")
 
@@ -62,6 +63,12 @@ def test_cohorts_are_cut_over_in_order_and_each_can_go_back(live: World) -> None
         assert done is not None, "it went on with the second cohort"
         assert phases(session) == [("canary", Phase.TRACK_B), ("all", Phase.TRACK_B)]
         some(writers)
+        last = pipeline.prepare_rollback(session, "all")
+        assert question(session, last).subject == f"Roll cohort all of small back to {session.source.name}?"
+        approve(session, last)
+        for _ in range(2):  # also once it is back, and the other still away: as after a death
+            pipeline.roll_back(session, last.hash)
+            assert phases(session) == [("canary", Phase.TRACK_B), ("all", Phase.TRACK_A)], "approved for that one only"
         switch.roll_back(session, "all of it")
         assert phases(session) == [("canary", Phase.TRACK_A), ("all", Phase.TRACK_A)]
         some(writers)

@@ -56,8 +56,11 @@ def cohort_of(cohorts: Iterable[C], namespace: str) -> C:
     return next(cohort for cohort in cohorts if matches(namespace, cohort.patterns))
 
 
-CUTOVER, ROLLBACK, FINALIZE, REPAIR = "cutover", "rollback", "finalize", "repair"
+CUTOVER, ROLLBACK, FINALIZE, REPAIR, OPERATION = "cutover", "rollback", "finalize", "repair", "operation"
 """What evidence is collected, and an approval given, for."""
+
+ABANDON, TAINT, FORGET = "abandon", "taint", "forget"
+"""Operations that destroy something: in Airflow an approver is asked first."""
 
 
 class Metric(StrEnum):

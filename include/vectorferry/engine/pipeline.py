@@ -476,29 +476,33 @@ def _recorded(session: "Session", plan: "Plan", verdicts: Sequence[Verdict]) -> 
 # --- After the cut-over
 
 
-def prepare_rollback(session: "Session") -> "Evidence":
-    """What a rollback would do now, as evidence that can be signed. Raises GateError where there is nothing to roll back."""
+def prepare_rollback(session: "Session", cohort: str | None = None) -> "Evidence":
+    """What a rollback of one cohort, or of all, would do now, as evidence that can be signed.
+
+    Raises GateError where there is nothing to roll back.
+    """
     from vectorferry.engine.cutover.switch import inspect_rollback
     from vectorferry.engine.session import plan_of
     from vectorferry.engine.signoff.evidence import collect
     from vectorferry.engine.signoff.gate import record
 
     plan = plan_of(session)
-    record(session, plan, [inspect_rollback(session)])
+    record(session, plan, [inspect_rollback(session, cohort)])
     return collect(session, plan, (), approvable=True, kind=ROLLBACK)
 
 
 def roll_back(session: "Session", evidence_hash: str) -> "Switched":
-    """Roll back as it was approved. Safe to call again after any crash."""
+    """Roll back the cohorts that it was approved for. Safe to call again after any crash."""
     from vectorferry.engine.cutover.alias import point_back
-    from vectorferry.engine.cutover.switch import Switched, is_away
+    from vectorferry.engine.cutover.switch import Switched, asked_cohort, is_away
     from vectorferry.engine.signoff.approval import require_approval
 
-    if not is_away(session):
+    cohort = asked_cohort(session, evidence_hash)
+    if not is_away(session, cohort):
         point_back(session)
         return Switched(Phase.TRACK_A, 0.0, 0, "")
     approval = require_approval(session, evidence_hash, ROLLBACK)
-    return roll_back_now(session, f"{approval.reason} (approved by {approval.actor}, {evidence_hash[:12]})")
+    return roll_back_now(session, f"{approval.reason} (approved by {approval.actor}, {evidence_hash[:12]})", cohort)
 
 
 def roll_back_now(session: "Session", reason: str, cohort: str | None = None) -> "Switched":
@@ -652,6 +656,20 @@ def abandon(session: "Session") -> "Leftovers":
     from vectorferry.engine.cutover.abandon import abandon
 
     return abandon(session)
+
+
+def prepare_operation(session: "Session", verb: str, arguments: Mapping[str, str]) -> "Evidence":
+    """What an operation would destroy now, as evidence that can be signed. Raises GateError where it would be refused anyhow."""
+    from vectorferry.engine.cutover.operation import prepare_operation
+
+    return prepare_operation(session, verb, arguments)
+
+
+def require_operation(session: "Session", evidence_hash: str, verb: str, arguments: Mapping[str, str]) -> "Approval":
+    """The approval that lets exactly this operation begin, if the journal holds it; else NotApproved."""
+    from vectorferry.engine.cutover.operation import require_operation
+
+    return require_operation(session, evidence_hash, verb, arguments)
 
 
 def not_reconcilable(session: "Session") -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from vectorferry.core.errors import NotApproved
-from vectorferry.core.model import REPAIR
+from vectorferry.core.model import OPERATION, REPAIR
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import approval, audit, clock, evidence, migration, plan
 
@@ -131,7 +131,8 @@ _STANDING = sa.select(
     sa.select(_NEWER.c.hash)
     .where(_NEWER.c.migration == evidence.c.migration, _NEWER.c.kind == evidence.c.kind, _NEWER.c.seq > evidence.c.seq)
     # A repair of these records is as right after another look: each is read afresh. Nights go on while a question is open.
-    .where(evidence.c.kind != REPAIR)
+    # An operation has nothing to do with one that somebody else asked for.
+    .where(evidence.c.kind.not_in((REPAIR, OPERATION)))
     .order_by(_NEWER.c.seq.desc())
     .limit(1)
     .scalar_subquery()
@@ -150,6 +151,8 @@ _STANDING = sa.select(
         audit.c.action.in_(VOIDING),
         audit.c.at > evidence.c.created_at,
     )
+    # An operation rests on no check of the target, and one that was cut short goes on: a taint voids all others first of all.
+    .where(evidence.c.kind != OPERATION)
     .label("voided"),
 )
 

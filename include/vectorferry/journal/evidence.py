@@ -17,7 +17,8 @@ from vectorferry.journal.tables import evidence, verdict
 class Evidence:
     """All verdicts of a run bound to spec and plan; `watermark` is a generation, `created_at` is set by the journal.
 
-    `kind` says what it is for: evidence lapses when newer one of the same kind exists.
+    `kind` says what it is for: evidence lapses when newer one of the same kind exists, but for a repair and an operation.
+    `plan_id` is empty where there was no plan yet.
     """
 
     hash: str
@@ -62,7 +63,7 @@ class EvidenceStore:
 
     def save(self, new: Evidence) -> Evidence:
         """Keep evidence under its hash; the same hash again returns what was kept first."""
-        values = asdict(new) | {"body": dict(new.body)}
+        values = asdict(new) | {"body": dict(new.body), "plan_id": new.plan_id or None}
         del values["created_at"]
         with self._database.statement() as connection:
             connection.execute(insert(evidence).values(**values).on_conflict_do_nothing(index_elements=["hash"]))
@@ -74,9 +75,10 @@ class EvidenceStore:
             row = connection.execute(_by_hash(hash)).one_or_none()
         return None if row is None else _evidence_row(row)
 
-    def latest(self, migration: str, kind: str = CUTOVER) -> Evidence | None:
-        """The newest evidence of a kind, None if there is none."""
+    def latest(self, migration: str, kind: str = CUTOVER, *, run_id: str | None = None) -> Evidence | None:
+        """The newest evidence of a kind, of all runs or of one; None if there is none."""
         query = sa.select(evidence).where(evidence.c.migration == migration, evidence.c.kind == kind)
+        query = query if run_id is None else query.where(evidence.c.run_id == run_id)
         with self._database.statement() as connection:
             row = connection.execute(query.order_by(evidence.c.seq.desc()).limit(1)).one_or_none()
         return None if row is None else _evidence_row(row)
@@ -88,7 +90,7 @@ def _by_hash(digest: str) -> sa.Select[Any]:
 
 def _evidence_row(row: sa.Row[Any]) -> Evidence:
     kept = {name: value for name, value in row._mapping.items() if name != "seq"}  # noqa: SLF001 (SQLAlchemy's public name)
-    return Evidence(**kept)
+    return Evidence(**{**kept, "plan_id": row.plan_id or ""})
 
 
 def _verdict_row(row: sa.Row[Any]) -> Verdict:

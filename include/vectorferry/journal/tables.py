@@ -99,7 +99,7 @@ def _of_migration(**options: Any) -> sa.Column[str]:
 
 
 def _of_plan(**options: Any) -> sa.Column[str]:
-    return sa.Column("plan_id", sa.Text, sa.ForeignKey(f"{SCHEMA}.plan.id"), nullable=False, **options)
+    return sa.Column("plan_id", sa.Text, sa.ForeignKey(f"{SCHEMA}.plan.id"), **{"nullable": False, **options})
 
 
 generation = sa.Sequence("generation", schema=SCHEMA)
@@ -307,7 +307,7 @@ evidence = sa.Table(
     _serial("seq"),
     _text("hash", unique=True),
     _of_migration(index=True),
-    _of_plan(),
+    _of_plan(nullable=True),
     _text("run_id"),
     _text("spec_fingerprint"),
     _int("watermark"),

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow.sdk import get_current_context
+from airflow.sdk import Param, get_current_context
 
 from vectorferry.core.errors import ConnectionMissing
 from vectorferry.core.model import FINALIZE, ROLLBACK
@@ -19,6 +19,7 @@ ROLLBACK_DOC = """# Roll back
 
 Gives the authority back to the source, with everything that was written to the target since the cut-over: routers kept it up.
 Writes wait for a short hold, reads go on. A person approves it first, under *Required actions* of `approve_rollback`.
+With *cohort* only that one moves, and the approval is for no other.
 Without routers (`writers: none`) there is nothing to roll back with. In an emergency `vectorferry rollback` does the same at once.
 """
 FINALIZE_DOC = """# Finish for good
@@ -36,7 +37,17 @@ about to end, drift that was found, a reconciliation that was refused, died or i
 Unpause it with the migration.
 """
 
+COHORT = "cohort"
+EVERY = "every cohort"  # no cohort can be called so: a name has no space
+
 log = logging.getLogger(__name__)
+
+
+def rollback_form(spec: MigrationSpec) -> dict[str, Param]:
+    """The fields of its trigger form."""
+    told = "Every cohort that was cut over, the last first, or only this one. The approval binds to it."
+    names = [cohort.name for cohort in spec.cohorts]
+    return {COHORT: Param(EVERY, type="string", enum=[EVERY, *names], title="Cohort", description=told)}
 
 
 @dataclass(frozen=True)
@@ -49,8 +60,9 @@ class Afterwards:
         """What a rollback would find; fails where there is nothing to roll back."""
         from vectorferry.engine import pipeline
 
+        cohort = get_current_context()["params"][COHORT]
         with run_session(self.spec) as session:
-            pipeline.prepare_rollback(session)
+            pipeline.prepare_rollback(session, None if cohort == EVERY else cohort)
 
     def roll_back(self) -> str:
         """Give the authority back to the source, if the journal holds a valid approval of this run's evidence; else refuse."""

@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.hitl import HITLUser
 
 from vectorferry.core.errors import GateError
-from vectorferry.core.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
+from vectorferry.core.model import CUTOVER, FINALIZE, OPERATION, REPAIR, ROLLBACK
 from vectorferry.orchestration.notify import callbacks
 from vectorferry.orchestration.report_link import report_link
 from vectorferry.orchestration.task_session import own_evidence, run_session
@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 
 EVIDENCE = "evidence"
 REASON = "reason"
-SUBJECTS = {CUTOVER: "Cut over {}?", ROLLBACK: "Roll back {}?", FINALIZE: "Finish {} for good?", REPAIR: "Repair {}?"}
+SUBJECTS = {
+    CUTOVER: "Cut over {}?",
+    ROLLBACK: "Roll back {}?",
+    FINALIZE: "Finish {} for good?",
+    REPAIR: "Repair {}?",
+    OPERATION: "Go ahead with {}?",
+}
 DECISIONS: Mapping[str, Any] = {ApprovalOperator.APPROVE: "approve", ApprovalOperator.REJECT: "reject"}
 USER_IDS = ("vectorferry", "user_ids")
 
@@ -39,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 class BoundApproval(ApprovalOperator):
-    """Asks for the approval of a cut-over, a rollback, the end or a large repair, by its kind.
+    """Asks for the approval of a cut-over, a rollback, the end, a large repair or an operation, by its kind.
 
     Time-outs ask again (`approval.reminders`); there is no default answer.
     An answer that this person may not give, or that lacks its reason, is refused, and the question is asked again.

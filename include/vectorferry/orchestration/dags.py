@@ -1,4 +1,4 @@
-"""DAGs of a spec: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch`, `.reconcile`, `.repair` and `.restore_drill`."""
+"""DAGs of a spec: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch`, `.reconcile`, `.repair`, `.restore_drill`, `.operate`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,12 +6,19 @@ from typing import Any
 from airflow.sdk import DAG
 
 from vectorferry.core.model import FINALIZE, ROLLBACK
-from vectorferry.orchestration.after_cutover_tasks import FINALIZE_DOC, ROLLBACK_DOC, WATCH_DOC, Afterwards
+from vectorferry.orchestration.after_cutover_tasks import (
+    FINALIZE_DOC,
+    ROLLBACK_DOC,
+    WATCH_DOC,
+    Afterwards,
+    rollback_form,
+)
 from vectorferry.orchestration.approval import BoundApproval
 from vectorferry.orchestration.dag_docs import describe
 from vectorferry.orchestration.drill_tasks import DRILL_DOC, wire_drill
 from vectorferry.orchestration.migrate_wiring import step, wire_migrate
 from vectorferry.orchestration.notify import on_failure
+from vectorferry.orchestration.operate_tasks import OPERATE, OPERATE_DOC, operate_form, wire_operate
 from vectorferry.orchestration.params import form
 from vectorferry.orchestration.reconcile_tasks import (
     RECONCILE_DOC,
@@ -46,7 +53,8 @@ def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
     what = spec.description or f"Moves {spec.source.collection} to {spec.target.collection}"
     with _dag(spec, "migrate", what, describe(spec), params=form(spec)) as migrate:
         wire_migrate(spec)
-    with _dag(spec, "rollback", f"Gives the authority back to {spec.source.collection}", ROLLBACK_DOC) as back:
+    given_back = f"Gives the authority back to {spec.source.collection}"
+    with _dag(spec, "rollback", given_back, ROLLBACK_DOC, params=rollback_form(spec)) as back:
         _ask(spec, ROLLBACK, Afterwards(spec).look_back) >> step(Afterwards(spec).roll_back, **UNTIMED)()
     with _dag(spec, "finalize", f"Ends {spec.migration} for good", FINALIZE_DOC) as end:
         _ask(spec, FINALIZE, Afterwards(spec).look_final) >> step(Afterwards(spec).finish)()
@@ -66,7 +74,10 @@ def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
         spec, "restore_drill", f"Restores a backup of {spec.target.collection}", DRILL_DOC, schedule=weekly
     ) as drill:
         wire_drill(spec)
-    return migrate, back, end, watch, reconcile, repair, drill
+    by_hand = f"Does for {spec.migration} what an operator does on a command line"
+    with _dag(spec, "operate", by_hand, OPERATE_DOC, **OPERATE, params=operate_form()) as operate:
+        wire_operate(spec)
+    return migrate, back, end, watch, reconcile, repair, drill, operate
 
 
 def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule: Any = None, **arguments: Any) -> DAG:
@@ -75,12 +86,11 @@ def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule
         description=description,
         schedule=schedule,
         catchup=False,
-        max_active_runs=1,
         tags=["vectorferry", spec.migration, *spec.tags],
         doc_md=doc,
         default_args={"owner": spec.owner, **task_settings(spec)},
         on_failure_callback=on_failure(spec),
-        **arguments,
+        **{"max_active_runs": 1, **arguments},
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import get_current_context
 
 from vectorferry.core.errors import NotApproved
+from vectorferry.core.model import OPERATION
 from vectorferry.orchestration.connections import airflow_connection
 from vectorferry.orchestration.params import overridden, own_params
 from vectorferry.orchestration.progress import LogReport
@@ -16,6 +17,7 @@ from vectorferry.spec.migration import MigrationSpec
 if TYPE_CHECKING:
     from vectorferry.engine.session import Session
     from vectorferry.journal import Evidence
+    from vectorferry.verbs.desk import Desk, Teller
 
 NOBODY = "scheduler"
 # A task's log is for people: these write pages into it while they are imported.
@@ -41,9 +43,21 @@ def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Sess
         yield session
 
 
+def run_desk(spec: MigrationSpec, tell: "Teller") -> "Desk":
+    """What a verb works with that is called from the task that runs now, by the user who triggered the run."""
+    from vectorferry.verbs.desk import Desk
+
+    run = get_current_context()["dag_run"]
+    return Desk(spec, tell, run.triggering_user_name or NOBODY, run.run_id, airflow_connection)
+
+
 def own_evidence(session: "Session", kind: str) -> "Evidence":
-    """The newest evidence of a kind, which must be this run's; raises NotApproved. XComs are not asked: every user can write them."""
-    found = session.journal.evidence.latest(session.migration, kind)
+    """The newest evidence of a kind, which must be this run's; raises NotApproved. XComs are not asked: every user can write them.
+
+    Operations have nothing to do with each other: of these it is the newest of this run.
+    """
+    own = session.run_id if kind == OPERATION else None
+    found = session.journal.evidence.latest(session.migration, kind, run_id=own)
     if found is None or found.run_id != session.run_id:
         newest = "there is none" if found is None else f"the newest is of run {found.run_id}"
         raise NotApproved(

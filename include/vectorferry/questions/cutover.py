@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vectorferry.core.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
+from vectorferry.core.model import CUTOVER, FINALIZE, OPERATION, REPAIR, ROLLBACK
 from vectorferry.engine.plan.cost import pass_cost
 from vectorferry.engine.plan.target_definition import without_index
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.evidence import recall_of_namespaces, verdicts_of, worst_recall
 from vectorferry.journal import Evidence
 from vectorferry.questions.layout import Question, about, asked, code, plain, shortened
+from vectorferry.questions.operation import operation_question
 from vectorferry.questions.repair import repair_question
 from vectorferry.questions.rollback_finalize import finalize_question, roll_back_question
 
@@ -27,6 +28,7 @@ def question(session: Session, evidence: Evidence, report: str | None = None) ->
         ROLLBACK: roll_back_question,
         FINALIZE: finalize_question,
         REPAIR: repair_question,
+        OPERATION: operation_question,
     }
     return asks[evidence.kind](session, evidence, report)
 

@@ -12,10 +12,10 @@ from vectorferry.questions.layout import Question, about, asked, code, plain, sp
 def roll_back_question(session: Session, evidence: Evidence, report: str | None) -> Question:
     """Whether to give the authority back to the source."""
     source = evidence.body["source"]
-    told = (
-        f"Approved, the authority of **{evidence.migration}** moves back to {code(source)}. Rejected, nothing changes."
-    )
-    return asked(f"Roll {evidence.migration} back to {source}?", told, _back(session, evidence, report))
+    [found] = (v["figures"] for v in verdicts_of(evidence, "way_back"))
+    part = f"cohort {found['asked']} of {evidence.migration}" if found.get("asked") else evidence.migration
+    told = f"Approved, the authority of **{part}** moves back to {code(source)}. Rejected, nothing changes."
+    return asked(f"Roll {part} back to {source}?", told, _back(session, evidence, report))
 
 
 def _back(session: Session, evidence: Evidence, report: str | None) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 
 from vectorferry.core.errors import VectorferryError
+from vectorferry.core.model import OPERATION
 from vectorferry.orchestration.report_link import MOUNT, journal_of_reports
 
 # The page needs no script and no other server; were a name of the data taken for markup, it could do nothing.
@@ -31,6 +32,6 @@ def report(dag_id: str, digest: str) -> HTMLResponse:
         raise HTTPException(
             503, f"the journal did not answer: {type(error).__name__}; see the API server's log"
         ) from error
-    if found is None or found.migration != dag_id.rpartition(".")[0]:
+    if found is None or found.kind == OPERATION or found.migration != dag_id.rpartition(".")[0]:
         raise HTTPException(404, f"the journal has no such evidence of {dag_id}: open the newest question's report")
     return HTMLResponse(report_page(found), headers=_HEADERS)

@@ -19,6 +19,7 @@ from vectorferry.engine.cutover.target_check import require_target
 from vectorferry.engine.probe.trial import refusal
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import require_approval
+from vectorferry.engine.signoff.evidence import verdicts_of
 from vectorferry.engine.signoff.gate import describe
 from vectorferry.engine.sync.settle_loop import settle_up_to_now
 from vectorferry.engine.sync.touched_check import compare_touched
@@ -141,13 +142,14 @@ def _reason(approval: Approval, evidence_hash: str) -> str:
     return f"approved by {approval.actor}, evidence {evidence_hash[:12]}"
 
 
-def inspect_rollback(session: Session) -> Verdict:
-    """What a rollback would find now. Raises GateError without routers, where there is nothing to roll back, and where the source
-    takes no probe record."""
-    rows = _away(session, None)
+def inspect_rollback(session: Session, cohort: str | None = None) -> Verdict:
+    """What a rollback of one cohort, or of all, would find now. Raises GateError without routers, where there is nothing to roll back,
+    and where the source takes no probe record."""
+    rows = _away(session, cohort)
     prove_way_back(session)
     found = [session.journal.claims.backlog(session.migration, row.cohort) for row in rows]
     figures = {
+        "asked": cohort,
         "cohorts": [row.cohort for row in rows],
         "dirty": sum(each.dirty for each in found),
         "open": sum(each.open for each in found),
@@ -155,6 +157,14 @@ def inspect_rollback(session: Session) -> Verdict:
         "touched": session.journal.records.touched_since(session.migration, 0),
     }
     return Verdict("way_back", "overall", True, figures)
+
+
+def asked_cohort(session: Session, evidence_hash: str) -> str | None:
+    """The cohort that evidence of a rollback is about, and nothing else; None: all."""
+    evidence = session.journal.evidence.get(evidence_hash)
+    found = verdicts_of(evidence, "way_back") if evidence is not None else []
+    asked: str | None = found[0]["figures"].get("asked") if found else None
+    return asked
 
 
 def _away(session: Session, cohort: str | None) -> tuple[ControlRow, ...]:
@@ -176,9 +186,10 @@ def _away(session: Session, cohort: str | None) -> tuple[ControlRow, ...]:
     return tuple(reversed(rows))
 
 
-def is_away(session: Session) -> bool:
-    """Whether any cohort can be rolled back."""
-    return any(row.phase not in _AT_HOME for row in session.journal.control.all(session.migration))
+def is_away(session: Session, cohort: str | None = None) -> bool:
+    """Whether a cohort, or any, can be rolled back."""
+    rows = session.journal.control.all(session.migration)
+    return any(row.phase not in _AT_HOME for row in rows if cohort in (None, row.cohort))
 
 
 def roll_back(session: Session, reason: str, cohort: str | None = None) -> Switched:

@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 from vectorferry.core.errors import GateError
-from vectorferry.core.model import KeyRange, Phase
+from vectorferry.core.model import TAINT, KeyRange, Phase
 from vectorferry.engine.marker import accept_journal
 from vectorferry.engine.scope import scope_now
 from vectorferry.engine.session import Session, StepProgress
-
-TAINT = "taint"
 
 
 def taint(session: Session, reason: str) -> int:
@@ -17,13 +15,7 @@ def taint(session: Session, reason: str) -> int:
     Settling then copies each, read afresh, from the side that has the authority; a journal that was restored is accepted. Raises GateError
     where nothing is tracked.
     """
-    rows = session.journal.control.all(session.migration)
-    if not session.spec.routers or not any(row.phase.tracks or row.phase.blocks_writes for row in rows):
-        raise GateError(f"migration {session.migration} tracks no writes now: there is nothing to taint")
-    if any(row.phase in (Phase.OFF, Phase.DONE) or not row.loaded for row in rows):
-        raise GateError(
-            f"migration {session.migration} is not loaded, or partly DONE: what is not loaded is not settled"
-        )
+    require_tracked(session)
     # First of all: from here on no approval holds, however far this comes.
     session.journal.audit.write(session.migration, session.actor, TAINT, {"reason": reason})
     accept_journal(session)
@@ -36,6 +28,17 @@ def taint(session: Session, reason: str) -> int:
             marked += len(page)
             session.report(StepProgress(TAINT, namespace or "(default)", marked))
     return marked
+
+
+def require_tracked(session: Session) -> None:
+    """Raise GateError where a taint would mean nothing: no writes are tracked, or not everything is loaded."""
+    rows = session.journal.control.all(session.migration)
+    if not session.spec.routers or not any(row.phase.tracks or row.phase.blocks_writes for row in rows):
+        raise GateError(f"migration {session.migration} tracks no writes now: there is nothing to taint")
+    if any(row.phase in (Phase.OFF, Phase.DONE) or not row.loaded for row in rows):
+        raise GateError(
+            f"migration {session.migration} is not loaded, or partly DONE: what is not loaded is not settled"
+        )
 
 
 def _ids(session: Session, namespace: str) -> Iterator[list[str]]:
