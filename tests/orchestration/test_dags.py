@@ -318,5 +318,17 @@ def test_the_drill_is_weekly_and_fails_like_the_others() -> None:
     assert dag_of(spec(backup={"drill_schedule": None}), "docs.restore_drill").schedule is None
 
 
+def test_people_are_told_of_a_partition_when_it_fails_and_no_more_of_them_run_than_the_spec_says() -> None:
+    told = {"notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier"}
+    dag = dag_of(spec(partitions={"parallel": 3}, notify={"on_failure": [told]}), "docs.migrate")
+    assert dag.max_active_tasks == 3
+    of_partitions = [
+        each for each in dag.tasks if each.task_id.startswith("partition.") or each.task_id == "check_recall"
+    ]
+    assert len(of_partitions) == 4
+    assert all(len(each.on_failure_callback) == 1 for each in of_partitions)
+    DagSerialization.validate_schema(DagSerialization.to_dict(dag))
+
+
 def dag_of(wanted: MigrationSpec, dag_id: str) -> DAG:
     return next(dag for dag in build_dags(wanted) if dag.dag_id == dag_id)

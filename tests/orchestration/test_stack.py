@@ -7,13 +7,20 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from orchestration.conftest import NAMESPACES, PATIENCE, ROWS, Stage, Story
+from orchestration.conftest import NAMESPACES, PATIENCE, ROWS, Stage, Story, wait_for
 from vectorferry.core.model import Phase
 from vectorferry.local.servers.airflow_api import AirflowError
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 Stories = Mapping[str, Story]
+
+
+def told_in(stage: Stage, most: int) -> list[str] | None:
+    """What the notifier of `happy` was called with, once that were so many."""
+    file = stage.folder / "told.txt"
+    found = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return found if len(found) >= most else None
 
 
 def refused(story: Story, user: str) -> int:
@@ -34,6 +41,15 @@ class TestHappy:
         assert states["partition.check_counts[0]"] == "success"
         assert states["approve_cutover"] == "upstream_failed"
         assert "disk quota of this tenant" in run.log("partition.upsert", map_index=1)
+
+    def test_people_were_told_of_the_partition_before_the_run_came_to_its_end(
+        self, stage: Stage, stories: Stories
+    ) -> None:
+        assert stories["happy"].end() == "failed"
+        first, *others = wait_for(lambda: told_in(stage, 2), "word of the failed run")
+        assert first.startswith("partition p0001 email of happy failed in partition.upsert, run ")
+        assert "disk quota of this tenant" in first
+        assert others == ["the run failed"]
 
     def test_a_refusal_is_not_tried_again(self, stories: Stories) -> None:
         run = stories["happy"]

@@ -832,6 +832,13 @@ def new_alerts(
     return new_alerts(journal, spec, actor, measured)
 
 
+def is_news(journal: "Journal", spec: "MigrationSpec", actor: str, key: str, text: str) -> bool:
+    """Whether nobody was ever told of what `key` stands for; they count as told from now on."""
+    from vectorferry.engine.monitor.alerts import Alert, is_news
+
+    return is_news(journal, spec, actor, Alert(key, text))
+
+
 def observed_uses(file: Path, spec: "MigrationSpec", able: "Capabilities") -> "list[Use]":
     """What applications were seen to ask, with what of it the target cannot serve."""
     from vectorferry.engine.plan.observed_use import judged

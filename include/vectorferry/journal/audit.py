@@ -54,6 +54,17 @@ class Audit:
         with self._database.statement() as connection:
             note(connection, migration, actor, action, detail)
 
+    def write_once(self, migration: str, actor: str, action: str, detail: Mapping[str, Any], *, by: str) -> bool:
+        """Add a row, unless one of this action has the same under the key `by` of its detail; returns whether it was added."""
+        alike = sa.select(audit.c.detail).where(audit.c.migration == migration, audit.c.action == action)
+        with self._database.transaction() as connection:
+            key = sa.func.hashtextextended(f"{migration}\n{action}", 0)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+            if any(found.get(by) == detail[by] for found in connection.scalars(alike)):
+                return False
+            note(connection, migration, actor, action, detail)
+        return True
+
     def trail(self, migration: str, *actions: str) -> tuple[AuditRow, ...]:
         """All rows of a migration, or those of some actions, oldest first."""
         query = sa.select(audit).where(audit.c.migration == migration)

@@ -51,7 +51,9 @@ def migration_spec(spec_file: str, dag_file: str | None = None) -> MigrationSpec
 def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
     """The DAG that moves the collection of a spec and, once a person has approved, cuts over to it; and those for afterwards."""
     what = spec.description or f"Moves {spec.source.collection} to {spec.target.collection}"
-    with _dag(spec, "migrate", what, describe(spec), params=form(spec)) as migrate:
+    # A partition has one task at a time, so that as many tasks at a time are as many partitions; the weights finish what was begun.
+    most = spec.partitions.parallel
+    with _dag(spec, "migrate", what, describe(spec), params=form(spec), max_active_tasks=most) as migrate:
         wire_migrate(spec)
     given_back = f"Gives the authority back to {spec.source.collection}"
     with _dag(spec, "rollback", given_back, ROLLBACK_DOC, params=rollback_form(spec)) as back:

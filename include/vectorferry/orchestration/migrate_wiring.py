@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import TaskGroup, task, task_group
 
 from vectorferry.orchestration.approval import BoundApproval
+from vectorferry.orchestration.failing import partition_callbacks
 from vectorferry.orchestration.migrate_tasks import LABEL, Steps
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.sensors import (
@@ -23,7 +24,8 @@ def migration_group(spec: MigrationSpec, *, group_id: str | None = None) -> Task
     """The tasks of a migration, from the preflight to the check after the cut-over, as a group of the DAG that is being made.
 
     The group is called as the migration, or `group_id`. What follows it runs once the collection was cut over: not where the answer was
-    no, nor after a dry run or a run of some partitions.
+    no, nor after a dry run or a run of some partitions. `partitions.parallel` bounds each kind of task; for it to bound partitions, give
+    the DAG as many `max_active_tasks`.
     """
     settings: Any = {"owner": spec.owner, **task_settings(spec)}
     tooltip = spec.description or f"Moves {spec.source.collection} to {spec.target.collection}"
@@ -91,6 +93,7 @@ def _each(spec: MigrationSpec) -> dict[str, Any]:
     return {
         "weight_rule": "upstream",
         "max_active_tis_per_dagrun": spec.partitions.parallel,
+        "on_failure_callback": partition_callbacks(spec),
         "map_index_template": f"{{{{ {LABEL} | default(task.op_kwargs.partition) }}}}",
         **pool,
     }

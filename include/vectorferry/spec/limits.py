@@ -42,7 +42,9 @@ class Partitions(Section):
     batch_rows: int | None = Field(
         None, ge=1, le=10_000, description="Most rows in one write; default: what the target takes."
     )
-    parallel: int = Field(4, ge=1, le=64, description="Partitions that are worked on at a time.")
+    parallel: int = Field(
+        4, ge=1, le=64, description="Partitions that are worked on at a time, and so the tasks of a run."
+    )
     pool: Text | None = Field(
         None, description="Airflow pool whose slots the partitions' tasks take; it must exist in Airflow."
     )

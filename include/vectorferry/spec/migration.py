@@ -29,7 +29,11 @@ class Notify(Section):
         notifier: str = Field(pattern=r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$")
         arguments: dict[str, JsonValue] = Field(default_factory=dict)
 
-    on_failure: list[Notifier] = Field(default_factory=list)
+    on_failure: list[Notifier] = Field(
+        default_factory=list,
+        description="Called when a run has failed, and at once when a partition has, once a run. Arguments may use {{ alert }}, which says "
+        "which partition and why, and is empty where it is the run.",
+    )
     on_question: list[Notifier] = Field(default_factory=list)
     on_alert: list[Notifier] = Field(
         default_factory=list,

@@ -56,6 +56,12 @@ def new_alerts(journal: Journal, spec: MigrationSpec, actor: str, measured: Sequ
     return fresh
 
 
+def is_news(journal: Journal, spec: MigrationSpec, actor: str, alert: Alert) -> bool:
+    """Whether nobody was ever told of this; they count as told from now on."""
+    detail = {"key": alert.key, "text": alert.text}
+    return journal.audit.write_once(spec.migration, actor, ALERT, detail, by="key")
+
+
 def _read(journal: Journal, spec: MigrationSpec) -> tuple[AuditRow, ...]:
     """What alerts are told from, of the audit trail."""
     return journal.audit.trail(spec.migration, ALERT, PHASE, MEASURED)
