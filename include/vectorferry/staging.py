@@ -152,10 +152,12 @@ class Staging:
                 "another process writes under the same name, or the storage lost some; run the step again"
             )
 
-    def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """A committed Parquet file, whole; raises StagingCorrupt."""
+    def read_table(
+        self, path: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
+        """A committed Parquet file, whole or the rows that pass, whose row groups alone are read then; raises StagingCorrupt."""
         with self._reading(path) as file:
-            return pq.read_table(file, columns=columns)
+            return pq.read_table(file, columns=columns, filters=where)
 
     def read_batches(
         self, path: str, rows: int, columns: Sequence[str] | None = None, size: int | None = None

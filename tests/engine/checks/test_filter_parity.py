@@ -13,6 +13,7 @@ from engine.building import FIELDS, Built, build, changed, records, vectors
 from vectorferry.core.filters import Filter, operators_of
 from vectorferry.core.model import FieldType, Verdict
 from vectorferry.core.records import parse_json
+from vectorferry.engine.checks import filter_parity
 from vectorferry.engine.checks.filter_cases import FieldValues, made_filters, spelt
 from vectorferry.engine.checks.filter_parity import check_filters
 from vectorferry.engine.checks.query_set import prepare_queries
@@ -69,6 +70,23 @@ def test_a_changed_value_or_an_extra_record_is_seen(tmp_path: Path) -> None:
     every = verdicts(made)
     ids = {d.id for v in every.values() for d in v.differences}
     assert ids == {"r0002", "extra"}
+
+
+def test_no_more_of_what_matches_is_kept_than_a_search_may_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    see = filter_parity._Check._see
+
+    def noted(self: Any, answer: Any, *place: str) -> None:
+        see(self, answer, *place)
+        kept.append(len(answer.confirmed) + len(answer.lacking))
+
+    monkeypatch.setattr(filter_parity._Check, "_see", noted)
+    every = verdicts(build(tmp_path, [records("n", 500)], checks={"filters": {"limit": 20}}))
+    assert all(v.passed for v in every.values()), every
+    assert max(v.figures["matched"] for v in every.values() if "matched" in v.figures) > 300
+    assert max(kept) <= 2 * 20 + 1
 
 
 def test_a_source_that_disagrees_fails_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from engine.building import Built, build, changed, records, vectors
 from vectorferry.core.errors import PreflightFailed
 from vectorferry.core.records import make_batch
 from vectorferry.engine.checks.filter_support import unsupported_filters
-from vectorferry.engine.checks.query_set import Queries, prepare_queries, read_queries
+from vectorferry.engine.checks.query_set import Queries, prepare_queries, query_note, read_queries
 from vectorferry.stores.memory import MEMORY
 
 
@@ -73,12 +73,12 @@ def test_recorded_queries_come_first_and_only_from_chosen_namespaces(tmp_path: P
 def test_queries_are_prepared_once_for_the_same_settings(tmp_path: Path) -> None:
     file = query_file(tmp_path, namespace=["n"], vector=vectors(1).tolist())
     made = build(tmp_path, [records("n", 30)], checks={"recall": {"queries": file, "sample": 2}})
-    before = asked_of(made)
+    before, noted = asked_of(made), query_note(made.staged)
     made.source.upsert(changed(records("n", 30), 0, id="r9999"))
     assert asked_of(made).own_ids == before.own_ids
     query_file(tmp_path, namespace=["n"] * 2, vector=vectors(2).tolist())
     assert prepare_queries(made.session, made.plan) == 4
-    assert read_queries(made.staged).key != before.key
+    assert query_note(made.staged).key != noted.key
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from engine.building import Built, build, records, vectors
 from vectorferry.core.errors import CheckFailed
 from vectorferry.core.model import Neighbours, Verdict
 from vectorferry.core.records import make_batch
+from vectorferry.engine.checks import ground_truth, query_set
 from vectorferry.engine.checks.ground_truth import merge_truth, partition_truth
-from vectorferry.engine.checks.query_set import prepare_queries
+from vectorferry.engine.checks.query_set import PATH, prepare_queries
 from vectorferry.engine.checks.recall import ask_target, judge, recall_by_namespace, recall_of_partition
+from vectorferry.staging import Staging
 from vectorferry.stores.memory import MEMORY, MemoryStore
 
 
@@ -133,6 +136,33 @@ def test_ties_may_be_returned_in_any_order(tmp_path: Path) -> None:
     batch = make_batch("n", [f"r{i:04}" for i in range(90)], same, ["{}"] * 90)
     every = measure(build(tmp_path, [batch], partition_rows=30, checks={"recall": {"sample": 25}}))
     assert all(v.passed for v in every.values()), every
+
+
+def test_a_few_namespaces_at_a_time_say_the_same_and_no_more_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = [three(tmp_path / name) for name in ("at_once", "by_and_by")]
+    for made in every:
+        losing(made.target, lambda namespace, rank: namespace == "few" and rank == 2, monkeypatch)
+    at_once = measure(every[0])
+    read: list[int] = []
+    read_table = Staging.read_table
+
+    def noted(self: Staging, path: str, *arguments: Any) -> pa.Table:
+        table = read_table(self, path, *arguments)
+        read.append(len(table) if path == PATH else 0)
+        return table
+
+    monkeypatch.setattr(Staging, "read_table", noted)
+    monkeypatch.setattr(query_set, "_WINDOW", 1)
+    monkeypatch.setattr(ground_truth, "_MERGED_ROWS", 1)
+    by_and_by = measure(every[1])
+    assert max(read) == 50, "one namespace's questions"
+    assert by_and_by.keys() == at_once.keys()
+    for scope, verdict in at_once.items():
+        other = by_and_by[scope]
+        assert (other.figures, other.total_differences) == (verdict.figures, verdict.total_differences)
+        assert {str(d) for d in other.differences} == {str(d) for d in verdict.differences}
 
 
 def rows(*scores: float) -> list[Mapping[str, Any]]:

@@ -13,7 +13,7 @@ from vectorferry.core.filters import Filter, matches, parse_filter
 from vectorferry.core.model import Difference, DifferenceKind, Verdict
 from vectorferry.core.records import parse_json, short_hash
 from vectorferry.engine.checks.filter_cases import FieldValues, made_filters, spelt
-from vectorferry.engine.checks.query_set import read_queries
+from vectorferry.engine.checks.query_set import filtered_queries
 from vectorferry.engine.diff.row_diff import Findings
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import Touched
@@ -37,13 +37,30 @@ class _Case:
 
 
 @dataclass
+class _Answer:
+    """What a side returned for a filter in one namespace; of it `confirmed` match by themselves. `lacking` match and were not returned.
+
+    No more of these are kept than a search may return: then it is known that there were too many to return.
+    """
+
+    found: frozenset[str]
+    confirmed: set[str] = field(default_factory=set)
+    lacking: set[str] = field(default_factory=set)
+
+
+@dataclass
 class _Outcome:
-    """What came of one filter."""
+    """What came of one filter: answers by side and namespace, and how many staged records match."""
 
     findings: Findings = field(default_factory=Findings)
-    compared: Counter[str] = field(default_factory=Counter)
+    answers: dict[tuple[str, str], _Answer] = field(default_factory=dict)
     matched: int = 0
     refusals: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def compared(self) -> Counter[str]:
+        """In how many namespaces each side was asked."""
+        return Counter(side for side, _ in self.answers)
 
 
 def check_filters(session: Session, plan: Plan) -> tuple[Verdict, ...]:
@@ -74,11 +91,14 @@ class _Check:
             figures = {"filters": 0, "declared": len(declared)}
             reason = "no declared fields: filters were not compared" if not declared else "no filters could be made"
             return (Verdict("filters", "overall", not declared, figures, reason=reason),)
-        truths = self._truths(cases)
         outcomes = []
         for done, case in enumerate(cases):
-            outcomes.append(self._run(case, truths[done]))
+            outcomes.append(self._ask(case))
             self._session.report(StepProgress("filters", spelt(case.where), done + 1, len(cases), unit="filters"))
+        self._match(cases, outcomes)
+        for case, outcome in zip(cases, outcomes, strict=True):
+            for (side, namespace), answer in outcome.answers.items():
+                outcome.findings.add(self._differences(side, namespace, answer, spelt(case.where)))
         each = [_verdict(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)]
         return (*each, _overall(declared, each, outcomes))
 
@@ -105,7 +125,7 @@ class _Check:
     def _asked(self) -> dict[str, list[str]]:
         """Filters of the query file, with the namespaces in which they are asked."""
         found: dict[str, list[str]] = {}
-        for namespace, where, _ in read_queries(self._staged).groups():
+        for namespace, where, _ in filtered_queries(self._staged).groups():
             if where is not None:
                 found.setdefault(spelt(where), []).append(namespace)
         return found
@@ -133,14 +153,25 @@ class _Check:
             covered |= values.get(best, {}).keys()
         return tuple(chosen)
 
-    def _truths(self, cases: Sequence[_Case]) -> list[dict[str, set[str]]]:
-        """For each filter and namespace the ids that match, one by one, on the staged records."""
-        truths: list[dict[str, set[str]]] = [{name: set() for name in case.namespaces} for case in cases]
+    def _match(self, cases: Sequence[_Case], outcomes: Sequence[_Outcome]) -> None:
+        """Hold the answers against the staged records, evaluated one by one; of these none is kept that an answer confirms."""
+        pairs = list(zip(cases, outcomes, strict=True))
         for namespace, id_, metadata in self._records({name for case in cases for name in case.namespaces}):
-            for case, truth in zip(cases, truths, strict=True):
-                if namespace in truth and matches(case.where, metadata):
-                    truth[namespace].add(id_)
-        return truths
+            for case, outcome in pairs:
+                if namespace in case.namespaces and matches(case.where, metadata):
+                    outcome.matched += 1
+                    for side in ("source", "target"):
+                        self._see(outcome.answers.get((side, namespace)), side, namespace, id_)
+
+    def _see(self, answer: _Answer | None, side: str, namespace: str, id_: str) -> None:
+        if answer is None or (side == "target" and (namespace, id_) in self._excused):
+            return
+        if id_ in answer.found:
+            answer.confirmed.add(id_)
+        elif len(answer.lacking) <= self._limit:
+            answer.lacking.add(id_)
+            if len(answer.lacking) > self._limit:
+                answer.lacking -= self._touched.among(namespace, answer.lacking)
 
     def _records(self, namespaces: Set[str], most: int | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """(namespace, id, metadata) of the staged records of some namespaces, among the first `most` of each partition.
@@ -159,7 +190,7 @@ class _Check:
                 if namespace in namespaces:
                     yield namespace, id_, parse_json(text)
 
-    def _run(self, case: _Case, truth: Mapping[str, set[str]]) -> _Outcome:
+    def _ask(self, case: _Case) -> _Outcome:
         outcome = _Outcome()
         for side, store in (("source", self._session.source), ("target", self._session.target)):
             for namespace in case.namespaces:
@@ -168,23 +199,20 @@ class _Check:
                 except FilterError as error:
                     outcome.refusals[side] = str(error)
                     break
-                outcome.compared[side] += 1
-                outcome.findings.add(self._differences(side, namespace, truth[namespace], found, spelt(case.where)))
-        outcome.matched = sum(map(len, truth.values()))
+                outcome.answers[side, namespace] = _Answer(found)
         return outcome
 
-    def _differences(
-        self, side: str, namespace: str, truth: set[str], found: frozenset[str], text: str
-    ) -> Iterator[Difference]:
+    def _differences(self, side: str, namespace: str, answer: _Answer, text: str) -> Iterator[Difference]:
+        wrong = answer.found - answer.confirmed
         # Asked after the reading: touched records may match on either side or on none, and take places among those returned.
-        aside = self._touched.among(namespace, found ^ truth)
-        expected = {id_ for id_ in truth if side == "source" or (namespace, id_) not in self._excused} - aside
-        places = self._limit - len(found & aside)
-        for id_ in sorted(found - expected - aside):
+        aside = self._touched.among(namespace, wrong | answer.lacking)
+        missing, places = answer.lacking - aside, self._limit - len(wrong & aside)
+        expected = len(answer.confirmed) + len(missing)
+        for id_ in sorted(wrong - aside):
             yield Difference(DifferenceKind.RESULT, namespace, id_, text, "no match", f"returned by the {side}")
-        short = min(places, len(expected)) - len(found & expected)
-        if len(expected) <= places:
-            for id_ in sorted(expected - found):
+        short = min(places, expected) - len(answer.confirmed)
+        if expected <= places:
+            for id_ in sorted(missing):
                 yield Difference(DifferenceKind.RESULT, namespace, id_, text, "match", f"not returned by the {side}")
         elif short > 0:
             yield Difference(

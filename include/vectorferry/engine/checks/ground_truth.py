@@ -15,14 +15,14 @@ from vectorferry.core.model import Partition, VectorKind
 from vectorferry.core.records import parse_json
 from vectorferry.core.vector_columns import floats_of, kind_of_type, values_of
 from vectorferry.engine.checks.exact_search import Nearest, NearestScored, nearest_by
-from vectorferry.engine.checks.query_set import Queries, read_queries
+from vectorferry.engine.checks.query_set import Queries, filtered_queries, query_note, read_window, window_size
 from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import excused_tables, manifest_of, staged_batches
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging
-from vectorferry.stores.batching import by_namespace
+from vectorferry.stores.batching import by_namespace, chunks
 
 MERGED = "truth/merged.parquet"
 SEARCHABLE = "truth/searchable.json"
@@ -31,6 +31,7 @@ TIE = 1e-6
 """Scores closer than this, relatively, are equal."""
 _MOST_TIED = 4_096
 _BATCH_ROWS = 2500
+_MERGED_ROWS = 250_000
 _SCHEMA = pa.schema([("query", pa.int32()), ("namespace", pa.string()), ("id", pa.string()), ("score", pa.float64())])
 _MERGED_SCHEMA = pa.schema(
     [
@@ -62,18 +63,16 @@ def partition_truth(session: Session, plan: Plan, partition: Partition) -> None:
 def _truth_of(session: Session, plan: Plan, partition: Partition, vector: SearchedVector) -> None:
     parts = session.staged(plan)
     staged = vector.folder(parts)
-    asked, k = read_queries(staged), session.spec.checks.recall.k
-    key = f"{manifest_of(parts, partition)['digest']}:{asked.key}:{k}"
+    k, prepared = session.spec.checks.recall.k, query_note(staged)
+    key = f"{manifest_of(parts, partition)['digest']}:{prepared.key}:{k}"
     note, path = f"truth/{partition.name}.json", _path(partition)
     if staged.exists(path) and staged.exists(note) and staged.read_json(note)["key"] == key:
         return
-    search = _Search(parts, partition, asked, vector)
-    wanted = [number for number, name in enumerate(asked.namespaces) if name in partition.namespaces]
-    rows = search.best(wanted, k)
-    staged.write_table(path, _SCHEMA, rows)
+    search = _Search(parts, partition, vector, window_size(session))
+    staged.write_table(path, _SCHEMA, search.best(k))
     # The note comes last: truth without it is made again.
     staged.write_json(note, {"key": key, "searchable": dict(search.searchable)})
-    session.report(StepProgress("truth", partition.name, len(wanted), len(wanted), unit="queries"))
+    session.report(StepProgress("truth", partition.name, search.queries, search.queries, unit="queries"))
 
 
 def _path(partition: Partition) -> str:
@@ -82,64 +81,96 @@ def _path(partition: Partition) -> str:
 
 @dataclass(frozen=True)
 class _Group:
-    """Queries of one namespace with one filter, and their best rows so far."""
+    """Queries of one namespace with one filter, `rows` of those that were read together, and their best rows so far."""
 
-    numbers: Sequence[int]
+    asked: Queries
+    rows: Sequence[int]
     where: Filter | None
     nearest: Nearest | NearestScored
 
 
+_Tied = Mapping[int, frozenset[int]]
+
+
 class _Search:
-    """Exact search of one partition by one vector."""
+    """Exact search of one partition by one vector.
 
-    def __init__(self, staged: Staging, partition: Partition, asked: Queries, vector: SearchedVector) -> None:
-        self._staged, self._partition, self._asked, self._vector = staged, partition, asked, vector
+    Its rows come namespace by namespace, so that memory holds the queries of a window of namespaces only. A namespace that came
+    again would be searched by itself, and its best rows merged with those of before, as those of two partitions are.
+    """
+
+    def __init__(self, staged: Staging, partition: Partition, vector: SearchedVector, size: int) -> None:
+        self._staged, self._partition, self._vector = staged, partition, vector
+        self._windows = list(chunks(list(dict.fromkeys(partition.namespaces)), size))
+        self._window_of = {name: number for number, names in enumerate(self._windows) for name in names}
         self.searchable: Counter[str] = Counter()
+        self.queries = 0
 
-    def best(self, numbers: Sequence[int], k: int) -> list[pa.RecordBatch]:
-        """The best rows of these queries. Where more rows tie with the k-th than fit, the search is repeated wider."""
-        found, width = list[pa.RecordBatch](), k + 1 + SPARE
-        while numbers or not found:
-            groups = self._run(numbers, width)
-            tied = [n for group in groups for n in _tied(group, k)] if width < _MOST_TIED else []
-            found.append(self._batch(groups, frozenset(tied)))
-            numbers, width = tied, width * 8
-        return found
+    def best(self, k: int) -> Iterator[pa.RecordBatch]:
+        """The best rows of all queries. Where more rows tie with the k-th than fit, the search is repeated wider."""
+        columns, width = self._columns(), k + 1 + SPARE
+        tied: _Tied | None = None
+        while tied is None or tied:
+            found: dict[int, frozenset[int]] = {}
+            for window, groups in self._run(columns, tied, width):
+                open_ended = (
+                    frozenset(n for group in groups for n in _tied(group, k)) if width < _MOST_TIED else frozenset()
+                )
+                found[window] = found.get(window, frozenset()) | open_ended
+                yield _batch(groups, open_ended)
+            tied, width = {window: numbers for window, numbers in found.items() if numbers}, width * 8
 
-    def _run(self, numbers: Sequence[int], width: int) -> list[_Group]:
-        groups = self._groups(frozenset(numbers), width)
-        filtered = any(group.where for of in groups.values() for group in of)
-        columns = ["namespace", "id", self._vector.column, *(["metadata"] if filtered else [])]
+    def _columns(self) -> list[str]:
+        filtered = not self._window_of.keys().isdisjoint(filtered_queries(self._folder).namespaces)
+        return ["namespace", "id", self._vector.column, *(["metadata"] if filtered else [])]
+
+    @property
+    def _folder(self) -> Staging:
+        return self._vector.folder(self._staged)
+
+    def _run(self, columns: Sequence[str], wanted: _Tied | None, width: int) -> Iterator[tuple[int, list[_Group]]]:
+        """Each window with its groups once all of its rows have been seen; `wanted` are the query numbers that count, None for all."""
         self.searchable.clear()
+        window, groups = -1, dict[str, list[_Group]]()
         for batch in staged_batches(self._staged, self._partition, _BATCH_ROWS, columns):
             for namespace, rows in by_namespace(batch):
                 having = _having(rows, self._vector.column)
                 self.searchable[namespace] += len(having)
+                if (found := self._window_of.get(namespace, -1)) != window:
+                    yield window, [group for of in groups.values() for group in of]
+                    window, groups = found, self._groups(found, wanted, width)
                 _look(groups.get(namespace, ()), having, self._vector.column)
-        return [group for of in groups.values() for group in of]
+        yield window, [group for of in groups.values() for group in of]
 
-    def _groups(self, numbers: frozenset[int], width: int) -> Mapping[str, list[_Group]]:
+    def _groups(self, window: int, wanted: _Tied | None, width: int) -> dict[str, list[_Group]]:
         groups: dict[str, list[_Group]] = {}
-        for namespace, where, all_numbers in self._asked.groups():
-            chosen = [number for number in all_numbers if number in numbers]
+        if window < 0 or (wanted is not None and window not in wanted):
+            return groups
+        asked = read_window(self._folder, self._windows[window])
+        self.queries += 0 if wanted else len(asked)
+        for namespace, where, rows in asked.groups():
+            chosen = [row for row in rows if wanted is None or asked.numbers[row] in wanted[window]]
             if chosen:
-                nearest = nearest_by(self._vector.spec, self._asked.of(chosen), width)
-                groups.setdefault(namespace, []).append(_Group(chosen, where, nearest))
+                nearest = nearest_by(self._vector.spec, asked.of(chosen), width)
+                groups.setdefault(namespace, []).append(_Group(asked, chosen, where, nearest))
         return groups
 
-    def _batch(self, groups: Sequence[_Group], left_out: frozenset[int]) -> pa.RecordBatch:
-        rows = [row for group in groups for row in self._rows(group) if row[0] not in left_out]
-        columns = list(zip(*rows, strict=True)) or [()] * len(_SCHEMA)
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
-        return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
-    def _rows(self, group: _Group) -> Iterator[tuple[int, str, str, float]]:
-        lines = zip(group.numbers, group.nearest.ids.tolist(), group.nearest.scores.tolist(), strict=True)
-        for number, ids, scores in lines:
-            own = self._asked.own_ids[number]
-            for id_, score in zip(ids, scores, strict=True):
-                if id_ is not None and id_ != own:
-                    yield number, self._asked.namespaces[number], id_, score
+def _batch(groups: Sequence[_Group], left_out: frozenset[int]) -> pa.RecordBatch:
+    found = [row for group in groups for row in _rows(group) if row[0] not in left_out]
+    columns = list(zip(*found, strict=True)) or [()] * len(_SCHEMA)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
+
+
+def _rows(group: _Group) -> Iterator[tuple[int, str, str, float]]:
+    asked = group.asked
+    lines = zip(group.rows, group.nearest.ids.tolist(), group.nearest.scores.tolist(), strict=True)
+    for row, ids, scores in lines:
+        number, namespace, own = asked.numbers[row], asked.namespaces[row], asked.own_ids[row]
+        for id_, score in zip(ids, scores, strict=True):
+            if id_ is not None and id_ != own:
+                yield number, namespace, id_, score
 
 
 def _having(rows: pa.RecordBatch, name: str) -> pa.RecordBatch:
@@ -170,7 +201,7 @@ def _tied(group: _Group, k: int) -> list[int]:
     """Queries whose last row kept still ties with the last that counts: more may lie beyond. One row may be the query's own."""
     last, counted = group.nearest.scores[:, -1], group.nearest.scores[:, k]
     tied = np.isfinite(last) & (last >= counted - TIE * np.abs(counted))
-    return [number for number, open_end in zip(group.numbers, tied.tolist(), strict=True) if open_end]
+    return [group.asked.numbers[row] for row, open_end in zip(group.rows, tied.tolist(), strict=True) if open_end]
 
 
 def merge_truth(session: Session, plan: Plan) -> None:
@@ -189,10 +220,26 @@ def _merge_of(session: Session, plan: Plan, vector: SearchedVector) -> None:
     for partition in plan.partitions:
         searchable.update(staged.read_json(f"truth/{partition.name}.json")["searchable"])
         searchable.subtract(_excused_having(parts, partition, vector.column))
-    excused = excused_ids(session)
-    table = pa.concat_tables([_partition_rows(staged, partition) for partition in plan.partitions])
-    staged.write_table(MERGED, _MERGED_SCHEMA, [_merged(_without(table, excused), k)])
+    staged.write_table(MERGED, _MERGED_SCHEMA, _merging(staged, plan, excused_ids(session), k))
     staged.write_json(SEARCHABLE, dict(searchable))
+
+
+def _merging(staged: Staging, plan: Plan, excused: frozenset[tuple[str, str]], k: int) -> Iterator[pa.RecordBatch]:
+    """The best of all partitions, namespace by namespace, each once its last partition was read.
+
+    A row that is not among the best of some partitions is not among the best of all: what is waiting is cut down as it comes.
+    """
+    ends = {name: partition.index for partition in plan.partitions for name in partition.namespaces}
+    waiting: list[pa.Table] = []
+    for partition in plan.partitions:
+        waiting.append(_without(_partition_rows(staged, partition), excused))
+        if sum(map(len, waiting)) < _MERGED_ROWS and partition is not plan.partitions[-1]:
+            continue
+        best = _best(pa.concat_tables(waiting), k)
+        ended = pa.array([name for name, last in ends.items() if last <= partition.index], pa.string())
+        is_whole = pc.is_in(best.column("namespace"), ended)
+        yield _ranked(best.filter(is_whole))
+        waiting = [best.filter(pc.invert(is_whole))]
 
 
 def _partition_rows(staged: Staging, partition: Partition) -> pa.Table:
@@ -213,19 +260,24 @@ def _without(table: pa.Table, excused: frozenset[tuple[str, str]]) -> pa.Table:
     return table.filter(pa.array([key not in excused for key in keys], pa.bool_()))
 
 
-def _merged(table: pa.Table, k: int) -> pa.RecordBatch:
+def _best(table: pa.Table, k: int) -> pa.Table:
+    """The k best rows of each query, and those that tie with the k-th, by query and rank."""
     table = table.sort_by([("query", "ascending"), ("score", "descending"), ("id", "ascending")]).combine_chunks()
-    query = table.column("query").to_numpy()
-    scores = table.column("score").to_numpy()
-    first = np.flatnonzero(np.diff(query, prepend=-1))
-    size = np.diff(np.append(first, len(query)))
-    rank = np.arange(len(query)) - np.repeat(first, size)
+    scores, first, size = table.column("score").to_numpy(), *_runs(table)
     last = scores[first + np.minimum(size, k) - 1] if len(first) else scores
-    keep = scores >= np.repeat(last - TIE * np.abs(last), size)
-    return _ranked(table, rank, keep)
+    return table.filter(pa.array(scores >= np.repeat(last - TIE * np.abs(last), size)))
 
 
-def _ranked(table: pa.Table, rank: npt.NDArray[np.int64], keep: npt.NDArray[np.bool_]) -> pa.RecordBatch:
-    ranked = table.append_column("rank", pc.cast(pa.array(rank), pa.int32())).filter(pa.array(keep))
+def _runs(table: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where the rows of each query begin, and how many there are; of a table that is ordered by query."""
+    query = table.column("query").to_numpy()
+    first = np.flatnonzero(np.diff(query, prepend=-1))
+    return first, np.diff(np.append(first, len(query)))
+
+
+def _ranked(table: pa.Table) -> pa.RecordBatch:
+    first, size = _runs(table)
+    rank = np.arange(len(table)) - np.repeat(first, size)
+    ranked = table.append_column("rank", pc.cast(pa.array(rank), pa.int32()))
     batches = ranked.select(_MERGED_SCHEMA.names).cast(_MERGED_SCHEMA).combine_chunks().to_batches()
     return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=_MERGED_SCHEMA)

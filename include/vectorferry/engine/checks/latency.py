@@ -1,5 +1,6 @@
 """Latency of single searches at a stated rate, sent by the clock whether or not earlier ones have been answered."""
 
+import heapq
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow.compute as pc
 
 from vectorferry.core.errors import Unsupported
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.keys import order_hash
 from vectorferry.core.model import VectorKind, Verdict
-from vectorferry.engine.checks.query_set import Queries, read_queries
+from vectorferry.engine.checks.query_set import Queries, query_note, read_queries
 from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors, together
 from vectorferry.engine.session import Session, StepProgress, budgeted_rate
 from vectorferry.journal import Plan
@@ -46,10 +48,12 @@ def _p95(verdict: Verdict) -> float | None:
 
 def _latency_of(session: Session, plan: Plan, vector: SearchedVector) -> Verdict:
     settings = session.spec.checks.latency
-    asked = read_queries(vector.folder(session.staged(plan)))
-    if not len(asked):
+    staged = vector.folder(session.staged(plan))
+    order = _picked(query_note(staged).queries, settings.queries)
+    if not order:
         reason = "no record has such a vector: there was nothing to search"
         return Verdict("latency", "overall", settings.max_p95_ms is None, {"queries": 0}, reason=reason)
+    asked = read_queries(staged, pc.field("query").isin(order))
     target = _measure(session, asked, vector, "target", settings.queries)
     able = session.source.capabilities
     searched = able.searches and vector.spec.kind in able.searched_kinds
@@ -80,12 +84,12 @@ def _measure(session: Session, asked: Queries, vector: SearchedVector, side: str
     settings = session.spec.checks.recall
     effort = settings.effort if side == "target" and vector.spec.kind is VectorKind.DENSE else None
     ask = partial(_search, store, asked, vector.spec.name, k=settings.k, effort=effort)
-    numbers = _picked(asked, queries)
-    for number in numbers[:_WARM_UP]:
-        ask(number)
+    rows = _rows(asked, queries)
+    for row in rows[:_WARM_UP]:
+        ask(row)
     paced = store.usage.paced_seconds
     session.report(StepProgress("latency", side, 0, queries, f"{rate:g} searches/s"))
-    seconds = at_rate([partial(ask, number) for number in numbers], rate)
+    seconds = at_rate([partial(ask, row) for row in rows], rate)
     session.report(StepProgress("latency", side, queries, queries, unit="searches"))
     return {**percentiles(seconds), "queries": queries, "rate": round(rate, 3), **_queued(store, paced)}
 
@@ -101,16 +105,21 @@ def _queued(store: VectorStore, before: float) -> Mapping[str, float]:
     return {"paced_seconds": round(waited, 3)} if waited > 0 else {}
 
 
-def _picked(asked: Queries, queries: int) -> list[int]:
-    """Query numbers in an order without pattern, the same in every run, over again where there are too few."""
-    order = sorted(range(len(asked)), key=lambda number: order_hash("latency", str(number)))
+def _picked(prepared: int, queries: int) -> list[int]:
+    """The first of all query numbers in an order without pattern, the same in every run; each once."""
+    return heapq.nsmallest(queries, range(prepared), key=lambda number: order_hash("latency", str(number)))
+
+
+def _rows(asked: Queries, queries: int) -> list[int]:
+    """Rows of the queries that were picked, in the order in which they were, over again where there are too few."""
+    order = sorted(range(len(asked)), key=lambda row: order_hash("latency", str(asked.numbers[row])))
     return [order[place % len(order)] for place in range(queries)]
 
 
-def _search(store: VectorStore, asked: Queries, vector: str, number: int, *, k: int, effort: int | None) -> None:
-    text = asked.filters[number]
+def _search(store: VectorStore, asked: Queries, vector: str, row: int, *, k: int, effort: int | None) -> None:
+    text = asked.filters[row]
     where = None if text is None else parse_filter(orjson.loads(text))
-    store.search(asked.namespaces[number], asked.of([number]), k, where=where, effort=effort, vector=vector)
+    store.search(asked.namespaces[row], asked.of([row]), k, where=where, effort=effort, vector=vector)
 
 
 def at_rate(requests: Sequence[Callable[[], None]], rate: float, *, workers: int = _WORKERS) -> list[float]:

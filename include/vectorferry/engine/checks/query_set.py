@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,18 +24,21 @@ from vectorferry.engine.transfer.part_reader import Pages
 from vectorferry.engine.transfer.staged import planned_namespaces
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging
-from vectorferry.stores.batching import refuse_invalid
+from vectorferry.stores.batching import chunks, refuse_invalid
 
 PATH = "queries.parquet"
 _NOTE = "queries.json"
 _CANDIDATES = 4  # how many ids are drawn for each held-out record: some records have no dense vector
+_WINDOW = 2_000
+_GROUP_ROWS = 1_000
+_PLACES = ("query", "namespace", "own_id", "filter", "recorded")
 
 
 @dataclass(frozen=True)
 class Queries:
-    """n queries, in order. `own_ids` are held-out records, `filters` canonical JSON, `key` stands for all of it.
+    """n queries, in order. `own_ids` are held-out records, `filters` canonical JSON, `numbers` their places in the whole query set.
 
-    `vectors` are all of one kind, see `core.model.Queries`.
+    `vectors` are all of one kind, see `core.model.Queries`; None where only the rest was read.
     """
 
     namespaces: Sequence[str]
@@ -42,24 +46,32 @@ class Queries:
     own_ids: Sequence[str | None]
     filters: Sequence[str | None]
     recorded: Sequence[bool]
-    key: str = ""
+    numbers: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.namespaces)
 
-    def of(self, numbers: Sequence[int]) -> Any:
-        """What some of the queries ask with, as a search takes it."""
+    def of(self, rows: Sequence[int]) -> Any:
+        """What some of the queries ask with, as a search takes it; `rows` count from 0 in these queries."""
         if isinstance(self.vectors, np.ndarray):
-            return self.vectors[list(numbers)]
-        return [self.vectors[number] for number in numbers]
+            return self.vectors[list(rows)]
+        return [self.vectors[row] for row in rows]
 
     def groups(self) -> Iterator[tuple[str, Filter | None, list[int]]]:
-        """(namespace, filter, query numbers): what can be asked in one call."""
+        """(namespace, filter, rows): what can be asked in one call."""
         groups: dict[tuple[str, str | None], list[int]] = {}
-        for number, place in enumerate(zip(self.namespaces, self.filters, strict=True)):
-            groups.setdefault(place, []).append(number)
-        for (namespace, text), numbers in groups.items():
-            yield namespace, None if text is None else parse_filter(orjson.loads(text)), numbers
+        for row, place in enumerate(zip(self.namespaces, self.filters, strict=True)):
+            groups.setdefault(place, []).append(row)
+        for (namespace, text), rows in groups.items():
+            yield namespace, None if text is None else parse_filter(orjson.loads(text)), rows
+
+
+@dataclass(frozen=True, slots=True)
+class QueryNote:
+    """How many queries were prepared; `key` stands for all that they were made of."""
+
+    key: str
+    queries: int
 
 
 def prepare_queries(session: Session, plan: Plan) -> int:
@@ -77,55 +89,104 @@ def _prepare(session: Session, plan: Plan, vector: SearchedVector) -> int:
     settings = session.spec.checks.recall
     content = content_of(settings.queries) if settings.queries else b""
     key = xxhash.xxh3_64_hexdigest(b"%d:%b" % (settings.sample, content))
-    if staged.exists(_NOTE) and staged.exists(PATH) and staged.read_json(_NOTE)["key"] == key:
-        return int(staged.read_json(_NOTE)["queries"])
+    if staged.exists(_NOTE) and staged.exists(PATH) and (noted := query_note(staged)).key == key:
+        return noted.queries
     recorded = _recorded(session, plan, content) if vector.column == "vector" else ()
-    found = [*recorded, *_held_out(session, plan, vector)]
-    _write(staged, vector, found)
-    queries = sum(len(part) for part in found)
+    queries = _write(staged, vector, chain(recorded, _held_out(session, plan, vector)))
     staged.write_json(_NOTE, {"key": key, "queries": queries})
     return queries
 
 
-def read_queries(staged: Staging) -> Queries:
-    """The queries that were prepared in the folder of a vector; raises StagingCorrupt where there are none."""
-    table = staged.read_table(PATH).combine_chunks()
+def query_note(staged: Staging) -> QueryNote:
+    """What was prepared in the folder of a vector; raises StagingCorrupt where nothing was."""
+    return QueryNote(**staged.read_json(_NOTE))
+
+
+def read_queries(staged: Staging, where: pc.Expression | None = None, *, vectors: bool = True) -> Queries:
+    """The queries that were prepared in the folder of a vector, or those of some rows; raises StagingCorrupt where there are none.
+
+    The vectors of all namespaces together may be larger than memory: `query_windows` reads a few namespaces at a time.
+    """
+    table = staged.read_table(PATH, [*_PLACES, *(["vector"] if vectors else [])], where).combine_chunks()
+    numbers, *places = (table.column(name).to_pylist() for name in _PLACES)
+    namespaces, own_ids, filters, recorded = places
+    return Queries(namespaces, _vectors_of(table) if vectors else None, own_ids, filters, recorded, numbers)
+
+
+def _vectors_of(table: pa.Table) -> Any:
     batches = table.to_batches()
-    vectors: Any = np.empty((0, 0), np.float32)
-    if batches:
-        column = batches[0].column("vector")
-        kind = kind_of_type(column.type)
-        vectors = floats_of(column) if kind is VectorKind.DENSE else values_of(kind, column)
-    columns = (table.column(name).to_pylist() for name in ("namespace", "own_id", "filter", "recorded"))
-    namespaces, own_ids, filters, recorded = columns
-    return Queries(namespaces, vectors, own_ids, filters, recorded, str(staged.read_json(_NOTE)["key"]))
+    if not batches:
+        return np.empty((0, 0), np.float32)
+    column = batches[0].column("vector")
+    kind = kind_of_type(column.type)
+    return floats_of(column) if kind is VectorKind.DENSE else values_of(kind, column)
 
 
-def _write(staged: Staging, vector: SearchedVector, found: Sequence[Queries]) -> None:
-    spec = vector.spec
+def window_size(session: Session) -> int:
+    """How many namespaces are read at a time: their held-out queries are about two thousand."""
+    return max(1, _WINDOW // max(1, session.spec.checks.recall.sample))
+
+
+def read_window(staged: Staging, namespaces: Sequence[str], *, vectors: bool = True) -> Queries:
+    """The queries of a few namespaces; row groups without any are not read."""
+    name = pc.field("namespace")
+    among = name.isin(list(namespaces)) & (name >= min(namespaces)) & (name <= max(namespaces))
+    return read_queries(staged, among, vectors=vectors)
+
+
+def query_windows(
+    session: Session, staged: Staging, namespaces: Sequence[str], *, vectors: bool = True
+) -> Iterator[Queries]:
+    """All queries of these namespaces, a few namespaces at a time."""
+    for some in chunks(namespaces, window_size(session)):
+        yield read_window(staged, some, vectors=vectors)
+
+
+def filtered_queries(staged: Staging) -> Queries:
+    """The queries that have a filter, without their vectors."""
+    return read_queries(staged, pc.field("filter").is_valid(), vectors=False)
+
+
+def _write(staged: Staging, vector: SearchedVector, found: Iterable[Queries]) -> int:
+    """Write queries as they come, in row groups of several namespaces; returns how many there were."""
     schema = pa.schema(
         [
             ("query", pa.int32()),
             ("namespace", pa.string()),
-            ("vector", arrow_type(spec)),
+            ("vector", arrow_type(vector.spec)),
             ("own_id", pa.string()),
             ("filter", pa.string()),
             ("recorded", pa.bool_()),
         ]
     )
-    batches, first = [], 0
+    return staged.write_table(PATH, schema, in_groups(_batches(vector, found, schema))).rows
+
+
+def _batches(vector: SearchedVector, found: Iterable[Queries], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    first = 0
     for part in found:
         columns = [
             pa.array(range(first, first + len(part)), pa.int32()),
             pa.array(part.namespaces, pa.string()),
-            array_of(spec.kind, list(part.vectors), spec.dimension),
+            array_of(vector.spec.kind, list(part.vectors), vector.spec.dimension),
             pa.array(part.own_ids, pa.string()),
             pa.array(part.filters, pa.string()),
             pa.array(part.recorded, pa.bool_()),
         ]
-        batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
         first += len(part)
-    staged.write_table(PATH, schema, batches)
+
+
+def in_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in fewer batches: each becomes a row group, of which a file should not have one a namespace or request."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= _GROUP_ROWS:
+            yield pa.concat_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_batches(waiting)
 
 
 def _recorded(session: Session, plan: Plan, content: bytes) -> Iterator[Queries]:
