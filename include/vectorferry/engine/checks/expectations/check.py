@@ -2,23 +2,23 @@
 
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vectorferry.core.model import Difference, DifferenceKind, Partition, Verdict
-from vectorferry.core.records import parse_json
+from vectorferry.core.errors import VectorferryError
+from vectorferry.core.model import Difference, DifferenceKind, Verdict
 from vectorferry.engine.checks.expectations.given import OF_PARTITIONS, Expected, Given, given_of
-from vectorferry.engine.checks.expectations.library import METADATA, columns_of, configuration, imported, raised
-from vectorferry.engine.session import Report, Session, StepProgress
-from vectorferry.engine.transfer.staged import manifest_of, staged_batches
+from vectorferry.engine.checks.expectations.library import columns_of, configuration, imported, place_of, raised
+from vectorferry.engine.checks.expectations.metadata import Metadata, RowByRow
+from vectorferry.engine.session import Report, Session
+from vectorferry.engine.transfer.staged import manifest_of
 from vectorferry.journal import Plan
 from vectorferry.staging import report_folder
 
-_BATCH_ROWS = 1_000
 # The pages would fetch their logo from the vendor at every view, naming an id made for this run.
 _REMOTE_LOGO = re.compile(rb"https://great-expectations-web-assets\.[^\"')]*")
 
@@ -31,6 +31,8 @@ class Suite:
     table: pd.DataFrame
     expected: tuple[Expected, ...]
     private: bool = False
+    by_row: Mapping[int, RowByRow] = field(default_factory=dict)
+    """Expectations that were judged already, by their places: what the table says of them does not count."""
 
 
 def check_expectations(session: Session, plan: Plan) -> tuple[Verdict, ...]:
@@ -40,18 +42,24 @@ def check_expectations(session: Session, plan: Plan) -> tuple[Verdict, ...]:
 
 def judge(given: Given, report: Report) -> Verdict:
     """Run all suites and write the Data Docs to the run's folder; one verdict, with every failed expectation by name."""
-    suites = [_partitions(given), _verdicts(given), *_metadata(given, report)]
-    folder = f"{report_folder(given.run_id)}/data_docs"
+    folder, metadata = f"{report_folder(given.run_id)}/data_docs", Metadata(given)
     with tempfile.TemporaryDirectory(prefix="vectorferry-gx-") as scratch:
         try:
-            results = _validate(suites, Path(scratch), given.migration)
+            with imported() as gx:
+                suites = [_partitions(given), _verdicts(given), *_metadata(gx, metadata, report)]
+                results = _validate(gx, suites, Path(scratch), given.migration)
+        except VectorferryError:
+            raise
         except Exception as error:  # noqa: BLE001 - the code of an expectation may raise anything, and a run must end in a verdict
             # Only its kind: the words may repeat a value of the data.
             reason = f"Great Expectations could not run ({type(error).__name__}): `vectorferry validate` names what it refuses"
-            return Verdict("expectations", "overall", False, {"suites": len(suites)}, reason=reason)
+            return Verdict("expectations", "overall", False, {"expectations": 0}, reason=reason)
         _publish(given, Path(scratch) / "gx" / "uncommitted" / "data_docs" / "local_site", folder)
     failed = [f"{suite}: {what}" for suite, what, passed in results if not passed]
-    failed += (f"metadata: no record has {key}, and so {kind} looked at nothing" for kind, key in _unseen(suites))
+    failed += (
+        f"metadata: no record has {key}, and so {kind} looked at nothing"
+        for kind, key in _unseen(given.wanted, metadata.seen)
+    )
     figures = {
         "suites": len(suites),
         "expectations": len(results),
@@ -62,14 +70,11 @@ def judge(given: Given, report: Report) -> Verdict:
     return Verdict("expectations", "overall", not failed, figures, differences, len(failed), reason)
 
 
-def _unseen(suites: Sequence[Suite]) -> Iterator[tuple[str, str]]:
+def _unseen(wanted: Iterable[Expected], seen: Collection[str]) -> Iterator[tuple[str, str]]:
     """(type, key) of expectations on metadata keys that no record has: most of them hold of nothing at all."""
-    for suite in suites:
-        if suite.private:
-            seen = frozenset(suite.table.columns[suite.table.notna().any()])
-            for expected in suite.expected:
-                if expected.type not in _OF_NULLS:
-                    yield from ((expected.type, key) for key in columns_of(expected.kwargs) if key not in seen)
+    for expected in wanted:
+        if expected.type not in _OF_NULLS:
+            yield from ((expected.type, key) for key in columns_of(expected.kwargs) if key not in seen)
 
 
 _OF_NULLS = frozenset({"expect_column_values_to_be_null"})
@@ -129,44 +134,30 @@ def _verdicts(given: Given) -> Suite:
     )
 
 
-def _metadata(given: Given, report: Report) -> Iterator[Suite]:
-    if not given.wanted:
-        return
-    named = {key for e in given.wanted for key in columns_of(e.kwargs) if key.startswith(METADATA)}
-    keys = sorted(key.removeprefix(METADATA) for key in named)
-    rows = [row for p in given.plan.partitions for row in _rows(given, p, keys, report)]
-    table = pd.DataFrame(rows, columns=["namespace", "id", *(f"{METADATA}{key}" for key in keys)])
-    yield Suite("metadata", table, tuple(given.wanted), private=True)
+def _metadata(gx: Any, metadata: Metadata, report: Report) -> Iterator[Suite]:
+    if wanted := tuple(metadata.given.wanted):
+        metadata.read(gx, report)
+        yield Suite("metadata", metadata.table(), wanted, private=True, by_row=metadata.by_row)
 
 
-def _rows(given: Given, partition: Partition, keys: Sequence[str], report: Report) -> Iterator[list[Any]]:
-    for batch in staged_batches(given.staged, partition, _BATCH_ROWS, ["namespace", "id", "metadata"]):
-        columns = zip(*(batch.column(n).to_pylist() for n in ("namespace", "id", "metadata")), strict=True)
-        for namespace, id_, text in columns:
-            metadata = parse_json(text)
-            yield [namespace, id_, *(metadata.get(key) for key in keys)]
-    total = len(given.plan.partitions)
-    report(StepProgress("expectations", partition.name, partition.index + 1, total, unit="partitions"))
-
-
-def _validate(suites: Sequence[Suite], scratch: Path, title: str) -> list[tuple[str, str, bool]]:
+def _validate(gx: Any, suites: Sequence[Suite], scratch: Path, title: str) -> list[tuple[str, str, bool]]:
     """(suite, expectation, passed) of everything expected; builds the Data Docs under `scratch`, with `title` on them."""
-    with imported() as gx:
-        context = gx.get_context(mode="file", project_root_dir=str(scratch))
-        context.variables.progress_bars = {"globally": False}
-        for name, site in dict(context.variables.data_docs_sites or {}).items():
-            context.update_data_docs_site(name, site | {"show_how_to_buttons": False})
-        source = context.data_sources.add_pandas("staging")
-        results = [outcome for suite in suites for outcome in _run(gx, context, source, suite, title)]
-        context.build_data_docs()
+    context = gx.get_context(mode="file", project_root_dir=str(scratch))
+    context.variables.progress_bars = {"globally": False}
+    for name, site in dict(context.variables.data_docs_sites or {}).items():
+        context.update_data_docs_site(name, site | {"show_how_to_buttons": False})
+    source = context.data_sources.add_pandas("staging")
+    results = [outcome for suite in suites for outcome in _run(gx, context, source, suite, title)]
+    context.build_data_docs()
     return results
 
 
 def _run(gx: Any, context: Any, source: Any, suite: Suite, title: str) -> list[tuple[str, str, bool]]:
     batch = source.add_dataframe_asset(suite.name).add_batch_definition_whole_dataframe("all")
     made = context.suites.add(gx.ExpectationSuite(name=suite.name))
-    for expected in suite.expected:
-        made.add_expectation_configuration(configuration(expected.type, expected.kwargs))
+    for place, expected in enumerate(suite.expected):
+        # As a configuration it would replace those of the same type on the same column.
+        made.add_expectation(configuration(expected.type, expected.kwargs, place).to_domain_obj())
     made.save()
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.name, data=batch, suite=made))
     # More than yes and no would put values of the data, addresses of people among them, into pages that many may read.
@@ -175,8 +166,32 @@ def _run(gx: Any, context: Any, source: Any, suite: Suite, title: str) -> list[t
         gx.Checkpoint(name=suite.name, validation_definitions=[definition], result_format=shown)
     )
     outcome = checkpoint.run(batch_parameters={"dataframe": suite.table}, run_id=gx.RunIdentifier(run_name=title))
-    (validation,) = outcome.run_results.values()
+    ((key, validation),) = outcome.run_results.items()
+    if suite.by_row:
+        _replace(validation, suite.by_row)
+        context.validation_results_store.set(key, validation)
     return [(suite.name, _describe(r), bool(r.success)) for r in validation.results]
+
+
+def _replace(validation: Any, by_row: Mapping[int, RowByRow]) -> None:
+    """Put what was found row by row in the place of what a table without those rows said."""
+    for result in validation.results:
+        found = by_row.get(place_of(result))
+        if found is None:
+            continue
+        result.success = found.success
+        result.exception_info = {
+            "raised_exception": found.has_raised,
+            "exception_message": "",
+            "exception_traceback": "",
+        }
+    met = sum(bool(result.success) for result in validation.results)
+    validation.success = met == len(validation.results)
+    validation.statistics |= {
+        "successful_expectations": met,
+        "unsuccessful_expectations": len(validation.results) - met,
+        "success_percent": 100 * met / len(validation.results),
+    }
 
 
 def _describe(result: Any) -> str:

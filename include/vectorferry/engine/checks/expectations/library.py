@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 METADATA = "metadata."
+_PLACE = "vectorferry_place"
 
 
 @contextmanager
@@ -22,11 +23,16 @@ def imported() -> Iterator[Any]:
         yield gx
 
 
-def configuration(kind: str, kwargs: Mapping[str, Any]) -> Any:
-    """One expectation as the package writes it down."""
+def configuration(kind: str, kwargs: Mapping[str, Any], place: int = 0) -> Any:
+    """One expectation as the package writes it down; its results tell by `place_of` which one it was."""
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-    return ExpectationConfiguration(type=kind, kwargs=dict(kwargs))
+    return ExpectationConfiguration(type=kind, kwargs=dict(kwargs), meta={_PLACE: place})
+
+
+def place_of(result: Any) -> int:
+    """The place of the expectation that a result is about: results come in an order of their own."""
+    return int(result.expectation_config.meta[_PLACE])
 
 
 def columns_of(kwargs: Mapping[str, Any]) -> list[str]:
