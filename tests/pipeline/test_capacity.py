@@ -17,8 +17,8 @@ from pipeline.commanding import vectorferry
 from pipeline.worlds import World, weaviate_connection
 from stores.weaviate.tools import rest
 from vectorferry.core.capacity import Seen
-from vectorferry.core.errors import NoRoom, PreflightFailed, Unauthorized, Unavailable
-from vectorferry.core.model import Capacity, WriteResult
+from vectorferry.core.errors import NoRoom, PreflightFailed, RoomAwaited, Unauthorized, Unavailable
+from vectorferry.core.model import Capacity, Partition, WriteResult
 from vectorferry.engine import pipeline
 from vectorferry.engine.capacity import measured
 from vectorferry.engine.monitor.alerts import alerts, new_alerts
@@ -113,8 +113,14 @@ def silenced(session: Session) -> Session:
     return replace(session, source=source)
 
 
-def load_all(session: Session, plan: Plan) -> int:
-    return sum(load(session, plan, partition)["rows"] for partition in plan.partitions)
+def load_all(session: Session, plan: Plan, waited: float | None = None) -> int:
+    return sum(load(session, plan, partition, waited)["rows"] for partition in plan.partitions)
+
+
+def begun(session: Session, plan: Plan) -> Partition:
+    """The partition whose load was begun and has no end."""
+    done = session.journal.attempts.completed
+    return next(each for each in plan.partitions if done(plan.id, each.name, "load") is None)
 
 
 @contextmanager
@@ -183,6 +189,33 @@ def test_a_load_waits_for_room_and_goes_on_by_itself(exported: World) -> None:
             assert session.target.count() == before and not load_of_all.done()
             session.target.delete("elsewhere", [f"x{row}" for row in range(rows)])
             assert load_of_all.result(60) == rows == session.target.count()
+
+
+def test_a_load_that_comes_back_holds_nothing_meanwhile_and_sends_nothing_twice(exported: World) -> None:
+    exported.spec_dict["budgets"] = {"target": {"in_flight": 1}}
+    limited(exported, target={"rows": 80}, wait="60s", warn=0.5, pause=0.5)
+    with exported.session() as session:
+        plan = session.plan()
+        with pytest.raises(RoomAwaited, match="waits for room: target rows"):
+            load_all(session, plan, waited=0.0)
+        partition, held = begun(session, plan), session.target.count()
+        attempts = session.journal.attempts
+        assert 0 < held < partition.rows < plan.details["rows"]
+        assert attempts.settled_at(plan.id, partition.name, "load", session.deadline) == 0.0, "no lease"
+        assert sum(batch.rows for batch in attempts.done_batches(plan.id, partition.name, "load").values()) == held
+        with pytest.raises(RoomAwaited):
+            load_all(
+                session, plan, waited=3600.0
+            )  # batches went through meanwhile: the limit is of a wait, not of a load
+        with session.journal.database.statement() as connection:
+            tries = connection.scalar(sa.select(sa.func.max(attempt.c.number)).where(attempt.c.step == "load"))
+        assert tries == 1, "where there is no room at the start none is begun"
+    limited(exported, target={"rows": 80}, wait="0s", warn=0.5, pause=0.5)
+    with exported.session() as session, pytest.raises(NoRoom, match="clear the failed task"):
+        load_all(session, plan, waited=1.0)
+    limited(exported, target={"rows": 100_000})
+    with exported.session() as session:
+        assert load_all(session, plan, waited=1.0) == plan.details["rows"] == session.target.count()
 
 
 def test_a_load_that_gives_up_goes_on_once_its_task_is_cleared(exported: World) -> None:

@@ -233,6 +233,10 @@ class CheckFailed(GateError):
     """A verdict is failed, missing or empty."""
 
 
+class RoomAwaited(VectorferryError):
+    """A database is too full to write to now, and whoever asked comes back later in place of waiting: nothing is in flight any more."""
+
+
 class NoRoom(GateError):
     """A database is too full to write to, or read-only, and stayed so for as long as the spec waits."""
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from vectorferry.core.capacity import Seen
-from vectorferry.core.errors import NoRoom
+from vectorferry.core.errors import NoRoom, RoomAwaited
 from vectorferry.core.model import Side
 from vectorferry.engine.capacity import measure
 from vectorferry.engine.session import Session
@@ -14,9 +14,13 @@ _SLICE = 1.0
 
 
 class CapacityGate:
-    """Whether a side takes more, measured at most every `capacity.every`. Thread-safe: while one thread waits, all do."""
+    """Whether a side takes more, measured at most every `capacity.every`. Thread-safe: while one thread waits, all do.
 
-    def __init__(self, session: Session, side: Side) -> None:
+    `waited`: for how many seconds its caller has come back in place of waiting here; None: it waits here.
+    """
+
+    def __init__(self, session: Session, side: Side, waited: float | None = None) -> None:
+        self._waited = waited
         self._session = session
         self._side = side
         self._rules = session.spec.capacity
@@ -31,6 +35,20 @@ class CapacityGate:
         with self._lock:
             return self._full()
 
+    def leave_if_full(self) -> None:
+        """Raise RoomAwaited, or NoRoom, where it takes no more and the caller comes back; never waits."""
+        with self._lock:
+            if self._waited is not None:
+                self._leave_if_full(self._waited)
+
+    def _leave_if_full(self, waited: float) -> None:
+        why = self._full()
+        if why and waited >= self._rules.wait.total_seconds():
+            raise NoRoom(f"{why}. {self._way_out()}")
+        if why:
+            raise RoomAwaited(f"waits for room: {why}")
+        self._waited = 0.0
+
     def blocked_since(self, since: float) -> bool:
         """Whether it took no more at some time after `since` (time.monotonic), or does not now, measured anew."""
         with self._lock:
@@ -41,11 +59,14 @@ class CapacityGate:
     def wait(self, check: Callable[[], None], tell: Callable[[str], None]) -> bool:
         """Return once it takes more; whether that had to be waited for. `check` is called in between, and may raise.
 
-        Raises NoRoom after `capacity.wait`, to every thread that waits.
+        Raises NoRoom after `capacity.wait`, to every thread that waits; RoomAwaited at once where the caller comes back.
         """
         with self._lock:
             if self._lost is not None:
                 raise self._lost
+            if self._waited is not None:
+                self._leave_if_full(self._waited)
+                return False
             until = time.monotonic() + self._rules.wait.total_seconds()
             waited = False
             while why := self._full():

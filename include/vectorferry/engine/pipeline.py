@@ -12,8 +12,8 @@ After the cut-over: prepare_rollback -> approval -> roll_back, or prepare_finali
 Every step is idempotent and goes on where a killed one stopped. A failed check is recorded before it raises CheckFailed.
 
 What may take hours (routers, the target's index, shadow reads, the watch between cohorts) is asked for by a verb that looks once and does
-not wait: `routers_missing`, `index_missing`, `shadow_reads_missing`, `still_watched`. `run` waits by them in this process, the DAG in
-tasks that hold no worker.
+not wait: `routers_missing`, `index_missing`, `shadow_reads_missing`, `still_watched`; `load_partition` can leave where there is no room.
+`run` waits by them in this process, the DAG in tasks that hold no worker.
 
 A verb imports what it uses when it is called: who asks for a status must not wait for the libraries that measure recall.
 """
@@ -176,11 +176,16 @@ def export_partition(session: "Session", plan: "Plan", partition: Partition) -> 
     partition_truth(session, plan, partition)
 
 
-def load_partition(session: "Session", plan: "Plan", partition: Partition) -> Mapping[str, int]:
-    """Load one partition into the target; returns how many `rows` it holds now, and how many were `excused`."""
+def load_partition(
+    session: "Session", plan: "Plan", partition: Partition, waited: float | None = None
+) -> Mapping[str, int]:
+    """Load one partition into the target; returns how many `rows` it holds now, and how many were `excused`.
+
+    Where the target has no room it is waited for here; given for how many seconds it was `waited` elsewhere, RoomAwaited is raised at once.
+    """
     from vectorferry.engine.transfer.load import load
 
-    return load(session, plan, partition)
+    return load(session, plan, partition, waited)
 
 
 def check_partition(session: "Session", plan: "Plan", partition: Partition) -> Sequence[Verdict]:

@@ -129,6 +129,13 @@ class Attempts:
             rows = connection.execute(query)
             return {row.batch: BatchProgress(row.batch, row.rows, row.excused, row.detail) for row in rows}
 
+    def seconds_since_progress(self, plan_id: str, step: str) -> float | None:
+        """How long ago the last batch of any partition was acknowledged, None where none was yet."""
+        query = sa.select(-seconds_until(sa.func.max(progress.c.at)))
+        with self._database.statement() as connection:
+            seconds = connection.scalar(query.where(progress.c.plan_id == plan_id, progress.c.step == step))
+        return None if seconds is None else float(seconds)
+
     def finish(
         self, held: Attempt, *, unanswered_seconds_ago: float | None, settle_after: float, detail: Detail | None = None
     ) -> None:

@@ -13,8 +13,10 @@ from airflow.sdk import get_current_context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from vectorferry.core.errors import RoomAwaited
 from vectorferry.core.model import CUTOVER
 from vectorferry.orchestration.params import RunParams, run_params
+from vectorferry.orchestration.rescheduling import look_later, seconds_waited
 from vectorferry.orchestration.task_session import own_evidence, run_session
 from vectorferry.spec.migration import MigrationSpec
 
@@ -73,11 +75,16 @@ class Steps:
             pipeline.export_partition(session, *_labelled(session, partition))
 
     def upsert(self, partition: str) -> None:
-        """Load the partition into the target. Once it is loaded, running this again writes nothing."""
+        """Load the partition into the target; where there is no room, look again later. Once it is loaded, this writes nothing."""
         from vectorferry.engine import pipeline
 
+        waited = seconds_waited(get_current_context())
         with self._session() as session:
-            done = pipeline.load_partition(session, *_labelled(session, partition))
+            try:
+                done = pipeline.load_partition(session, *_labelled(session, partition), waited)
+            except RoomAwaited as full:
+                log.info("%s", full)
+                raise look_later(waited) from full
         log.info("loaded %s rows, %s excused", done["rows"], done["excused"])
 
     def check_counts(self, partition: str) -> None:

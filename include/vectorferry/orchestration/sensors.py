@@ -7,6 +7,7 @@ from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from vectorferry.orchestration.params import run_params
+from vectorferry.orchestration.rescheduling import LEAST_BETWEEN, MOST_BETWEEN, seconds_waited, until_next_look
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.task_session import run_session
 from vectorferry.orchestration.task_settings import UNTIMED
@@ -15,8 +16,6 @@ from vectorferry.spec.migration import MigrationSpec
 if TYPE_CHECKING:
     from vectorferry.engine.session import Session, StepProgress
 
-LEAST, MOST = 5.0, 60.0
-"""Seconds between two looks: a tenth of the time that it was waited for, within these."""
 # What users see of a cohort that went wrong lasts until the next look.
 MOST_WATCHING = 10.0
 # How long each is waited for is the spec's to say: it fails then with what is missing, and never by Airflow's limit.
@@ -29,12 +28,12 @@ class MigrationSensor(BaseSensorOperator):
     `spec` is the migration's; other arguments are those of Airflow's BaseSensorOperator, but for `mode` and `poke_interval`.
     """
 
-    most: float = MOST
+    most: float = MOST_BETWEEN
     """The longest time between two looks, in seconds."""
 
     def __init__(self, *, spec: MigrationSpec, **arguments: Any) -> None:
         super().__init__(
-            mode="reschedule", poke_interval=LEAST, **{"timeout": NO_LIMIT, **RETRYING, **arguments, **UNTIMED}
+            mode="reschedule", poke_interval=LEAST_BETWEEN, **{"timeout": NO_LIMIT, **RETRYING, **arguments, **UNTIMED}
         )
         self.spec = spec
 
@@ -44,12 +43,12 @@ class MigrationSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool:
         """Look once, and say in the log what is missing."""
-        waited = _waited(context)
+        waited = seconds_waited(context)
         with run_session(self.spec) as session:
             missing = self.missing(session, waited)
         if missing is not None:
             self.log.info("%s", missing.text(0))
-            self.poke_interval = min(max(waited / 10, LEAST), self.most)
+            self.poke_interval = until_next_look(waited, self.most)
         return missing is None
 
 
@@ -118,7 +117,7 @@ class ChangeWindowSensor(MigrationSensor):
         opens = None if window is None else pipeline.opens_at(window, datetime.now(UTC))
         if opens is not None:
             self.log.info("the window of the cut-over opens at %s", opens)
-            self.poke_interval = MOST
+            self.poke_interval = MOST_BETWEEN
         return opens is None
 
 
@@ -137,9 +136,3 @@ class CutOverSensor(MigrationSensor):
         if pipeline.is_cut_over(session):
             return None
         return StepProgress("cut-over", session.migration, 0, None, "the source has the authority")
-
-
-def _waited(context: Context) -> float:
-    """Seconds since the first look of this try, by Airflow's database, so that it goes on in another process; 0 at that look."""
-    first = context["ti"].get_first_reschedule_date(context)
-    return 0.0 if first is None else max((datetime.now(UTC) - first).total_seconds(), 0.001)

@@ -20,19 +20,22 @@ from vectorferry.journal import Plan
 _MOST_IN_FLIGHT = 64  # the most that a spec allows
 
 
-def load(session: Session, plan: Plan, partition: Partition) -> Mapping[str, int]:
+def load(session: Session, plan: Plan, partition: Partition, waited: float | None = None) -> Mapping[str, int]:
     """Load a partition, going on after the acknowledged batches; does nothing, for ever, once it is loaded.
 
-    Returns {"rows": acknowledged, "excused": n}. Raises CheckFailed where more rows stay behind than the spec allows.
+    Returns {"rows": acknowledged, "excused": n}. Raises CheckFailed where more rows stay behind than the spec allows. Where there is no
+    room it waits here, or, given for how many seconds it was `waited` elsewhere, raises RoomAwaited, and after `capacity.wait` NoRoom.
     """
     done = session.journal.attempts.completed(plan.id, partition.name, LOAD)
     if done is None:
         _refuse_phase(session, partition)
         if session.spec.routers:
             session.journal.control.begin_load(session.migration, partition.cohort)
+        room = CapacityGate(session, "target", None if waited is None else _waited(session, plan, waited))
+        room.leave_if_full()  # before there is an attempt: the next one sends again what this one may have sent
         with hold_partition(session, plan, partition, LOAD) as work:
             try:
-                _send(session, plan, partition, work)
+                _send(session, plan, partition, work, room)
             finally:
                 # Also after an error: nothing is in flight any more, so the next attempt need not wait for this lease to run out.
                 work.finish(session.target_caller.seconds_unanswered(), session.deadline)
@@ -53,7 +56,13 @@ def _refuse_phase(session: Session, partition: Partition) -> None:
         )
 
 
-def _send(session: Session, plan: Plan, partition: Partition, work: HeldPartition) -> None:
+def _waited(session: Session, plan: Plan, waited: float) -> float:
+    """For how many seconds there has been no room: since the last batch of any partition there has been none for longer."""
+    since = session.journal.attempts.seconds_since_progress(plan.id, LOAD)
+    return waited if since is None else min(waited, since)
+
+
+def _send(session: Session, plan: Plan, partition: Partition, work: HeldPartition, room: CapacityGate) -> None:
     noted = session.journal.attempts.done_batches(plan.id, partition.name, LOAD)
     rows = sum(p.rows for p in noted.values())
     most = session.spec.budgets.target.in_flight or session.target.capabilities.write_concurrency
@@ -71,7 +80,7 @@ def _send(session: Session, plan: Plan, partition: Partition, work: HeldPartitio
     unnoted = (batch for batch in _batches(session, plan, partition) if batch.number not in noted)
     # Batches are sent in order: what an attempt that died had in flight are the first that it did not note.
     waiting = (replace(batch, again=work.resumes and n < _MOST_IN_FLIGHT) for n, batch in enumerate(unnoted))
-    room, judge = CapacityGate(session, "target"), partial(_refuse_rejected, session)
+    judge = partial(_refuse_rejected, session)
     Sender(session.target, most, work.check, room, tell, judge).send(waiting, land)
 
 
