@@ -89,15 +89,22 @@ LIVE: Mapping[str, Any] = {
     "limits": {"request_deadline": "2s", "lease": "5s"},
     "reconcile": {"schedule": None, "deletions": 1},
 }
-# A database whose index lags behind as long as a table says: a package of its own, as somebody else would write it.
-LAGGING = '''"""A PostgreSQL whose index is made by somebody else."""
+# A database that is full, and whose index lags behind, as a table says: a package of its own, as somebody else would write it.
+LAGGING = '''"""A PostgreSQL whose disk is full, and whose index is made by somebody else."""
 
+from dataclasses import replace
+
+from vectorferry.core.model import Capacity
 from vectorferry.stores.pgvector.store import PgvectorStore
 
 
 class LaggingStore(PgvectorStore):
     def pending_index(self) -> int:
-        return self._read_all("SELECT rows FROM not_indexed", [])[0][0]
+        return self._read_all("SELECT not_indexed FROM lagging", [])[0][0]
+
+    def capacity(self, *, count: bool = True) -> Capacity:
+        full = self._read_all("SELECT is_full FROM lagging", [])[0][0]
+        return replace(super().capacity(count=count), read_only=full)
 '''
 # No DAG file changes, so none is parsed twice; and a scheduler, or the process that watches a task, is missed soon after its death:
 # by default after five minutes.

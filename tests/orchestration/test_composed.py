@@ -1,4 +1,4 @@
-"""A migration in a DAG of somebody's own; while it waits for the target's index, it holds no slot."""
+"""A migration in a DAG of somebody's own; while it waits, for room in the target or for its index, it holds no slot."""
 
 import json
 from pathlib import Path
@@ -42,15 +42,19 @@ def test_the_example_is_parsed() -> None:
 @pytest.mark.airflow
 @pytest.mark.slow
 @pytest.mark.long
-def test_it_cuts_over_between_the_steps_of_the_team_and_waits_for_the_index_without_a_slot(stage: Stage) -> None:
-    stage.sql("CREATE TABLE not_indexed AS SELECT 200 AS rows")
+def test_it_cuts_over_between_the_steps_of_the_team_and_waits_without_a_slot(stage: Stage) -> None:
+    stage.sql("CREATE TABLE lagging AS SELECT 200 AS not_indexed, false AS is_full")
     run = released(stage)
-    waiting = "catalogue.await_index"
-    wait_for(lambda: run.states().get(waiting) == "up_for_reschedule", "the wait for the index")
-    assert "200 vectors to go" in run.log(waiting)
-    # It would wait for ever for the slot of somebody who waits for the index.
-    assert stage.begin("indexer", verb="").end() == "success"
-    stage.sql("UPDATE not_indexed SET rows = 0")
+    wait_for(lambda: run.states().get("catalogue.plan") == "success", "the plan")
+    stage.sql("UPDATE lagging SET is_full = true")
+    number = wait_for(lambda: waiting(run, "catalogue.partition.upsert"), "a load that waits for room")[0]
+    assert "waits for room: " in run.log("catalogue.partition.upsert", map_index=number)
+    assert stage.begin("indexer", verb="").end() == "success", "the slot is free"
+    stage.sql("UPDATE lagging SET is_full = false")
+    wait_for(lambda: waiting(run, "catalogue.await_index"), "the wait for the index")
+    assert "200 vectors to go" in run.log("catalogue.await_index")
+    assert stage.begin("indexer", verb="").end() == "success", "the slot is free"
+    stage.sql("UPDATE lagging SET not_indexed = 0")
     asked = run.answer("Approve")
     assert asked.task_id == "catalogue.approve_cutover"
     assert run.end() == "success", run.states()
@@ -60,6 +64,11 @@ def test_it_cuts_over_between_the_steps_of_the_team_and_waits_for_the_index_with
         assert journal.control.get("catalogue", COHORT).phase is Phase.TRACK_B
     told = run.operator.call("GET", run.path("/taskInstances/announce/xcomEntries/return_value"))["value"]
     assert told == "spring is served from target_catalogue"
+
+
+def waiting(run: Story, task: str) -> list[int]:
+    """Which instances of a task have left, and will look again."""
+    return [t.map_index for t in run.tasks() if (t.task_id, t.state) == (task, "up_for_reschedule")]
 
 
 def released(stage: Stage) -> Story:
