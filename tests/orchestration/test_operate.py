@@ -49,7 +49,7 @@ def run_of(run_id: str, conf: dict[str, Any]) -> Iterator[Any]:
     params = {name: param.value for name, param in operate_form().items()} | conf
     context: Any = {
         "params": params,
-        "dag_run": SimpleNamespace(run_id=run_id, triggering_user_name="bob", conf=conf),
+        "dag_run": SimpleNamespace(dag_id="small.operate", run_id=run_id, triggering_user_name="bob", conf=conf),
         "ti": SimpleNamespace(start_date=datetime.now(UTC), dag_id="small.operate"),
     }
     with set_current_context(context):

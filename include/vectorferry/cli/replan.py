@@ -1,9 +1,9 @@
 """`vectorferry replan`: cuts a plan anew, as long as nothing was exported under it."""
 
 from vectorferry.cli.console import Console
-from vectorferry.cli.opening import read_spec, session_of
+from vectorferry.cli.opening import desk_of
 from vectorferry.cli.options import Json, SpecPath
-from vectorferry.engine import pipeline
+from vectorferry.verbs import records
 
 
 def replan(spec: SpecPath, json: Json = False) -> None:
@@ -11,12 +11,4 @@ def replan(spec: SpecPath, json: Json = False) -> None:
 
     What is moved stays; the audit trail keeps both plans.
     """
-    console = Console(json=json)
-    with session_of(read_spec(spec), console, "replan", upgrade=True) as session:
-        made = pipeline.replan(session)
-    value = {"plan": made.id, "partitions": len(made.partitions), "rows": made.details["rows"]}
-    console.result(
-        value,
-        f"Plan {made.id}: {len(made.partitions):,} partitions of {made.details['rows']:,} rows",
-        then="`vectorferry run SPEC` moves them; or clear the task `plan` of the DAG `<migration>.migrate`, or trigger it",
-    )
+    records.replan(desk_of(spec, Console(json=json), "replan"))

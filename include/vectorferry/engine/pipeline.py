@@ -589,14 +589,21 @@ def settle_up_to_now(session: "Session") -> None:
         settle_up_to_now(session)
 
 
-def settle_continuously(session: "Session") -> None:
-    """Settle whatever routers write, until DONE."""
+def to_settle(journal: "Journal", migration: str) -> int | None:
+    """How many records and open writes wait for a settler; None once the migration is DONE."""
+    from vectorferry.engine.sync.settle_loop import to_settle
+
+    return to_settle(journal, migration)
+
+
+def settle_continuously(session: "Session", turn: float | None = None) -> None:
+    """Settle whatever routers write, until DONE; or for a turn of so many seconds, which ends once nothing was written for a while."""
     from vectorferry.engine.cutover.way_out import naming_way_out
     from vectorferry.engine.marker import under_marker
     from vectorferry.engine.sync.settle_loop import settle_continuously
 
     with naming_way_out(session), under_marker(session):
-        settle_continuously(session)
+        settle_continuously(session, turn)
 
 
 def excuse(session: "Session", namespace: str, id_: str, reason: str) -> str:

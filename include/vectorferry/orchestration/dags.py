@@ -1,4 +1,5 @@
-"""DAGs of a spec: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch`, `.reconcile`, `.repair`, `.restore_drill`, `.operate`."""
+"""DAGs of a spec: `<migration>.migrate`, `.rollback`, `.finalize`, `.watch`, `.reconcile`, `.repair`, `.restore_drill`, `.operate`,
+and `.settle` where routers write."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,7 @@ from vectorferry.orchestration.reconcile_tasks import (
     wire_reconcile,
     wire_repair,
 )
+from vectorferry.orchestration.settle_tasks import SETTLE, SETTLE_DOC, wire_settle
 from vectorferry.orchestration.spec_location import find_spec
 from vectorferry.orchestration.task_settings import UNTIMED, task_settings
 from vectorferry.spec.loader import load_spec
@@ -79,7 +81,13 @@ def build_dags(spec: MigrationSpec) -> tuple[DAG, ...]:
     by_hand = f"Does for {spec.migration} what an operator does on a command line"
     with _dag(spec, "operate", by_hand, OPERATE_DOC, **OPERATE, params=operate_form()) as operate:
         wire_operate(spec)
-    return migrate, back, end, watch, reconcile, repair, drill, operate
+    every_dag = (migrate, back, end, watch, reconcile, repair, drill, operate)
+    if not spec.routers:
+        return every_dag
+    kept_up = f"Settles what the routers of {spec.migration} write"
+    with _dag(spec, "settle", kept_up, SETTLE_DOC, **SETTLE) as settle:
+        wire_settle(spec)
+    return (*every_dag, settle)
 
 
 def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule: Any = None, **arguments: Any) -> DAG:

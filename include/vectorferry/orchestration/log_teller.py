@@ -21,8 +21,9 @@ _DAGS = {
     "drill": "restore_drill",
 }
 OPERATED = (
-    *("status", "register", "members", "forget", "compare", "backup", "observe"),
-    *("excuse", "prune", "taint", "abandon"),
+    *("status", "members", "compare", "observe"),
+    *("register", "replan", "backup", "excuse", "prune"),
+    *("forget", "taint", "abandon"),
 )
 """The verbs of `<migration>.operate`, as a form lists them: those that only look first, those that destroy last."""
 

@@ -51,6 +51,7 @@ is in the log of `operate`.
 | compare | reads both sides in full; fails where they differ | limit, excused |
 | backup | backs a side up to staging | side |
 | observe | what applications ask that the target cannot serve | file |
+| replan | cuts the plan anew, as long as nothing was exported under it | |
 | excuse | leaves one record behind that the other side rejects | record, namespace, reason |
 | prune | lists what retention no longer keeps, and removes it | remove |
 | forget | removes a router that is known to be gone | router |
@@ -163,6 +164,7 @@ def _done(verb: str, desk: "Desk", given: Mapping[str, Any]) -> bool:
 
     verbs: Mapping[str, Callable[[], bool | None]] = {
         "status": lambda: status.status(desk),
+        "replan": lambda: records.replan(desk),
         "register": lambda: members.register(desk),
         "members": lambda: members.members(desk),
         "forget": lambda: members.members(desk, given[ROUTER]),

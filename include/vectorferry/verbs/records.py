@@ -1,4 +1,4 @@
-"""Records: has them settled anew, leaves one behind, and keeps a copy of them all."""
+"""Records: cuts their plan anew, has them settled anew, leaves one behind, and keeps a copy of them all."""
 
 from vectorferry.core.model import Side
 from vectorferry.engine import pipeline
@@ -31,3 +31,15 @@ def backup(desk: Desk, side: Side) -> None:
     value = {"backup": made.files.url, "rows": found.rows, "bytes": found.bytes, "namespaces": len(found.namespaces)}
     then = "`vectorferry drill SPEC` rehearses to restore it; `vectorferry restore` brings it back"
     desk.tell.result(value, f"{found.rows:,} rows of {found.collection.name} in {made.files.url}", then=then)
+
+
+def replan(desk: Desk) -> None:
+    """Cut the plan anew, from the same listing. Raises GateError once anything was exported."""
+    with desk.session(upgrade=True) as session:
+        made = pipeline.replan(session)
+    value = {"plan": made.id, "partitions": len(made.partitions), "rows": made.details["rows"]}
+    desk.tell.result(
+        value,
+        f"Plan {made.id}: {len(made.partitions):,} partitions of {made.details['rows']:,} rows",
+        then="`vectorferry run SPEC` moves them; or clear the task `plan` of the DAG `<migration>.migrate`, or trigger it",
+    )

@@ -11,11 +11,13 @@ from vectorferry.engine.backpressure import CapacityGate
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.rejected import refuse_rejected, rejected_text
 from vectorferry.engine.sync.settle import REJECTED_AGAIN_SECONDS, settle_batch
-from vectorferry.journal import Backlog
+from vectorferry.journal import Backlog, Journal
 
 # What changes here is in other processes: routers that acknowledge, requests that end.
 POLL_SECONDS = 0.02
 IDLE_SECONDS = 0.5
+# A turn goes on through shorter pauses of the applications: each turn is a run in Airflow.
+QUIET_SECONDS = 10.0
 AGAIN_SECONDS = 5.0
 SETTLERS = 2
 
@@ -99,15 +101,34 @@ def _settle_cohort(session: Session, cohort: str, upto: int) -> None:
     settle_until_clean(session, cohort, until, upto=upto)
 
 
-def settle_continuously(session: Session) -> None:
+def to_settle(journal: Journal, migration: str) -> int | None:
+    """How many records and open writes wait for a settler; None once the migration is DONE.
+
+    Not what the follower rejected: that waits for a person, and is tried again in the course of every turn.
+    """
+    rows = journal.control.all(migration)
+    if rows and all(row.phase is Phase.DONE for row in rows):
+        return None
+    settled = [row.cohort for row in rows if row.loaded and row.phase is not Phase.DONE]
+    found = [journal.claims.backlog(migration, cohort) for cohort in settled]
+    return sum(each.dirty - each.rejected + each.open for each in found)
+
+
+def settle_continuously(session: Session, turn: float | None = None) -> None:
     """Settle whatever routers write, until the migration is DONE.
 
-    A database that is away, keeps only a part, or is too full is waited for; any other error is raised.
+    Or for a `turn` of so many seconds, which also ends once nothing was written for a while. A database that is away, keeps only a part, or
+    is too full is waited for; any other error is raised.
     """
     rooms = {side: CapacityGate(session, side) for side in SIDES}
-    while True:
+    began = busy = time.monotonic()
+    while turn is None or time.monotonic() < began + turn:
         try:
-            if {row.phase for row in session.journal.control.all(session.migration)} == {Phase.DONE}:
+            left = to_settle(session.journal, session.migration)
+            if left is None:
+                return
+            busy = time.monotonic() if left else busy
+            if turn is not None and time.monotonic() > busy + QUIET_SECONDS:
                 return
             session.journal.members.evict_lapsed(session.migration, session.actor)
             done = [_follow(session, cohort.name, rooms) for cohort in session.spec.cohorts]
