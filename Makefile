@@ -25,7 +25,7 @@ SOAK    := $(foreach each,SWITCHES RATE CHAOS SEED,$(if $($(each)),--$(shell ech
 export UV_PYTHON_DOWNLOADS := never
 export VECTORFERRY_UV := $(abspath $(UV))
 
-.PHONY: help demo with test test-long check format lock clean distclean stop bench model soak drift pairs dataset schema env lock ready weaviate
+.PHONY: help demo with test test-long check format wheel lock clean distclean stop bench model soak drift pairs dataset schema env lock ready weaviate
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -81,6 +81,9 @@ drift: $(READY) weaviate ## Plant drift in a pair, reconcile it under writes and
 
 pairs: $(READY) weaviate ## Move every kind of value between all pairs of databases, and write docs/pairs.md (minutes)
 	PYTHONPATH=tests $(BIN)/python -m pairs
+
+wheel: $(READY) ## Build the wheel into dist/
+	@$(UV) build --wheel --no-build-isolation --python $(BIN)/python --out-dir dist --quiet && ls dist/*.whl
 
 stop: ## Stop the servers that `make demo` started, and nothing else
 	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory ready && $(BIN)/python -m vectorferry.local.servers.stop $(FOLDER); \

@@ -17,7 +17,6 @@ DOCUMENTS = [
     *(ROOT / "docs").glob("*.md"),
     ROOT / "data" / "README.md",
     ROOT / "deploy" / "README.md",
-    ROOT / "plugins" / "README.md",
 ]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # In code, or at the beginning of an indented line: elsewhere `make` is a word of English.

@@ -274,7 +274,6 @@ def write_migrations(folder: Path) -> None:
     specs, dags = folder / "include" / "migrations", folder / "dags"
     for each in (specs, dags):
         each.mkdir(parents=True)
-    (folder / "plugins").symlink_to(Path(__file__).parents[2] / "plugins")
     (dags / "told.py").write_text(TOLD)
     told = {"notifier": "told.Told", "arguments": {"file": str(folder / "told.txt")}}
     migrations = {name: spec_of(name, approval=approval) for name, approval in APPROVALS.items()}

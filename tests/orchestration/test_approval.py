@@ -66,7 +66,7 @@ def answer(gate: BoundApproval, option: str = "Approve", person: str = "ann", **
         "responded_at": datetime.now(UTC),
         "responded_by_user": {"id": "7", "name": person} if person else None,
     }
-    context: Any = {"ti": SimpleNamespace(start_date=datetime.now(UTC)), "task": gate}
+    context: Any = {"ti": SimpleNamespace(dag_id="docs.migrate", start_date=datetime.now(UTC)), "task": gate}
     return gate.execute_complete(context, event)
 
 

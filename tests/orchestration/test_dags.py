@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from itertools import pairwise
@@ -197,11 +198,33 @@ def test_a_missing_spec_names_the_places(tmp_path: Path) -> None:
         migration("none.yaml", str(tmp_path / "dags" / "x.py"))
 
 
+def test_a_spec_beside_the_dag_comes_before_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = yaml.safe_dump(json.loads(spec().model_dump_json(exclude_defaults=True)))
+    homes = {name: tmp_path / name / "include" / "migrations" for name in ("bundle", "home")}
+    for name, folder in homes.items():
+        folder.mkdir(parents=True)
+        (folder / "docs.yaml").write_text(text.replace("docs", f"docs_in_{name}"))
+    dag_file = tmp_path / "bundle" / "dags" / "docs.py"
+    dag_file.parent.mkdir()
+    dag_file.write_text('from vectorferry.orchestration import migration\n[made, *_] = migration("docs.yaml")\n')
+    monkeypatch.setenv("VECTORFERRY_HOME", str(tmp_path / "home"))
+
+    def found() -> str:
+        return str(runpy.run_path(str(dag_file))["made"].dag_id)
+
+    assert found() == "docs_in_bundle.migrate"
+    dag_file.with_name("docs.yaml").write_text(text.replace("docs", "docs_beside"))
+    assert found() == "docs_beside.migrate"
+    dag_file.with_name("docs.yaml").unlink()
+    (homes["bundle"] / "docs.yaml").unlink()
+    assert found() == "docs_in_home.migrate"
+
+
 def test_relative_paths_start_at_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = yaml.safe_dump(json.loads(spec(staging={"url": "staging"}).model_dump_json(exclude_defaults=True)))
     write(tmp_path, text)
     monkeypatch.setenv("VECTORFERRY_HOME", str(tmp_path))
-    assert f"`{tmp_path}/staging`" in migration("docs.yaml")[0].doc_md
+    assert f"`{tmp_path}/staging`" in migration("docs.yaml", "/elsewhere/dags/docs.py")[0].doc_md
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context, Param
-from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.hitl import HITLUser
 
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import CUTOVER, FINALIZE, OPERATION, REPAIR, ROLLBACK
+from vectorferry.orchestration.airflow_versions import answer_timeout
 from vectorferry.orchestration.notify import callbacks
-from vectorferry.orchestration.report_link import report_link
+from vectorferry.orchestration.report_link import EvidenceLink, report_link
 from vectorferry.orchestration.task_session import own_evidence, run_session
 from vectorferry.orchestration.task_settings import UNTIMED
 from vectorferry.spec.migration import MigrationSpec
@@ -51,22 +51,24 @@ class BoundApproval(ApprovalOperator):
     An answer that this person may not give, or that lacks its reason, is refused, and the question is asked again.
     """
 
+    operator_extra_links = (EvidenceLink(),)
+
     def __init__(self, *, spec: MigrationSpec, kind: str = CUTOVER, params: Any = None, **arguments: Any) -> None:
         del params  # the trigger form's, which Airflow hands to every operator: they are no part of the question
         rules = spec.approval
+        # An answer to evidence that has lapsed would be refused: a repair is asked for anew by then, about what is found then.
+        longest = min(rules.timeout, rules.evidence_age) if kind == REPAIR else rules.timeout
         super().__init__(
             subject=SUBJECTS[kind].format(spec.migration),
             body="",
             params=_form("", spec),
-            # An answer to evidence that has lapsed would be refused: a repair is asked for anew by then, about what is found then.
-            response_timeout=(min(rules.timeout, rules.evidence_age) if kind == REPAIR else rules.timeout)
-            / (rules.reminders + 1),
             retries=rules.reminders,
             retry_delay=timedelta(seconds=5),
-            **{**arguments, **UNTIMED},
+            **{**arguments, **UNTIMED, **answer_timeout(longest / (rules.reminders + 1))},
         )
         self.spec = spec
         self.kind = kind
+        self.report = ""
 
     def execute(self, context: Context) -> None:
         """Ask, with the question made from the journal's evidence."""
@@ -74,7 +76,8 @@ class BoundApproval(ApprovalOperator):
 
         with run_session(self.spec) as session:
             evidence = _asked_about(session, self.kind)
-            asked = question(session, evidence, report_link(self.spec, context["ti"].dag_id, evidence.hash))
+            self.report = report_link(self.spec, context["ti"].dag_id, evidence.hash)
+            asked = question(session, evidence, self.report)
             self.assigned_users = _assigned(self.spec, evidence)
             _note_question(session, evidence)
         self.subject, self.body = asked.subject, asked.body
@@ -89,6 +92,7 @@ class BoundApproval(ApprovalOperator):
         self.validate_chosen_options(event["chosen_options"])
         with run_session(self.spec) as session:
             kept = _keep(session, self.kind, event, context["ti"].start_date)
+        self.report = report_link(self.spec, context["ti"].dag_id, kept.evidence_hash)
         log.info("%s by %s: %s", kept.decision, kept.actor, kept.reason)
         if kept.decision == "reject":
             log.warning("nothing has changed")

@@ -1,7 +1,7 @@
 """Airflow's connections, whatever secrets backend holds them, as this package's own value."""
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.sdk import Connection as AirflowConnection
-from airflow.sdk.exceptions import AirflowNotFoundException
 
 from vectorferry.core.errors import ConnectionMissing
 from vectorferry.spec.connections import Connection

@@ -3,8 +3,8 @@
 import logging
 from dataclasses import dataclass
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.task_session import run_session

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import Param, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from vectorferry.core.model import ABANDON, FORGET, OPERATION, SIDES, TAINT
 from vectorferry.orchestration.approval import BoundApproval

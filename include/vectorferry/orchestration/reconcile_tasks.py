@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, CronTriggerTimetable, Param, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.sdk import Asset, Param, get_current_context, task
 
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import REPAIR
+from vectorferry.orchestration.airflow_versions import CronTriggerTimetable
 from vectorferry.orchestration.approval import BoundApproval
 from vectorferry.orchestration.notify import tell_new
 from vectorferry.orchestration.retries import RETRYING

@@ -1,6 +1,10 @@
-"""Link from a question to the page about its evidence, which the plugin shows at Airflow's own address."""
+"""Link from a question, and from its task, to the page about the evidence, which the plugin shows at Airflow's own address."""
 
-from airflow.sdk.configuration import conf
+from typing import Any
+
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.types import TaskInstanceKey
 
 from vectorferry.spec.migration import MigrationSpec
 
@@ -20,3 +24,14 @@ def report_link(spec: MigrationSpec, dag_id: str, digest: str) -> str:
         return ""
     base = str(conf.get("api", "base_url", fallback="")).rstrip("/")
     return f"{base}{MOUNT}/reports/{dag_id}/{digest}"
+
+
+class EvidenceLink(BaseOperatorLink):
+    """The button of a task that asked: it leads to the report of what was asked about."""
+
+    name = "Evidence"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """The address; empty where the task has not asked yet."""
+        del ti_key
+        return str(operator.report)

@@ -3,8 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
-
 from vectorferry.core.errors import (
     ConnectionMissing,
     FilterError,
@@ -18,8 +16,9 @@ from vectorferry.core.errors import (
     StagingRefused,
     TerminalError,
 )
+from vectorferry.orchestration.airflow_versions import failing_at_once
 
-FINAL: list[type[BaseException] | str] = [
+FINAL: list[type[BaseException]] = [
     ConnectionMissing,
     FilterError,
     GateError,
@@ -38,7 +37,5 @@ RETRYING: dict[str, Any] = {
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": 2,
     "max_retry_delay": timedelta(minutes=10),
-    "retry_policy": ExceptionRetryPolicy(
-        rules=[RetryRule(exception=FINAL, action=RetryAction.FAIL, reason="the same try would fail again")]
-    ),
+    **failing_at_once(FINAL),
 }

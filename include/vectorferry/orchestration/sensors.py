@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import BaseSensorOperator, Context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from vectorferry.orchestration.params import run_params
 from vectorferry.orchestration.rescheduling import LEAST_BETWEEN, MOST_BETWEEN, seconds_waited, until_next_look

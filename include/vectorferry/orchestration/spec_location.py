@@ -1,5 +1,6 @@
 """Location of the spec that a DAG file names."""
 
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,13 @@ FOLDER = Path("include", "migrations")
 
 
 def find_spec(name: str, dag_file: str | None = None) -> Path:
-    """The spec file of that name in include/migrations: below VECTORFERRY_HOME where that is set, else beside or above the DAG file.
+    """The spec file of that name: beside the DAG file, else in include/migrations beside or above it, else below VECTORFERRY_HOME.
 
-    An absolute path is taken as it is. Raises SpecError with the places that were looked at.
+    What comes with the DAG file comes first, so that a version of a DAG bundle pins both. The DAG file is the one that asks, where none is
+    named. An absolute path is taken as it is.
+    Raises SpecError with the places that were looked at.
     """
-    places = list(_places(name, dag_file))
+    places = list(_places(name, Path(dag_file or _asking_file()).resolve()))
     for place in places:
         if place.is_file():
             return place
@@ -23,11 +26,20 @@ def find_spec(name: str, dag_file: str | None = None) -> Path:
     raise SpecError([SpecProblem(name, 1, "", f"no such spec file; looked for {looked}", f"or set {HOME}")])
 
 
-def _places(name: str, dag_file: str | None) -> Iterator[Path]:
+def _places(name: str, dag_file: Path) -> Iterator[Path]:
     if Path(name).is_absolute():
         yield Path(name)
-    elif home := os.environ.get(HOME):
+        return
+    yield dag_file.parent / name
+    yield from (folder / FOLDER / name for folder in list(dag_file.parents)[:4])
+    if home := os.environ.get(HOME):
         yield Path(home) / FOLDER / name
-    else:
-        start = Path(dag_file).resolve() if dag_file else Path.cwd() / "dags"
-        yield from (folder / FOLDER / name for folder in list(start.parents)[:4])
+
+
+def _asking_file() -> str:
+    """The file whose code called this folder's."""
+    frame = inspect.currentframe()
+    while frame and Path(frame.f_code.co_filename).parent == Path(__file__).parent:
+        frame = frame.f_back
+    assert frame is not None
+    return frame.f_code.co_filename

@@ -43,7 +43,6 @@ with DAG("probe", params={"parts": Param(2, type="integer")}):
 def checkout(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "dags").mkdir()
-    (folder / "plugins").mkdir()
     (folder / "dags" / "probe.py").write_text(textwrap.dedent(DAG))
     return folder
 

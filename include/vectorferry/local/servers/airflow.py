@@ -25,7 +25,7 @@ WORKER_HEARTBEAT = "1"
 
 @dataclass(frozen=True)
 class Airflow:
-    """An Airflow whose files lie in `folder`, with the DAGs and plugins of `checkout`.
+    """An Airflow whose files lie in `folder`, with the DAGs of `checkout`.
 
     `connections` are Airflow connection URIs (or JSON) by connection id; `variables` more environment for its tasks.
     """
@@ -131,7 +131,6 @@ class Airflow:
                 "executor": "LocalExecutor",
                 "parallelism": str(4 * (os.cpu_count() or 1)),
                 "dags_folder": str(self.checkout / "dags"),
-                "plugins_folder": str(self.checkout / "plugins"),
                 "load_examples": "False",
                 "fernet_key": base64.urlsafe_b64encode(bytes.fromhex(secret(self.folder, "fernet", 64))).decode(),
                 "execution_api_server_url": f"{self.url}/execution/",

@@ -1,0 +1,31 @@
+"""Differences between Airflow 3.1, 3.2 and 3.3 for which Airflow's own compatibility package has no word."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from inspect import signature
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+
+try:
+    from airflow.sdk import CronTriggerTimetable
+except ImportError:  # 3.1 has it where schedulers look for it
+    from airflow.timetables.trigger import CronTriggerTimetable  # type: ignore[assignment]
+
+__all__ = ["CronTriggerTimetable", "answer_timeout", "failing_at_once"]
+
+
+def answer_timeout(most: timedelta) -> dict[str, Any]:
+    """The argument of a question that says how long it waits; older providers take a task's own for it."""
+    known = signature(HITLOperator.__init__).parameters
+    return {"response_timeout" if "response_timeout" in known else "execution_timeout": most}
+
+
+def failing_at_once(final: Sequence[type[BaseException]]) -> dict[str, Any]:
+    """The argument of a task that says which errors are not tried again. Before 3.3 there is none: they are tried like all others."""
+    try:
+        from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+    except ImportError:
+        return {}
+    rule = RetryRule(exception=[*final], action=RetryAction.FAIL, reason="the same try would fail again")
+    return {"retry_policy": ExceptionRetryPolicy(rules=[rule])}

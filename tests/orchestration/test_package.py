@@ -1,0 +1,65 @@
+"""What Airflow finds of this package by its entry points: the plugin, once, and the forms of its types of connections."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import airflow
+import jsonschema
+import pytest
+from airflow import plugins_manager
+from airflow.providers_manager import ProvidersManager
+
+from vectorferry.orchestration.approval import BoundApproval
+from vectorferry.ui import hooks, provider
+from vectorferry.ui.provider import FORMS, get_provider_info
+
+
+def test_airflow_loads_the_plugin_once() -> None:
+    found, _ = plugins_manager._get_plugins()
+    ours = [each for each in found if each.name == "vectorferry_reports"]
+    assert [str(each.source).partition("==")[0] for each in ours] == ["vectorferry"]
+
+
+def test_the_metadata_is_what_airflow_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider, "_installed", lambda _: False)
+    schema = json.loads((Path(airflow.__file__).with_name("provider_info.schema.json")).read_text())
+    info = get_provider_info()
+    jsonschema.validate(info, schema)
+    [entry] = [each for each in entry_points(group="apache_airflow_provider") if each.value.startswith("vectorferry")]
+    assert entry.load()() | {"connection-types": []} == info | {"connection-types": []}
+    assert [each["connection-type"] for each in info["connection-types"]] == list(FORMS)
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_each_type_has_a_hook_of_its_own(kind: str) -> None:
+    hook = getattr(hooks, FORMS[kind].hook)
+    assert (hook.conn_type, hook.hook_name) == (kind, FORMS[kind].title)
+
+
+def test_airflow_shows_a_form_for_lancedb_and_leaves_the_others_to_their_providers(tmp_path: Path) -> None:
+    manager = ProvidersManager()
+    assert manager.providers["vectorferry"].data["connection-types"] == [
+        each for each in get_provider_info()["connection-types"] if each["connection-type"] == "lancedb"
+    ]
+    manager.initialize_providers_hooks()
+    shown: Mapping[str, Any] = manager._connection_form_widgets
+    assert {f"extra__lancedb__{field}" for field in FORMS["lancedb"].fields} <= shown.keys()
+    assert manager._field_behaviours["lancedb"]["relabeling"] == FORMS["lancedb"].labels
+
+
+def test_the_button_of_a_connection_asks_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = {"conn_type": "lancedb", "extra": {"uri": str(tmp_path)}}
+    monkeypatch.setenv("AIRFLOW_CONN_VECTORS", json.dumps(uri))
+    assert hooks.LanceDBHook("vectors").test_connection() == (True, "0 collections")
+    monkeypatch.setenv("AIRFLOW_CONN_VECTORS", '{"conn_type": "lancedb"}')
+    answered, why = hooks.LanceDBHook("vectors").test_connection()
+    assert not answered
+    assert "needs `uri`" in why
+
+
+def test_the_link_of_a_question_is_registered() -> None:
+    [link] = BoundApproval.operator_extra_links
+    assert f"{type(link).__module__}.{type(link).__name__}" in get_provider_info()["extra-links"]
