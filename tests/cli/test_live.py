@@ -17,6 +17,7 @@ import pytest
 from pipeline.commanding import on, vectorferry
 from pipeline.worlds import ROOT, World
 from pipeline.writing import DIMENSION, joined, record
+from vectorferry import __version__
 from vectorferry.core.model import COHORT, CollectionDefinition, Metric, Phase
 from vectorferry.journal import Journal, ShadowFigures, open_journal
 from vectorferry.router import Router
@@ -75,6 +76,7 @@ def test_members_lists_routers_and_forgets_the_dead(live: World) -> None:
         [here] = listed
         assert here["phase"] == "OFF"
         assert here["lease_left"] > 0
+        assert here["version"] == __version__
         assert here["id"][:12] in on(live, "members").text
         busy = on(live, "members", "--forget", here["id"])
         assert busy.code == 1

@@ -9,8 +9,8 @@ from vectorferry.verbs.desk import Desk, Teller
 if TYPE_CHECKING:
     from vectorferry.journal import Member
 
-MEMBER_COLUMNS = ("id", "host", "phase", "draining", "lease left (s)")
-_NAMES = ("id", "host", "phase", "draining", "lease_left")
+MEMBER_COLUMNS = ("id", "host", "phase", "draining", "lease left (s)", "version")
+_NAMES = ("id", "host", "phase", "draining", "lease_left", "version")
 
 
 def register(desk: Desk) -> None:

@@ -29,8 +29,8 @@ class StepStatus:
     excused: int
 
 
-MemberRow = tuple[str, str, str, str, float]
-"""Id, host, phase, what is still under way in an earlier phase (or nothing), and seconds left of the lease."""
+MemberRow = tuple[str, str, str, str, float, str]
+"""Id, host, phase, what is still under way in an earlier phase (or nothing), seconds left of the lease, and its package's version."""
 
 
 ReconciliationRow = tuple[datetime, str, str, int, int]
@@ -109,7 +109,8 @@ def member_row(member: Member) -> MemberRow:
     """A router as people are shown it."""
     phases = {cohort: str(at.phase) for cohort, at in sorted(member.cohorts.items())}
     draining = {cohort: str(at.draining) for cohort, at in sorted(member.cohorts.items()) if at.draining}
-    return member.id, member.host, _by_cohort(phases), _by_cohort(draining), round(member.lease_left, 1)
+    left = round(member.lease_left, 1)
+    return member.id, member.host, _by_cohort(phases), _by_cohort(draining), left, member.version
 
 
 def _by_cohort(phases: Mapping[str, str]) -> str:
