@@ -19,6 +19,7 @@ from vectorferry.orchestration import build_dags, migration
 from vectorferry.orchestration.params import RunParams, form, migration_params, overridden, own_params, run_params
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.spec.migration import MigrationSpec
+from vectorferry.spec.tasks import ACTIONS
 
 CHECKOUT = Path(__file__).parents[2]
 ORDER = [
@@ -355,3 +356,22 @@ def test_people_are_told_of_a_partition_when_it_fails_and_no_more_of_them_run_th
 
 def dag_of(wanted: MigrationSpec, dag_id: str) -> DAG:
     return next(dag for dag in build_dags(wanted) if dag.dag_id == dag_id)
+
+
+def test_roles_may_do_with_each_dag_what_the_spec_says() -> None:
+    roles = {"Approver": {"DAGs": ["can_read", "can_edit"]}, "Operator": {"DAG Runs": ["can_create"]}}
+    with pytest.warns(DeprecationWarning, match="permissions"):
+        from airflow.security.permissions import RESOURCE_DETAILS_MAP
+
+        dags = build_dags(spec(writers={"expected": 1}, airflow={"access_control": roles}))
+    wanted = {"Approver": {"DAGs": {"can_read", "can_edit"}}, "Operator": {"DAG Runs": {"can_create"}}}
+    assert [dag.access_control for dag in dags] == [wanted] * 9
+    DagSerialization.validate_schema(DagSerialization.to_dict(dags[0]))
+    assert {dag.access_control for dag in build_dags(spec())} == {None}, "what was given by hand stays"
+    assert {name: set(each) for name, each in ACTIONS.items()} == {
+        name: each["actions"] for name, each in RESOURCE_DETAILS_MAP.items()
+    }, "as Airflow's own list has them"
+    with pytest.raises(
+        ValueError, match="Approver: can_create is nothing that can be done with DAGs; there are can_read"
+    ):
+        spec(airflow={"access_control": {"Approver": {"DAGs": ["can_create"]}}})

@@ -32,7 +32,7 @@ from vectorferry.orchestration.reconcile_tasks import (
 )
 from vectorferry.orchestration.settle_tasks import SETTLE, SETTLE_DOC, wire_settle
 from vectorferry.orchestration.spec_location import find_spec
-from vectorferry.orchestration.task_settings import UNTIMED, task_settings
+from vectorferry.orchestration.task_settings import UNTIMED, access_control, task_settings
 from vectorferry.spec.loader import load_spec
 from vectorferry.spec.migration import MigrationSpec
 
@@ -100,6 +100,7 @@ def _dag(spec: MigrationSpec, verb: str, description: str, doc: str, *, schedule
         doc_md=doc,
         default_args={"owner": spec.owner, **task_settings(spec)},
         on_failure_callback=on_failure(spec),
+        access_control=access_control(spec),
         **{"max_active_runs": 1, **arguments},
     )
 

@@ -26,6 +26,12 @@ def task_settings(spec: MigrationSpec) -> dict[str, Any]:
     return {"retries": rules.retries, **{name: value for name, value in chosen.items() if value}}
 
 
+def access_control(spec: MigrationSpec) -> dict[str, dict[str, set[str]]] | None:
+    """What each role may do with a spec's DAGs, as Airflow takes it. None leaves to Airflow's roles what was set by hand."""
+    given = spec.airflow.access_control
+    return {role: {name: set(actions) for name, actions in each.items()} for role, each in given.items()} or None
+
+
 def _executor_config(spec: MigrationSpec) -> dict[str, Any]:
     """With the pod as the executor takes it: an object of Kubernetes' client."""
     config = dict(spec.airflow.executor_config)
