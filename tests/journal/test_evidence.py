@@ -39,14 +39,14 @@ def test_verdicts_come_back_exactly(journal: Journal, plan: Plan) -> None:
     full = Verdict("recall", "ns", False, figures, differences, 12, "too low")
     bare = Verdict("counts", "overall", True)
     for each in (full, bare):
-        journal.evidence.save_verdict(plan.id, "run-1", each)
+        journal.evidence.save_verdicts(plan.id, "run-1", [each])
     assert journal.evidence.verdicts(plan.id, "run-1") == (bare, full)
     assert journal.evidence.verdicts(plan.id, "run-2") == ()
 
 
 def test_numpy_figures_are_kept_as_numbers(journal: Journal, plan: Plan) -> None:
     figures = {"mean": np.float32(0.5), "rows": np.int64(3), "hist": np.array([1, 2]), "nan": np.float64("nan")}
-    journal.evidence.save_verdict(plan.id, "run-1", Verdict("c", "s", True, figures))
+    journal.evidence.save_verdicts(plan.id, "run-1", [Verdict("c", "s", True, figures)])
     kept = dict(journal.evidence.verdicts(plan.id, "run-1")[0].figures)
     assert math.isnan(kept.pop("nan"))
     assert kept == {"mean": 0.5, "rows": 3, "hist": [1, 2]}
@@ -54,7 +54,7 @@ def test_numpy_figures_are_kept_as_numbers(journal: Journal, plan: Plan) -> None
 
 def test_a_repeated_check_replaces_its_verdict(journal: Journal, plan: Plan) -> None:
     for verdict in (Verdict("c", "s", False, {"n": 1}, reason="r"), Verdict("c", "s", True, {"n": 2})):
-        journal.evidence.save_verdict(plan.id, "run-1", verdict)
+        journal.evidence.save_verdicts(plan.id, "run-1", [verdict])
     assert journal.evidence.verdicts(plan.id, "run-1") == (Verdict("c", "s", True, {"n": 2}),)
 
 

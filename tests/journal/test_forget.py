@@ -24,7 +24,7 @@ def fill(journal: Journal, behind: Database, migration: str, tag: str) -> None:
     held = journal.attempts.begin(plan.id, "p0", "load", "w", 60)
     journal.attempts.progress(held, 0, 1)
     journal.attempts.complete(plan.id, "p0", "load", 1, 0)
-    journal.evidence.save_verdict(plan.id, "run", Verdict("c", "s", True))
+    journal.evidence.save_verdicts(plan.id, "run", [Verdict("c", "s", True)])
     journal.evidence.save(make_evidence(tag, migration=migration, plan_id=plan.id))
     journal.approvals.record(tag, "approve", "a", "a", "", "terminal", None, "run")
     journal.records.excuse(plan, "p0", [("", "x", "why")])

@@ -355,7 +355,7 @@ def test_a_missing_and_an_empty_verdict_are_failures(on_postgres: Loaded, quick:
         assert f"content of {left_out.scope}: not run" in lines
         (line,) = failures(plan, [replace(v, total_differences=1) if v is left_out else v for v in every])
         assert line == f"content of {left_out.scope}: passed, and yet there are 1 differences"
-        keep.save_verdict(plan.id, session.run_id, replace(others[0] if others else left_out, figures={}))
+        keep.save_verdicts(plan.id, session.run_id, [replace(others[0] if others else left_out, figures={})])
         with pytest.raises(CheckFailed, match=r"content of p\d+: empty, nothing was measured"):
             pipeline.evidence(session, plan)
         assert_unsigned(session)
@@ -378,11 +378,11 @@ def test_evidence_without_a_check_is_refused(
     """As if a task had been marked a success: nothing ran, so nothing is in the journal."""
     with on_postgres.world.session() as session:
         plan = session.plan()
-        keep = type(session.journal.evidence).save_verdict
+        keep = type(session.journal.evidence).save_verdicts
         monkeypatch.setattr(
             type(session.journal.evidence),
-            "save_verdict",
-            lambda self, p, r, v: None if v.check == check else keep(self, p, r, v),
+            "save_verdicts",
+            lambda self, p, r, found: keep(self, p, r, [v for v in found if v.check != check]),
         )
         checked(session, plan)
         with pytest.raises(CheckFailed, match=f"{check} of .*: not run"):

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from vectorferry.core.errors import NotApproved
 from vectorferry.core.model import OPERATION, REPAIR
 from vectorferry.journal.database import Database
+from vectorferry.journal.evidence import WITHOUT_BODY
 from vectorferry.journal.tables import approval, audit, clock, evidence, migration, plan
 
 Decision = Literal["approve", "reject"]
@@ -125,8 +126,8 @@ def _lapse(row: sa.Row[Any], max_age: timedelta) -> str:
 
 
 _NEWER = evidence.alias("newer")
-_STANDING = sa.select(
-    evidence,
+_STANDING: sa.Select[Any] = sa.select(
+    *WITHOUT_BODY,
     (clock() - evidence.c.created_at).label("age"),
     sa.select(_NEWER.c.hash)
     .where(_NEWER.c.migration == evidence.c.migration, _NEWER.c.kind == evidence.c.kind, _NEWER.c.seq > evidence.c.seq)

@@ -16,6 +16,7 @@ from vectorferry.core.errors import LeaseLost, PlanMismatch
 from vectorferry.journal.audit import note
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import Time, ahead, attempt, clock, plan, progress, seconds_until, step_done
+from vectorferry.journal.tables import partition as planned
 
 Detail = Mapping[str, Any]
 
@@ -185,6 +186,13 @@ class Attempts:
         with self._database.statement() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else StepDone(row.rows, row.excused, row.detail, row.at)
+
+    def incomplete(self, plan_id: str, step: str) -> list[str]:
+        """Names of the plan's partitions for which a step is not done, in the plan's order."""
+        done = sa.select(step_done.c.partition).where(step_done.c.plan_id == plan_id, step_done.c.step == step)
+        query = sa.select(planned.c.name).where(planned.c.plan_id == plan_id, planned.c.name.not_in(done))
+        with self._database.statement() as connection:
+            return list(connection.scalars(query.order_by(planned.c.index)))
 
     def reset(self, plan_id: str, partition: str, step: str, *, actor: str = "journal") -> None:
         """Undo `complete` and `progress`, for a reload; lapses the evidence. Attempts stay: their requests may still land."""

@@ -1,6 +1,6 @@
 """Verdicts of the checks, and the evidence made of them: what an approver signs. Evidence is never changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from vectorferry.core.model import CUTOVER, Difference, DifferenceKind, Verdict
 from vectorferry.journal.database import Database
-from vectorferry.journal.tables import evidence, verdict
+from vectorferry.journal.tables import clock, evidence, verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +33,25 @@ class Evidence:
     approvable: bool = False
 
 
+PAGE = 200
+WITHOUT_BODY: list[Any] = [column for column in evidence.c if column.name != "body"]
+
+
 class EvidenceStore:
     """The verdicts and the evidence of all migrations."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def save_verdict(self, plan_id: str, run_id: str, found: Verdict) -> None:
-        """Keep a verdict; the same check on the same scope in the same run replaces the earlier one."""
-        key = {"plan_id": plan_id, "run_id": run_id, "check": found.check, "scope": found.scope}
-        values = {
-            "passed": found.passed,
-            "figures": dict(found.figures),
-            "differences": [asdict(each) for each in found.differences],
-            "total_differences": found.total_differences,
-            "reason": found.reason,
-        }
-        new = insert(verdict).values(**key, **values)
-        update = {name: new.excluded[name] for name in (*values, "at")}
+    def save_verdicts(self, plan_id: str, run_id: str, found: Iterable[Verdict]) -> None:
+        """Keep verdicts; the same check on the same scope in the same run replaces the earlier one."""
+        rows = {(each.check, each.scope): _columns(plan_id, run_id, each) for each in found}
         with self._database.statement() as connection:
-            connection.execute(new.on_conflict_do_update(index_elements=list(key), set_=update))
+            every = list(rows.values())
+            for page in (every[at : at + PAGE] for at in range(0, len(every), PAGE)):
+                new = insert(verdict).values(page)
+                update = {column.name: new.excluded[column.name] for column in verdict.c if not column.primary_key}
+                connection.execute(new.on_conflict_do_update(index_elements=verdict.primary_key, set_=update))
 
     def verdicts(self, plan_id: str, run_id: str) -> tuple[Verdict, ...]:
         """The verdicts of a run, by check and scope."""
@@ -60,6 +59,14 @@ class EvidenceStore:
         with self._database.statement() as connection:
             rows = connection.execute(query.order_by(verdict.c.check, verdict.c.scope))
             return tuple(_verdict_row(row) for row in rows)
+
+    def counts(self, plan_id: str, run_id: str) -> tuple[tuple[str, int, int], ...]:
+        """(check, passed, all) of the verdicts of a run, by check."""
+        passed = sa.func.count().filter(verdict.c.passed)
+        query = sa.select(verdict.c.check, passed, sa.func.count()).group_by(verdict.c.check).order_by(verdict.c.check)
+        with self._database.statement() as connection:
+            rows = connection.execute(query.where(verdict.c.plan_id == plan_id, verdict.c.run_id == run_id))
+            return tuple((check, good, every) for check, good, every in rows)
 
     def save(self, new: Evidence) -> Evidence:
         """Keep evidence under its hash; the same hash again returns what was kept first."""
@@ -77,7 +84,14 @@ class EvidenceStore:
 
     def latest(self, migration: str, kind: str = CUTOVER, *, run_id: str | None = None) -> Evidence | None:
         """The newest evidence of a kind, of all runs or of one; None if there is none."""
-        query = sa.select(evidence).where(evidence.c.migration == migration, evidence.c.kind == kind)
+        return self._newest(sa.select(evidence), migration, kind, run_id)
+
+    def latest_without_body(self, migration: str, kind: str = CUTOVER) -> Evidence | None:
+        """The newest evidence of a kind without its body, which holds every verdict: who asks each second needs none of them."""
+        return self._newest(sa.select(*WITHOUT_BODY), migration, kind, None)
+
+    def _newest(self, columns: sa.Select[Any], migration: str, kind: str, run_id: str | None) -> Evidence | None:
+        query = columns.where(evidence.c.migration == migration, evidence.c.kind == kind)
         query = query if run_id is None else query.where(evidence.c.run_id == run_id)
         with self._database.statement() as connection:
             row = connection.execute(query.order_by(evidence.c.seq.desc()).limit(1)).one_or_none()
@@ -90,7 +104,22 @@ def _by_hash(digest: str) -> sa.Select[Any]:
 
 def _evidence_row(row: sa.Row[Any]) -> Evidence:
     kept = {name: value for name, value in row._mapping.items() if name != "seq"}  # noqa: SLF001 (SQLAlchemy's public name)
-    return Evidence(**{**kept, "plan_id": row.plan_id or ""})
+    return Evidence(**{"body": {}, **kept, "plan_id": row.plan_id or ""})
+
+
+def _columns(plan_id: str, run_id: str, found: Verdict) -> dict[str, Any]:
+    return {
+        "plan_id": plan_id,
+        "run_id": run_id,
+        "check": found.check,
+        "scope": found.scope,
+        "passed": found.passed,
+        "figures": dict(found.figures),
+        "differences": [asdict(each) for each in found.differences],
+        "total_differences": found.total_differences,
+        "reason": found.reason,
+        "at": clock(),
+    }
 
 
 def _verdict_row(row: sa.Row[Any]) -> Verdict:

@@ -76,6 +76,10 @@ class RecordStates:
         rows = self._by_key(query if partition is None else query.where(c.partition == partition))
         return (ExcusedRow._make(row) for row in rows)
 
+    def excused_count(self, migration: str) -> int:
+        """How many records are excused."""
+        return self._count(record_state, record_state.c.migration == migration, record_state.c.excused)
+
     def watermark(self) -> int:
         """The newest generation handed out, 0 before the first."""
         with self._database.statement() as connection:

@@ -201,6 +201,14 @@ sa.Index(
     record_state.c.generation,
     postgresql_where=record_state.c.dirty,
 )
+sa.Index("record_state_touched", record_state.c.migration, record_state.c.generation)
+sa.Index(
+    "record_state_excused",
+    record_state.c.migration,
+    record_state.c.namespace,
+    record_state.c.id,
+    postgresql_where=record_state.c.excused,
+)
 
 # One id of one write, removed once nothing of it can land: `closed_at` lies D ahead where an answer never came.
 intent = sa.Table(

@@ -4,7 +4,6 @@ import time
 
 from vectorferry.core.errors import CheckFailed
 from vectorferry.engine.session import Session, StepProgress
-from vectorferry.engine.transfer.loaded import excused_ids
 from vectorferry.engine.transfer.staged import manifest_of
 from vectorferry.journal import Plan
 from vectorferry.staging import Staging
@@ -66,7 +65,7 @@ def _note_watermark(session: Session, plan: Plan) -> None:
 
 def _expected_rows(session: Session, staged: Staging, plan: Plan) -> int:
     rows = sum(int(manifest_of(staged, partition)["rows"]) for partition in plan.partitions)
-    return rows - len(excused_ids(session))
+    return rows - session.journal.records.excused_count(session.migration)
 
 
 def _growing(session: Session, plan: Plan) -> StepProgress | None:

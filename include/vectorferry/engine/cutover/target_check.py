@@ -78,25 +78,26 @@ def _alias(session: Session) -> list[Difference]:
 
 
 def _samples(session: Session, plan: Plan) -> Iterator[Difference]:
+    excused, touched = excused_ids(session), Touched(session, plan)
     for partition in plan.partitions:
-        yield from _sample(session, plan, partition)
+        yield from _sample(session, _drawn(session, plan, partition, excused), touched)
         session.report(
             StepProgress("verify", partition.name, partition.index + 1, len(plan.partitions), unit="partitions")
         )
 
 
-def _sample(session: Session, plan: Plan, partition: Partition) -> Iterator[Difference]:
+def _sample(session: Session, drawn: Mapping[str, list[str]], touched: Touched) -> Iterator[Difference]:
     """How source and target, read afresh, differ on some records that no router touched."""
-    touched = Touched(session, plan)
-    for namespace, ids in _drawn(session, plan, partition).items():
+    for namespace, ids in drawn.items():
         found = differing(session, namespace, ids)
         aside = touched.among(namespace, {each.id for each in found})
         yield from (each for each in found if each.id not in aside)
 
 
-def _drawn(session: Session, plan: Plan, partition: Partition) -> Mapping[str, list[str]]:
+def _drawn(
+    session: Session, plan: Plan, partition: Partition, excused: frozenset[tuple[str, str]]
+) -> Mapping[str, list[str]]:
     """Records drawn by a hash of their keys and the run, ids by namespace: each run looks at others."""
-    excused = excused_ids(session, partition)
     batches = staged_batches(session.staged(plan), partition, _BATCH_ROWS, ["namespace", "id"])
     keys = (key for batch in batches for key in keys_of(batch) if key not in excused)
     drawn: dict[str, list[str]] = {}

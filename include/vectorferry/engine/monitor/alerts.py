@@ -109,7 +109,7 @@ def _rejected(journal: Journal, spec: MigrationSpec, row: ControlRow) -> Iterato
 
 
 def _unanswered(journal: Journal, spec: MigrationSpec, rows: tuple[ControlRow, ...], now: datetime) -> Iterator[Alert]:
-    evidence = journal.evidence.latest(spec.migration, CUTOVER)
+    evidence = journal.evidence.latest_without_body(spec.migration, CUTOVER)
     waiting = any(row.phase is Phase.TRACK_A for row in rows)
     if evidence is None or evidence.created_at is None or not evidence.approvable or not waiting:
         return

@@ -39,7 +39,7 @@ def _of_cohort(journal: Journal, spec: MigrationSpec, row: ControlRow, members: 
 
 
 def _of_cut_over(journal: Journal, spec: MigrationSpec) -> Iterator[str]:
-    evidence = journal.evidence.latest(spec.migration)
+    evidence = journal.evidence.latest_without_body(spec.migration)
     if evidence is None:
         yield "cut-over: there is no evidence yet"
     else:

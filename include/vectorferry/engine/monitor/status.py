@@ -78,7 +78,7 @@ def status(journal: Journal, spec: MigrationSpec, *, audit_rows: int = 10) -> St
     """The state of a migration; one that was never begun has no phases."""
     migration = spec.migration
     plan = journal.plans.current(migration)
-    evidence = journal.evidence.latest(migration)
+    evidence = journal.evidence.latest_without_body(migration)
     trail = journal.audit.trail(migration)
     return Status(
         migration,
@@ -157,9 +157,7 @@ def _step(name: str, states: list[Any], partitions: int) -> StepStatus:
 
 
 def _verdicts(journal: Journal, plan: Plan, evidence: Evidence) -> tuple[tuple[str, int, int], ...]:
-    found = journal.evidence.verdicts(plan.id, evidence.run_id)
-    names = dict.fromkeys(v.check for v in found)
-    return tuple((n, sum(v.passed for v in found if v.check == n), sum(v.check == n for v in found)) for n in names)
+    return journal.evidence.counts(plan.id, evidence.run_id)
 
 
 def _answer(approval: Approval) -> tuple[str, str, str]:

@@ -50,8 +50,7 @@ def describe(verdict: Verdict) -> str:
 def record(session: Session, plan: Plan, verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     """Keep verdicts in the journal, passed or not."""
     kept = tuple(verdicts)
-    for verdict in kept:
-        session.journal.evidence.save_verdict(plan.id, session.run_id, verdict)
+    session.journal.evidence.save_verdicts(plan.id, session.run_id, kept)
     return kept
 
 

@@ -109,7 +109,7 @@ def _excuse(session: Session, plan: Plan, partition: Partition, result: SentBatc
     session.staged(plan).write_table(path, schema, [excused])
     session.journal.records.excuse(plan, partition.name, [(r.namespace, r.id, r.reason) for r in rejected])
     allowed = session.spec.limits.excused
-    total = sum(1 for _ in session.journal.records.excused(session.migration))
+    total = session.journal.records.excused_count(session.migration)
     if total > allowed:
         raise CheckFailed(
             _too_many(

@@ -9,8 +9,9 @@ LOAD = "load"
 
 
 def missing_loads(session: Session, plan: Plan) -> list[str]:
-    """Partitions that are not loaded."""
-    return [p.name for p in plan.partitions if session.journal.attempts.completed(plan.id, p.name, LOAD) is None]
+    """Partitions of the plan that are not loaded."""
+    names = {partition.name for partition in plan.partitions}
+    return [name for name in session.journal.attempts.incomplete(plan.id, LOAD) if name in names]
 
 
 def require_loaded(session: Session, plan: Plan) -> None:
