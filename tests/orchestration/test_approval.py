@@ -15,6 +15,7 @@ from journal.helpers import connection_of, make_evidence, make_plan
 from vectorferry.core.errors import ConnectionMissing, NotApproved
 from vectorferry.core.model import Cohort
 from vectorferry.engine.session import Session
+from vectorferry.engine.signoff.questions import asked_at
 from vectorferry.journal import Journal, open_journal
 from vectorferry.orchestration import approval, notify
 from vectorferry.orchestration.approval import BoundApproval
@@ -134,10 +135,12 @@ def test_a_time_out_is_no_answer(gate: BoundApproval, journal: Journal) -> None:
 
 def test_a_question_is_not_asked_where_an_older_one_would_be_shown(gate: BoundApproval, journal: Journal) -> None:
     with approval.run_session(SPEC) as session:
-        approval._note_question(session, make_evidence(SIGNED))
-        approval._note_question(session, make_evidence(SIGNED))
+        approval._note_question(session, make_evidence(SIGNED), "docs.migrate")
+        approval._note_question(session, make_evidence(SIGNED), "docs.migrate")
         with pytest.raises(AirflowFailException, match="trigger a new run"):
-            approval._note_question(session, make_evidence("b" * 64))
+            approval._note_question(session, make_evidence("b" * 64), "docs.migrate")
+    assert asked_at(journal, make_evidence(SIGNED)) == {"docs.migrate"}
+    assert asked_at(journal, make_evidence("b" * 64)) == frozenset()
 
 
 def test_airflow_lets_the_approvers_answer_without_who_asked(monkeypatch: MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ HEAVY = {
     *("vectorferry.engine", "vectorferry.journal", "vectorferry.engine.pipeline", "vectorferry.stores", "typer"),
 }
 # Modules that a DAG file adds to what Airflow itself imports: a tenth more than today, so that growth is noticed.
-MOST_ADDED = 67
+MOST_ADDED = 79
 PARSE = """
 import json, runpy, sys, time
 from airflow.sdk import DAG, task

@@ -740,11 +740,18 @@ def finding_to_decide(session: "Session") -> "Evidence":
     return finding_to_decide(session)
 
 
-def note_question(session: "Session", evidence: "Evidence") -> None:
-    """Keep that this run asks about this evidence; raises GateError where it asked about other evidence before."""
+def note_question(session: "Session", evidence: "Evidence", place: str) -> None:
+    """Keep that this run asks about this evidence at a place (a DAG); raises GateError where it asked about other evidence before."""
     from vectorferry.engine.signoff.questions import note_question
 
-    note_question(session, evidence)
+    note_question(session, evidence, place)
+
+
+def asked_at(journal: "Journal", evidence: "Evidence") -> frozenset[str]:
+    """The places (DAGs) at which people were asked about this evidence."""
+    from vectorferry.engine.signoff.questions import asked_at
+
+    return asked_at(journal, evidence)
 
 
 def repair(session: "Session", evidence_hash: str) -> Verdict:

@@ -14,6 +14,7 @@ from vectorferry.orchestration.approval import BoundApproval
 from vectorferry.orchestration.dags import build_dags, migration, migration_spec
 from vectorferry.orchestration.migrate_wiring import migration_group
 from vectorferry.orchestration.notify import on_failure
+from vectorferry.orchestration.operators import BackupOperator, CompareOperator, MigrationOperator
 from vectorferry.orchestration.params import migration_params
 from vectorferry.orchestration.sensors import (
     ChangeWindowSensor,
@@ -26,11 +27,14 @@ from vectorferry.orchestration.sensors import (
 )
 
 __all__ = [
+    "BackupOperator",
     "BoundApproval",
     "ChangeWindowSensor",
     "CohortWatchSensor",
+    "CompareOperator",
     "CutOverSensor",
     "IndexSensor",
+    "MigrationOperator",
     "MigrationSensor",
     "RoutersSensor",
     "ShadowReadsSensor",

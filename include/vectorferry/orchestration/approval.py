@@ -79,7 +79,7 @@ class BoundApproval(ApprovalOperator):
             self.report = report_link(self.spec, context["ti"].dag_id, evidence.hash)
             asked = question(session, evidence, self.report)
             self.assigned_users = _assigned(self.spec, evidence)
-            _note_question(session, evidence)
+            _note_question(session, evidence, context["ti"].dag_id)
         self.subject, self.body = asked.subject, asked.body
         self.params = ParamsDict(_form(evidence.hash, self.spec))
         self.notifiers = callbacks(self.spec.notify.on_question)  # type: ignore[assignment]
@@ -129,11 +129,11 @@ def _asked_about(session: "Session", kind: str) -> "Evidence":
     return _approvable(session, kind)
 
 
-def _note_question(session: "Session", evidence: "Evidence") -> None:
+def _note_question(session: "Session", evidence: "Evidence", dag_id: str) -> None:
     from vectorferry.engine import pipeline
 
     try:
-        pipeline.note_question(session, evidence)
+        pipeline.note_question(session, evidence, dag_id)
     except GateError as error:
         raise AirflowFailException(str(error)) from error
 

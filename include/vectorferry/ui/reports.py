@@ -20,7 +20,8 @@ PLUGIN = {"app": app, "url_prefix": MOUNT, "name": "Vectorferry"}
 
 @app.get("/reports/{dag_id}/{digest}", dependencies=[Depends(requires_access_dag("GET"))])
 def report(dag_id: str, digest: str) -> HTMLResponse:
-    """The report of the evidence with this hash; 404 where this DAG's migration has none."""
+    """The report of the evidence with this hash; 404 where it is none of this DAG's migration, and no question of this DAG."""
+    from vectorferry.engine import pipeline
     from vectorferry.journal import open_journal
     from vectorferry.orchestration.connections import airflow_connection
     from vectorferry.report.page import report_page
@@ -28,10 +29,12 @@ def report(dag_id: str, digest: str) -> HTMLResponse:
     try:
         with open_journal(airflow_connection(journal_of_reports())) as journal:
             found = journal.evidence.get(digest)
+            asked = pipeline.asked_at(journal, found) if found else frozenset()
     except VectorferryError as error:
         raise HTTPException(
             503, f"the journal did not answer: {type(error).__name__}; see the API server's log"
         ) from error
-    if found is None or found.kind == OPERATION or found.migration != dag_id.rpartition(".")[0]:
+    own = found is not None and found.migration == dag_id.rpartition(".")[0]
+    if found is None or found.kind == OPERATION or not (own or dag_id in asked):
         raise HTTPException(404, f"the journal has no such evidence of {dag_id}: open the newest question's report")
     return HTMLResponse(report_page(found), headers=_HEADERS)
