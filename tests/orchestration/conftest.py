@@ -280,7 +280,7 @@ def write_migrations(folder: Path) -> None:
     migrations["happy"]["notify"] = {"on_failure": [told]}
     migrations["killed"] = spec_of("killed", approval={"approvers": ["approver"]}, **KILLED)
     migrations["watched"] = spec_of("watched", **LIVE)
-    migrations["live"] = spec_of("live", approval={"approvers": ["approver"]}, **LIVE)
+    migrations["live"] = spec_of("live", approval={"roles": ["user"]}, **LIVE)
     for name, spec in migrations.items():
         (specs / f"{name}.yaml").write_text(json.dumps(spec))  # JSON is YAML
         (dags / f"{name}.py").write_text(DAG.format(name=name))

@@ -13,6 +13,7 @@ from vectorferry.core.model import COHORT, Phase
 from vectorferry.engine.cutover.switch import cut_over
 from vectorferry.engine.plan.register import register
 from vectorferry.engine.session import open_session
+from vectorferry.local.servers.airflow_api import AirflowError
 from vectorferry.router import Router
 from vectorferry.spec.loader import load_spec
 
@@ -168,7 +169,11 @@ def outcomes(run: Story, dag_id: str) -> list[str]:
 
 def rolled_back(stage: Stage) -> None:
     run = stage.begin("live", verb="rollback")
-    run.question()
+    asked = run.question()
+    with pytest.raises(
+        AirflowError, match=r"admin has the role admin; approvers of live are whoever has the role user"
+    ):
+        stage.api("admin").answer(asked, "Approve", {"reason": "may do all else"})
     kill_scheduler(stage)
     asked = run.answer("Approve")
     assert asked.subject.startswith("Roll live back to")
@@ -212,3 +217,28 @@ def test_people_are_told_of_what_goes_wrong(stage: Stage) -> None:
         told = [row.detail["text"] for row in journal.audit.trail("watched") if row.action == "alert"]
     assert len(told) == 1
     assert "router asleep on far has been silent" in told[0]
+
+
+def test_what_destroys_is_asked_from_the_form_and_cannot_be_forged(stage: Stage) -> None:
+    with stage.journal() as journal:
+        register(journal, load_spec(stage.folder / "include" / "migrations" / "watched.yaml"), "ann")
+        for name in ("gone", "unsure"):
+            journal.members.join("watched", name, host="far", pid=1, version="0", lease=-5, deadline=0.01)
+    asked = operated(stage, verb="forget", router="gone")
+    assert "`gone` on `far`" in asked.answer("Approve").body
+    forged = operated(stage, verb="forget", router="unsure")
+    forged.question()
+    forged.set_state("approve_operation", "success")
+    assert (asked.end(), forged.end()) == ("success", "failed"), (asked.states(), forged.states())
+    assert "routers of 1 expected" in asked.log("operate")
+    assert "nobody has answered" in forged.log("operate")
+    listed = operated(stage, verb="members")
+    assert listed.end() == "success", listed.states()
+    assert listed.states() == {"look": "success", "approve_operation": "skipped", "operate": "success"}
+    assert "unsure" in listed.log("operate")
+    assert "gone" not in listed.log("operate")
+
+
+def operated(stage: Stage, **form: str) -> Story:
+    stage.api("operator").wait_for_dag("watched.operate")
+    return Story(stage, "watched", stage.api("operator").trigger("watched.operate", form), "operate")

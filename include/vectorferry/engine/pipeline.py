@@ -31,7 +31,7 @@ from vectorferry.core.errors import CheckFailed, GateError, PreflightFailed, Vec
 from vectorferry.core.model import COHORT, FINALIZE, REPAIR, ROLLBACK, Partition, Phase, Side, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Collection, Container
 
     from vectorferry.engine.backup.format import Backup as Backup
     from vectorferry.engine.backup.restore import Restored as Restored
@@ -740,8 +740,8 @@ def finding_to_decide(session: "Session") -> "Evidence":
     return finding_to_decide(session)
 
 
-def note_question(session: "Session", evidence: "Evidence", place: str) -> None:
-    """Keep that this run asks about this evidence at a place (a DAG); raises GateError where it asked about other evidence before."""
+def note_question(session: "Session", evidence: "Evidence", place: Mapping[str, str]) -> None:
+    """Keep that this run asks about this evidence, and where; raises GateError where it asked about other evidence before."""
     from vectorferry.engine.signoff.questions import note_question
 
     note_question(session, evidence, place)
@@ -752,6 +752,13 @@ def asked_at(journal: "Journal", evidence: "Evidence") -> frozenset[str]:
     from vectorferry.engine.signoff.questions import asked_at
 
     return asked_at(journal, evidence)
+
+
+def note_answerer(journal: "Journal", place: Mapping[str, str], person: str, roles: "Collection[str]") -> str:
+    """Keep which roles a person has who is about to answer in Airflow; returns why this person may not, or nothing."""
+    from vectorferry.engine.signoff.questions import note_answerer
+
+    return note_answerer(journal, place, person, roles)
 
 
 def repair(session: "Session", evidence_hash: str) -> Verdict:

@@ -65,6 +65,12 @@ class Audit:
             note(connection, migration, actor, action, detail)
         return True
 
+    def everywhere(self, action: str) -> tuple[AuditRow, ...]:
+        """All rows of an action, of whatever migration, oldest first."""
+        query = sa.select(audit).where(audit.c.action == action).order_by(audit.c.id)
+        with self._database.statement() as connection:
+            return tuple(AuditRow(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 (SQLAlchemy's public name)
+
     def trail(self, migration: str, *actions: str) -> tuple[AuditRow, ...]:
         """All rows of a migration, or those of some actions, oldest first."""
         query = sa.select(audit).where(audit.c.migration == migration)

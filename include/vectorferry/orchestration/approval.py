@@ -19,6 +19,7 @@ from airflow.sdk.execution_time.hitl import HITLUser
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import CUTOVER, FINALIZE, OPERATION, REPAIR, ROLLBACK
 from vectorferry.orchestration.airflow_versions import answer_timeout
+from vectorferry.orchestration.approver_roles import place_of, require_known
 from vectorferry.orchestration.notify import callbacks
 from vectorferry.orchestration.report_link import EvidenceLink, report_link
 from vectorferry.orchestration.task_session import own_evidence, run_session
@@ -79,7 +80,8 @@ class BoundApproval(ApprovalOperator):
             self.report = report_link(self.spec, context["ti"].dag_id, evidence.hash)
             asked = question(session, evidence, self.report)
             self.assigned_users = _assigned(self.spec, evidence)
-            _note_question(session, evidence, context["ti"].dag_id)
+            ti = context["ti"]
+            _note_question(session, evidence, place_of(ti.dag_id, ti.run_id, ti.task_id))
         self.subject, self.body = asked.subject, asked.body
         self.params = ParamsDict(_form(evidence.hash, self.spec))
         self.notifiers = callbacks(self.spec.notify.on_question)  # type: ignore[assignment]
@@ -129,11 +131,11 @@ def _asked_about(session: "Session", kind: str) -> "Evidence":
     return _approvable(session, kind)
 
 
-def _note_question(session: "Session", evidence: "Evidence", dag_id: str) -> None:
+def _note_question(session: "Session", evidence: "Evidence", place: Mapping[str, str]) -> None:
     from vectorferry.engine import pipeline
 
     try:
-        pipeline.note_question(session, evidence, dag_id)
+        pipeline.note_question(session, evidence, place)
     except GateError as error:
         raise AirflowFailException(str(error)) from error
 
@@ -175,8 +177,12 @@ def _keep(session: "Session", kind: str, event: Mapping[str, Any], asked_at: Any
 
 
 def _assigned(spec: MigrationSpec, evidence: "Evidence") -> list[HITLUser] | None:
-    """Whom Airflow lets answer: the spec's approvers without who asked; None where the spec names nobody."""
+    """Whom Airflow lets answer: the spec's approvers without who asked; None where the spec names nobody, or roles: its own server looks
+    at these as the answer comes."""
     rules, asker = spec.approval, evidence.body["requested_by"]
+    if rules.roles:
+        require_known(spec)
+        return None
     if not rules.approvers:
         return None
     names = [name for name in rules.approvers if not (rules.four_eyes and name == asker)]

@@ -81,11 +81,13 @@ def _hours(span: timedelta) -> str:
 
 
 def _approvers(spec: MigrationSpec) -> str:
-    names = ", ".join(spec.approval.approvers) or "everybody whom Airflow lets answer"
+    people = [*spec.approval.approvers, *(f"whoever has the role {role}" for role in spec.approval.roles)]
+    names = ", ".join(people) or "everybody whom Airflow lets answer"
     return f"{names}, but not who triggered the run" if spec.approval.four_eyes else names
 
 
 def _operation(spec: MigrationSpec) -> Iterator[str]:
+    name = spec.migration
     yield "## How to operate it"
     yield "- **Trigger** it as it is for the whole migration. *Dry run* only looks, and prints rows, hours and money."
     yield "- **A partition failed**: read its log, then clear that task with its downstream tasks. The others are not repeated."
@@ -94,6 +96,7 @@ def _operation(spec: MigrationSpec) -> Iterator[str]:
     yield "- **Only an approval in the journal cuts over**: marking `approve_cutover` as successful makes `switch` refuse."
     yield "- **A new run** goes on from what is loaded, and repeats the checks. Clearing an `upsert` that is done writes nothing."
     if spec.routers:
-        yield "- **Routers**: `vectorferry members` lists them; `await_routers` waits for all that are expected."
-        yield "- **Undo the cut-over**: `vectorferry rollback`. The source has every write that the target took."
-    yield f"- **Give up**: `vectorferry abandon` removes what an unfinished migration left. Owner: {spec.owner}."
+        yield f"- **Routers**: `{name}.operate` lists them; `await_routers` waits for all that are expected."
+        yield f"- **Unpause `{name}.settle`**, and leave it on: it settles what they write."
+        yield f"- **Undo the cut-over**: `{name}.rollback`. The source has every write that the target took."
+    yield f"- **Give up**: `{name}.operate`, verb abandon, removes what an unfinished migration left. Owner: {spec.owner}."

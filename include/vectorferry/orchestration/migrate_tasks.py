@@ -14,6 +14,7 @@ from airflow.sdk import get_current_context
 
 from vectorferry.core.errors import RoomAwaited
 from vectorferry.core.model import CUTOVER
+from vectorferry.orchestration.approver_roles import require_known
 from vectorferry.orchestration.params import RunParams, run_params
 from vectorferry.orchestration.rescheduling import look_later, seconds_waited
 from vectorferry.orchestration.task_session import own_evidence, run_session
@@ -40,6 +41,7 @@ class Steps:
         """Look at both sides from a worker; refuse what cannot work. A dry run ends here."""
         from vectorferry.engine import pipeline
 
+        require_known(self.spec)
         with self._session(upgrade=True) as session:
             found = pipeline.preflight(session, mappable=self._mappable(), expectations=False)
         _log_preflight(self.spec, found)

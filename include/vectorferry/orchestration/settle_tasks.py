@@ -3,8 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from vectorferry.core.errors import JournalUnavailable
 from vectorferry.orchestration.connections import airflow_connection

@@ -15,7 +15,11 @@ class ApprovalRules(Section):
     """Who signs the cut-over."""
 
     approvers: list[Text] = Field(
-        default_factory=list, description="User names; empty: everybody whom Airflow lets answer."
+        default_factory=list, description="User names; empty, and no roles: everybody whom Airflow lets answer."
+    )
+    roles: list[Text] = Field(
+        default_factory=list,
+        description="Roles of Airflow's users, each of whom may approve, too; by FAB's or the simple auth manager.",
     )
     four_eyes: bool = Field(True, description="Whoever triggered the run cannot approve it.")
     reason_required: bool = True
@@ -34,6 +38,8 @@ class ApprovalRules(Section):
     def _one_person_at_a_terminal(self) -> "ApprovalRules":
         if self.terminal and self.four_eyes:
             raise ValueError("terminal: true needs four_eyes: false, because whoever runs the command also answers")
+        if self.terminal and self.roles and not self.approvers:
+            raise ValueError("terminal: true needs approvers by name: nobody has a role of Airflow on a terminal")
         return self
 
 

@@ -1,4 +1,4 @@
-"""Plugin that Airflow finds by this package's entry point: the reports of migrations, at the address to which each question links."""
+"""Plugin that Airflow finds by this package's entry point: the report behind a question, and a look at the roles of who answers."""
 
 from typing import Any
 
@@ -14,8 +14,18 @@ class _OnlyForTheServer:
         return [PLUGIN]
 
 
+class _AnswersToo:
+    """The middleware, in the same way."""
+
+    def __get__(self, instance: object, owner: object) -> list[dict[str, Any]]:
+        from vectorferry.ui.answers import MIDDLEWARE
+
+        return [MIDDLEWARE]
+
+
 class VectorferryReports(AirflowPlugin):
     """What the entry point names."""
 
     name = "vectorferry_reports"
     fastapi_apps = _OnlyForTheServer()
+    fastapi_root_middlewares = _AnswersToo()

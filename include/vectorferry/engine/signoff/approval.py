@@ -6,6 +6,7 @@ from typing import Literal
 from vectorferry.core.errors import NotApproved
 from vectorferry.core.model import CUTOVER
 from vectorferry.engine.session import Session
+from vectorferry.engine.signoff.questions import allowed, has_role, known_roles
 from vectorferry.journal import Approval, Evidence
 
 Decision = Literal["approve", "reject"]
@@ -46,12 +47,20 @@ def _may_approve(session: Session, evidence: Evidence, person: str, via: str) ->
     rules = session.spec.approval
     if not person:
         raise NotApproved("the answer names no person: a timed-out default is no approval")
-    if rules.approvers and person not in rules.approvers:
-        raise NotApproved(f"{person} is not an approver of {session.migration}; those are {', '.join(rules.approvers)}")
+    if not _is_approver(session, evidence, person):
+        raise NotApproved(f"{person} is not an approver: {allowed(session.migration, rules.approvers, rules.roles)}")
     if rules.four_eyes and person == evidence.body["requested_by"]:
         raise NotApproved(f"{person} asked for this run and cannot approve it (approval.four_eyes)")
     if via == "terminal" and not rules.terminal:
         raise NotApproved("the spec does not allow an approval on a terminal (approval.terminal)")
+
+
+def _is_approver(session: Session, evidence: Evidence, person: str) -> bool:
+    """By name, or by a role that Airflow's server knew this person to have when the answer came. What nobody knows counts for nothing."""
+    rules = session.spec.approval
+    if person in rules.approvers or not (rules.approvers or rules.roles):
+        return True
+    return bool(rules.roles) and has_role(known_roles(session, evidence.hash, person), rules.roles)
 
 
 def require_approval(session: Session, evidence_hash: str, kind: str) -> Approval:
