@@ -7,6 +7,7 @@ from pipeline.test_reconcile import live, loaded
 from pipeline.worlds import World, rows_of
 from vectorferry.core.errors import CheckFailed
 from vectorferry.engine import pipeline
+from vectorferry.engine.reconcile import fingerprint_spill
 from vectorferry.engine.session import Session
 from vectorferry.orchestration import BackupOperator, CompareOperator
 from vectorferry.staging import Staging
@@ -29,8 +30,9 @@ def test_a_side_is_kept_and_both_are_compared(loaded: tuple[World, Session], dat
     assert session.target.count() == rows - 1, "nothing was repaired"
 
 
-def test_what_was_paused_is_not_equal(loaded: tuple[World, Session]) -> None:
+def test_what_was_paused_is_not_equal(loaded: tuple[World, Session], monkeypatch: pytest.MonkeyPatch) -> None:
     world, session = loaded
+    monkeypatch.setattr(fingerprint_spill, "PART_ROWS", 60)  # it looks at the ceiling after each part
     world.spec_dict["reconcile"] = {"ceiling": {"requests": 1}}
     with world.session(run_id="paused") as later, pytest.raises(CheckFailed, match="paused at"):
         CompareOperator(task_id="compare", spec=session.spec).work(later)
