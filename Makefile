@@ -25,7 +25,7 @@ SOAK    := $(foreach each,SWITCHES RATE CHAOS SEED,$(if $($(each)),--$(shell ech
 export UV_PYTHON_DOWNLOADS := never
 export VECTORFERRY_UV := $(abspath $(UV))
 
-.PHONY: help demo with test test-long check format wheel lock clean distclean stop bench model soak drift pairs dataset schema env lock ready weaviate
+.PHONY: help demo with test test-long check format wheel compat lock clean distclean stop bench model soak drift pairs dataset schema env lock ready weaviate
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -84,6 +84,9 @@ pairs: $(READY) weaviate ## Move every kind of value between all pairs of databa
 
 wheel: $(READY) ## Build the wheel into dist/
 	@$(UV) build --wheel --no-build-isolation --python $(BIN)/python --out-dir dist --quiet && ls dist/*.whl
+
+compat: $(READY) ## Move a small collection, and try to forge its approval, in Airflow 3.1, 3.2 and 3.3 (minutes); VERSION= for one of them
+	PYTHONPATH=tests $(BIN)/python -m compat $(VERSION)
 
 stop: ## Stop the servers that `make demo` started, and nothing else
 	@if [ -e $(FOLDER)/run.json ]; then $(MAKE) --no-print-directory ready && $(BIN)/python -m vectorferry.local.servers.stop $(FOLDER); \

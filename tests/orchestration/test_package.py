@@ -4,15 +4,18 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import airflow
 import jsonschema
 import pytest
 from airflow import plugins_manager
+from airflow.dag_processing.bundles.local import LocalDagBundle
 from airflow.providers_manager import ProvidersManager
 
 from vectorferry.orchestration.approval import BoundApproval
+from vectorferry.orchestration.task_session import dag_bundle
 from vectorferry.ui import hooks, provider
 from vectorferry.ui.provider import FORMS, get_provider_info
 
@@ -58,6 +61,12 @@ def test_the_button_of_a_connection_asks_the_database(tmp_path: Path, monkeypatc
     answered, why = hooks.LanceDBHook("vectors").test_connection()
     assert not answered
     assert "needs `uri`" in why
+
+
+def test_a_task_knows_the_version_that_it_was_parsed_from(tmp_path: Path) -> None:
+    bundle = LocalDagBundle(name="catalogue", path=str(tmp_path), version="1a2b3c")
+    assert dag_bundle(SimpleNamespace(bundle_instance=bundle)) == {"name": "catalogue", "version": "1a2b3c"}
+    assert dag_bundle(SimpleNamespace()) is None
 
 
 def test_the_link_of_a_question_is_registered() -> None:

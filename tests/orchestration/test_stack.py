@@ -68,6 +68,10 @@ class TestHappy:
         asked = run.question()
         assert asked.subject == "GO: cut over happy to pgvector target_happy?"
         assert f"source **{ROWS * len(NAMESPACES):,}**" in asked.body
+        with stage.journal() as journal:
+            evidence = journal.evidence.latest("happy")
+        assert evidence is not None
+        assert evidence.body["bundle"] == {"name": "dags-folder", "version": None}
         tries = {(t.task_id, t.map_index): t.try_number for t in run.tasks()}
         assert tries["partition.export", 1] == tries["partition.upsert", 0] == tries["partition.check_counts", 0] == 1
 

@@ -52,6 +52,14 @@ class Tags(HTMLParser):
         self.text += f"{data} "
 
 
+def test_the_bundle_that_dag_and_spec_came_from_is_named() -> None:
+    assert "DAG bundle catalogue, 1a2b3c" in Tags(page(bundle={"name": "catalogue", "version": "1a2b3c"})).text
+    assert (
+        "DAG bundle dags-folder, without versions" in Tags(page(bundle={"name": "dags-folder", "version": None})).text
+    )
+    assert "DAG bundle" not in Tags(page(bundle=None)).text
+
+
 def test_every_check_is_there_with_its_figures() -> None:
     shown = Tags(page(verdict("counts", "p0000", source=1234), verdict("latency", source={"p50_ms": 1.5}))).text
     for word in (

@@ -67,7 +67,10 @@ def silent(progress: StepProgress) -> None:
 
 @dataclass(frozen=True)
 class Session:
-    """Open handles for one migration. `actor` is who asked for this run, `run_id` names the run in verdicts and reports."""
+    """Open handles for one migration. `actor` is who asked for this run, `run_id` names the run in verdicts and reports.
+
+    `bundle` has name and version of what brought DAG and spec to Airflow; None elsewhere.
+    """
 
     spec: MigrationSpec
     journal: Journal
@@ -80,6 +83,7 @@ class Session:
     target_caller: Caller
     report: Report = field(default=silent)
     connections: Connections = field(default=connection_from_environment)
+    bundle: Mapping[str, str | None] | None = None
 
     @property
     def migration(self) -> str:
@@ -164,6 +168,7 @@ def open_session(
     connections: Connections = connection_from_environment,
     report: Report = silent,
     upgrade: bool = False,
+    bundle: Mapping[str, str | None] | None = None,
 ) -> Iterator[Session]:
     """Open both stores, the journal and staging; closes them all, whatever happens. `upgrade` brings the journal's schema up to date."""
     with ExitStack() as stack:
@@ -185,6 +190,7 @@ def open_session(
             target_caller,
             report,
             connections,
+            bundle,
         )
         try:
             with naming(places(spec, source, target)):

@@ -6,13 +6,17 @@ from inspect import signature
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk.bases.operator import BASEOPERATOR_ARGS_EXPECTED_TYPES
 
 try:
     from airflow.sdk import CronTriggerTimetable
 except ImportError:  # 3.1 has it where schedulers look for it
     from airflow.timetables.trigger import CronTriggerTimetable  # type: ignore[assignment]
 
-__all__ = ["CronTriggerTimetable", "answer_timeout", "failing_at_once"]
+__all__ = ["DOUBLING", "CronTriggerTimetable", "answer_timeout", "failing_at_once"]
+
+DOUBLING: float = True if BASEOPERATOR_ARGS_EXPECTED_TYPES["retry_exponential_backoff"] is bool else 2.0
+"""What makes each delay between two tries twice the one before: in 3.1 a flag, then a factor."""
 
 
 def answer_timeout(most: timedelta) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import conf
 from airflow.sdk import BaseOperatorLink
-from airflow.sdk.types import TaskInstanceKey
 
 from vectorferry.spec.migration import MigrationSpec
 
@@ -31,7 +30,7 @@ class EvidenceLink(BaseOperatorLink):
 
     name = "Evidence"
 
-    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """The address; empty where the task has not asked yet."""
         del ti_key
         return str(operator.report)

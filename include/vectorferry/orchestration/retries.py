@@ -16,7 +16,7 @@ from vectorferry.core.errors import (
     StagingRefused,
     TerminalError,
 )
-from vectorferry.orchestration.airflow_versions import failing_at_once
+from vectorferry.orchestration.airflow_versions import DOUBLING, failing_at_once
 
 FINAL: list[type[BaseException]] = [
     ConnectionMissing,
@@ -35,7 +35,7 @@ FINAL: list[type[BaseException]] = [
 # How often is the spec's to say: `task_settings`.
 RETRYING: dict[str, Any] = {
     "retry_delay": timedelta(seconds=10),
-    "retry_exponential_backoff": 2,
+    "retry_exponential_backoff": DOUBLING,
     "max_retry_delay": timedelta(minutes=10),
     **failing_at_once(FINAL),
 }

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context
 
@@ -39,8 +39,15 @@ def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Sess
         connections=airflow_connection,
         report=LogReport(),
         upgrade=upgrade,
+        bundle=dag_bundle(context["ti"]),
     ) as session:
         yield session
+
+
+def dag_bundle(task_instance: Any) -> dict[str, str | None] | None:
+    """Name and version of the DAG bundle that a task was parsed from: of a Git bundle the commit, of a local folder no version."""
+    found = getattr(task_instance, "bundle_instance", None)
+    return None if found is None else {"name": found.name, "version": found.version}
 
 
 def run_desk(spec: MigrationSpec, tell: "Teller") -> "Desk":

@@ -44,6 +44,7 @@ def _about(evidence: Evidence) -> Iterator[str]:
         "Rows": _figures(body["rows"]),
         "Namespaces, partitions": f"{body['namespaces']:,}, {body['partitions']:,}",
         "Asked by": f"{body['requested_by']}, run {body['run']}",
+        **_bundle(body.get("bundle")),
         "Collected at": body["collected_at"],
         "Used by the run": f"{usage['requests']:,} requests, {usage['read_units']:,.0f} read units, {usage['throttled']:,} throttled",
         "Plan": evidence.plan_id,
@@ -51,6 +52,10 @@ def _about(evidence: Evidence) -> Iterator[str]:
     }
     lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
     yield f"<table>{lines}</table>"
+
+
+def _bundle(found: Mapping[str, str | None] | None) -> dict[str, str]:
+    return {"DAG bundle": f"{found['name']}, {found['version'] or 'without versions'}"} if found else {}
 
 
 def _excused(body: Mapping[str, Any]) -> Iterator[str]:

@@ -67,6 +67,7 @@ def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any
         "plan": plan.id,
         "run": session.run_id,
         "requested_by": session.actor,
+        "bundle": session.bundle,
         "collected_at": datetime.now(UTC).isoformat(),  # also keeps two collections of the same figures apart
         "go": not against,
         "against": list(against[:10]),

@@ -17,6 +17,8 @@ ANSWER_AFTER = 3.0
 # Against a server that hangs: a busy machine may take a minute for an answer.
 HANGS_AFTER = 300.0
 FINISHED = frozenset({"success", "failed"})
+# How a task waits for its answer: the second in Airflow 3.1 and 3.2, where the triggerer looks for it.
+WAITING = frozenset({"awaiting_input", "deferred"})
 
 
 class AirflowError(VectorferryError):
@@ -160,7 +162,7 @@ class AirflowApi:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails"
         details = self.call("GET", path, params={"response_received": False})["hitl_details"]
         # A question whose task was cleared or has failed stays listed.
-        return [_question(each) for each in details if each["task_instance"]["state"] == "awaiting_input"]
+        return [_question(each) for each in details if each["task_instance"]["state"] in WAITING]
 
     def wait_for_question(self, dag_id: str, run_id: str, timeout: float = 300) -> PendingQuestion:
         """Wait until a run asks; raises AirflowError when it ends without asking."""
