@@ -10,10 +10,12 @@ from airflow.sdk.bases.operator import BASEOPERATOR_ARGS_EXPECTED_TYPES
 
 try:
     from airflow.sdk import CronTriggerTimetable
-except ImportError:  # 3.1 has it where schedulers look for it
+    from airflow.sdk.exceptions import AirflowRescheduleException
+except ImportError:  # 3.1 has them where schedulers look for them
+    from airflow.exceptions import AirflowRescheduleException
     from airflow.timetables.trigger import CronTriggerTimetable  # type: ignore[assignment]
 
-__all__ = ["DOUBLING", "CronTriggerTimetable", "answer_timeout", "failing_at_once"]
+__all__ = ["DOUBLING", "AirflowRescheduleException", "CronTriggerTimetable", "answer_timeout", "failing_at_once"]
 
 DOUBLING: float = True if BASEOPERATOR_ARGS_EXPECTED_TYPES["retry_exponential_backoff"] is bool else 2.0
 """What makes each delay between two tries twice the one before: in 3.1 a flag, then a factor."""

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowRescheduleException
+
+from vectorferry.orchestration.airflow_versions import AirflowRescheduleException
 
 LEAST_BETWEEN, MOST_BETWEEN = 5.0, 60.0
 """Seconds between two looks: a tenth of the time that it was waited for, within these."""
