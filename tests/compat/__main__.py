@@ -24,9 +24,6 @@ def main() -> int:
                 installed = beside_airflow(
                     ROOT / ".vectorferry" / "compat" / release.version, release, wheel, ("airflow", "postgres")
                 )
-                print(
-                    f"Airflow {release.version}: {len(installed.before)} packages of it unchanged: {installed.before <= installed.after}"
-                )
                 for line in tell(installed, Path(folder) / release.version):
                     print(f"Airflow {release.version}: {line}", flush=True)
             except (VectorferryError, AssertionError) as error:

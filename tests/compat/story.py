@@ -27,6 +27,8 @@ class Broken(VectorferryError):
 
 def tell(installed: Environment, folder: Path) -> Iterator[str]:
     """Plays the story; gives a line for each thing that held, and raises Broken, or what Airflow answered, at the first that did not."""
+    held("nothing that was there is changed", installed.before <= installed.after)
+    yield f"{len(installed.before)} packages were there, and are what they were; {len(installed.after - installed.before)} came"
     with _stage(installed, folder) as stage:
         begun = stage.begin(NAME)
         held("the DAGs are imported", stage.api("operator").import_errors() == {})
