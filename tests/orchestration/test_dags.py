@@ -5,9 +5,11 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from vectorferry.core.errors import CheckFailed, ConnectionMissing, RateLimited, SpecError, Unauthorized
 from vectorferry.orchestration import build_dags, migration
+from vectorferry.orchestration.assets import collection
 from vectorferry.orchestration.params import RunParams, form, migration_params, overridden, own_params, run_params
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.spec.migration import MigrationSpec
@@ -125,6 +128,21 @@ def test_nothing_is_moved_under_an_expectation_that_cannot_be_judged() -> None:
     wanted = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "metadata.title"}}
     task = build_dags(spec(checks={"expectations": [wanted]}))[0].get_task("preflight_expectations")
     assert (task.upstream_task_ids, task.downstream_task_ids) == (set(), {"partition.export"})
+
+
+def test_lineage_leads_from_the_source_over_staging_to_the_target(dag: DAG) -> None:
+    def named(assets: Sequence[Any]) -> list[str]:
+        return [asset.name for asset in assets]
+
+    tasks = [dag.get_task(f"partition.{each}") for each in ("export", "upsert", "check_counts")]
+    assert [(named(task.inlets), named(task.outlets)) for task in tasks] == [
+        (["a/x"], ["docs.staging"]),
+        (["docs.staging"], ["b/x"]),
+        (["a/x", "docs.staging", "b/x"], []),
+    ]
+    assert named(dag.get_task("switch").outlets) == ["docs.cut_over"]
+    odd = spec(source={"connection": "a", "collection": "größe: ein/aus"})
+    assert collection(odd, "source").name == "a/gr%C3%B6%C3%9Fe%3A%20ein%2Faus"
 
 
 def test_the_gate_has_no_default_answer_and_asks_again(dag: DAG) -> None:

@@ -113,6 +113,12 @@ class TestHappy:
             (approval,) = journal.approvals.all(asked.params["evidence"])
         assert (approval.actor, approval.decision, approval.reason) == ("approver", "approve", "looked at it")
         assert approval.run_id == run.run_id
+        events = run.operator.call(
+            "GET", "/assets/events", params={"source_dag_id": run.dag_id, "source_task_id": "switch"}
+        )
+        (event,) = events["asset_events"]
+        assert (event["name"], event["extra"]["phase"]) == ("happy.cut_over", "TRACK_B")
+        assert event["extra"]["evidence"] == asked.params["evidence"]
 
     def test_xcoms_are_small(self, stories: Stories) -> None:
         run = stories["happy"]

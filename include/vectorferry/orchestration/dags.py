@@ -15,6 +15,7 @@ from vectorferry.orchestration.after_cutover_tasks import (
     rollback_form,
 )
 from vectorferry.orchestration.approval import BoundApproval
+from vectorferry.orchestration.assets import undecided
 from vectorferry.orchestration.dag_docs import describe
 from vectorferry.orchestration.drill_tasks import DRILL_DOC, wire_drill
 from vectorferry.orchestration.migrate_wiring import step, wire_migrate
@@ -26,7 +27,6 @@ from vectorferry.orchestration.reconcile_tasks import (
     REPAIR_DOC,
     reconcile_form,
     schedule_of,
-    undecided,
     wire_reconcile,
     wire_repair,
 )

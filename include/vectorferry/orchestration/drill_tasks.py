@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import task
 
+from vectorferry.orchestration.assets import backed_up, collection, tell
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.task_session import run_session
 from vectorferry.spec.migration import MigrationSpec
@@ -23,8 +24,10 @@ log = logging.getLogger(__name__)
 def wire_drill(spec: MigrationSpec) -> None:
     """The tasks, one after the other."""
     drilling = Drilling(spec)
-    kept = task(task_id="backup", **RETRYING)(drilling.backup)()
-    drilled = task(task_id="drill", **RETRYING)(drilling.drill)()
+    kept = task(task_id="backup", inlets=[collection(spec, "target")], outlets=[backed_up(spec)], **RETRYING)(
+        drilling.backup
+    )()
+    drilled = task(task_id="drill", inlets=[backed_up(spec)], **RETRYING)(drilling.drill)()
     kept >> drilled >> task(task_id="prune", **RETRYING)(drilling.prune)()
 
 
@@ -42,6 +45,7 @@ class Drilling:
             if not pipeline.is_cut_over(session):
                 raise AirflowSkipException("the target has not the authority: there is nothing of it to keep yet")
             made = pipeline.backup(session)
+        tell(backed_up(self.spec), rows=made.manifest.rows, bytes=made.manifest.bytes, folder=made.files.url)
         log.info("%s rows, %s bytes in %s", made.manifest.rows, made.manifest.bytes, made.files.url)
 
     def drill(self) -> None:

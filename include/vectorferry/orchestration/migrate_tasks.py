@@ -15,6 +15,7 @@ from airflow.sdk import get_current_context
 from vectorferry.core.errors import RoomAwaited
 from vectorferry.core.model import CUTOVER
 from vectorferry.orchestration.approver_roles import require_known
+from vectorferry.orchestration.assets import cut_over, tell
 from vectorferry.orchestration.params import RunParams, run_params
 from vectorferry.orchestration.rescheduling import look_later, seconds_waited
 from vectorferry.orchestration.task_session import own_evidence, run_session
@@ -160,7 +161,10 @@ class Steps:
         from vectorferry.engine import pipeline
 
         with self._session() as session:
-            done = pipeline.cut_over(session, session.plan(), own_evidence(session, CUTOVER).hash, cohort)
+            signed = own_evidence(session, CUTOVER).hash
+            done = pipeline.cut_over(session, session.plan(), signed, cohort)
+        if cohort == self.spec.cohorts[-1].name:
+            tell(cut_over(self.spec), evidence=signed, phase=str(done.phase))
         log.info("phase %s; approved by %s", done.phase, done.approved_by or "the approver of an earlier try")
         if self.spec.routers:
             log.info("writes waited for %.2f s", done.hold_seconds)

@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import TaskGroup, task, task_group
 
 from vectorferry.orchestration.approval import BoundApproval
+from vectorferry.orchestration.assets import collection, cut_over, staging
 from vectorferry.orchestration.failing import partition_callbacks
 from vectorferry.orchestration.migrate_tasks import LABEL, Steps
 from vectorferry.orchestration.retries import RETRYING
@@ -46,7 +47,7 @@ def wire_migrate(spec: MigrationSpec) -> None:
     moved: Any = _partitions(spec, steps, names)
     if spec.checks.expectations:
         step(steps.preflight_expectations)() >> moved
-    moved >> (expectations := step(steps.check_expectations)())
+    moved >> (expectations := step(steps.check_expectations, inlets=[staging(spec)])())
     recall = step(steps.check_recall, **_each(spec)).expand(partition=names)
     collection = checked = step(steps.check_collection)()
     loaded = moved
@@ -64,10 +65,15 @@ def wire_migrate(spec: MigrationSpec) -> None:
 
 def _partitions(spec: MigrationSpec, steps: Steps, names: Any) -> Any:
     each = _each(spec)
+    source, staged, target = collection(spec, "source"), staging(spec), collection(spec, "target")
 
     @task_group(group_id="partition")
     def partition(name: str) -> None:
-        (step(steps.export, **each)(name) >> step(steps.upsert, **each)(name) >> step(steps.check_counts, **each)(name))
+        (
+            step(steps.export, inlets=[source], outlets=[staged], **each)(name)
+            >> step(steps.upsert, inlets=[staged], outlets=[target], **each)(name)
+            >> step(steps.check_counts, inlets=[source, staged, target], **each)(name)
+        )
 
     return partition.expand(name=names)
 
@@ -83,7 +89,7 @@ def _cut_over(spec: MigrationSpec, steps: Steps) -> BoundApproval:
         # One process for a cohort's whole switch: from task to task it takes seconds, and a hold must not.
         last >> (last := task(task_id=f"switch_{name}", **UNTIMED, **RETRYING)(steps.switch)(name))
         last >> (last := CohortWatchSensor(task_id=f"watch_{name}", spec=spec, cohort=name))
-    last >> step(steps.switch, **UNTIMED)(rest) >> step(steps.verify)()
+    last >> step(steps.switch, outlets=[cut_over(spec)], **UNTIMED)(rest) >> step(steps.verify)()
     return asked
 
 

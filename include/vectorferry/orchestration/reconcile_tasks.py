@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
-from airflow.sdk import Asset, Param, get_current_context, task
+from airflow.sdk import Param, get_current_context, task
 
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import REPAIR
 from vectorferry.orchestration.airflow_versions import CronTriggerTimetable
 from vectorferry.orchestration.approval import BoundApproval
+from vectorferry.orchestration.assets import collection, reconciled, tell, undecided
 from vectorferry.orchestration.notify import tell_new
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.task_session import own_evidence, run_session
@@ -60,20 +61,11 @@ def reconcile_form() -> dict[str, Param]:
     return {FULL: Param(False, type="boolean", title="Full", description=told)}
 
 
-def reconciled(spec: MigrationSpec) -> Asset:
-    """What other DAGs may be scheduled on."""
-    return Asset(f"{spec.migration}.reconciled")
-
-
-def undecided(spec: MigrationSpec) -> Asset:
-    """What has `<migration>.repair` run: something was found that a person has to decide."""
-    return Asset(f"{spec.migration}.undecided")
-
-
 def wire_reconcile(spec: MigrationSpec) -> None:
     """The tasks. It waits for nobody: what a person has to decide is asked by a DAG of its own."""
     upkeep = Upkeep(spec)
-    look = task.branch(task_id="look", **RETRYING)(upkeep.look)()
+    both = [collection(spec, "source"), collection(spec, "target")]
+    look = task.branch(task_id="look", inlets=both, **RETRYING)(upkeep.look)()
     asked = task(task_id=ASK, outlets=[undecided(spec)], **RETRYING)(upkeep.ask)()
     repaired = task(task_id=REPAIR_TASK, **RETRYING)(upkeep.repair)()
     told = task(task_id=TOLD, trigger_rule=EITHER, outlets=[reconciled(spec)], **RETRYING)(upkeep.report)()
@@ -156,7 +148,7 @@ class Upkeep:
 
     def _tell(self, figures: Mapping[str, Any]) -> None:
         context = get_current_context()
-        context["outlet_events"][reconciled(self.spec)].extra = dict(_plain(figures))
+        tell(reconciled(self.spec), **_plain(figures))
         tell_new(self.spec, context)
 
 
