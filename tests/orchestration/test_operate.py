@@ -109,10 +109,8 @@ def test_a_verb_does_and_tells_what_its_command_does(world: World, caplog: LogCa
     ]
     dead_router(world, "asleep")
     operate(world, verb="members")
-    assert told(caplog)[2:4] == [
-        "Routers:",
-        "  id      host  phase  draining  lease left (s)",
-    ]
+    assert told(caplog)[2] == "Routers:"
+    assert told(caplog)[3].startswith("  id      host  phase  draining  lease left (s)")
     assert told(caplog)[4].startswith("  asleep  far   OFF    ")
     operate(world)
     assert "Migration small:" in told(caplog)
