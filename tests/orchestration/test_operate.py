@@ -275,6 +275,8 @@ def test_only_what_destroys_goes_by_the_question() -> None:
 
 
 def test_commands_that_are_named_are_dags_here() -> None:
+    both = "`vectorferry run SPEC` goes on from here; or trigger the DAG `<migration>.migrate`"
+    assert in_airflow(both, "docs") == "`docs.migrate` goes on from here"
     assert in_airflow("`vectorferry plan SPEC` looks", "docs") == "`docs.migrate` (dry run) looks"
     assert in_airflow("see `vectorferry members`", "docs") == "see `docs.operate` (verb members)"
     assert in_airflow("`vectorferry restore` brings it back", "docs") == "`vectorferry restore` brings it back"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.session import StepProgress
 
 _COMMAND = re.compile(r"`vectorferry (?P<verb>[a-z]+)[^`]*`")
+_ALSO_HERE = re.compile(r"; or trigger the DAG `<migration>\.migrate`")
 _DAGS = {
     "run": "migrate",
     "plan": "migrate",
@@ -80,4 +81,4 @@ def in_airflow(text: str, migration: str) -> str:
             f"`{migration}.{_DAGS[verb]}`" + (" (dry run)" if verb == "plan" else "") if verb in _DAGS else command[0]
         )
 
-    return _COMMAND.sub(dag, text)
+    return _COMMAND.sub(dag, _ALSO_HERE.sub("", text)).replace("<migration>", migration)
