@@ -11,9 +11,10 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import exact, exports, lance, live, loads, memory, reconcile, records, table
+from benchmarks import exact, exports, lance, live, loads, memory, reconcile, records, scale, table
 from benchmarks.live import Calls, Rate
 from benchmarks.memory import Peak
+from benchmarks.scale import Scaled
 from benchmarks.servers import Servers, running
 from benchmarks.timing import Race, Rounds
 
@@ -37,6 +38,7 @@ class Size:
     reconcile_rows: int = 50_000
     reconcile_slow_rows: int = 20_000
     reconcile_partitions: tuple[int, ...] = (50_000, 200_000)
+    scale: tuple[tuple[int, int], ...] = ((1_000_000, 10), (10_000_000, 100))
 
     @property
     def rounds(self) -> Rounds:
@@ -59,8 +61,9 @@ QUICK = Size(
     reconcile_rows=1_000,
     reconcile_slow_rows=500,
     reconcile_partitions=(1_000, 2_000),
+    scale=((2_000, 2), (4_000, 4)),
 )
-Found = list[Race] | list[Peak] | list[Calls] | list[Rate]
+Found = list[Race] | list[Peak] | list[Calls] | list[Rate] | list[Scaled]
 
 
 def export_pinecone(servers: Servers, size: Size) -> list[Race]:
@@ -130,6 +133,10 @@ def reconcile_memory(servers: Servers, size: Size) -> list[Peak]:
     return [reconcile.peaks(servers, size.reconcile_partitions, size.peak_repeats, say)]
 
 
+def at_scale(servers: Servers, size: Size) -> list[Scaled]:
+    return list(scale.scaled(servers, size.scale))
+
+
 PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "export-pinecone": export_pinecone,
     "export-weaviate": export_weaviate,
@@ -146,6 +153,7 @@ PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "settle": live_settling,
     "reconcile": reconcile_passes,
     "reconcile-memory": reconcile_memory,
+    "scale": at_scale,
 }
 
 
@@ -160,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(table.summary(found)))
     if given.json:
         Path(given.json).write_bytes(orjson.dumps(table.as_json(found), option=orjson.OPT_INDENT_2))
-    return 0 if all(each.enough for each in [*found.races, *found.peaks]) else 1
+    return 0 if all(each.enough for each in [*found.races, *found.peaks, *found.scaled]) else 1
 
 
 def measure(servers: Servers, parts: Sequence[str], size: Size) -> table.Measured:
@@ -190,6 +198,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=int,
         help="rows of each side that is reconciled; Weaviate, which fills slowly, has a tenth",
     )
+    parser.add_argument("--ids", type=int, help="ids of the largest listing of `scale`, in partitions of 100,000")
     parser.add_argument("--repeats", type=int, help="rounds of a final")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     return parser.parse_args(arguments)
@@ -203,6 +212,7 @@ def _size(given: argparse.Namespace) -> Size:
         "hnsw_rows": given.rows and min(given.rows, base.hnsw_rows),
         "reconcile_rows": given.reconcile_rows,
         "reconcile_slow_rows": given.reconcile_rows and given.reconcile_rows // 10,
+        "scale": given.ids and tuple((ids, -(-ids // 100_000)) for ids in (given.ids // 10, given.ids)),
         "reconcile_partitions": given.reconcile_rows and (given.reconcile_rows // 10, given.reconcile_rows),
     }
     return Size(**{**base.__dict__, **{name: value for name, value in changes.items() if value}})

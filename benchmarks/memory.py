@@ -106,12 +106,17 @@ def _migration(servers: Servers, source: Place) -> Iterator[tuple[str, dict[str,
 
 def run_task(servers: Servers, task: str, spec_file: Path, *connections: str) -> dict[str, float]:
     """Run a task of `benchmarks.peak` in a process of its own: what it took, bytes and seconds."""
-    command = (sys.executable, "-m", "benchmarks.peak", task, str(spec_file))
+    return run_module(servers, "benchmarks.peak", (task, str(spec_file)), *connections)
+
+
+def run_module(servers: Servers, module: str, arguments: Sequence[str], *connections: str) -> dict[str, float]:
+    """Run a module in a process of its own, with these connections: what it printed, as JSON."""
+    command = (sys.executable, "-m", module, *arguments)
     path = os.pathsep.join((str(_ROOT), str(_ROOT / "include")))
     environment = {**os.environ, "PYTHONPATH": path, **_connections(servers, *connections)}
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{task} failed:\n{done.stderr.decode()}")
+        raise RuntimeError(f"{module} {' '.join(arguments)} failed:\n{done.stderr.decode()}")
     return dict(orjson.loads(done.stdout))
 
 

@@ -109,7 +109,8 @@ def session_of(servers: Servers, spec: Mapping[str, Any]) -> Iterator[Session]:
 def list_ids(session: Session) -> None:
     """What a plan does first where the source cannot read key ranges: list the ids, once, into staging."""
     plan_id = f"{session.migration}-{session.spec.plan_fingerprint[:12]}"
-    listing.list_namespace(session, session.staging.at(plan_id), 0, NAMESPACE)
+    begun = listing.begin_listing(session.staging.at(plan_id), [NAMESPACE], session.source.capabilities.key_order)
+    begun.write(session, NAMESPACE)
 
 
 def begin(session: Session) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.live import Calls, Rate
 from benchmarks.memory import MOST_BYTES, MOST_GROWTH, Peak
+from benchmarks.scale import Scaled
 from benchmarks.timing import Race, Timed
 
 
@@ -20,8 +21,9 @@ class Measured:
     peaks: list[Peak] = field(default_factory=list)
     calls: list[Calls] = field(default_factory=list)
     rates: list[Rate] = field(default_factory=list)
+    scaled: list[Scaled] = field(default_factory=list)
 
-    def add(self, found: Race | Peak | Calls | Rate) -> Iterator[str]:
+    def add(self, found: Race | Peak | Calls | Rate | Scaled) -> Iterator[str]:
         """Keep a result; returns it as lines."""
         if isinstance(found, Race):
             self.races.append(found)
@@ -32,6 +34,9 @@ class Measured:
         if isinstance(found, Calls):
             self.calls.append(found)
             return iter([_calls_row(found)])
+        if isinstance(found, Scaled):
+            self.scaled.append(found)
+            return iter([_scaled_row(found)])
         self.rates.append(found)
         return iter([_rate_row(found)])
 
@@ -87,6 +92,16 @@ def summary(measured: Measured) -> Iterator[str]:
     if measured.rates:
         yield "\n| job | a second | calls a second | beside | its, a second | ratio |\n|---|---|---|---|---|---|"
         yield from map(_rate_row, measured.rates)
+    if measured.scaled:
+        yield "\n| stage | ids | partitions | seconds | client CPU | peak |\n|---|---|---|---|---|---|"
+        yield from map(_scaled_row, measured.scaled)
+
+
+def _scaled_row(found: Scaled) -> str:
+    peak = f"{found.bytes / (1 << 20):.0f} MiB"
+    return (
+        f"| {found.stage} | {found.ids:,} | {found.partitions:,} | {found.seconds:.1f} | {found.cpu:.1f} s | {peak} |"
+    )
 
 
 def _calls_row(calls: Calls) -> str:
@@ -119,6 +134,7 @@ def as_json(measured: Measured) -> dict[str, Any]:
         ],
         "calls": [asdict(calls) for calls in measured.calls],
         "rates": [asdict(rate) for rate in measured.rates],
+        "scaled": [asdict(scaled) for scaled in measured.scaled],
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pytest
-from benchmarks import exact, exports, lance, live, loads, memory, reconcile, records, table
+from benchmarks import exact, exports, lance, live, loads, memory, reconcile, records, scale, table
 from benchmarks.records import Incomplete
 from benchmarks.servers import Servers, beside
 from benchmarks.timing import Contestant, Race, Rounds, Timed, Watch, race
@@ -142,6 +142,13 @@ def test_full_passes_read_every_record_of_both_sides(servers: Servers) -> None:
     assert [(race.rows, len(race.ours.seconds)) for race in found] == [(300, 1), (200, 1)]
     peak = reconcile.peaks(servers, [200], 1, lambda _: None)
     assert 50 << 20 < peak.medians[200] < 2 << 30
+
+
+def test_a_listing_of_any_length_is_planned_read_and_noted(servers: Servers) -> None:
+    with scale.session_of(3_000, 3, servers.folder / "scale", servers.connection) as session:
+        for stage in scale.STAGES.values():  # each of them asserts that it came to all ids
+            stage(session)
+        assert [partition.rows for partition in session.plan().partitions] == [1_000] * 3
 
 
 def test_figures_are_shown_and_written(tmp_path: Path) -> None:
