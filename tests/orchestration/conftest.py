@@ -6,10 +6,12 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import psutil
 import psycopg
 import pyarrow as pa
@@ -189,6 +191,15 @@ class Stage:
 
     def api(self, user: str) -> AirflowApi:
         return self.clients.setdefault(user, self.airflow.api(user))
+
+    @contextmanager
+    def browser(self, user: str) -> Iterator[httpx.Client]:
+        """What a browser sends in which this user is logged in."""
+        known = {"username": user, "password": self.airflow.password(user)}
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            token = client.post(f"{self.airflow.url}/auth/token", json=known).json()["access_token"]
+            client.cookies.set("_token", token)
+            yield client
 
     def begin(self, name: str, *, user: str = "operator", verb: str = "migrate", **conf: Any) -> Story:
         dag_id = ".".join(filter(None, [name, verb]))

@@ -1,6 +1,7 @@
 """A migration in a DAG of somebody's own; while it waits, for room in the target or for its index, it holds no slot."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,11 @@ def test_it_cuts_over_between_the_steps_of_the_team_and_waits_without_a_slot(sta
     stage.sql("UPDATE lagging SET not_indexed = 0")
     asked = run.answer("Approve")
     assert asked.task_id == "catalogue.approve_cutover"
+    link = re.search(r"\[every check with its figures\]\((\S+)\)", asked.body)
+    assert link, asked.body
+    with stage.browser("viewer") as browser:
+        assert "counts: 2 of 2 passed" in browser.get(link[1]).text
+        assert browser.get(link[1].replace("/release/", "/indexer/")).status_code == 404, "which asked nothing"
     assert run.end() == "success", run.states()
     assert set(run.states().values()) == {"success"}
     assert stage.table("target_catalogue") == stage.table("source")
