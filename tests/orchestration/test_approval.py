@@ -137,6 +137,16 @@ def test_evidence_that_says_no_go_ends_the_gate(gate: BoundApproval, journal: Jo
         answer(gate, evidence="c" * 64)
 
 
+@pytest.mark.parametrize("option", ["Approve", "Reject"])
+def test_evidence_that_lapsed_while_it_was_asked_about_ends_the_gate(
+    gate: BoundApproval, journal: Journal, option: str
+) -> None:
+    journal.audit.write("docs", "eve", "taint", {"reason": "a restored backup"})
+    with pytest.raises(AirflowFailException, match=r"reloaded or tainted.*trigger a new run"):
+        answer(gate, option)
+    assert journal.approvals.all(SIGNED) == ()
+
+
 def test_a_time_out_is_no_answer(gate: BoundApproval, journal: Journal) -> None:
     with pytest.raises(HITLTimeoutError):
         gate.execute_complete({}, {"error": "no response", "error_type": "timeout"})

@@ -40,6 +40,7 @@ VectorferryError
     ├── CheckFailed               a verdict is failed, missing or empty
     ├── NoRoom                    a database is too full to write to, and nobody made room in time
     ├── NotApproved               no valid approval in the journal
+    │   └── EvidenceLapsed        it can be approved no more
     └── SourceChanged             the source moved since the export and there are no routers
 """
 
@@ -243,6 +244,10 @@ class NoRoom(GateError):
 
 class NotApproved(GateError):
     """The journal holds no valid approval for this evidence."""
+
+
+class EvidenceLapsed(NotApproved):
+    """This evidence can be approved no more, whoever answers: it is too old, superseded, or was made void since."""
 
 
 class SourceChanged(GateError):

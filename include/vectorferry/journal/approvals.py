@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from vectorferry.core.errors import NotApproved
+from vectorferry.core.errors import EvidenceLapsed, NotApproved
 from vectorferry.core.model import OPERATION, REPAIR
 from vectorferry.journal.database import Database
 from vectorferry.journal.evidence import WITHOUT_BODY
@@ -98,14 +98,14 @@ class Approvals:
 
 
 def _require_standing(connection: sa.Connection, digest: str, max_age: timedelta, *, lock: bool = False) -> str:
-    """Returns the migration of evidence that can be approved now; raises NotApproved. A lock makes answers come one by one."""
+    """The migration of evidence that can be approved now; raises NotApproved, or EvidenceLapsed. A lock makes answers come one by one."""
     query = _STANDING.where(evidence.c.hash == digest)
     row = connection.execute(query.with_for_update(of=evidence) if lock else query).one_or_none()
     if row is None:
         raise NotApproved(f"there is no evidence {_short(digest)} in the journal: run the checks")
     why = _lapse(row, max_age)
     if why:
-        raise NotApproved(f"evidence {_short(digest)} of {row.migration!r} {why}")
+        raise EvidenceLapsed(f"evidence {_short(digest)} of {row.migration!r} {why}")
     return str(row.migration)
 
 

@@ -16,7 +16,7 @@ from airflow.sdk import Context, Param
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.execution_time.hitl import HITLUser
 
-from vectorferry.core.errors import GateError
+from vectorferry.core.errors import EvidenceLapsed, GateError
 from vectorferry.core.model import CUTOVER, FINALIZE, OPERATION, REPAIR, ROLLBACK
 from vectorferry.orchestration.airflow_versions import answer_timeout
 from vectorferry.orchestration.approver_roles import place_of, require_known
@@ -167,15 +167,21 @@ def _keep(session: "Session", kind: str, event: Mapping[str, Any], asked_at: Any
             f"{person} answered to evidence {str(answer.get(EVIDENCE))[:12]}, but {evidence.hash[:12]} is in force: "
             "trigger a new run; what is loaded stays loaded"
         )
-    return pipeline.record_answer(
-        session,
-        evidence.hash,
-        DECISIONS[event["chosen_options"][0]],
-        person=person,
-        reason=str(answer.get(REASON) or ""),
-        via="airflow",
-        asked_at=asked_at,
-    )
+    try:
+        return pipeline.record_answer(
+            session,
+            evidence.hash,
+            DECISIONS[event["chosen_options"][0]],
+            person=person,
+            reason=str(answer.get(REASON) or ""),
+            via="airflow",
+            asked_at=asked_at,
+        )
+    except EvidenceLapsed as error:
+        # Asked again, nobody could answer it either, and the next run would wait for this one. Only a repair is looked for anew.
+        if kind == REPAIR:
+            raise
+        raise AirflowFailException(f"{error}; trigger a new run, what is loaded stays loaded") from error
 
 
 def _assigned(spec: MigrationSpec, evidence: "Evidence") -> list[HITLUser] | None:
