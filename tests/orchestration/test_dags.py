@@ -95,7 +95,7 @@ def test_a_dag_file_is_about_ten_lines_and_is_taken_for_one() -> None:
 
 def test_the_tasks_follow_each_other(dag: DAG) -> None:
     assert dag.dag_id == "docs.migrate"
-    assert sorted(dag.task_ids) == sorted([*ORDER, "check_expectations"])
+    assert sorted(dag.task_ids) == sorted([*ORDER, "await_pool", "check_expectations"])
     for first, second in pairwise(ORDER):
         assert first in dag.get_task(second).get_flat_relative_ids(upstream=True)
     assert sum(task.startswith("partition.") or task == "check_recall" for task in dag.task_ids) <= 5
@@ -358,6 +358,13 @@ def test_the_drill_is_weekly_and_fails_like_the_others() -> None:
         assert dag.get_task(after).upstream_task_ids == {before}
     DagSerialization.validate_schema(DagSerialization.to_dict(dag))
     assert dag_of(spec(backup={"drill_schedule": None}), "docs.restore_drill").schedule is None
+
+
+def test_nothing_begins_before_the_pool_of_the_partitions_has_a_slot(dag: DAG) -> None:
+    waits = dag.get_task("await_pool")
+    assert (waits.pool, dag.get_task("partition.export").pool) == ("docs", "docs")
+    assert waits.downstream_task_ids == {"begin"}
+    assert "await_pool" not in build_dags(spec())[0].task_dict
 
 
 def test_people_are_told_of_a_partition_when_it_fails_and_no_more_of_them_run_than_the_spec_says() -> None:

@@ -54,6 +54,10 @@ class Steps:
 
         pipeline.require_expectations(self.spec)
 
+    def await_pool(self) -> None:
+        """Take a slot of the partitions' pool, once: as long as it is `scheduled`, the pool is full, or Airflow has none of that name."""
+        log.info("the pool %s has a slot", self.spec.partitions.pool)
+
     def begin(self) -> None:
         """Make the target where it is missing, and start to track."""
         from vectorferry.engine import pipeline

@@ -41,6 +41,9 @@ def wire_migrate(spec: MigrationSpec) -> None:
     names = step(steps.plan)()
     begun: Any = step(steps.begin)()
     step(steps.preflight, task.short_circuit)() >> begun
+    if spec.partitions.pool:
+        # No task can ask Airflow which pools there are: one that is not there holds the run here, before anything was begun or listed.
+        task(task_id="await_pool", pool=spec.partitions.pool, **RETRYING)(steps.await_pool)() >> begun
     if spec.routers:
         begun >> (begun := RoutersSensor(task_id="await_routers", spec=spec))
     begun >> names

@@ -46,7 +46,9 @@ class Partitions(Section):
         4, ge=1, le=64, description="Partitions that are worked on at a time, and so the tasks of a run."
     )
     pool: Text | None = Field(
-        None, description="Airflow pool whose slots the partitions' tasks take; it must exist in Airflow."
+        None,
+        description="Airflow pool whose slots the partitions' tasks take; it must exist in Airflow: else the run stays in await_pool, "
+        "before it begins.",
     )
 
 
