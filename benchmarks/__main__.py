@@ -39,6 +39,8 @@ class Size:
     reconcile_slow_rows: int = 20_000
     reconcile_partitions: tuple[int, ...] = (50_000, 200_000)
     scale: tuple[tuple[int, int], ...] = ((1_000_000, 10), (10_000_000, 100))
+    namespaces: int = 10_000
+    namespace_rows: int = 12
 
     @property
     def rounds(self) -> Rounds:
@@ -59,6 +61,8 @@ QUICK = Size(
     live_blocks=1,
     journal_seconds=0.3,
     reconcile_rows=1_000,
+    namespaces=20,
+    namespace_rows=6,
     reconcile_slow_rows=500,
     reconcile_partitions=(1_000, 2_000),
     scale=((2_000, 2), (4_000, 4)),
@@ -112,6 +116,10 @@ def peak_memory(servers: Servers, size: Size) -> list[Peak]:
     return memory.peaks(servers, size.partitions, size.peak_repeats, lambda line: print(f"  {line}", flush=True))
 
 
+def peak_namespaces(servers: Servers, size: Size) -> list[Peak]:
+    return memory.namespaces(servers, size.namespaces, size.namespace_rows, lambda line: print(f"  {line}", flush=True))
+
+
 def live_calls(servers: Servers, size: Size) -> list[Calls]:
     return live.calls(servers, records.real(size.live_rows), size.live_blocks)
 
@@ -148,6 +156,7 @@ PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "lancedb": lancedb,
     "truth": exact_truth,
     "memory": peak_memory,
+    "memory-namespaces": peak_namespaces,
     "calls": live_calls,
     "intents": live_intents,
     "settle": live_settling,

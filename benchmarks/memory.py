@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import yaml
 
 from benchmarks import moves
@@ -22,6 +23,7 @@ from vectorferry.core.model import CollectionDefinition, Metric
 from vectorferry.spec.connections import Connection
 
 TASKS = ("export", "upsert", "check")
+EVERY_TASK = (*TASKS, "merge", "recall", "collection", "expectations", "evidence")
 MOST_BYTES = 500 << 20
 MOST_GROWTH = 0.05
 _EXACT = {"type": "none"}
@@ -73,12 +75,36 @@ def peak_of(task: str, runs: Mapping[int, Sequence[Mapping[str, float]]]) -> Pea
     )
 
 
+def namespaces(servers: Servers, count: int, rows: int, report: Callable[[str], None]) -> list[Peak]:
+    """Peak memory of every task of a run on one partition with so many namespaces of so many rows each, all of which are asked for."""
+    checks = {
+        "recall": {"sample": 50},
+        "latency": {"queries": 20, "rate": 100},
+        "expectations": [
+            {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "metadata.module", "mostly": 0.01}}
+        ],
+    }
+    found = []
+    with _source(servers, count * rows, count) as source:
+        for task, taken in _migration(servers, source, EVERY_TASK, checks):
+            found.append(peak_of(task, {count * rows: [taken]}))
+            report(f"{task} of {count} namespaces: {taken['bytes'] / 1e6:.0f} MB, {taken['seconds']:.1f} s")
+    return found
+
+
+def _spread(batch: pa.RecordBatch, first: int, count: int) -> pa.RecordBatch:
+    """The same records, one in each of `count` namespaces in turn."""
+    names = [f"namespace-{(first + row) % count:06}" for row in range(len(batch))]
+    return batch.set_column(0, batch.schema.field(0), pa.array(names, batch.schema.field(0).type))
+
+
 @contextmanager
-def _source(servers: Servers, rows: int) -> Iterator[Place]:
-    place = Place("pgvector", f"peak_{rows}", _EXACT)
+def _source(servers: Servers, rows: int, count: int = 0) -> Iterator[Place]:
+    place = Place("pgvector", f"peak_{rows}_{count}", _EXACT)
     with moves.opened(servers, place) as store:
         store.drop()
-        batches = many(rows)
+        plain = many(rows)
+        batches = (_spread(b, n * len(b), count) for n, b in enumerate(plain)) if count else plain
         first = next(batches)
         dimension = first.schema.field("vector").type.list_size
         store.create(CollectionDefinition(dimension, Metric.COSINE, moves.FIELDS_TYPED, _EXACT))
@@ -89,16 +115,21 @@ def _source(servers: Servers, rows: int) -> Iterator[Place]:
         store.drop()
 
 
-def _migration(servers: Servers, source: Place) -> Iterator[tuple[str, dict[str, float]]]:
+def _migration(
+    servers: Servers,
+    source: Place,
+    tasks: Sequence[str] = TASKS,
+    checks: Mapping[str, Any] | None = None,
+) -> Iterator[tuple[str, dict[str, float]]]:
     """Each task of one migration, in order, in a process of its own."""
     target = Place("pgvector", f"{source.collection}_moved", _EXACT)
-    spec = moves.spec_of(servers, source, target, checks={"recall": {"sample": 200}})
+    spec = moves.spec_of(servers, source, target, checks=checks or {"recall": {"sample": 200}})
     file = servers.folder / f"{spec['migration']}.yaml"
     file.write_text(yaml.safe_dump(json.loads(json.dumps(spec))), encoding="utf-8")
     with moves.session_of(servers, spec) as session:
         moves.begin(session)
         moves.plan(session)
-        for task in TASKS:
+        for task in tasks:
             yield task, run_task(servers, task, file, "journal", "pgvector")
         session.staging.remove()
         session.target.drop()

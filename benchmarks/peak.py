@@ -18,6 +18,11 @@ TASKS: dict[str, Callable[[Session], object]] = {
     "export": lambda session: pipeline.export_partition(session, *_partition(session)),
     "upsert": lambda session: pipeline.load_partition(session, *_partition(session)),
     "check": lambda session: pipeline.check_partition(session, *_partition(session)),
+    "merge": lambda session: pipeline.merge(session, session.plan()),
+    "recall": lambda session: pipeline.check_recall(session, *_partition(session)),
+    "collection": lambda session: pipeline.check_collection(session, session.plan()),
+    "expectations": lambda session: pipeline.check_expectations(session, session.plan()),
+    "evidence": lambda session: pipeline.evidence(session, session.plan()),
     "reconcile": pipeline.reconcile,
 }
 

@@ -128,6 +128,12 @@ def test_peak_memory_is_that_of_each_task_in_its_own_process(servers: Servers) -
     assert all(50 << 20 < peak.medians[200] < 2 << 30 for peak in found)
 
 
+def test_peak_memory_of_every_task_is_measured_with_many_namespaces(servers: Servers) -> None:
+    found = memory.namespaces(servers, 5, 6, lambda _: None)
+    assert [peak.task for peak in found] == list(memory.EVERY_TASK)
+    assert all(peak.enough for peak in found)
+
+
 def test_routers_are_measured_beside_the_client(servers: Servers) -> None:
     real = records.real(50)
     made = live.calls(servers, real, 1)
