@@ -354,8 +354,11 @@ def test_the_drill_is_weekly_and_fails_like_the_others() -> None:
     dag = dag_of(plain, "docs.restore_drill")
     assert (dag.timetable.expression, str(dag.timetable.timezone)) == ("0 4 * * sun", "Europe/Berlin")
     assert dag.on_failure_callback
-    for before, after in pairwise(("backup", "drill", "prune")):
+    for before, after in pairwise(("backup", "prepare_scratch", "drill", "prune")):
         assert dag.get_task(after).upstream_task_ids == {before}
+    assert dag.get_task("prepare_scratch").is_setup
+    assert dag.get_task("remove_scratch").is_teardown
+    assert dag.get_task("remove_scratch").upstream_task_ids == {"prepare_scratch", "drill"}
     DagSerialization.validate_schema(DagSerialization.to_dict(dag))
     assert dag_of(spec(backup={"drill_schedule": None}), "docs.restore_drill").schedule is None
 

@@ -21,7 +21,7 @@ from vectorferry.core.model import CollectionDefinition, KeyRange, Metric, Verdi
 from vectorferry.engine import pipeline
 from vectorferry.engine.backup import drill as drilling
 from vectorferry.engine.backup.create import backup
-from vectorferry.engine.backup.drill import drill, scratch_name
+from vectorferry.engine.backup.drill import clear_scratch, drill, scratch_name
 from vectorferry.engine.backup.format import BEGUN, DRILL, complete
 from vectorferry.engine.backup.restore import Loaded, Rules
 from vectorferry.engine.session import Session
@@ -192,6 +192,15 @@ def test_what_a_killed_drill_left_is_known_and_dropped(moved: tuple[World, Sessi
     assert process.exitcode == -9, log.read_text()
     assert tables(database) - before == {SCRATCH}
     assert session.journal.audit.trail("small")[-1].action == BEGUN
+    assert clear_scratch(session)
+    assert tables(database) == before
+    assert not clear_scratch(session)
+    store = open_store(world.connection("target"), SCRATCH)
+    store.create(CollectionDefinition(3, Metric.COSINE))
+    with pytest.raises(GateError, match="no drill of small made it"):
+        clear_scratch(session)
+    store.drop()
+    store.close()
     assert drill(session).passed
     assert tables(database) == before
 

@@ -811,6 +811,13 @@ def drill(session: "Session", side: Side = "target", *, fresh: bool = False) -> 
     return drill(session, side, fresh=fresh)
 
 
+def clear_scratch(session: "Session", side: Side = "target") -> bool:
+    """Drop the scratch collection that a killed drill of a side left; whether there was one."""
+    from vectorferry.engine.backup.drill import clear_scratch
+
+    return clear_scratch(session, side)
+
+
 def prunable(session: "Session") -> "tuple[Removal, ...]":
     """What retention does not keep."""
     from vectorferry.engine.backup.retention import prunable

@@ -15,6 +15,7 @@ DRILL_DOC = """# Restore drill
 
 Backs the target up, restores that backup into a scratch collection beside it, reads every record back, and drops it again; then
 removes what `backup.keep` and `backup.retention` no longer keep. Rows and rows/s are in the log of `drill` and in the audit trail.
+`remove_scratch` drops what a drill left that was killed, whatever became of the run.
 `<migration>.finalize` requires a drill that passed (`backup.drill_age`). It skips itself before the cut-over. Unpause it then.
 """
 
@@ -28,7 +29,11 @@ def wire_drill(spec: MigrationSpec) -> None:
         drilling.backup
     )()
     drilled = task(task_id="drill", inlets=[backed_up(spec)], **RETRYING)(drilling.drill)()
-    kept >> drilled >> task(task_id="prune", **RETRYING)(drilling.prune)()
+    empty = task(task_id="prepare_scratch", **RETRYING)(drilling.prepare_scratch)().as_setup()
+    emptied = task(task_id="remove_scratch", **RETRYING)(drilling.remove_scratch)()
+    kept >> empty >> drilled >> task(task_id="prune", **RETRYING)(drilling.prune)()
+    # Whatever becomes of the drill, and of its workers: a second copy of a collection must not stay.
+    [empty, drilled] >> emptied.as_teardown(on_failure_fail_dagrun=True)
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,21 @@ class Drilling:
             made = pipeline.backup(session)
         tell(backed_up(self.spec), rows=made.manifest.rows, bytes=made.manifest.bytes, folder=made.files.url)
         log.info("%s rows, %s bytes in %s", made.manifest.rows, made.manifest.bytes, made.files.url)
+
+    def prepare_scratch(self) -> None:
+        """Drop what a killed drill left; refuses a collection of somebody else in the place of the scratch collection."""
+        self._clear()
+
+    def remove_scratch(self) -> None:
+        """Drop what is left of the scratch collection: nothing, unless the drill was killed, and will not be tried again."""
+        self._clear()
+
+    def _clear(self) -> None:
+        from vectorferry.engine import pipeline
+
+        with run_session(self.spec) as session:
+            found = pipeline.clear_scratch(session)
+        log.info("dropped what a killed drill had left" if found else "no drill has left anything")
 
     def drill(self) -> None:
         """Restore the newest backup into a scratch collection, and verify it; fails where it is not what was backed up."""

@@ -11,7 +11,7 @@ from vectorferry.core.errors import AlreadyExists, GateError, NoRoom, NotFound, 
 from vectorferry.core.model import Partition, Side, Verdict
 from vectorferry.engine.backpressure import CapacityGate
 from vectorferry.engine.backup.create import backup, side_of
-from vectorferry.engine.backup.format import BEGUN, DRILL, TAKEN, Backup, complete
+from vectorferry.engine.backup.format import BEGUN, CLEARED, DRILL, TAKEN, Backup, complete
 from vectorferry.engine.backup.restore import Loaded, Rules, load
 from vectorferry.engine.backup.verify import verify
 from vectorferry.engine.lease import HeldPartition, hold_partition, wait_landed
@@ -31,13 +31,38 @@ def drill(session: Session, side: Side = "target", *, fresh: bool = False) -> Ve
     `fresh` says so. Waits for another drill that is under way. Raises CheckFailed where the drill failed, GateError where a collection of
     somebody else is in its place.
     """
-    plan, name = plan_of(session), f"drill-{side}"
     saved = backup(session, side) if fresh else _newest(session, side) or backup(session, side)
-    wait_landed(session, name, lambda: session.journal.attempts.settled_at(plan.id, name, STEP, session.deadline))
-    with hold_partition(session, plan, Partition(name, 0, ()), STEP) as work:
+    with _alone(session, side) as work:
         verdict = _drilled(session, side, saved, work)
     require_passed([verdict])
     return verdict
+
+
+def clear_scratch(session: Session, side: Side = "target") -> bool:
+    """Drop the scratch collection that a killed drill left; whether there was one.
+
+    Waits for a drill that is under way. Raises GateError where a collection of somebody else is in its place.
+    """
+    saved = next(complete(session.staging, side), None)
+    if saved is None:
+        return False
+    with _alone(session, side) as work, _scratch(session, side, saved) as scratch:
+        try:
+            if cleared := _clear(session, scratch):
+                # What is made there from now on is not ours.
+                session.journal.audit.write(session.migration, session.actor, CLEARED, scratch.place)
+        finally:
+            work.finish(scratch.caller.seconds_unanswered(), session.deadline)
+    return cleared
+
+
+@contextmanager
+def _alone(session: Session, side: Side) -> Iterator[HeldPartition]:
+    """Hold the place of a side's drills, once nothing that an earlier one sent can land in it."""
+    plan, name = plan_of(session), f"drill-{side}"
+    wait_landed(session, name, lambda: session.journal.attempts.settled_at(plan.id, name, STEP, session.deadline))
+    with hold_partition(session, plan, Partition(name, 0, ()), STEP) as work:
+        yield work
 
 
 def _newest(session: Session, side: Side) -> Backup | None:
@@ -97,21 +122,22 @@ def _drilled(session: Session, side: Side, saved: Backup, work: HeldPartition) -
     return verdict
 
 
-def _clear(session: Session, scratch: _Scratch) -> None:
-    """Drop what a killed drill left; raises GateError for a collection that no drill made."""
+def _clear(session: Session, scratch: _Scratch) -> bool:
+    """Drop what a killed drill left, if anything; raises GateError for a collection that no drill made."""
     try:
         scratch.store.describe()
     except NotFound:
-        return
+        return False
     if not _is_ours(session, scratch):
         raise GateError(
             f"{scratch.store.name} is there, and no drill of {session.migration} made it: rename or drop it"
         )
     scratch.store.drop()
+    return True
 
 
 def _is_ours(session: Session, scratch: _Scratch) -> bool:
-    trail = session.journal.audit.trail(session.migration, DRILL, BEGUN, TAKEN)
+    trail = session.journal.audit.trail(session.migration, DRILL, BEGUN, TAKEN, CLEARED)
     marks = [row.action for row in trail if scratch.place.items() <= row.detail.items()]
     return bool(marks) and marks[-1] == BEGUN
 
