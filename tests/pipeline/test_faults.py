@@ -29,15 +29,15 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "prune": ("--yes",),
 }
 # What a verb cannot do without, once a migration is loaded. A session needs connections for all, whatever it asks of them.
-MOVING = ("plan", "replan", "run")
+MOVING = ("plan", "run")
 COMPARING = ("compare", "reconcile")
 KEEPING = ("abandon", "backup", "drill")
-SESSIONS = (*MOVING, "reconcile", *KEEPING, "prune", "settle", "excuse", "rollback", "taint", "finalize")
+SESSIONS = (*MOVING, "replan", "reconcile", *KEEPING, "prune", "settle", "excuse", "rollback", "taint", "finalize")
 JOURNAL = ("members", "status", "register", "journal roles", *SESSIONS)
 # The others bring the journal up to date.
 NOT_UPGRADING = ("members", "status", "reconcile", "settle", "excuse", "rollback", "taint", "finalize")
 NEEDS = {
-    "source": (*MOVING, *COMPARING),
+    "source": (*MOVING, "replan", *COMPARING),
     "target": (*MOVING, *COMPARING, *KEEPING),
     "journal": JOURNAL,
 }
