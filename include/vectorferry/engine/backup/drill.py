@@ -17,6 +17,7 @@ from vectorferry.engine.backup.verify import verify
 from vectorferry.engine.lease import HeldPartition, hold_partition, wait_landed
 from vectorferry.engine.session import Session, open_beside, plan_of
 from vectorferry.engine.signoff.gate import require_passed
+from vectorferry.journal import Plan
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller, permitted_by
 
@@ -31,8 +32,9 @@ def drill(session: Session, side: Side = "target", *, fresh: bool = False) -> Ve
     `fresh` says so. Waits for another drill that is under way. Raises CheckFailed where the drill failed, GateError where a collection of
     somebody else is in its place.
     """
+    plan = plan_of(session)
     saved = backup(session, side) if fresh else _newest(session, side) or backup(session, side)
-    with _alone(session, side) as work:
+    with _alone(session, plan, side) as work:
         verdict = _drilled(session, side, saved, work)
     require_passed([verdict])
     return verdict
@@ -46,7 +48,7 @@ def clear_scratch(session: Session, side: Side = "target") -> bool:
     saved = next(complete(session.staging, side), None)
     if saved is None:
         return False
-    with _alone(session, side) as work, _scratch(session, side, saved) as scratch:
+    with _alone(session, plan_of(session), side) as work, _scratch(session, side, saved) as scratch:
         try:
             if cleared := _clear(session, scratch):
                 # What is made there from now on is not ours.
@@ -57,9 +59,9 @@ def clear_scratch(session: Session, side: Side = "target") -> bool:
 
 
 @contextmanager
-def _alone(session: Session, side: Side) -> Iterator[HeldPartition]:
+def _alone(session: Session, plan: Plan, side: Side) -> Iterator[HeldPartition]:
     """Hold the place of a side's drills, once nothing that an earlier one sent can land in it."""
-    plan, name = plan_of(session), f"drill-{side}"
+    name = f"drill-{side}"
     wait_landed(session, name, lambda: session.journal.attempts.settled_at(plan.id, name, STEP, session.deadline))
     with hold_partition(session, plan, Partition(name, 0, ()), STEP) as work:
         yield work
