@@ -299,7 +299,7 @@ def test_a_run_goes_on_asking_about_what_it_asked_first_and_others_about_what_wa
         pipeline.finding_to_decide(two.session())
     first, asking = much(two, "x1", "x2"), two.session()
     assert pipeline.finding_to_decide(asking) == first
-    pipeline.note_question(asking, first)
+    pipeline.note_question(asking, first, {"dag": "two.repair"})
     later = much(two, "x3")
     assert pipeline.finding_to_decide(asking) == first
     assert pipeline.finding_to_decide(two.session()) == later
