@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -34,7 +35,13 @@ UNSYNCED = "--fsync=off"
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    folder = tmp_path_factory.mktemp("postgres")
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_postgres(folder: Path) -> Iterator[Postgres]:
+    """A PostgreSQL of its own, for what needs databases of fixed names."""
     server = local_postgres(folder / "postgres")
     with Supervisor(folder) as supervisor:
         supervisor.start([_unsynced(each) for each in server.services()])

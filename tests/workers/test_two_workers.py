@@ -24,7 +24,7 @@ from orchestration.conftest import (
     wait_for,
     without_postgres,
 )
-from servers import SeaweedFS
+from servers import SeaweedFS, running_postgres
 from vectorferry.core.model import Phase
 from vectorferry.journal import Journal, Plan
 from vectorferry.local.servers.airflow import airflow
@@ -47,6 +47,13 @@ SPREAD: dict[str, Any] = {
     "limits": {"request_deadline": "15s", "lease": "5s"},
     "approval": {"approvers": ["approver"]},
 }
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Postgres]:
+    """Not the session's: another Airflow's databases have the same names there."""
+    with running_postgres(tmp_path / "databases") as server:
+        yield server
 
 
 @pytest.fixture
