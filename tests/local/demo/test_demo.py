@@ -72,7 +72,7 @@ def test_the_demo_cuts_over_and_both_sides_are_equal(root: Path) -> None:
     ]
 
 
-# With the one above: each database on either side but Qdrant, which tests/pairs moves to as to every other, and one product twice.
+# Beside the one above; tests/pairs moves between every two databases.
 OTHER_PAIRS = [("weaviate", "pinecone"), ("qdrant", "lancedb")]
 
 
