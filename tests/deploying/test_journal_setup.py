@@ -9,13 +9,12 @@ import psycopg
 import pytest
 
 from deploying.manifests import the
+from servers import running_postgres
 from vectorferry.core.errors import JournalRefused
 from vectorferry.core.model import Cohort
 from vectorferry.journal import Journal, open_journal
 from vectorferry.journal.roles import create_roles
 from vectorferry.local.servers.postgres import Postgres, _program
-from vectorferry.local.servers.postgres import postgres as local_postgres
-from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.spec.connections import Connection
 
 PASSWORDS = {"JOURNAL_PASSWORD": "it's", "ROUTER_PASSWORD": "router-1", "BACKUP_PASSWORD": "backup-1"}
@@ -24,10 +23,7 @@ PASSWORDS = {"JOURNAL_PASSWORD": "it's", "ROUTER_PASSWORD": "router-1", "BACKUP_
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A PostgreSQL that the setup of the manifest was run on: roles are of a whole server, and others are tested on the shared one."""
-    folder = tmp_path_factory.mktemp("journal")
-    made = local_postgres(folder / "postgres")
-    with Supervisor(folder) as supervisor:
-        supervisor.start(made.services())
+    with running_postgres(tmp_path_factory.mktemp("journal")) as made:
         script("vectorferry-journal-setup", "10-logins.sh", made, POSTGRES_USER=made.user, **PASSWORDS)
         yield made
 

@@ -16,16 +16,6 @@ def live_members(journal: Journal, migration: str, actor: str) -> tuple[Member, 
     return journal.members.all(migration)
 
 
-def member_to_forget(journal: Journal, migration: str, name: str) -> Member:
-    """A router of which a person may say that it is gone. Raises GateError where there is none of that name, or it may still write."""
-    member = next((each for each in journal.members.all(migration) if each.id == name), None)
-    if member is None:
-        raise GateError(f"{migration!r} has no router {name}: `vectorferry members SPEC` lists them")
-    if (wait := member.lease_left + member.deadline) > 0:
-        raise GateError(f"router {name} may still write for {wait:.0f} s: stop it, and try again then")
-    return member
-
-
 def routers_missing(session: Session, waited: float) -> StepProgress | None:
     """How many of the expected routers follow every cohort, None once all do.
 

@@ -141,12 +141,23 @@ class Members:
         """Remove a member of which a person knows that it is gone. Raises GateError while its lease and D are not over."""
         one = sa.and_(member.c.migration == migration, member.c.id == name, member.c.evicted_at.is_(None))
         with self._database.transaction() as connection:
-            wait = connection.scalar(sa.select(seconds_until(_silent_at())).where(one))
-            if wait is None:
-                raise GateError(f"{migration!r} has no router {name}: `vectorferry members` lists them")
-            if wait > 0:
-                raise GateError(f"router {name} may still write for {wait:.0f} s: stop it, and try again then")
+            _require_gone(migration, name, connection.scalar(sa.select(seconds_until(_silent_at())).where(one)))
             _evict(connection, migration, one, actor)
+
+    def forgettable(self, migration: str, name: str) -> Member:
+        """A member of which a person may say that it is gone. Raises GateError as `forget` would."""
+        found = next((each for each in self.all(migration) if each.id == name), None)
+        _require_gone(migration, name, None if found is None else found.lease_left + found.deadline)
+        assert found is not None, "it is required"
+        return found
+
+
+def _require_gone(migration: str, name: str, wait: float | None) -> None:
+    """Raises GateError for a member that is not there (None), or that may write for `wait` seconds yet."""
+    if wait is None:
+        raise GateError(f"{migration!r} has no router {name}: `vectorferry members SPEC` lists them")
+    if wait > 0:
+        raise GateError(f"router {name} may still write for {wait:.0f} s: stop it, and try again then")
 
 
 def _lock(connection: sa.Connection) -> None:

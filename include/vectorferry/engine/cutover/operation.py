@@ -11,7 +11,6 @@ import orjson
 from vectorferry.core.errors import GateError, NotApproved
 from vectorferry.core.model import ABANDON, FORGET, OPERATION, TAINT
 from vectorferry.engine.cutover.abandon import leftovers
-from vectorferry.engine.members import member_to_forget
 from vectorferry.engine.plan.register import register
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import require_approval
@@ -61,7 +60,7 @@ def _found(session: Session, verb: str, arguments: Mapping[str, str]) -> dict[st
         require_tracked(session)
         return {side: store.describe().rows for side, store in (("source", session.source), ("target", session.target))}
     if verb == FORGET:
-        member = member_to_forget(session.journal, session.migration, arguments["router"])
+        member = session.journal.members.forgettable(session.migration, arguments["router"])
         phases = {cohort: str(standing.phase) for cohort, standing in member.cohorts.items()}
         return {
             "host": member.host,
