@@ -40,6 +40,7 @@ def fill(journal: Journal, behind: Database, migration: str, tag: str) -> None:
         migration, f"m-{tag}", "search", ShadowFigures(reads=1), cohort="all", phase=Phase.TRACK_A, seconds=1
     )
     journal.usage.add(migration, "run", Usage(requests=1))
+    journal.samples.write(migration, "backlog", "all", {"dirty": 1})
     journal.traffic.add(migration, f"m-{tag}", [Counted("all", Phase.TRACK_A, 1, 0)])
     behind.run(
         "INSERT INTO vectorferry.intent (generation, migration, cohort, namespace, id, member, phase) "

@@ -15,6 +15,7 @@ from vectorferry.journal.plans import Plan
 from vectorferry.journal.rate_budget import JournalPacer
 from vectorferry.journal.reconciliations import ENDED, Outcome, Reconciliation, Scope
 from vectorferry.journal.record_states import ExcusedRow, State, TouchedRow
+from vectorferry.journal.samples import Sample
 from vectorferry.journal.shadow_reads import Latencies, ShadowFigures, ShadowReads, added_up, seconds_of
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Plan",
     "Reconciliation",
     "Rejected",
+    "Sample",
     "Scope",
     "ShadowFigures",
     "ShadowReads",

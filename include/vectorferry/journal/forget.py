@@ -59,7 +59,16 @@ def _deletions(migration: str) -> list[sa.Delete]:
         *(sa.delete(table).where(table.c.plan_id.in_(plans)) for table in of_plan),
         *(
             sa.delete(table).where(table.c.migration == migration)
-            for table in (t.plan, t.intent, t.record_state, t.shadow_read, t.traffic, t.reconciliation, t.usage)
+            for table in (
+                t.plan,
+                t.intent,
+                t.record_state,
+                t.shadow_read,
+                t.traffic,
+                t.sample,
+                t.reconciliation,
+                t.usage,
+            )
         ),
         sa.delete(t.member_phase).where(t.member_phase.c.member.in_(members)),
         *(sa.delete(table).where(table.c.migration == migration) for table in (t.member, t.control)),

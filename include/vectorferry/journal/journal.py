@@ -21,6 +21,7 @@ from vectorferry.journal.operation_counts import OperationCounts
 from vectorferry.journal.plans import Plans
 from vectorferry.journal.reconciliations import Reconciliations
 from vectorferry.journal.record_states import RecordStates
+from vectorferry.journal.samples import Samples
 from vectorferry.journal.shadow_reads import Shadows
 from vectorferry.journal.tables import journal_meta
 from vectorferry.journal.usage import RunUsage
@@ -46,6 +47,7 @@ class Journal:
         self.audit = Audit(database)
         self.traffic = OperationCounts(database)
         self.reconciliations = Reconciliations(database)
+        self.samples = Samples(database)
         self.usage = RunUsage(database)
 
     def forget(self, migration: str, *, actor: str = "journal") -> None:

@@ -383,6 +383,7 @@ traffic = sa.Table(
     _time("at"),
     _int("operations"),
     _int("failed"),
+    sa.Column("latencies", Json),
 )
 sa.Index("traffic_time", traffic.c.migration, traffic.c.cohort, traffic.c.phase, traffic.c.at)
 
@@ -422,6 +423,19 @@ reconciliation = sa.Table(
     _time("alive_until"),
 )
 sa.Index("reconciliation_migration", reconciliation.c.migration, reconciliation.c.id)
+
+# Figures over time, of one scope each: rows are added, never changed, and go once they are old.
+sample = sa.Table(
+    "sample",
+    metadata,
+    _serial("id"),
+    _text("migration"),
+    _text("kind"),
+    _text("scope"),
+    _time("at"),
+    _json("figures"),
+)
+sa.Index("sample_time", sample.c.migration, sample.c.kind, sample.c.at)
 
 # Unlogged: losing it costs one burst, and its many small commits need no flush to disk.
 budget = sa.Table(
