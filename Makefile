@@ -25,7 +25,7 @@ SOAK    := $(foreach each,SWITCHES RATE CHAOS SEED,$(if $($(each)),--$(shell ech
 export UV_PYTHON_DOWNLOADS := never
 export VECTORFERRY_UV := $(abspath $(UV))
 
-.PHONY: help demo with test test-long check format wheel compat lock clean distclean stop bench model soak drift pairs dataset schema env lock ready weaviate
+.PHONY: help demo with test test-long check format wheel compat lock clean distclean stop bench model soak drift pairs dataset schema vendor env lock ready weaviate
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,6 +60,9 @@ format: $(READY) ## Format the code
 
 schema: $(READY) ## Write the JSON schema and the documentation of spec files
 	$(BIN)/python scripts/schema.py
+
+vendor: $(READY) ## Fetch the charting library of report and page from the npm registry again, as it is pinned (needs npm)
+	$(BIN)/python scripts/vendor.py
 
 env: $(READY) ## Write .env with random secrets, for docker compose
 	$(BIN)/python scripts/make_env.py .env.example .env

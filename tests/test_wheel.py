@@ -108,4 +108,12 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         tops = {Path(name).parts[0] for name in archive.namelist()}
         assert any(name.endswith("migrations/env.py") for name in archive.namelist()), "the journal could not be made"
+        for name in (
+            "charts.js",
+            "vendor/d3.min.js",
+            "vendor/plot.umd.min.js",
+            "vendor/plot.LICENSE",
+            "vendor/vendor.json",
+        ):
+            assert f"vectorferry/report/static/{name}" in archive.namelist(), "reports would have no charts"
     assert tops == {"vectorferry", next(name for name in tops if name.endswith(".dist-info"))}
