@@ -1,4 +1,4 @@
-"""Writes docs/spec.schema.json and docs/spec.md from the spec's model; with --check, says whether they are up to date."""
+"""Writes docs/spec.schema.json and docs/spec.md from the spec's model, docs/diagnosing.md from the table of symptoms; --check compares."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from vectorferry.engine.signoff.causes import CHECKS, SYMPTOMS, Symptom
 from vectorferry.spec.fields import FieldForm, Fields
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.spec.values import in_units
@@ -25,6 +26,43 @@ values: aliases, tags and `<<` are refused, and dates, like other text that YAML
 This page is generated from the model (`make schema`); `spec.schema.json` beside it is for editors: put
 `# yaml-language-server: $schema=../../docs/spec.schema.json` into the first line of a spec.
 """
+
+
+DIAGNOSING = """# What a failed check comes of
+
+Symptom, likely cause, what to do: for each check and each kind of difference. The report of a run and its question name the rows that
+apply. A cause is likely, not certain: what was measured stands in the verdict, and [checks.md](checks.md) says what each check proves and
+cannot see. Whatever you do, trigger the migration again afterwards: only a new run makes evidence that can be approved, and what is
+loaded stays loaded.
+
+Where to look first: the report's worst findings, then the first ids that a verdict names, on both sides, by hand. One record that you have
+seen with your own eyes on both sides is worth more than any figure.
+This page is made of the table in the code (`make schema`), which the report prints too.
+"""
+
+
+def diagnosing() -> str:
+    """The table of symptoms as a page: what several checks may show first, then check by check."""
+    lines = [DIAGNOSING]
+    shared = [each for each in SYMPTOMS if len(each.checks) != 1]
+    lines += ["## In several checks", "", *symptoms(shared)]
+    for check, about in CHECKS.items():
+        lines += [f"## {check}", "", f"{about[0].upper()}{about[1:]}.", ""]
+        lines += symptoms([each for each in SYMPTOMS if each.checks == (check,)])
+        if also := [each for each in shared if check in each.checks]:
+            lines += [f"Also: {', '.join(f'[{each.anchor}](#in-several-checks)' for each in also)}.", ""]
+    return "\n".join(lines)
+
+
+def symptoms(rows: list[Symptom]) -> list[str]:
+    if not rows:
+        return []
+    head = ["| | what is seen | likely cause | what to do |", "|---|---|---|---|"]
+    return [
+        *head,
+        *(f'| <a id="{r.anchor}"></a>`{r.anchor}` | {r.seen} | {r.cause} | {r.advice} |' for r in rows),
+        "",
+    ]
 
 
 def sections(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
@@ -113,7 +151,7 @@ def markdown() -> str:
 
 def main() -> int:
     schema = orjson.dumps(MigrationSpec.model_json_schema(), option=orjson.OPT_INDENT_2).decode() + "\n"
-    wanted = {DOCS / "spec.schema.json": schema, DOCS / "spec.md": markdown()}
+    wanted = {DOCS / "spec.schema.json": schema, DOCS / "spec.md": markdown(), DOCS / "diagnosing.md": diagnosing()}
     if "--check" not in sys.argv:
         for path, text in wanted.items():
             path.write_text(text, encoding="utf-8")

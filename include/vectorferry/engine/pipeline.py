@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.plan.proposal import Proposal as Proposal
     from vectorferry.engine.session import Report, Session, StepProgress
     from vectorferry.engine.signoff.approval import Decision as Decision
+    from vectorferry.engine.signoff.findings import Finding as Finding
     from vectorferry.journal import Approval, Evidence, Journal, Member, Plan
     from vectorferry.spec.connections import Connection
     from vectorferry.spec.cutover_rules import ChangeWindow
@@ -298,6 +299,13 @@ def evidence(session: "Session", plan: "Plan", *, approvable: bool = True) -> "E
         more = f"\n… and {len(against) - 10} more" if len(against) > 10 else ""
         raise CheckFailed("NO-GO:\n" + "\n".join(f"- {line}" for line in against[:10]) + more)
     return made
+
+
+def worst_findings(body: Mapping[str, Any], most: int = 10) -> "tuple[Finding, ...]":
+    """The worst of what failed in a body of evidence, each with its likely cause and what to do."""
+    from vectorferry.engine.signoff.findings import worst_findings
+
+    return worst_findings(body, most)
 
 
 def record_answer(
