@@ -222,7 +222,7 @@ def index_missing(session: "Session", plan: "Plan", waited: float) -> "StepProgr
 def merge(session: "Session", plan: "Plan") -> None:
     """Merge the partitions' exact neighbours, and ask the target's index every query; raises CheckFailed where it is not complete."""
     from vectorferry.engine.checks.ground_truth import merge_truth
-    from vectorferry.engine.checks.recall import ask_target
+    from vectorferry.engine.checks.target_answers import ask_target
 
     merge_truth(session, plan)
     ask_target(session, plan)

@@ -16,7 +16,8 @@ class RecallCheck(Section):
         0.95, description="The confidence interval's lower end must reach it, per namespace and overall."
     )
     queries: Text | None = Field(
-        None, description="Parquet file of real queries (columns namespace, vector, optional filter)."
+        None,
+        description="Parquet file of real queries: namespace, vector, and optionally filter, kind, own_id.",
     )
     sample: int = Field(50, ge=1, le=1_000_000, description="Held-out records per namespace that are asked too.")
     min_queries: int = Field(

@@ -13,7 +13,7 @@ from engine.building import Built, build, changed, records, vectors
 from vectorferry.core.errors import PreflightFailed
 from vectorferry.core.records import make_batch
 from vectorferry.engine.checks.filter_support import unsupported_filters
-from vectorferry.engine.checks.query_set import Queries, prepare_queries, query_note, read_queries
+from vectorferry.engine.checks.query_set import PATH, Queries, prepare_queries, query_note, read_queries
 from vectorferry.stores.memory import MEMORY
 
 
@@ -70,6 +70,31 @@ def test_recorded_queries_come_first_and_only_from_chosen_namespaces(tmp_path: P
     assert asked.vectors[1].tolist() == vectors(4, seed=3)[2].tolist()
 
 
+def test_a_file_labels_its_queries_and_says_of_which_records_they_were_made(tmp_path: Path) -> None:
+    file = query_file(
+        tmp_path,
+        namespace=["n"] * 3,
+        vector=vectors(3).tolist(),
+        kind=["border", None, "faq"],
+        own_id=["r0000", None, None],
+    )
+    asked = asked_of(build(tmp_path, [records("n", 30)], checks={"recall": {"queries": file, "sample": 2}}))
+    assert list(asked.kinds) == ["border", "recorded", "faq", "held_out", "held_out"]
+    assert list(asked.own_ids)[:3] == ["r0000", None, None]
+    assert list(asked.recorded) == [True] * 3 + [False] * 2
+
+
+def test_queries_that_an_earlier_release_prepared_have_the_kinds_of_their_origin(tmp_path: Path) -> None:
+    file = query_file(tmp_path, namespace=["n"], vector=vectors(1).tolist())
+    made = build(tmp_path, [records("n", 30)], checks={"recall": {"queries": file, "sample": 1}})
+    asked_of(made)
+    table = made.staged.read_table(PATH).drop_columns(["kind"])
+    made.staged.write_table(PATH, table.schema, table.to_batches())
+    note = made.staged.read_json("queries.json")
+    made.staged.write_json("queries.json", {name: value for name, value in note.items() if name != "kinds"})
+    assert list(asked_of(made).kinds) == ["recorded", "held_out"]
+
+
 def test_queries_are_prepared_once_for_the_same_settings(tmp_path: Path) -> None:
     file = query_file(tmp_path, namespace=["n"], vector=vectors(1).tolist())
     made = build(tmp_path, [records("n", 30)], checks={"recall": {"queries": file, "sample": 2}})
@@ -97,6 +122,13 @@ def test_queries_are_prepared_once_for_the_same_settings(tmp_path: Path) -> None
         ({"namespace": ["n"], "vector": [None]}, "vectors of 0 dimensions"),
         ({"namespace": ["n"], "vector": [[float("nan")] * 8]}, "row 0: the vector holds NaN"),
         ({"namespace": ["n"]}, "no column 'vector'"),
+        ({"namespace": ["n"], "vector": [[1.0] * 8], "kind": [7]}, "the column 'kind' holds no texts"),
+        ({"namespace": ["n"], "vector": [[1.0] * 8], "own_id": [7]}, "the column 'own_id' holds no texts"),
+        ({"namespace": ["n"], "vector": [[1.0] * 8], "kind": ["k" * 61]}, "is long; the column `kind` labels"),
+        (
+            {"namespace": ["n"] * 31, "vector": [[1.0] * 8] * 31, "kind": [f"k{i}" for i in range(31)]},
+            "there are 31 kinds",
+        ),
         ({"namespace": ["n"], "vector": ["1, 2"]}, "no lists of numbers"),
         (
             {"namespace": ["n"], "vector": [[1.0] * 8], "filter": ['{"a": {"$near": 1}}']},

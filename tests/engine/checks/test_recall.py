@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from engine.building import Built, build, records, vectors
@@ -15,8 +16,10 @@ from vectorferry.core.model import Neighbours, Verdict
 from vectorferry.core.records import make_batch
 from vectorferry.engine.checks import ground_truth, query_set
 from vectorferry.engine.checks.ground_truth import merge_truth, partition_truth
+from vectorferry.engine.checks.judged_queries import judge
 from vectorferry.engine.checks.query_set import PATH, prepare_queries
-from vectorferry.engine.checks.recall import ask_target, judge, recall_by_namespace, recall_of_partition
+from vectorferry.engine.checks.recall import recall_by_namespace, recall_of_partition
+from vectorferry.engine.checks.target_answers import ask_target
 from vectorferry.staging import Staging
 from vectorferry.stores.memory import MEMORY, MemoryStore
 
@@ -129,6 +132,77 @@ def test_the_interval_decides_and_not_the_mean(tmp_path: Path, monkeypatch: pyte
     assert verdict.figures["recall"] == pytest.approx(0.955)
     assert verdict.figures["low"] < 0.95
     assert not verdict.passed
+
+
+def labelled(folder: Path, batch: pa.RecordBatch, kinds: Mapping[str, Sequence[int]]) -> str:
+    """A query file that asks records of a batch, each left out of its own answer."""
+    rows = [row for some in kinds.values() for row in some]
+    chosen, path = batch.take(pa.array(rows)), folder / "asked.parquet"
+    columns = {
+        "namespace": chosen.column("namespace"),
+        "vector": chosen.column("vector"),
+        "own_id": chosen.column("id"),
+    }
+    columns["kind"] = pa.array([kind for kind, some in kinds.items() for _ in some])
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def test_a_kind_of_query_that_does_badly_fails_though_the_mean_hides_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = records("n", 900)
+    file = labelled(tmp_path, batch, {"border": range(25), "centre": range(25, 425)})
+    made = build(tmp_path, [batch], checks={"recall": {"queries": file, "sample": 100}})
+    search, borders = made.target.search, vectors(900)[:25]
+
+    def worse(namespace: str, queries: Any, k: int, **how: Any) -> Neighbours:
+        found = search(namespace, queries, k, **how)
+        cut = [k - 4 if (borders == query).all(axis=1).any() else k for query in queries]
+        kept = [(ids[:n], scores[:n]) for ids, scores, n in zip(found.ids, found.scores, cut, strict=True)]
+        return Neighbours(tuple(ids for ids, _ in kept), tuple(scores for _, scores in kept))
+
+    monkeypatch.setattr(made.target, "search", worse)
+    every = measure(made)
+    overall = every["overall"]
+    assert overall.figures["low"] > 0.95
+    assert not overall.passed
+    assert overall.reason.startswith("of the queries of kind 'border' recall 0.6000 [")
+    kinds = overall.figures["by_kind"]
+    assert {kind: each["queries"] for kind, each in kinds.items()} == {"border": 25, "centre": 400, "held_out": 100}
+    assert kinds["border"]["high"] < 0.95 < kinds["centre"]["low"] < kinds["centre"]["recall"] == 1.0
+    assert every["namespace:n"].figures["by_kind"].keys() == kinds.keys()
+    assert every["namespace:n"].passed
+
+
+def test_a_kind_of_few_queries_is_shown_and_fails_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = records("n", 900)
+    file = labelled(tmp_path, batch, {"border": range(3)})
+    made = build(tmp_path, [batch], checks={"recall": {"queries": file, "sample": 400}})
+    calls, search = iter(range(10**6)), made.target.search
+
+    def worse(namespace: str, queries: Any, k: int, **how: Any) -> Neighbours:
+        found = search(namespace, queries, k, **how)
+        few = 3 if next(calls) == 0 else 0  # the first that are asked are those of the file
+        cut = [k - 5 if row < few else k for row in range(len(found.ids))]
+        kept = [(ids[:n], scores[:n]) for ids, scores, n in zip(found.ids, found.scores, cut, strict=True)]
+        return Neighbours(tuple(ids for ids, _ in kept), tuple(scores for _, scores in kept))
+
+    monkeypatch.setattr(made.target, "search", worse)
+    overall = measure(made)["overall"]
+    assert overall.passed, overall.reason
+    assert overall.figures["by_kind"]["border"]["recall"] < 0.95
+
+
+def test_a_query_of_a_file_never_finds_the_record_that_it_was_made_of(tmp_path: Path) -> None:
+    batch = records("n", 60)
+    file = labelled(tmp_path, batch, {"border": range(30)})
+    made = build(tmp_path, [batch], partition_rows=20, checks={"recall": {"queries": file, "sample": 1}})
+    assert measure(made)["overall"].passed
+    for path in ("truth/merged.parquet", "results/target.parquet"):
+        rows = made.staged.read_table(path, ["query", "id"]).to_pylist()
+        assert len(rows) == 31 * 10
+        assert not [row for row in rows if row["query"] < 30 and row["id"] == f"r{row['query']:04}"]
 
 
 def test_ties_may_be_returned_in_any_order(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from vectorferry.engine.checks.extras import check_extras
 from vectorferry.engine.checks.filter_parity import check_filters
 from vectorferry.engine.checks.ground_truth import merge_truth, partition_truth
 from vectorferry.engine.checks.query_set import prepare_queries
-from vectorferry.engine.checks.recall import ask_target, recall_by_namespace
+from vectorferry.engine.checks.recall import recall_by_namespace
+from vectorferry.engine.checks.target_answers import ask_target
 from vectorferry.engine.sync.touched import WATERMARK
 
 BIG, SMALL, TINY = records("big", 230, seed=1), records("small", 60, seed=2), records("tiny", 3, seed=3)

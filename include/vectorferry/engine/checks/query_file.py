@@ -4,6 +4,7 @@ import difflib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import orjson
@@ -18,18 +19,27 @@ from vectorferry.core.records import canonical_json
 from vectorferry.spec.sides import Namespaces
 from vectorferry.staging import read_anywhere
 
+T = TypeVar("T")
 _SHOWN_ROWS = 3
+_LONGEST_KIND, _MOST_KINDS = 60, 30
+RECORDED, HELD_OUT = "recorded", "held_out"
+"""Kinds of queries: what a file asks without saying more, and records that are left out of their own truth."""
 _PINECONES_DEFAULT = "__default__"
 
 
 @dataclass(frozen=True)
 class Recorded:
     """The queries of a file that are asked, in its order: `namespaces` as records carry them, `filters` canonical JSON or None, `vectors`
-    of shape [n, d]. `left_out` counts, by namespace, those that ask where nothing is moved because the spec says so."""
+    of shape [n, d]. `own_ids` are the records that queries were made of, which do not count among their neighbours, `names` what a
+    file calls its queries; both None where it does not say. `kinds` label them. `left_out` counts, by namespace, those that ask where
+    nothing is moved because the spec says so."""
 
     namespaces: Sequence[str]
     filters: Sequence[str | None]
     vectors: Vectors
+    own_ids: Sequence[str | None]
+    kinds: Sequence[str]
+    names: Sequence[str | None]
     left_out: Mapping[str, int]
 
 
@@ -57,7 +67,20 @@ def recorded_queries(
     filters, vectors = _filters(path, table), _vectors(path, table, dimension)
     rows = [row for row, name in enumerate(names) if name in moved]
     left_out = Counter(name for name in names if name not in moved)
-    return Recorded([names[row] for row in rows], [filters[row] for row in rows], vectors[rows], left_out)
+    own_ids, kinds, called = _texts(path, table, "own_id"), _kinds(path, table), _texts(path, table, "id")
+    return Recorded(
+        _of(names, rows),
+        _of(filters, rows),
+        vectors[rows],
+        _of(own_ids, rows),
+        _of(kinds, rows),
+        _of(called, rows),
+        left_out,
+    )
+
+
+def _of(column: Sequence[T], rows: Sequence[int]) -> list[T]:
+    return [column[row] for row in rows]
 
 
 def recorded_filters(path: str) -> list[str]:
@@ -115,6 +138,27 @@ def _filter(path: str, row: int, text: str | None) -> str | None:
     except (orjson.JSONDecodeError, FilterError) as error:
         raise PreflightFailed([f"query file {path}, row {row}: the filter is not valid: {error}"]) from error
     return canonical_json(raw)
+
+
+def _texts(path: str, table: pa.Table, column: str) -> list[str | None]:
+    """An optional column of texts; null where there is none."""
+    if column not in table.column_names:
+        return [None] * len(table)
+    if not pa.types.is_string(table.column(column).type) and not pa.types.is_null(table.column(column).type):
+        raise PreflightFailed([f"query file {path}: the column {column!r} holds no texts"])
+    found: list[str | None] = table.column(column).to_pylist()
+    return found
+
+
+def _kinds(path: str, table: pa.Table) -> list[str]:
+    kinds = [kind or RECORDED for kind in _texts(path, table, "kind")]
+    every = dict.fromkeys(kinds)
+    long = [kind for kind in every if len(kind) > _LONGEST_KIND]
+    if long or len(every) > _MOST_KINDS:
+        has = f"the kind {long[0]!r} is long" if long else f"there are {len(every)} kinds"
+        limits = f"at most {_MOST_KINDS} kinds of {_LONGEST_KIND} characters"
+        raise PreflightFailed([f"query file {path}: {has}; the column `kind` labels queries by {limits}"])
+    return kinds
 
 
 def _vectors(path: str, table: pa.Table, dimension: int | None) -> Vectors:

@@ -16,7 +16,7 @@ from vectorferry.core.filters import Filter, parse_filter
 from vectorferry.core.keys import order_hash
 from vectorferry.core.model import KeyRange, VectorKind
 from vectorferry.core.vector_columns import array_of, arrow_type, floats_of, kind_of_type, values_of
-from vectorferry.engine.checks.query_file import content_of, recorded_queries
+from vectorferry.engine.checks.query_file import HELD_OUT, RECORDED, content_of, recorded_queries
 from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors, unnamed
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.listing import pages_of
@@ -36,7 +36,8 @@ _PLACES = ("query", "namespace", "own_id", "filter", "recorded")
 
 @dataclass(frozen=True)
 class Queries:
-    """n queries, in order. `own_ids` are held-out records, `filters` canonical JSON, `numbers` their places in the whole query set.
+    """n queries, in order. `own_ids` are records that are left out, `filters` canonical JSON, `kinds` labels, `recorded` whether they
+    come from a file, `numbers` their places in the whole query set.
 
     `vectors` are all of one kind, see `core.model.Queries`; None where only the rest was read.
     """
@@ -46,6 +47,7 @@ class Queries:
     own_ids: Sequence[str | None]
     filters: Sequence[str | None]
     recorded: Sequence[bool]
+    kinds: Sequence[str]
     numbers: Sequence[int] = ()
 
     def __len__(self) -> int:
@@ -93,13 +95,14 @@ def _prepare(session: Session, plan: Plan, vector: SearchedVector) -> int:
         return noted.queries
     recorded = _recorded(session, plan, content) if vector.column == "vector" else ()
     queries = _write(staged, vector, chain(recorded, _held_out(session, plan, vector)))
-    staged.write_json(_NOTE, {"key": key, "queries": queries})
+    staged.write_json(_NOTE, {"key": key, "queries": queries, "kinds": True})
     return queries
 
 
 def query_note(staged: Staging) -> QueryNote:
     """What was prepared in the folder of a vector; raises StagingCorrupt where nothing was."""
-    return QueryNote(**staged.read_json(_NOTE))
+    found = staged.read_json(_NOTE)
+    return QueryNote(found["key"], found["queries"])
 
 
 def read_queries(staged: Staging, where: pc.Expression | None = None, *, vectors: bool = True) -> Queries:
@@ -107,10 +110,25 @@ def read_queries(staged: Staging, where: pc.Expression | None = None, *, vectors
 
     The vectors of all namespaces together may be larger than memory: `query_windows` reads a few namespaces at a time.
     """
-    table = staged.read_table(PATH, [*_PLACES, *(["vector"] if vectors else [])], where).combine_chunks()
+    table = staged.read_table(
+        PATH, [*_PLACES, *_labels(staged), *(["vector"] if vectors else [])], where
+    ).combine_chunks()
     numbers, *places = (table.column(name).to_pylist() for name in _PLACES)
     namespaces, own_ids, filters, recorded = places
-    return Queries(namespaces, _vectors_of(table) if vectors else None, own_ids, filters, recorded, numbers)
+    asked = _vectors_of(table) if vectors else None
+    return Queries(namespaces, asked, own_ids, filters, recorded, _kinds_of(table, recorded), numbers)
+
+
+def _labels(staged: Staging) -> tuple[str, ...]:
+    # The queries of a plan that an earlier release made have no kinds.
+    return ("kind",) if staged.read_json(_NOTE).get("kinds") else ()
+
+
+def _kinds_of(table: pa.Table, recorded: Sequence[bool]) -> list[str]:
+    if "kind" not in table.column_names:
+        return [RECORDED if each else HELD_OUT for each in recorded]
+    kinds: list[str] = table.column("kind").to_pylist()
+    return kinds
 
 
 def _vectors_of(table: pa.Table) -> Any:
@@ -157,6 +175,7 @@ def _write(staged: Staging, vector: SearchedVector, found: Iterable[Queries]) ->
             ("own_id", pa.string()),
             ("filter", pa.string()),
             ("recorded", pa.bool_()),
+            ("kind", pa.string()),
         ]
     )
     return staged.write_table(PATH, schema, in_groups(_batches(vector, found, schema))).rows
@@ -172,6 +191,7 @@ def _batches(vector: SearchedVector, found: Iterable[Queries], schema: pa.Schema
             pa.array(part.own_ids, pa.string()),
             pa.array(part.filters, pa.string()),
             pa.array(part.recorded, pa.bool_()),
+            pa.array(part.kinds, pa.string()),
         ]
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
         first += len(part)
@@ -202,7 +222,7 @@ def _recorded(session: Session, plan: Plan, content: bytes) -> Iterator[Queries]
     )
     rows = len(found.namespaces)
     if rows:
-        yield Queries(found.namespaces, found.vectors, [None] * rows, found.filters, [True] * rows)
+        yield Queries(found.namespaces, found.vectors, found.own_ids, found.filters, [True] * rows, found.kinds)
 
 
 def _held_out(session: Session, plan: Plan, vector: SearchedVector) -> Iterator[Queries]:
@@ -235,7 +255,7 @@ def _held_out_of(session: Session, pages: Pages, namespace: str, vector: Searche
     nothing = [None] * len(ids)
     column, kind = batch.column(vector.column), vector.spec.kind
     vectors = floats_of(column) if kind is VectorKind.DENSE else values_of(kind, column)
-    return Queries([namespace] * len(ids), vectors, own, nothing, [False] * len(ids))
+    return Queries([namespace] * len(ids), vectors, own, nothing, [False] * len(ids), [HELD_OUT] * len(ids))
 
 
 def _usable(column: pa.Array) -> pa.Array:
