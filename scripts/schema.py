@@ -1,4 +1,4 @@
-"""Writes docs/spec.schema.json and docs/spec.md from the spec's model, docs/diagnosing.md from the table of symptoms; --check compares."""
+"""Writes what is made of the code: docs/spec.schema.json and spec.md, approving.md, diagnosing.md; --check says whether they are up to date."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from vectorferry.engine.signoff.causes import CHECKS, SYMPTOMS, Symptom
+from vectorferry.questions.guide import guide
 from vectorferry.spec.fields import FieldForm, Fields
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.spec.values import in_units
@@ -151,7 +152,12 @@ def markdown() -> str:
 
 def main() -> int:
     schema = orjson.dumps(MigrationSpec.model_json_schema(), option=orjson.OPT_INDENT_2).decode() + "\n"
-    wanted = {DOCS / "spec.schema.json": schema, DOCS / "spec.md": markdown(), DOCS / "diagnosing.md": diagnosing()}
+    wanted = {
+        DOCS / "spec.schema.json": schema,
+        DOCS / "spec.md": markdown(),
+        DOCS / "diagnosing.md": diagnosing(),
+        DOCS / "approving.md": guide(),
+    }
     if "--check" not in sys.argv:
         for path, text in wanted.items():
             path.write_text(text, encoding="utf-8")

@@ -90,6 +90,18 @@ class TestHappy:
             other = link[1].replace("happy.migrate", "gate.migrate")
             assert client.get(other).status_code == 404, "of another migration"
 
+    def test_the_question_links_to_what_its_lines_mean_for_whoever_is_logged_in(
+        self, stage: Stage, stories: Stories
+    ) -> None:
+        link = re.search(r"\[What each line means\]\((\S+)\)", stories["happy"].question().body)
+        assert link
+        assert httpx.get(link[1], trust_env=False, timeout=60).status_code == 401
+        with stage.browser("viewer") as client:
+            page = client.get(link[1])
+        assert page.status_code == 200, page.text
+        assert "<td>Recall</td>" in page.text
+        assert "<script" not in page.text
+
     def test_mapped_tasks_are_named_after_their_partition(self, stories: Stories) -> None:
         labels = {t.label for t in stories["happy"].tasks() if t.map_index >= 0}
         assert labels == {"p0000 asyncio", "p0001 email"}

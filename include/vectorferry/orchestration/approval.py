@@ -21,7 +21,7 @@ from vectorferry.core.model import CUTOVER, FINALIZE, OPERATION, REPAIR, ROLLBAC
 from vectorferry.orchestration.airflow_versions import answer_timeout
 from vectorferry.orchestration.approver_roles import place_of, require_known
 from vectorferry.orchestration.notify import callbacks
-from vectorferry.orchestration.report_link import EvidenceLink, report_link
+from vectorferry.orchestration.report_link import EvidenceLink, guide_link, report_link
 from vectorferry.orchestration.task_session import own_evidence, run_session
 from vectorferry.orchestration.task_settings import UNTIMED
 from vectorferry.spec.migration import MigrationSpec
@@ -78,7 +78,7 @@ class BoundApproval(ApprovalOperator):
         with run_session(self.spec) as session:
             evidence = _asked_about(session, self.kind)
             self.report = report_link(self.spec, context["ti"].dag_id, evidence.hash)
-            asked = question(session, evidence, self.report)
+            asked = question(session, evidence, self.report).explained(guide_link())
             self.assigned_users = _assigned(self.spec, evidence)
             ti = context["ti"]
             _note_question(session, evidence, place_of(ti.dag_id, ti.run_id, ti.task_id))

@@ -21,8 +21,16 @@ def report_link(spec: MigrationSpec, dag_id: str, digest: str) -> str:
     """The address of a report; empty where its journal is not the one that Airflow's server reads."""
     if spec.journal != journal_of_reports():
         return ""
-    base = str(conf.get("api", "base_url", fallback="")).rstrip("/")
-    return f"{base}{MOUNT}/reports/{dag_id}/{digest}"
+    return f"{_base()}{MOUNT}/reports/{dag_id}/{digest}"
+
+
+def guide_link() -> str:
+    """The address of what each line of a question means."""
+    return f"{_base()}{MOUNT}/approving"
+
+
+def _base() -> str:
+    return str(conf.get("api", "base_url", fallback="")).rstrip("/")
 
 
 class EvidenceLink(BaseOperatorLink):

@@ -124,7 +124,7 @@ def _doubts(session: Session, evidence: Evidence) -> Iterator[str]:
         yield "**Routers:** fewer hold a lease than are expected; the switch waits for them"
     for check in CHECKS:
         reasons = dict.fromkeys(v["reason"] for v in verdicts_of(evidence, check) if v["passed"] and v.get("reason"))
-        yield from (f"**{check.capitalize()}:** {plain(reason)}" for reason in reasons)
+        yield from (f"**{check.capitalize().replace('_', ' ')}:** {plain(reason)}" for reason in reasons)
 
 
 def _doubts_of_recall(evidence: Evidence) -> Iterator[str]:

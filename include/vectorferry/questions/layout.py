@@ -24,6 +24,11 @@ class Question:
     subject: str
     body: str
 
+    def explained(self, guide: str) -> "Question":
+        """The question with a link to what each of its lines means, on its first line: it takes no room of its own."""
+        told, rest = self.body.split("\n", 1)
+        return Question(self.subject, f"{told} [What each line means]({guide})\n{rest}")
+
 
 def asked(
     subject: str, told: str, rows: Iterable[tuple[str, str]], doubts: Sequence[str] = (), against: Sequence[str] = ()

@@ -10,11 +10,13 @@ from fastapi.responses import HTMLResponse
 from vectorferry.core.errors import VectorferryError
 from vectorferry.core.model import OPERATION
 from vectorferry.orchestration.report_link import MOUNT, journal_of_reports
+from vectorferry.ui.guide import router as guide
 
 # The page needs no script and no other server; were a name of the data taken for markup, it could do nothing.
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "private"}
 
 app = FastAPI(title="Vectorferry", docs_url=None, redoc_url=None, openapi_url=None)
+app.include_router(guide)
 PLUGIN = {"app": app, "url_prefix": MOUNT, "name": "Vectorferry"}
 
 
