@@ -1,4 +1,4 @@
-"""Writes what is made of the code: docs/spec.schema.json and spec.md, approving.md, diagnosing.md; --check says whether they are up to date."""
+"""Writes what is made of the code: docs/spec.schema.json, spec.md, approving.md and diagnosing.md; --check: are they up to date?"""
 
 import sys
 from collections.abc import Callable, Iterator
