@@ -13,7 +13,7 @@ from vectorferry.spec.connections import connection_from_environment
 
 if TYPE_CHECKING:
     from vectorferry.gateway.pinecone.server import Gateway, Serving
-    from vectorferry.gateway.pinecone.wire.keys import Keys
+    from vectorferry.gateway.pinecone.wire.keys import KeyRing
     from vectorferry.gateway.pinecone.wire.tls import Tls
 
 KEYS = "VECTORFERRY_GATEWAY_API_KEYS"
@@ -50,7 +50,10 @@ def gateway_pinecone(
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
     keys: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=f"API keys, a line `name:key` each; without it {KEYS}.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help=f"API keys, a line `name:key` each, with limits behind it; without it {KEYS}."
+        ),
     ] = None,
     drain: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="What requests under way get after SIGTERM.")
@@ -154,25 +157,15 @@ def _before_migration(migration: str, journal: str, serving: "Serving", observe:
     return gateway
 
 
-def _keys(file: Path | None) -> "Keys":
-    from vectorferry.gateway.pinecone.wire.keys import Keys
+def _keys(file: Path | None) -> "KeyRing":
+    from vectorferry.gateway.pinecone.wire.keys import KeyFile, Keys
 
-    entries = os.environ.get(KEYS, "").split(",") if file is None else _lines(file)
-    given = [entry for entry in entries if entry.strip()]
+    if file is not None:
+        return KeyFile(file)
+    given = [entry for entry in os.environ.get(KEYS, "").split(",") if entry.strip()]
     if not given:
-        where = (
-            f"set {KEYS} to the keys that clients may send, separated by commas" if file is None else f"{file} is empty"
-        )
-        raise ConnectionMissing(f"no API keys: {where}")
-    return Keys.parse(given)
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConnectionMissing(f"the API keys cannot be read: {error}") from error
-    return [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+        raise ConnectionMissing(f"no API keys: set {KEYS} to the keys that clients may send, separated by commas")
+    return Keys.parse(given, limits=False)
 
 
 def _tls(certificate: Path | None, key: Path | None) -> "Tls | None":

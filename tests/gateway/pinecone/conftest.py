@@ -47,7 +47,7 @@ class Local:
 def run(folder: Path, connection: Connection, **settings: Any) -> Gateway:
     """A gateway on free ports."""
     stores = stores_of(connection, StoreOptions(index={"type": "none"}))
-    serving = Serving(keys=Keys.parse([KEY]), **{"port": 0, "grpc_port": 0, **settings})
+    serving = Serving(**{"keys": Keys.parse([KEY]), "port": 0, "grpc_port": 0, **settings})
     return local_pinecone(stores, folder, serving)
 
 

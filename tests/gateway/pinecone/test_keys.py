@@ -11,7 +11,9 @@ from vectorferry.gateway.pinecone.wire.keys import Keys
 
 def test_a_key_has_a_name() -> None:
     keys = Keys.parse(["shop:pcsk_1", "plain", " search:p=cs/k+2 "])
-    assert [keys.caller(key) for key in ("pcsk_1", "plain", "p=cs/k+2")] == ["shop", "key2", "search"]
+    found = [keys.caller(key) for key in ("pcsk_1", "plain", "p=cs/k+2")]
+    assert [caller and caller.name for caller in found] == ["shop", "key2", "search"]
+    assert not any(caller is None or caller.limited for caller in found)
     assert [keys.caller(key) for key in (None, "", "pcsk_", "shop", "shop:pcsk_1")] == [None] * 5
 
 

@@ -15,7 +15,7 @@ from vectorferry.gateway.faults import Faults
 from vectorferry.gateway.http import HttpServer
 from vectorferry.gateway.pinecone.api.control import Indexes
 from vectorferry.gateway.pinecone.wire.front import Front
-from vectorferry.gateway.pinecone.wire.keys import Keys
+from vectorferry.gateway.pinecone.wire.keys import KeyRing
 from vectorferry.gateway.pinecone.wire.rest import RestApi
 from vectorferry.gateway.pinecone.wire.rpc import RpcServer
 from vectorferry.gateway.pinecone.wire.tls import Tls
@@ -36,7 +36,7 @@ class Serving:
     themselves, as behind a proxy. `drain` is how many seconds requests under way get at the end.
     """
 
-    keys: Keys = field(repr=False)
+    keys: KeyRing = field(repr=False)
     host: str = "127.0.0.1"
     port: int = 5180
     grpc_port: int | None = 5181

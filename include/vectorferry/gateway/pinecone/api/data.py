@@ -141,11 +141,7 @@ class IndexData:
     def list_namespaces(self, prefix: str, limit: int | None, token: str | None) -> tuple[IdPage, Mapping[str, int]]:
         """A page of namespaces, with the counts of all."""
         counts = self.counts()
-        cursor = cursor_of("", prefix, token)
-        size = limits.check_limit(limit, limits.MAX_LIST, limits.MAX_LIST)
-        names, more = page_of_names(list(counts), cursor, size)
-        total = sum(name.startswith(cursor.prefix) for name in counts)
-        return IdPage(names, cursor.token(names[-1]) if more else None, total), counts
+        return page_of_namespaces(counts, prefix, limit, token), counts
 
     def describe_namespace(self, namespace: str) -> int:
         """Records of a namespace that is there."""
@@ -262,6 +258,15 @@ class IndexData:
         scores = found.scores[0]
         # Pinecone's euclidean score is the squared distance, which is better when lower.
         return found.ids[0], [-s for s in scores] if self.shape.metric is Metric.EUCLIDEAN else scores
+
+
+def page_of_namespaces(counts: Mapping[str, int], prefix: str, limit: int | None, token: str | None) -> IdPage:
+    """A page of the names of these, which are in bitwise order, with how many begin with the prefix."""
+    cursor = cursor_of("", prefix, token)
+    size = limits.check_limit(limit, limits.MAX_LIST, limits.MAX_LIST)
+    names, more = page_of_names(list(counts), cursor, size)
+    total = sum(name.startswith(cursor.prefix) for name in counts)
+    return IdPage(names, cursor.token(names[-1]) if more else None, total)
 
 
 def _filter(where: Any) -> Filter:

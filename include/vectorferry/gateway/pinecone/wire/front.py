@@ -12,9 +12,10 @@ from opentelemetry import metrics
 from vectorferry import __version__
 from vectorferry.core.errors import VectorferryError
 from vectorferry.gateway.faults import NO_EFFECTS, Effects, Faults
+from vectorferry.gateway.pinecone.api.access import Caller, Operations, as_seen_by
 from vectorferry.gateway.pinecone.api.control import Indexes
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, problem_of, refused
-from vectorferry.gateway.pinecone.wire.keys import Keys
+from vectorferry.gateway.pinecone.wire.keys import KeyRing
 
 T = TypeVar("T")
 access = logging.getLogger("vectorferry.gateway.access")
@@ -30,7 +31,7 @@ class Front:
     `ready` says whether what is behind can be asked; without `faults` none may be injected.
     """
 
-    def __init__(self, indexes: Indexes, faults: Faults | None, keys: Keys, ready: Callable[[], bool]) -> None:
+    def __init__(self, indexes: Indexes, faults: Faults | None, keys: KeyRing, ready: Callable[[], bool]) -> None:
         self.indexes = indexes
         self.faults = faults
         self._keys = keys
@@ -45,12 +46,16 @@ class Front:
         """Whether requests should be sent here."""
         return not self._stopping.is_set() and self._ready()
 
-    def caller(self, key: str | None) -> str | None:
-        """The name of a request's API key, None where it is not right."""
-        name = self._keys.caller(key)
-        if name is None:
+    def caller(self, key: str | None) -> Caller | None:
+        """Whose a request's API key is, None where it is not right."""
+        found = self._keys.caller(key)
+        if found is None:
             self._count("", "unauthorized", 401)
-        return name
+        return found
+
+    def data(self, caller: Caller, index: str) -> Operations:
+        """The operations of an index, as this caller has them. Raises 404."""
+        return as_seen_by(caller, self.indexes.data(index))
 
     def calls(self) -> dict[str, Any]:
         """How often each caller got which status for which operation, and how many requests are under way."""
@@ -59,12 +64,13 @@ class Front:
         rows = [{"caller": who, "operation": what, "status": code, "calls": n} for (who, what, code), n in counted]
         return {"under_way": under_way, "calls": rows}
 
-    def call(self, caller: str, operation: str, index: str, work: Callable[[Effects], T]) -> T:
-        """Do the work of a request under the faults in force. Raises ApiProblem and Dropped."""
+    def call(self, caller: Caller, operation: str, index: str, work: Callable[[Effects], T]) -> T:
+        """Do the work of a request under the faults in force, if the caller may ask for it. Raises ApiProblem and Dropped."""
         began, status = time.monotonic(), 500
         with self._counting:
             self._under_way += 1
         try:
+            caller.require(operation)
             answer = self._work(operation, index, work)
             status = 200
         except ApiProblem as problem:
@@ -73,9 +79,9 @@ class Front:
         finally:
             with self._counting:
                 self._under_way -= 1
-            self._count(caller, operation, status)
+            self._count(caller.name, operation, status)
             milliseconds = (time.monotonic() - began) * 1000
-            access.info("caller=%s operation=%s status=%d ms=%.1f", caller, operation, status, milliseconds)
+            access.info("caller=%s operation=%s status=%d ms=%.1f", caller.name, operation, status, milliseconds)
         return answer
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from vectorferry.gateway.faults import FaultRule, UnreadableFaults, parse_faults
 from vectorferry.gateway.messages import Request, Response
+from vectorferry.gateway.pinecone.api.access import Caller
 from vectorferry.gateway.pinecone.api.control import IndexEntry, configured, parse_creation, parse_model_creation
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, invalid, unsupported
 from vectorferry.gateway.pinecone.wire import wire_json as wire
@@ -46,8 +47,7 @@ class RestApi:
         """The refusal of a request whose key is not right, None for all others; looks at nothing but the path and the key."""
         if request.path in _OPEN or self._front.caller(request.headers.get("api-key")) is not None:
             return None
-        text = b"Invalid API key" if "api-key" in request.headers else b"Unauthorized"
-        return Response(401, text, content_type="text/plain")
+        return _unauthorized(request)
 
     def __call__(self, request: Request) -> Response | None:
         """The answer to a request that was admitted, None where the connection is to be dropped."""
@@ -57,7 +57,8 @@ class RestApi:
             ready = self._front.ready
             return Response(200 if ready else 503, b'{"ready":true}' if ready else b'{"ready":false}')
         caller = self._front.caller(request.headers.get("api-key"))
-        assert caller is not None, "it was admitted"
+        if caller is None:  # it was admitted, and the keys have changed since
+            return _unauthorized(request)
         on_index = self._on_index(request.path)
         explain = wire.data_problem if on_index else wire.control_problem
         try:
@@ -77,16 +78,18 @@ class RestApi:
             return prefixed[1], prefixed[2]
         return (alone, path) if alone and not _CONTROL.match(path) else None
 
-    def _data(self, caller: str, request: Request, name: str, path: str) -> Response:
+    def _data(self, caller: Caller, request: Request, name: str, path: str) -> Response:
         operation, serve = route(request.method, path)
         return self._front.call(
-            caller, operation, name, lambda effects: serve(self._front.indexes.data(name), request, effects)
+            caller, operation, name, lambda effects: serve(self._front.data(caller, name), request, effects)
         )
 
-    def _control(self, caller: str, request: Request) -> Response:
+    def _control(self, caller: Caller, request: Request) -> Response:
         if request.path == "/_vectorferry/faults":
+            caller.require("faults")
             return self._faults(request)
         if request.path == "/_vectorferry/calls":
+            caller.require("calls")
             return Response(200, wire.dumps(self._front.calls()))
         if request.path == "/indexes":
             return self._indexes(caller, request, parse_creation)
@@ -98,7 +101,7 @@ class RestApi:
             raise no_route(request.method, request.path)
         return self._front.call(caller, operation, found[1], lambda _: self._index(request, found[1]))
 
-    def _indexes(self, caller: str, request: Request, parse: Callable[[dict[str, Any]], IndexEntry]) -> Response:
+    def _indexes(self, caller: Caller, request: Request, parse: Callable[[dict[str, Any]], IndexEntry]) -> Response:
         if request.method == "GET":
             return self._front.call(caller, "list_indexes", "", lambda _: self._list(request))
         if request.method == "POST":
@@ -151,6 +154,11 @@ class RestApi:
         elif request.method == "DELETE":
             faults.arm((), 0)
         return Response(200, wire.dumps(faults.report()))
+
+
+def _unauthorized(request: Request) -> Response:
+    text = b"Invalid API key" if "api-key" in request.headers else b"Unauthorized"
+    return Response(401, text, content_type="text/plain")
 
 
 def _rules(raw: Any) -> tuple[list[FaultRule], int]:

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from vectorferry.gateway.faults import Effects
 from vectorferry.gateway.messages import Request, Response
-from vectorferry.gateway.pinecone.api.data import IndexData
+from vectorferry.gateway.pinecone.api.access import Operations
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, invalid, missing, unsupported
 from vectorferry.gateway.pinecone.api.requests import DeleteRequest, wire_namespace
 from vectorferry.gateway.pinecone.wire import wire_json as wire
@@ -17,22 +17,22 @@ _UNSUPPORTED = re.compile(
     r"/(bulk/imports|records|namespaces/[^/]+/documents|namespace-aliases|backups|restore-jobs|collections|indexes/[^/]+/"
     r"|embed|rerank|models)"
 )
-OnIndex = Callable[[IndexData, Request, Effects], Response]
+OnIndex = Callable[[Operations, Request, Effects], Response]
 
 
-def _upsert(data: IndexData, request: Request, effects: Effects) -> Response:
+def _upsert(data: Operations, request: Request, effects: Effects) -> Response:
     count, lsn = data.upsert(wire.upsert_of(wire.body_object(request.body)), effects)
     return _written(lsn, {"upsertedCount": count})
 
 
-def _fetch(data: IndexData, request: Request, effects: Effects) -> Response:
+def _fetch(data: Operations, request: Request, effects: Effects) -> Response:
     query = request.query
     namespace = _one(query, "namespace") or ""
     found = data.fetch(namespace, query.get("ids", []), effects)
     return _read(data, wire.fetched(found, namespace))
 
 
-def _list_ids(data: IndexData, request: Request, effects: Effects) -> Response:
+def _list_ids(data: Operations, request: Request, effects: Effects) -> Response:
     del effects
     query = request.query
     namespace, limit = _one(query, "namespace") or "", _whole(_one(query, "limit"))
@@ -40,13 +40,13 @@ def _list_ids(data: IndexData, request: Request, effects: Effects) -> Response:
     return _read(data, wire.listed(page, namespace))
 
 
-def _query(data: IndexData, request: Request, effects: Effects) -> Response:
+def _query(data: Operations, request: Request, effects: Effects) -> Response:
     del effects
     query = wire.query_of(wire.body_object(request.body))
     return _read(data, wire.matched(data.query(query), query))
 
 
-def _fetch_by_metadata(data: IndexData, request: Request, effects: Effects) -> Response:
+def _fetch_by_metadata(data: Operations, request: Request, effects: Effects) -> Response:
     del effects
     raw = wire.body_object(request.body)
     namespace = raw.get("namespace") or ""
@@ -54,23 +54,23 @@ def _fetch_by_metadata(data: IndexData, request: Request, effects: Effects) -> R
     return _read(data, wire.fetched(found.batch, namespace, found.token))
 
 
-def _update(data: IndexData, request: Request, effects: Effects) -> Response:
+def _update(data: Operations, request: Request, effects: Effects) -> Response:
     matched, lsn = data.update(wire.update_of(wire.body_object(request.body)), effects)
     return _written(lsn, {} if matched is None else {"matchedRecords": matched})
 
 
-def _delete(data: IndexData, request: Request, effects: Effects) -> Response:
+def _delete(data: Operations, request: Request, effects: Effects) -> Response:
     return _written(data.delete(wire.delete_of(wire.body_object(request.body)), effects), {})
 
 
-def _stats(data: IndexData, request: Request, effects: Effects) -> Response:
+def _stats(data: Operations, request: Request, effects: Effects) -> Response:
     del effects
     if wire.body_object(request.body).get("filter") is not None:
         raise invalid("Serverless indexes do not support describing index stats with metadata filtering")
     return _read(data, wire.dumps(wire.stats(data.counts(), data.shape)))
 
 
-def _namespaces(data: IndexData, request: Request, effects: Effects) -> Response:
+def _namespaces(data: Operations, request: Request, effects: Effects) -> Response:
     del effects
     query = request.query
     limit = _whole(_one(query, "limit"))
@@ -78,14 +78,14 @@ def _namespaces(data: IndexData, request: Request, effects: Effects) -> Response
     return _read(data, wire.dumps(wire.namespaces(page, counts)))
 
 
-def _create_namespace(data: IndexData, request: Request, effects: Effects) -> Response:
+def _create_namespace(data: Operations, request: Request, effects: Effects) -> Response:
     del effects
     name = wire.body_object(request.body).get("name") or ""
     data.create_namespace(name)
     return Response(200, wire.dumps(wire.namespace(wire_namespace(name), 0)))
 
 
-def _namespace(data: IndexData, request: Request, effects: Effects) -> Response:
+def _namespace(data: Operations, request: Request, effects: Effects) -> Response:
     name = unquote(request.path.rpartition("/")[2])
     if request.method == "DELETE":
         return _written(data.delete(DeleteRequest(name, everything=True), effects), {})
@@ -127,7 +127,7 @@ def _written(lsn: int | None, answer: Any) -> Response:
     return Response(200, wire.dumps(answer), {} if lsn is None else {"x-pinecone-request-lsn": str(lsn)})
 
 
-def _read(data: IndexData, body: bytes) -> Response:
+def _read(data: Operations, body: bytes) -> Response:
     position = data.indexed
     return Response(200, body, {} if position is None else {"x-pinecone-max-indexed-lsn": str(position)})
 

@@ -9,7 +9,7 @@ import grpc
 
 from vectorferry.core.errors import VectorferryError
 from vectorferry.gateway.faults import Effects
-from vectorferry.gateway.pinecone.api.data import IndexData
+from vectorferry.gateway.pinecone.api.access import Caller, Operations
 from vectorferry.gateway.pinecone.api.problems import ApiProblem, Dropped, invalid
 from vectorferry.gateway.pinecone.api.requests import DeleteRequest, wire_namespace
 from vectorferry.gateway.pinecone.wire import wire_proto as wire
@@ -28,7 +28,7 @@ _OPTIONS = (
 _THREADS = 512
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
-Serve = Callable[[IndexData, Any, Effects], tuple[Any, int | None]]
+Serve = Callable[[Operations, Any, Effects], tuple[Any, int | None]]
 """Answers a message with a message, and the log position where it was a write."""
 
 
@@ -52,12 +52,13 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def _answer(self, operation: str, serve: Serve, message: Any, context: Any) -> Any:
         headers = dict(context.invocation_metadata())
-        caller = self._front.caller(headers.get("api-key")) or ""
-        if not caller:
+        caller = self._front.caller(headers.get("api-key"))
+        if caller is None:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "Invalid API key")
+        assert caller is not None, "abort raises"
         try:
             answer, position = self._front.call(
-                caller, operation, self._index, lambda effects: self._serve(serve, message, effects)
+                caller, operation, self._index, lambda effects: self._serve(caller, serve, message, effects)
             )
         except Dropped:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection dropped")
@@ -70,8 +71,8 @@ class _Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         context.set_trailing_metadata(position)
         return answer
 
-    def _serve(self, serve: Serve, message: Any, effects: Effects) -> tuple[Any, list[tuple[str, str]]]:
-        data = self._front.indexes.data(self._index)
+    def _serve(self, caller: Caller, serve: Serve, message: Any, effects: Effects) -> tuple[Any, list[tuple[str, str]]]:
+        data = self._front.data(caller, self._index)
         answer, lsn = serve(data, message, effects)
         if lsn is not None:
             return answer, [("x-pinecone-request-lsn", str(lsn))]
@@ -83,12 +84,12 @@ def _refuse(path: str, context: Any) -> None:
     context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{path} is not supported by this gateway")
 
 
-def _upsert(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _upsert(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     count, lsn = data.upsert(wire.upsert_of(message), effects)
     return MESSAGES["UpsertResponse"](upserted_count=count), lsn
 
 
-def _update(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _update(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     matched, lsn = data.update(wire.update_of(message), effects)
     answer = MESSAGES["UpdateResponse"]()
     if matched is not None:
@@ -96,15 +97,15 @@ def _update(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int |
     return answer, lsn
 
 
-def _delete(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _delete(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     return MESSAGES["DeleteResponse"](), data.delete(wire.delete_of(message), effects)
 
 
-def _fetch(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _fetch(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     return wire.fetched(data.fetch(message.namespace, list(message.ids), effects), message.namespace), None
 
 
-def _fetch_by_metadata(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _fetch_by_metadata(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     del effects
     where = struct_of(message, "filter")
     limit, token = wire.optional(message, "limit"), wire.optional(message, "pagination_token")
@@ -113,44 +114,44 @@ def _fetch_by_metadata(data: IndexData, message: Any, effects: Effects) -> tuple
     ), None
 
 
-def _list(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _list(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     del effects
     limit, token = wire.optional(message, "limit"), wire.optional(message, "pagination_token")
     return wire.listed(data.list_ids(message.namespace, message.prefix, limit, token), message.namespace), None
 
 
-def _query(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _query(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     del effects
     query = wire.query_of(message)
     return wire.matched(data.query(query), query), None
 
 
-def _stats(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _stats(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     del effects
     if message.HasField("filter"):
         raise invalid("Serverless indexes do not support describing index stats with metadata filtering")
     return wire.stats(data.counts(), data.shape), None
 
 
-def _list_namespaces(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _list_namespaces(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     del effects
     limit, token = wire.optional(message, "limit"), wire.optional(message, "pagination_token")
     return wire.namespaces(*data.list_namespaces(message.prefix, limit, token)), None
 
 
-def _describe_namespace(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _describe_namespace(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     del effects
     name = wire_namespace(message.namespace)
     return wire.namespace(name, data.describe_namespace(name)), None
 
 
-def _create_namespace(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _create_namespace(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     del effects
     data.create_namespace(message.name)
     return wire.namespace(message.name, 0), None
 
 
-def _delete_namespace(data: IndexData, message: Any, effects: Effects) -> tuple[Any, int | None]:
+def _delete_namespace(data: Operations, message: Any, effects: Effects) -> tuple[Any, int | None]:
     lsn = data.delete(DeleteRequest(message.namespace, everything=True), effects)
     return MESSAGES["DeleteResponse"](), lsn
 
