@@ -10,6 +10,7 @@ import pytest
 from orchestration.conftest import NAMESPACES, PATIENCE, ROWS, Stage, Story, wait_for
 from vectorferry.core.model import Phase
 from vectorferry.local.servers.airflow_api import AirflowError
+from vectorferry.report.assets import policy
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -85,7 +86,9 @@ class TestHappy:
         with stage.browser("viewer") as client:
             page = client.get(link[1])
             assert page.status_code == 200, page.text
-            assert "counts: 2 of 2 passed" in page.text
+            assert "2 of 2 passed" in page.text
+            assert page.headers["content-security-policy"] == f"{policy()}; frame-ancestors 'self'"
+            assert page.headers["x-content-type-options"] == "nosniff"
             assert asked.params["evidence"] in page.text
             other = link[1].replace("happy.migrate", "gate.migrate")
             assert client.get(other).status_code == 404, "of another migration"

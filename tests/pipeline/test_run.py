@@ -12,7 +12,9 @@ from vectorferry.engine import pipeline
 from vectorferry.engine.diff.full_compare import compare
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.approval import record_answer, require_approval
+from vectorferry.engine.signoff.report import report_path
 from vectorferry.journal import Evidence
+from vectorferry.staging import read_anywhere
 
 
 def approve(session: Session, evidence: Evidence) -> bool:
@@ -53,6 +55,8 @@ def test_the_evidence_states_what_all_sessions_of_the_run_have_used(filled: Worl
         pipeline.check_expectations(session, plan)
         made = pipeline.evidence(session, plan)
         assert made.body["usage"]["requests"] >= moved + 1
+        report = session.staged(plan).locate(report_path(run_id))
+        assert f"<td>{made.hash}</td>" in read_anywhere(report).decode(), "beside evidence.json"
         assert moved > 10
     with filled.session() as later:
         assert later.journal.usage.of_run("small", run_id).requests == moved

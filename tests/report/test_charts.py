@@ -20,6 +20,7 @@ CHARTS = (
     "loadCurve",
     "filterParity",
     "relevance",
+    "driftKinds",
 )
 
 

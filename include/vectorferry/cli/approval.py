@@ -27,7 +27,7 @@ def ask_approval(console: Console, session: "Session", evidence: "Evidence") -> 
     asked = question(session, evidence)
     console.markdown(f"**{plain(asked.subject)}**\n\n{asked.body}")
     # Whole, to be opened: a table cuts what is longer than the terminal is wide.
-    console.note(f"report: {session.staging.locate(evidence.plan_id)}/{report_folder(evidence.run_id)}/evidence.json")
+    console.note(f"report: {session.staging.locate(evidence.plan_id)}/{report_folder(evidence.run_id)}/report.html")
     console.note("what each line means: docs/approving.md")
     if not session.spec.approval.terminal:
         console.note("the spec does not allow an approval on a terminal: trigger the DAG and approve in the Airflow UI")

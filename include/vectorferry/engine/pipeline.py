@@ -292,12 +292,14 @@ def evidence(session: "Session", plan: "Plan", *, approvable: bool = True) -> "E
     """
     from vectorferry.engine.signoff.evidence import collect
     from vectorferry.engine.signoff.gate import failures
+    from vectorferry.engine.signoff.report import where_to_look
 
     against = list(failures(plan, session.journal.evidence.verdicts(plan.id, session.run_id)))
     made = collect(session, plan, against, approvable=approvable and not against)
     if against and approvable:
         more = f"\n… and {len(against) - 10} more" if len(against) > 10 else ""
-        raise CheckFailed("NO-GO:\n" + "\n".join(f"- {line}" for line in against[:10]) + more)
+        told = "\n".join(f"- {line}" for line in against[:10]) + more
+        raise CheckFailed(f"NO-GO:\n{told}\n{where_to_look(session.staged(plan), made)}")
     return made
 
 
@@ -306,6 +308,13 @@ def worst_findings(body: Mapping[str, Any], most: int = 10) -> "tuple[Finding, .
     from vectorferry.engine.signoff.findings import worst_findings
 
     return worst_findings(body, most)
+
+
+def report_of(evidence: "Evidence", answers: "Sequence[Approval]" = (), dag: str = "") -> str:
+    """The report about evidence, as one HTML file; `dag` is where people were asked."""
+    from vectorferry.engine.signoff.report import report_of
+
+    return report_of(evidence, answers, dag)
 
 
 def record_answer(

@@ -8,6 +8,7 @@ from vectorferry.engine.plan.cost import pass_cost
 from vectorferry.engine.plan.target_definition import without_index
 from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.evidence import recall_of_namespaces, verdicts_of, worst_recall
+from vectorferry.engine.signoff.report import anchors
 from vectorferry.journal import Evidence
 from vectorferry.questions.layout import Question, about, asked, code, plain, shortened
 from vectorferry.questions.operation import operation_question
@@ -40,7 +41,7 @@ def _cut_over(session: Session, evidence: Evidence, report: str | None) -> Quest
     sides = f"from {code(body['source'])} to {code(body['target'])}"
     told = f"Approved, the authority of **{evidence.migration}** moves {sides}. Rejected, nothing changes."
     doubts = list(_doubts(session, evidence))
-    return asked(subject, told, _rows(session, evidence, report), doubts, _failures(body))
+    return asked(subject, told, _rows(session, evidence, report), doubts, _failures(body, report))
 
 
 def _rows(session: Session, evidence: Evidence, report: str | None) -> Iterator[tuple[str, str]]:
@@ -223,8 +224,10 @@ def _latencies(evidence: Evidence) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield side, found
 
 
-def _failures(body: Mapping[str, Any]) -> list[str]:
+def _failures(body: Mapping[str, Any], report: str | None) -> list[str]:
     if body["go"]:
         return []
     more = body["against_total"] - len(body["against"])
-    return [*(plain(line) for line in body["against"]), *([f"… and {more} more against it"] if more else [])]
+    rows = [f"[{each}]({report}#diagnosing-{each})" if report else code(each) for each in anchors(body)]
+    causes = [f"likely causes: {', '.join(rows)}{'' if report else ', in docs/diagnosing.md'}"] if rows else []
+    return [*(plain(line) for line in body["against"]), *([f"… and {more} more against it"] if more else []), *causes]

@@ -12,9 +12,6 @@ from vectorferry.core.model import OPERATION
 from vectorferry.orchestration.report_link import MOUNT, journal_of_reports
 from vectorferry.ui.guide import router as guide
 
-# The page needs no script and no other server; were a name of the data taken for markup, it could do nothing.
-_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "private"}
-
 app = FastAPI(title="Vectorferry", docs_url=None, redoc_url=None, openapi_url=None)
 app.include_router(guide)
 PLUGIN = {"app": app, "url_prefix": MOUNT, "name": "Vectorferry"}
@@ -26,12 +23,13 @@ def report(dag_id: str, digest: str) -> HTMLResponse:
     from vectorferry.engine import pipeline
     from vectorferry.journal import open_journal
     from vectorferry.orchestration.connections import airflow_connection
-    from vectorferry.report.page import report_page
+    from vectorferry.report.assets import policy
 
     try:
         with open_journal(airflow_connection(journal_of_reports())) as journal:
             found = journal.evidence.get(digest)
             asked = pipeline.asked_at(journal, found) if found else frozenset()
+            answers = journal.approvals.all(digest) if found else ()
     except VectorferryError as error:
         raise HTTPException(
             503, f"the journal did not answer: {type(error).__name__}; see the API server's log"
@@ -39,4 +37,14 @@ def report(dag_id: str, digest: str) -> HTMLResponse:
     own = found is not None and found.migration == dag_id.rpartition(".")[0]
     if found is None or found.kind == OPERATION or not (own or dag_id in asked):
         raise HTTPException(404, f"the journal has no such evidence of {dag_id}: open the newest question's report")
-    return HTMLResponse(report_page(found), headers=_HEADERS)
+    page = pipeline.report_of(found, answers, dag_id)
+    return HTMLResponse(page, headers=_headers(policy()))
+
+
+def _headers(policy: str) -> dict[str, str]:
+    # The page's own scripts by their hashes, and nothing else: were a name of the data taken for markup, it could do nothing.
+    return {
+        "Content-Security-Policy": f"{policy}; frame-ancestors 'self'",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-store",
+    }

@@ -10,6 +10,7 @@ import orjson
 
 from vectorferry.core.model import CUTOVER, Verdict
 from vectorferry.engine.session import Session
+from vectorferry.engine.signoff.report import write_report
 from vectorferry.engine.sync.touched import WATERMARK
 from vectorferry.engine.transfer.staged import manifest_of, manifest_path
 from vectorferry.journal import Evidence, Plan
@@ -37,6 +38,7 @@ def collect(session: Session, plan: Plan, against: Sequence[str], *, approvable:
         approvable=approvable,
     )
     session.staged(plan).write_json(evidence_path(session.run_id), {"hash": digest, "body": body})
+    write_report(session, plan, made)
     return session.journal.evidence.save(made)
 
 
@@ -87,11 +89,18 @@ def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any
         },
         "excused": excused[:SHOWN_EXCUSED],
         "excused_digest": hashlib.sha256(orjson.dumps(excused, option=orjson.OPT_SORT_KEYS)).hexdigest(),
-        "usage": asdict(session.journal.usage.of_run(session.migration, session.run_id) + session.usage),
+        "usage": _usage(session),
         "verdicts": [asdict(v) for v in verdicts],
     }
     plain: dict[str, Any] = orjson.loads(orjson.dumps(body))
     return plain
+
+
+def _usage(session: Session) -> dict[str, Any]:
+    """What all tasks of the run have used; `dollars` are those of the read units, None where no price is known."""
+    used = session.journal.usage.of_run(session.migration, session.run_id) + session.usage
+    price = max(store.capabilities.read_unit_price for store in (session.source, session.target))
+    return asdict(used) | {"dollars": round(used.read_units / 1e6 * price, 4) if price else None}
 
 
 def _dropped(session: Session, verdicts: Sequence[Verdict]) -> dict[str, int]:

@@ -372,3 +372,23 @@ export function relevance(data, options = {}) {
   );
 }
 
+
+/** How many records drifted in which way. data: the figures of the check `drift`. */
+export function driftKinds(data, options = {}) {
+  const rows = Object.entries(data?.kinds ?? {}).map(([kind, records]) => ({ kind, records })).filter((row) => row.records > 0);
+  if (!rows.length) return null;
+  const colour = colours(options);
+  return drawn(
+    "Records that drifted, by kind",
+    {
+      height: 62 + rows.length * 26, marginLeft: 100, marginBottom: 38,
+      x: axisX("records", { grid: true, zero: true, nice: true, tickFormat: short }),
+      y: { label: null },
+      marks: [
+        Plot.barX(rows, { y: "kind", x: "records", fill: colour.target, inset: 3, title: (row) => `${number.format(row.records)} ${row.kind}`, tip: true }),
+        Plot.ruleX([0], { stroke: "currentColor" }),
+      ],
+    },
+    options,
+  );
+}
