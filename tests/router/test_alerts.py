@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from router.conftest import Pair
 from vectorferry.core.capacity import Fill, Seen
-from vectorferry.core.model import COHORT, Phase
+from vectorferry.core.model import COHORT, Phase, Side
 from vectorferry.engine.cutover.abandon import abandon
 from vectorferry.engine.monitor.alerts import alerts, new_alerts
 from vectorferry.engine.monitor.blockers import blockers
@@ -57,6 +57,39 @@ def test_a_backlog(tracked: Pair) -> None:
         "2 records of cohort all wait to be settled: is `vectorferry settle --follow` running?"
     ]
     assert "all: 2 records are to be settled, a hold begins with at most 1" in blockers(tracked.session.journal, spec)
+
+
+def seed(pair: Pair, side: str, *p99: float) -> None:
+    for value in p99:
+        figures = {"p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": value, "max_ms": value, "queries": 5, "from": "probe"}
+        pair.session.journal.samples.write("small", "latency", side, figures)
+
+
+def test_a_side_that_left_its_latency_budget_over_several_samples(tracked: Pair) -> None:
+    spec = live(tracked)
+    limits = spec.checks.latency.model_copy(update={"max_p50_ms": 1.0, "max_p99_ms": 10.0})
+    budgeted = spec.model_copy(update={"checks": spec.checks.model_copy(update={"latency": limits})})
+    seed(tracked, "target", 3, 900)
+    assert texts(tracked, budgeted) == [], "one slow probe is none"
+    seed(tracked, "target", 20)
+    first = tracked.session.journal.samples.of("small", "latency")[1].at
+    [told] = new_alerts(tracked.session.journal, budgeted, "watch")
+    assert told.text == (
+        "target: p99 of searches is 20 ms (median of the last 3 samples), the spec allows 10 ms (checks.latency.max_p99_ms); "
+        f"since {first:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    assert texts(tracked, spec) == [], "without a budget nothing is too slow"
+    assert new_alerts(tracked.session.journal, budgeted, "watch") == ()
+    seed(tracked, "target", 3, 3, 3)
+    assert texts(tracked, budgeted) == []
+    seed(tracked, "source", 3, 11, 11)
+    assert [text.split(" (")[0] for text in texts(tracked, budgeted)] == ["source: p99 of searches is 11 ms"]
+
+
+def test_a_side_that_was_searched_in_vain(tracked: Pair) -> None:
+    unanswered: dict[Side, str] = {"target": "no such host"}
+    [told] = new_alerts(tracked.session.journal, live(tracked), "watch", (), unanswered)
+    assert told.text == "nobody knows how fast the target answers: no such host"
 
 
 def test_the_end_of_the_rollback_window(tracked: Pair) -> None:

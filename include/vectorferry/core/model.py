@@ -207,6 +207,16 @@ class Phase(StrEnum):
         return self in (Phase.OFF, Phase.TRACK_A, Phase.HOLD_A)
 
     @property
+    def authority(self) -> "Side":
+        """The side that has the authority."""
+        return "source" if self.source_is_authority else "target"
+
+    @property
+    def follower(self) -> "Side":
+        """The other side."""
+        return "target" if self.source_is_authority else "source"
+
+    @property
     def blocks_writes(self) -> bool:
         """Whether writes wait."""
         return self in (Phase.HOLD_A, Phase.HOLD_B)

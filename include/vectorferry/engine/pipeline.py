@@ -873,13 +873,29 @@ def measured(session: "Session") -> tuple[Seen, ...]:
     return measured(session)
 
 
+def sample(session: "Session") -> Mapping[Side, str]:
+    """Keep how fast both sides answer now, and what waits to be settled; returns why a side could not be searched."""
+    from vectorferry.engine.checks.latency_probe import sample_latency
+    from vectorferry.engine.sync.backlog import sample_backlog
+
+    sample_backlog(session.journal, session.migration)
+    return sample_latency(session)
+
+
 def new_alerts(
-    journal: "Journal", spec: "MigrationSpec", actor: str, measured: Sequence[Seen] = ()
+    journal: "Journal",
+    spec: "MigrationSpec",
+    actor: str,
+    measured: Sequence[Seen] = (),
+    unanswered: Mapping[Side, str] | None = None,
 ) -> "tuple[Alert, ...]":
-    """What people should know and were not told of yet, or not for a day; it counts as told from now on."""
+    """What people should know and were not told of yet, or not for a day; it counts as told from now on.
+
+    `unanswered` is what `sample` returned.
+    """
     from vectorferry.engine.monitor.alerts import new_alerts
 
-    return new_alerts(journal, spec, actor, measured)
+    return new_alerts(journal, spec, actor, measured, unanswered)
 
 
 def is_news(journal: "Journal", spec: "MigrationSpec", actor: str, key: str, text: str) -> bool:

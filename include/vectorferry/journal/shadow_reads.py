@@ -17,6 +17,11 @@ _SMALLEST_MS = 0.01
 _STEPS = 8  # to twice the time: a percentile is at most 9 % too high
 
 
+def step_of(seconds: float) -> int:
+    """The step that a time is counted at."""
+    return max(0, math.ceil(_STEPS * math.log2(max(seconds * 1000, 1e-9) / _SMALLEST_MS)))
+
+
 @dataclass(frozen=True, slots=True)
 class Latencies:
     """Times of requests, counted by size: `counts[n]` took at most 0.01 ms times 2 to the power of n / 8."""
@@ -26,14 +31,19 @@ class Latencies:
     @classmethod
     def of(cls, *seconds: float) -> "Latencies":
         """Counted."""
-        return cls(Counter(max(0, math.ceil(_STEPS * math.log2(max(s * 1000, 1e-9) / _SMALLEST_MS))) for s in seconds))
+        return cls(Counter(map(step_of, seconds)))
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return sum(self.counts.values())
 
     def __add__(self, other: "Latencies") -> "Latencies":
         return Latencies(Counter(self.counts) + Counter(other.counts))
 
     def percentile(self, share: float) -> float:
         """The time in milliseconds that this share of the requests took at most, rounded up by at most 9 %; 0 where there are none."""
-        left = share * sum(self.counts.values())
+        left = share * self.total
         for step in sorted(self.counts):
             left -= self.counts[step]
             if left <= 0:

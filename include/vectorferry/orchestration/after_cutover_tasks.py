@@ -13,7 +13,10 @@ from vectorferry.orchestration.task_session import own_evidence, run_session
 from vectorferry.spec.migration import MigrationSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vectorferry.core.capacity import Seen
+    from vectorferry.core.model import Side
 
 ROLLBACK_DOC = """# Roll back
 
@@ -32,9 +35,12 @@ source is released. Killed or cleared, it goes on.
 WATCH_DOC = """# Watch
 
 Tells the people under `notify.on_alert` what they should know before it hurts: a router that fell silent, a hold that was stepped back,
-a growing backlog, a database that fills up or cannot be asked how full it is, an approval or a question about to lapse, a rollback window
+a growing backlog, a database that fills up or cannot be asked how full it is, one whose searches have been slower than the spec allows for
+several looks, an approval or a question about to lapse, a rollback window
 about to end, drift that was found, a reconciliation that was refused, died or is overdue. Each is told once a day.
 Unpause it with the migration.
+At each look it also sends a few searches to both sides (`notify.probes`), unless routers measured them, and keeps how long they took, and
+how much waits to be settled, for 90 days.
 """
 
 COHORT = "cohort"
@@ -90,16 +96,16 @@ class Afterwards:
 
     def watch(self) -> None:
         """Tell people what they were not told of yet."""
-        tell_new(self.spec, get_current_context(), self._measured())
+        tell_new(self.spec, get_current_context(), *self._measured())
 
-    def _measured(self) -> "tuple[Seen, ...]":
-        """How full both databases are; that nobody knows is word for people too, and hides nothing else."""
+    def _measured(self) -> "tuple[tuple[Seen, ...], Mapping[Side, str]]":
+        """How full both databases are, and why one does not answer; that nobody knows is word for people too, and hides nothing else."""
         from vectorferry.core.capacity import Seen
         from vectorferry.core.model import SIDES
         from vectorferry.engine import pipeline
 
         try:
             with run_session(self.spec) as session:
-                return pipeline.measured(session)
+                return pipeline.measured(session), pipeline.sample(session)
         except ConnectionMissing as error:
-            return tuple(Seen(side, "", problem=str(error)) for side in SIDES)
+            return tuple(Seen(side, "", problem=str(error)) for side in SIDES), {}

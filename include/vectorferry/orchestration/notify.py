@@ -11,6 +11,7 @@ from vectorferry.spec.migration import MigrationSpec, Notify
 
 if TYPE_CHECKING:
     from vectorferry.core.capacity import Seen
+    from vectorferry.core.model import Side
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +35,18 @@ def tell(notifiers: Sequence[Notify.Notifier], context: Any, text: str) -> None:
         _notify(each.notifier, each.arguments, {**context, "alert": text})
 
 
-def tell_new(spec: MigrationSpec, context: Any, measured: "Sequence[Seen]" = ()) -> None:
-    """Tell people every alert that they were not told of yet, with what was measured of the databases, if anything was."""
+def tell_new(
+    spec: MigrationSpec, context: Any, measured: "Sequence[Seen]" = (), unanswered: "Mapping[Side, str] | None" = None
+) -> None:
+    """Tell people every alert that they were not told of yet, with what was measured of the databases, if anything was.
+
+    `unanswered` are sides that were searched in vain.
+    """
     from vectorferry.engine import pipeline
     from vectorferry.journal import open_journal
 
     with open_journal(airflow_connection(spec.journal)) as journal:
-        found = pipeline.new_alerts(journal, spec, "watch", measured)
+        found = pipeline.new_alerts(journal, spec, "watch", measured, unanswered)
     for alert in found:
         log.warning("%s", alert.text)
         tell(spec.notify.on_alert, context, alert.text)

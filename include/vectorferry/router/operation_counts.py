@@ -1,19 +1,46 @@
-"""Operation counter of one router: counts operations where they end, and tells the journal every few seconds."""
+"""Operation counter of one router: counts and times operations where they end, and tells the journal every few seconds."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 from vectorferry.core.errors import JournalError, NotDone, VectorferryError
-from vectorferry.core.model import Phase
-from vectorferry.journal import Counted, Journal
+from vectorferry.core.model import Phase, Side
+from vectorferry.journal import Counted, Journal, Latencies
+from vectorferry.journal.shadow_reads import step_of
 from vectorferry.router.membership import Ticket
 
 TELL_SECONDS = 5.0
 
 _Place = tuple[str, str, Phase]
 """Member, cohort and phase."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What was counted in one place; times by kind, side and the step of the scale that `Latencies` has."""
+
+    operations: int = 0
+    failed: int = 0
+    times: Counter[tuple[str, Side, int]] = field(default_factory=Counter)
+
+    def add(self, other: "_Tally") -> None:
+        """Count the other's too."""
+        self.operations += other.operations
+        self.failed += other.failed
+        self.times += other.times
+
+    def counted(self, cohort: str, phase: Phase) -> Counted:
+        """As the journal keeps it."""
+        places = {(kind, side) for kind, side, _ in self.times}
+        times = {
+            place: Latencies({n: count for (*at, n), count in self.times.items() if (*at,) == place})
+            for place in places
+        }
+        return Counted(cohort, phase, self.operations, self.failed, times)
 
 
 class OperationCounter:
@@ -23,8 +50,7 @@ class OperationCounter:
         self._journal = journal
         self._migration = migration
         self._lock = threading.Lock()
-        self._operations: Counter[_Place] = Counter()
-        self._failed: Counter[_Place] = Counter()
+        self._tallies: dict[_Place, _Tally] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="router traffic", daemon=True)
 
@@ -43,9 +69,18 @@ class OperationCounter:
             raise
         finally:
             with self._lock:
-                place = (ticket.name, ticket.row.cohort, ticket.phase)
-                self._operations[place] += 1
-                self._failed[place] += failed
+                tally = self._tally(ticket)
+                tally.operations += 1
+                tally.failed += failed
+
+    @contextmanager
+    def timing(self, ticket: Ticket, kind: str, side: Side) -> Iterator[None]:
+        """Time what one side is asked for one operation; what ends in an error was not answered, and is not timed."""
+        began = time.monotonic()
+        yield
+        seconds = time.monotonic() - began
+        with self._lock:
+            self._tally(ticket).times[kind, side, step_of(seconds)] += 1
 
     def close(self) -> None:
         """Tell what is left; where the journal is away it is lost."""
@@ -54,6 +89,9 @@ class OperationCounter:
         with suppress(JournalError):
             self._tell()
 
+    def _tally(self, ticket: Ticket) -> _Tally:
+        return self._tallies.setdefault((ticket.name, ticket.row.cohort, ticket.phase), _Tally())
+
     def _keep(self) -> None:
         while not self._stopped.wait(TELL_SECONDS):
             with suppress(JournalError):
@@ -61,19 +99,15 @@ class OperationCounter:
 
     def _tell(self) -> None:
         with self._lock:
-            operations, failed = self._operations, self._failed
-            self._operations, self._failed = Counter(), Counter()
+            taken, self._tallies = self._tallies, {}
         try:
-            for member in {place[0] for place in operations}:
-                places = [place for place in operations if place[0] == member]
-                counted = [
-                    Counted(cohort, phase, operations[m, cohort, phase], failed[m, cohort, phase])
-                    for m, cohort, phase in places
-                ]
+            for member in {place[0] for place in taken}:
+                places = [place for place in taken if place[0] == member]
+                counted = [taken[place].counted(*place[1:]) for place in places]
                 self._journal.traffic.add(self._migration, member, counted)
                 for place in places:
-                    del operations[place]
+                    del taken[place]
         finally:
             with self._lock:
-                self._operations += operations
-                self._failed += Counter({place: failed[place] for place in operations})
+                for place, tally in taken.items():
+                    self._tallies.setdefault(place, _Tally()).add(tally)

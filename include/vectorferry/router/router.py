@@ -280,17 +280,20 @@ class Router:
         with operation(self._migration, "read" if comparison is None else comparison.kind) as made:
             ticket = opened.membership.reading(namespace)
             made.phase = ticket.phase.value
-            found = self._answer(ticket, read)
+            found = self._answer(ticket, read, made.kind)
         if comparison is not None and opened.shadow.wants(ticket):
             opened.shadow.offer(Read(ticket, comparison, read, found, began, time.monotonic() - began))
         return found
 
-    def _answer(self, ticket: Ticket, read: Callable[[VectorStore], T]) -> T:
+    def _answer(self, ticket: Ticket, read: Callable[[VectorStore], T], kind: str = "read") -> T:
         """What the authority answers, given away only while this router knows that it is the authority."""
         opened = self._opened()
         with opened.traffic.counting(ticket):
             try:
-                with permitted_by(lambda: opened.membership.check(ticket)):
+                with (
+                    permitted_by(lambda: opened.membership.check(ticket)),
+                    opened.traffic.timing(ticket, kind, ticket.phase.authority),
+                ):
                     found = read(opened.source if ticket.phase.source_is_authority else opened.target)
                 opened.membership.check(ticket)
             except LeaseLost as error:
@@ -327,7 +330,7 @@ class Router:
         traffic = OperationCounter(journal, self._migration)
         traffic.start()
         writer = Writer(journal, self._migration, membership, source, target, deadline, traffic, lambda: check.newest)
-        shadow = ShadowReader(journal, self._migration, membership, (source, target), spec.shadow.share)
+        shadow = ShadowReader(journal, self._migration, membership, (source, target), spec.shadow.share, traffic)
         return _Open(os.getpid(), journal, source, target, membership, writer, traffic, shadow, check)
 
     def _spec(self, journal: Journal) -> MigrationSpec:

@@ -18,6 +18,7 @@ from vectorferry.core.model import Phase
 from vectorferry.journal import Journal, Latencies, ShadowFigures
 from vectorferry.router.answer_comparison import AnswerComparison
 from vectorferry.router.membership import Membership, Ticket
+from vectorferry.router.operation_counts import OperationCounter
 from vectorferry.router.telemetry import LOG, shadowed
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.caller import permitted_by
@@ -62,12 +63,14 @@ class ShadowReader:
         membership: Membership,
         sides: tuple[VectorStore, VectorStore],
         share: float,
+        traffic: OperationCounter,
     ) -> None:
         self._journal = journal
         self._migration = migration
         self._membership = membership
         self._source, self._target = sides
         self._share = share
+        self._traffic = traffic
         self._waiting: queue.Queue[Read] = queue.Queue(WAITING)
         self._lock = threading.Lock()
         self._tallies: dict[_Place, _Tally] = {}
@@ -120,7 +123,10 @@ class ShadowReader:
         follower = self._target if read.ticket.phase.source_is_authority else self._source
         began = time.monotonic()
         try:
-            with permitted_by(lambda: self._membership.check(read.ticket)):
+            with (
+                permitted_by(lambda: self._membership.check(read.ticket)),
+                self._traffic.timing(read.ticket, read.comparison.kind, read.ticket.phase.follower),
+            ):
                 found = read.again(follower)
         except LeaseLost:
             return

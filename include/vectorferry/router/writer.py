@@ -152,7 +152,7 @@ class Writer:
             sent += 1
 
         try:
-            with permitted_by(permission):
+            with permitted_by(permission), self._traffic.timing(ticket, "write", ticket.phase.authority):
                 change.apply(store)
             self._membership.check(ticket)
         except LeaseLost as error:
@@ -198,7 +198,10 @@ class Writer:
     def _mirrored(self, ticket: Ticket, change: Change, follower: VectorStore) -> bool | None:
         """Whether the follower took it for certain; None where it may still land."""
         try:
-            with permitted_by(lambda: self._membership.check(ticket)):
+            with (
+                permitted_by(lambda: self._membership.check(ticket)),
+                self._traffic.timing(ticket, "write", ticket.phase.follower),
+            ):
                 change.apply(follower)
         except OutcomeUnknown:
             return None

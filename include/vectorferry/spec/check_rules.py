@@ -3,9 +3,11 @@
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from vectorferry.spec.values import Between, Duration, FilterObject, Section, Share, Text
+
+Milliseconds = Annotated[float, Field(ge=0.01, le=3_600_000)]
 
 
 class RecallCheck(Section):
@@ -41,9 +43,60 @@ class LatencyCheck(Section):
 
     queries: int = Field(200, ge=10, le=1_000_000)
     rate: float = Field(50.0, ge=0.01, le=100_000, description="Searches per second, within the connection's budget.")
-    max_p95_ms: float | None = Field(
-        None, ge=0.01, le=3_600_000, description="The target's p95 must not exceed it, where given."
+    max_p50_ms: Milliseconds | None = Field(None, description="The target's p50 must not exceed it, where given.")
+    max_p95_ms: Milliseconds | None = Field(None, description="The target's p95 must not exceed it, where given.")
+    max_p99_ms: Milliseconds | None = Field(
+        None, description="The target's p99 must not exceed it, where given. <migration>.watch alerts on all three."
     )
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """The budgets that are given, in milliseconds, by the figure that they limit (`p99_ms`)."""
+        given = {"p50_ms": self.max_p50_ms, "p95_ms": self.max_p95_ms, "p99_ms": self.max_p99_ms}
+        return {figure: most for figure, most in given.items() if most is not None}
+
+
+class LoadCheck(Section):
+    """Load: searches are sent to the target at ever higher rates, until it leaves its budget."""
+
+    peak: float = Field(
+        ge=0.1, le=100_000, description="Searches per second that applications send at most: the first step."
+    )
+    times: float = Field(
+        3.0, ge=1.0, le=100.0, description="The target must hold so many times the peak; the steps go on beyond it."
+    )
+    step_seconds: float = Field(10.0, ge=0.2, le=3_600, description="How long each rate is held.")
+    max_p99_ms: Milliseconds = Field(
+        description="A step is held only if p99, from when each search was due, is within."
+    )
+    max_errors: float = Field(
+        0.001, ge=0.0, le=1.0, description="Share of a step's searches that may fail; more is not held."
+    )
+    ceiling: float | None = Field(
+        None, ge=0.1, le=1_000_000, description="No step is higher, in searches per second; default: 4 * times * peak."
+    )
+    processes: int | None = Field(None, ge=1, le=64, description="Processes that send; default: one a core, 4 at most.")
+    source: bool = Field(
+        False, description="Also ask the source, up to its budget (budgets.source.requests_per_second) and no higher."
+    )
+
+    @property
+    def required(self) -> float:
+        """The rate that the target must hold, in searches per second."""
+        return self.peak * self.times
+
+    @property
+    def highest(self) -> float:
+        """The rate at which the steps end, in searches per second."""
+        return 4 * self.required if self.ceiling is None else self.ceiling
+
+    @model_validator(mode="after")
+    def _reaches_what_is_required(self) -> "LoadCheck":
+        if self.highest < self.required:
+            raise ValueError(
+                f"ceiling {self.highest:g} is below {self.times:g} times the peak, {self.required:g}: nothing would show that it is held"
+            )
+        return self
 
 
 class Expectation(Section):
@@ -62,6 +115,9 @@ class Checks(Section):
     recall: RecallCheck = Field(default_factory=RecallCheck)
     filters: FilterCheck = Field(default_factory=FilterCheck)
     latency: LatencyCheck = Field(default_factory=LatencyCheck)
+    load: LoadCheck | None = Field(
+        None, description="Send the target its peak and more before the cut-over; default: not, for it takes minutes."
+    )
     expectations: list[Expectation] = Field(default_factory=list)
     index_timeout: Annotated[Duration, Between("", "30d")] = Field(
         timedelta(hours=4), description="How long to wait for the target's index to be complete."

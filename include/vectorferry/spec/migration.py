@@ -38,8 +38,14 @@ class Notify(Section):
     on_alert: list[Notifier] = Field(
         default_factory=list,
         description="What <migration>.watch finds: silent routers, holds that were stepped back, a growing backlog, "
-        "databases that fill up, times that run out, drift, a reconciliation that was refused, died or is overdue. "
+        "databases that fill up or answer too slowly, times that run out, drift, a reconciliation that was refused, died or is overdue. "
         "Arguments may use {{ alert }}.",
+    )
+    probes: int = Field(
+        5,
+        ge=0,
+        le=1_000,
+        description="Searches that <migration>.watch sends to each side at each look, within the budgets; 0 for none.",
     )
     watch_every: Annotated[Duration, Between("10s", "1d")] = Field(
         timedelta(minutes=5), description="How often <migration>.watch looks."

@@ -36,8 +36,11 @@ def test_both_sides_are_measured(tmp_path: Path) -> None:
         assert figures["queries"] == 20
 
 
-def test_a_slow_target_fails_where_the_spec_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = build(tmp_path, [records("n", 50)], checks={"latency": FAST | {"max_p95_ms": 20}})
+@pytest.mark.parametrize("figure", ["p50_ms", "p95_ms", "p99_ms"])
+def test_a_slow_target_fails_where_the_spec_has_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: str
+) -> None:
+    made = build(tmp_path, [records("n", 50)], checks={"latency": FAST | {f"max_{figure}": 20}})
     search = made.target.search
 
     def slow(*args: Any, **how: Any) -> Any:
@@ -47,7 +50,9 @@ def test_a_slow_target_fails_where_the_spec_has_a_limit(tmp_path: Path, monkeypa
     monkeypatch.setattr(made.target, "search", slow)
     verdict = latency(made)
     assert not verdict.passed
-    assert "the spec allows 20" in verdict.reason
+    assert verdict.reason.startswith(f"the target's {figure[:3]} is ")
+    assert verdict.reason.endswith("the spec allows 20 ms")
+    assert verdict.figures[f"max_{figure}"] == 20
     assert verdict.figures["target"]["p50_ms"] >= 50
 
 

@@ -91,12 +91,17 @@ def _prepare(session: Session, plan: Plan, vector: SearchedVector) -> int:
     settings = session.spec.checks.recall
     content = content_of(settings.queries) if settings.queries else b""
     key = xxhash.xxh3_64_hexdigest(b"%d:%b" % (settings.sample, content))
-    if staged.exists(_NOTE) and staged.exists(PATH) and (noted := query_note(staged)).key == key:
+    if is_prepared(staged) and (noted := query_note(staged)).key == key:
         return noted.queries
     recorded = _recorded(session, plan, content) if vector.column == "vector" else ()
     queries = _write(staged, vector, chain(recorded, _held_out(session, plan, vector)))
     staged.write_json(_NOTE, {"key": key, "queries": queries, "kinds": True})
     return queries
+
+
+def is_prepared(staged: Staging) -> bool:
+    """Whether queries lie in the folder of a vector."""
+    return staged.exists(_NOTE) and staged.exists(PATH)
 
 
 def query_note(staged: Staging) -> QueryNote:

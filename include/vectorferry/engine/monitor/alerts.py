@@ -1,13 +1,14 @@
-"""Alerts: silent routers, stepped-back holds, growing backlogs, full databases, times that run out, drift."""
+"""Alerts: silent routers, stepped-back holds, growing backlogs, full or slow databases, times that run out, drift."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from vectorferry.core.capacity import Seen
-from vectorferry.core.model import CUTOVER, Phase
+from vectorferry.core.model import CUTOVER, Phase, Side
 from vectorferry.engine.monitor.capacity_alerts import MEASURED, capacity_alerts, keep
 from vectorferry.engine.monitor.drift_alerts import drift_alerts
+from vectorferry.engine.monitor.latency_alerts import latency_alerts
 from vectorferry.journal import AuditRow, ControlRow, Journal
 from vectorferry.spec.migration import MigrationSpec
 
@@ -41,15 +42,25 @@ def alerts(
         found += [*_backlog(journal, spec, row), *_rejected(journal, spec, row), *_window(spec, row, now)]
     for seen in measured:
         found += [Alert(*each) for each in capacity_alerts(trail, spec, seen, now)]
-    found += [Alert(*each) for each in drift_alerts(journal, spec, rows, now)]
+    found += [Alert(*each) for each in (*drift_alerts(journal, spec, rows, now), *latency_alerts(journal, spec, now))]
     return tuple(found)
 
 
-def new_alerts(journal: Journal, spec: MigrationSpec, actor: str, measured: Sequence[Seen] = ()) -> tuple[Alert, ...]:
-    """Those that nobody was told of yet, or not for a day; they count as told from now on. What was measured is kept once a day."""
+def new_alerts(
+    journal: Journal,
+    spec: MigrationSpec,
+    actor: str,
+    measured: Sequence[Seen] = (),
+    unanswered: Mapping[Side, str] | None = None,
+) -> tuple[Alert, ...]:
+    """Those that nobody was told of yet, or not for a day; they count as told from now on. What was measured is kept once a day.
+
+    `unanswered` are sides that were searched in vain, with the reason.
+    """
     since, trail = datetime.now(UTC) - AGAIN, _read(journal, spec)
     told = {row.detail["key"] for row in trail if row.action == ALERT and row.at > since}
-    fresh = tuple(alert for alert in alerts(journal, spec, measured, trail=trail) if alert.key not in told)
+    found = [*alerts(journal, spec, measured, trail=trail), *map(_unanswered_side, (unanswered or {}).items())]
+    fresh = tuple(alert for alert in found if alert.key not in told)
     for alert in fresh:
         journal.audit.write(spec.migration, actor, ALERT, {"key": alert.key, "text": alert.text})
     keep(journal, spec, actor, measured, trail)
@@ -60,6 +71,11 @@ def is_news(journal: Journal, spec: MigrationSpec, actor: str, alert: Alert) -> 
     """Whether nobody was ever told of this; they count as told from now on."""
     detail = {"key": alert.key, "text": alert.text}
     return journal.audit.write_once(spec.migration, actor, ALERT, detail, by="key")
+
+
+def _unanswered_side(found: tuple[Side, str]) -> Alert:
+    side, problem = found
+    return Alert(f"latency {side}", f"nobody knows how fast the {side} answers: {problem}")
 
 
 def _read(journal: Journal, spec: MigrationSpec) -> tuple[AuditRow, ...]:

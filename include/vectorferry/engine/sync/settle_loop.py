@@ -9,6 +9,7 @@ from vectorferry.core.errors import GateError, JournalUnavailable, LeaseLost, Pa
 from vectorferry.core.model import SIDES, Phase, Side
 from vectorferry.engine.backpressure import CapacityGate
 from vectorferry.engine.session import Session, StepProgress
+from vectorferry.engine.sync.backlog import BacklogSampler
 from vectorferry.engine.sync.rejected import refuse_rejected, rejected_text
 from vectorferry.engine.sync.settle import REJECTED_AGAIN_SECONDS, settle_batch
 from vectorferry.journal import Backlog, Journal
@@ -121,12 +122,14 @@ def settle_continuously(session: Session, turn: float | None = None) -> None:
     is too full is waited for; any other error is raised.
     """
     rooms = {side: CapacityGate(session, side) for side in SIDES}
+    sampler = BacklogSampler(session.journal, session.migration)
     began = busy = time.monotonic()
     while turn is None or time.monotonic() < began + turn:
         try:
             left = to_settle(session.journal, session.migration)
             if left is None:
                 return
+            sampler.look()
             busy = time.monotonic() if left else busy
             if turn is not None and time.monotonic() > busy + QUIET_SECONDS:
                 return
@@ -143,7 +146,7 @@ def settle_continuously(session: Session, turn: float | None = None) -> None:
 def _follow(session: Session, cohort: str, rooms: Mapping[Side, CapacityGate]) -> bool:
     """Settle some, where there is room; whether there was anything."""
     phase = session.control(cohort).phase
-    if not phase.blocks_writes and (why := rooms[_follower(phase)].blocked_by()):
+    if not phase.blocks_writes and (why := rooms[phase.follower].blocked_by()):
         _tell(session, cohort, f"waits for room: {why}")
         return False
     done = settle_batch(session, cohort)
@@ -154,11 +157,7 @@ def _follow(session: Session, cohort: str, rooms: Mapping[Side, CapacityGate]) -
 
 
 def _room(session: Session, cohort: str) -> CapacityGate:
-    return CapacityGate(session, _follower(session.control(cohort).phase))
-
-
-def _follower(phase: Phase) -> Side:
-    return "target" if phase.source_is_authority else "source"
+    return CapacityGate(session, session.control(cohort).phase.follower)
 
 
 def _tell(session: Session, cohort: str, why: str) -> None:

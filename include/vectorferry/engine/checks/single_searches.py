@@ -1,0 +1,60 @@
+"""Single searches: some of the plan's queries, each asked by itself as an application asks it."""
+
+import heapq
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import orjson
+import pyarrow.compute as pc
+
+from vectorferry.core.filters import parse_filter
+from vectorferry.core.keys import order_hash
+from vectorferry.core.model import Side, VectorKind
+from vectorferry.engine.checks.query_set import Queries, query_note, read_queries
+from vectorferry.engine.checks.searched_vectors import SearchedVector
+from vectorferry.engine.session import Session
+from vectorferry.journal import Plan
+from vectorferry.stores.base import VectorStore
+
+
+def drawn(session: Session, plan: Plan, vector: SearchedVector, most: int, salt: str) -> Queries:
+    """At most so many of the queries that were prepared for a vector, each once, in an order without pattern: that of the salt.
+
+    None where no record has such a vector. Raises StagingCorrupt where nothing was prepared.
+    """
+    staged = vector.folder(session.staged(plan))
+
+    def place(number: int) -> tuple[int, int]:
+        return order_hash(salt, str(number)), number
+
+    numbers = heapq.nsmallest(most, range(query_note(staged).queries), key=place)
+    found = read_queries(staged, pc.field("query").isin(numbers))
+    order = sorted(range(len(found)), key=lambda row: place(found.numbers[row]))
+
+    def of(column: Sequence[Any]) -> list[Any]:
+        return [column[row] for row in order]
+
+    return Queries(
+        of(found.namespaces),
+        found.of(order),
+        of(found.own_ids),
+        of(found.filters),
+        of(found.recorded),
+        of(found.numbers),
+    )
+
+
+def asking(
+    session: Session, side: Side, store: VectorStore, asked: Queries, vector: SearchedVector
+) -> Callable[[int], None]:
+    """What sends one of the queries, by its row, to the store of a side, with the spec's k and search effort."""
+    settings = session.spec.checks.recall
+    effort = settings.effort if side == "target" and vector.spec.kind is VectorKind.DENSE else None
+    return partial(_search, store, asked, vector.spec.name, settings.k, effort)
+
+
+def _search(store: VectorStore, asked: Queries, vector: str, k: int, effort: int | None, row: int) -> None:
+    text = asked.filters[row]
+    where = None if text is None else parse_filter(orjson.loads(text))
+    store.search(asked.namespaces[row], asked.of([row]), k, where=where, effort=effort, vector=vector)
