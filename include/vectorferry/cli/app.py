@@ -16,6 +16,7 @@ from vectorferry.cli.abandon import abandon
 from vectorferry.cli.backup import backup
 from vectorferry.cli.compare import compare
 from vectorferry.cli.drill import drill
+from vectorferry.cli.evidence import evidence_app
 from vectorferry.cli.excuse import excuse
 from vectorferry.cli.finalize import finalize
 from vectorferry.cli.gateway import gateway_app
@@ -99,6 +100,7 @@ for command in COMMANDS:
     app.command()(command)
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(journal_app, name="journal")
+app.add_typer(evidence_app, name="evidence")
 
 BAD_INPUT = (
     *(SpecError, ConnectionMissing, FilterError, RecordError, StagingRefused),

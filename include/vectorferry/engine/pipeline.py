@@ -51,9 +51,10 @@ if TYPE_CHECKING:
     from vectorferry.engine.plan.proposal import Proposal as Proposal
     from vectorferry.engine.session import Report, Session, StepProgress
     from vectorferry.engine.signoff.approval import Decision as Decision
+    from vectorferry.engine.signoff.bundle_check import BundleCheck as BundleCheck
     from vectorferry.engine.signoff.findings import Finding as Finding
     from vectorferry.journal import Approval, Evidence, Journal, Member, Plan
-    from vectorferry.spec.connections import Connection
+    from vectorferry.spec.connections import Connection, Connections
     from vectorferry.spec.cutover_rules import ChangeWindow
     from vectorferry.spec.loader import Fault
     from vectorferry.spec.migration import MigrationSpec
@@ -315,6 +316,31 @@ def report_of(evidence: "Evidence", answers: "Sequence[Approval]" = (), dag: str
     from vectorferry.engine.signoff.report import report_of
 
     return report_of(evidence, answers, dag)
+
+
+def export_bundle(
+    journal: "Journal", connections: "Connections", spec: "MigrationSpec", spec_file: Path, run_or_hash: str
+) -> "tuple[Evidence, bytes]":
+    """The evidence of a run, or with a hash, and its bundle as one file; asks no database of a store. Raises GateError, see `bundle_of`."""
+    from vectorferry.engine.session import open_staging
+    from vectorferry.engine.signoff.bundle import bundle_of, found_evidence
+
+    found = found_evidence(journal, spec.migration, run_or_hash)
+    return found, bundle_of(journal, open_staging(spec, connections), spec, spec_file, found)
+
+
+def check_bundle(path: Path) -> "BundleCheck":
+    """What does not fit in a bundle; needs nothing but the file."""
+    from vectorferry.engine.signoff.bundle_check import check_bundle
+
+    return check_bundle(path)
+
+
+def bundle_in_words(found: "BundleCheck") -> str:
+    """The outcome of a bundle's check for people."""
+    from vectorferry.engine.signoff.bundle_check import in_words
+
+    return in_words(found)
 
 
 def record_answer(

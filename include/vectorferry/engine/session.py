@@ -176,8 +176,7 @@ def open_session(
         (source, source_caller), (target, target_caller) = (
             _opened(stack, journal, spec, side, partial(open_side, spec, side, connections)) for side in SIDES
         )
-        options = storage_options(connections(spec.staging.connection)) if spec.staging.connection else {}
-        staging = Staging(spec.staging.url, options).at(spec.migration)
+        staging = open_staging(spec, connections)
         session = Session(
             spec,
             journal,
@@ -197,6 +196,12 @@ def open_session(
                 yield session
         finally:
             _keep_usage(session)
+
+
+def open_staging(spec: MigrationSpec, connections: Connections) -> Staging:
+    """The folder of a migration in staging."""
+    options = storage_options(connections(spec.staging.connection)) if spec.staging.connection else {}
+    return Staging(spec.staging.url, options).at(spec.migration)
 
 
 def places(spec: MigrationSpec, source: VectorStore, target: VectorStore) -> dict[str, tuple[str, str]]:

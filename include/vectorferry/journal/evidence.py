@@ -82,6 +82,13 @@ class EvidenceStore:
             row = connection.execute(_by_hash(hash)).one_or_none()
         return None if row is None else _evidence_row(row)
 
+    def find(self, migration: str, text: str) -> tuple[Evidence, ...]:
+        """Evidence of a migration whose hash begins with the text, or that the run of that name made; the newest first."""
+        named = sa.or_(evidence.c.hash.startswith(text, autoescape=True), evidence.c.run_id == text)
+        query = sa.select(evidence).where(evidence.c.migration == migration, named).order_by(evidence.c.seq.desc())
+        with self._database.statement() as connection:
+            return tuple(_evidence_row(row) for row in connection.execute(query))
+
     def latest(self, migration: str, kind: str = CUTOVER, *, run_id: str | None = None) -> Evidence | None:
         """The newest evidence of a kind, of all runs or of one; None if there is none."""
         return self._newest(sa.select(evidence), migration, kind, run_id)

@@ -63,6 +63,11 @@ class Plans:
         with self._database.statement() as connection:
             return _live(connection, migration)
 
+    def get(self, plan_id: str) -> Plan | None:
+        """The plan of that id, retired or not; None where there is none."""
+        with self._database.statement() as connection:
+            return _read(connection, sa.select(plan).where(plan.c.id == plan_id))
+
     def require(self, migration: str, fingerprint: str) -> Plan:
         """The live plan; raises PlanMismatch if there is none or if it was made from another spec."""
         live = self.current(migration)
@@ -127,7 +132,10 @@ def _lock_migration(connection: sa.Connection, name: str) -> None:
 
 
 def _live(connection: sa.Connection, name: str) -> Plan | None:
-    query = sa.select(plan).where(plan.c.migration == name, plan.c.retired_at.is_(None))
+    return _read(connection, sa.select(plan).where(plan.c.migration == name, plan.c.retired_at.is_(None)))
+
+
+def _read(connection: sa.Connection, query: sa.Select[Any]) -> Plan | None:
     row = connection.execute(query).one_or_none()
     return None if row is None else _plan_row(row, _partitions(connection, row.id))
 

@@ -179,8 +179,14 @@ class MigrationSpec(Section):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is moved and what counts as proof; evidence and approvals bind to it."""
+        return hashlib.sha256(self.fingerprinted).hexdigest()
+
+    @property
+    def fingerprinted(self) -> bytes:
+        """What `fingerprint` is the hash of, as JSON: the spec without defaults and without what proves nothing."""
         untold: dict[str, Any] = dict.fromkeys(_UNTOLD, True)
-        return _digest(self._content(exclude={**untold, "partitions": {"parallel", "pool"}}))
+        content = self._content(exclude={**untold, "partitions": {"parallel", "pool"}})
+        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 
     @property
     def plan_fingerprint(self) -> str:
