@@ -11,8 +11,8 @@ from airflow.api_fastapi.core_api.security import USER_INJECTED_BY_TRUSTED_MIDDL
 from pytest import MonkeyPatch
 
 from journal.helpers import connection_of, make_evidence, make_plan
+from vectorferry.core.audited import ASKED
 from vectorferry.core.model import Cohort
-from vectorferry.engine.signoff.questions import ASKED
 from vectorferry.journal import open_journal
 from vectorferry.ui.answers import KeepRoles
 

@@ -2,12 +2,13 @@
 
 from vectorferry.journal.approvals import Approval
 from vectorferry.journal.attempts import Attempt, BatchProgress, StepDone, StepState
-from vectorferry.journal.audit import AuditRow
+from vectorferry.journal.audit import AuditFilter, AuditRow
 from vectorferry.journal.claims import Backlog, Claim, Claimed, Rejected
 from vectorferry.journal.control import ControlRow
 from vectorferry.journal.evidence import Evidence
 from vectorferry.journal.intents import Intent, Write
 from vectorferry.journal.journal import Journal, open_journal
+from vectorferry.journal.many import Registered, Work
 from vectorferry.journal.marker import Marker
 from vectorferry.journal.members import Member, Standing
 from vectorferry.journal.operation_counts import Counted
@@ -22,6 +23,7 @@ __all__ = [
     "ENDED",
     "Approval",
     "Attempt",
+    "AuditFilter",
     "AuditRow",
     "Backlog",
     "BatchProgress",
@@ -40,6 +42,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Reconciliation",
+    "Registered",
     "Rejected",
     "Sample",
     "Scope",
@@ -50,6 +53,7 @@ __all__ = [
     "StepDone",
     "StepState",
     "TouchedRow",
+    "Work",
     "Write",
     "added_up",
     "open_journal",

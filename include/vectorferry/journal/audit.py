@@ -1,6 +1,6 @@
 """Audit trail: who did what and when; never changed, and kept when a migration is forgotten."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,6 +43,26 @@ def note(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which rows of a migration's trail are wanted; what is empty or None does not matter.
+
+    `text` is looked for in the detail as it is kept, in actor and action, in upper or lower case. `before` is an id: older rows only.
+    """
+
+    actor: str = ""
+    action: str = ""
+    cohort: str = ""
+    text: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int | None = None
+
+
+LATEST = 10_000
+"""Rows of a trail in which actors and actions are looked for."""
+
+
 class Audit:
     """The audit trail."""
 
@@ -71,6 +91,23 @@ class Audit:
         with self._database.statement() as connection:
             return tuple(AuditRow(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 (SQLAlchemy's public name)
 
+    def page(self, migration: str, wanted: AuditFilter, most: int) -> tuple[AuditRow, ...]:
+        """Rows of a migration, the newest first."""
+        query = sa.select(audit).where(audit.c.migration == migration, *_matching(wanted))
+        with self._database.statement() as connection:
+            rows = connection.execute(query.order_by(audit.c.id.desc()).limit(most))
+            return tuple(AuditRow(**row._mapping) for row in rows)  # noqa: SLF001 (SQLAlchemy's public name)
+
+    def words(self, migration: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The actors, and the actions, of the latest rows of a migration."""
+        c = audit.c
+        latest = (
+            sa.select(c.actor, c.action).where(c.migration == migration).order_by(c.id.desc()).limit(LATEST).subquery()
+        )
+        with self._database.statement() as connection:
+            pairs = connection.execute(sa.select(latest.c.actor, latest.c.action).distinct()).all()
+        return tuple(sorted({row.actor for row in pairs})), tuple(sorted({row.action for row in pairs}))
+
     def trail(self, migration: str, *actions: str) -> tuple[AuditRow, ...]:
         """All rows of a migration, or those of some actions, oldest first."""
         query = sa.select(audit).where(audit.c.migration == migration)
@@ -78,3 +115,19 @@ class Audit:
         with self._database.statement() as connection:
             rows = connection.execute(query.order_by(audit.c.id))
             return tuple(AuditRow(**row._mapping) for row in rows)  # noqa: SLF001 (SQLAlchemy's public name)
+
+
+def _matching(wanted: AuditFilter) -> Iterator[sa.ColumnElement[bool]]:
+    c = audit.c
+    for column, value in ((c.actor, wanted.actor), (c.action, wanted.action), (c.cohort, wanted.cohort)):
+        if value:
+            yield column == value
+    if wanted.text:
+        searched = sa.func.concat_ws(" ", c.actor, c.action, sa.type_coerce(c.detail, sa.Text))
+        yield sa.func.strpos(sa.func.lower(searched), wanted.text.lower()) > 0
+    if wanted.since is not None:
+        yield c.at >= wanted.since
+    if wanted.until is not None:
+        yield c.at <= wanted.until
+    if wanted.before is not None:
+        yield c.id < wanted.before

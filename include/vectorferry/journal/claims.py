@@ -190,21 +190,21 @@ def _given(claim: Claim, ids: Sequence[Claimed]) -> dict[str, object]:
 
 
 # What may still take effect. An evicted member's intents cannot: its lease and D are over.
-_OPEN = "b.evicted_at IS NULL AND (i.closed_at IS NULL OR i.closed_at > clock_timestamp())"
+OPEN = "b.evicted_at IS NULL AND (i.closed_at IS NULL OR i.closed_at > clock_timestamp())"
 
 _IS_OPEN = f"""EXISTS (
     SELECT FROM vectorferry.intent i JOIN vectorferry.member b ON b.id = i.member
     WHERE i.migration = r.migration AND i.namespace = r.namespace AND i.id = r.id
-        AND {_OPEN})"""
+        AND {OPEN})"""
 
 # Of the write that the record is of now. An excused one is settled as such: there is nothing to be told of it.
-_IS_REJECTED = "(r.rejection_generation IS NOT DISTINCT FROM r.generation AND NOT r.excused)"
+REJECTED = "(r.rejection_generation IS NOT DISTINCT FROM r.generation AND NOT r.excused)"
 
 _CLAIM = sa.text(f"""
     WITH free AS MATERIALIZED (
         SELECT r.namespace, r.id FROM vectorferry.record_state r
         WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty
-            AND (r.claim_until IS NULL OR r.claim_until < clock_timestamp() OR (r.claim IS NULL AND NOT {_IS_REJECTED}))
+            AND (r.claim_until IS NULL OR r.claim_until < clock_timestamp() OR (r.claim IS NULL AND NOT {REJECTED}))
             AND NOT {_IS_OPEN}
         ORDER BY r.generation LIMIT :most FOR UPDATE OF r SKIP LOCKED
     )
@@ -266,13 +266,13 @@ _REJECT = sa.text(f"""
 
 _REJECTED = sa.text(f"""
     SELECT r.namespace, r.id, r.generation, r.rejection, count(*) OVER () AS total FROM vectorferry.record_state r
-    WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty AND {_IS_REJECTED}
+    WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty AND {REJECTED}
     ORDER BY r.namespace, r.id LIMIT :most
 """)  # noqa: S608 (a constant)
 
 _REJECTION = sa.text(f"""
     SELECT r.rejection FROM vectorferry.record_state r
-    WHERE r.migration = :migration AND r.namespace = :namespace AND r.id = :id AND r.dirty AND {_IS_REJECTED}
+    WHERE r.migration = :migration AND r.namespace = :namespace AND r.id = :id AND r.dirty AND {REJECTED}
 """)  # noqa: S608 (a constant)
 
 _MARK = sa.text("""
@@ -290,8 +290,8 @@ BACKLOG = sa.text(f"""
     ) AS dirty, count(i.generation) AS open,
         coalesce(CAST(extract(epoch FROM clock_timestamp() - min(i.opened_at)) AS float8), 0) AS oldest_open, (
         SELECT count(*) FROM vectorferry.record_state r
-        WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty AND r.generation <= :upto AND {_IS_REJECTED}
+        WHERE r.migration = :migration AND r.cohort = :cohort AND r.dirty AND r.generation <= :upto AND {REJECTED}
     ) AS rejected
     FROM vectorferry.intent i JOIN vectorferry.member b ON b.id = i.member
-    WHERE i.migration = :migration AND i.cohort = :cohort AND {_OPEN} AND i.generation <= :upto
+    WHERE i.migration = :migration AND i.cohort = :cohort AND {OPEN} AND i.generation <= :upto
 """)  # noqa: S608 (a constant)

@@ -189,8 +189,13 @@ class Control:
 
 def control_rows(connection: sa.Connection, migration: str) -> tuple[ControlRow, ...]:
     """The rows of all cohorts, in the order in which they are cut over."""
-    order = (control.c.position, control.c.cohort)
-    query = sa.select(control, _LEFT, _AGO).where(control.c.migration == migration).order_by(*order)
+    return control_rows_of(connection, control.c.migration == migration)
+
+
+def control_rows_of(connection: sa.Connection, where: sa.ColumnElement[bool]) -> tuple[ControlRow, ...]:
+    """Those of several migrations, in the same order within each."""
+    order = (control.c.migration, control.c.position, control.c.cohort)
+    query = sa.select(control, _LEFT, _AGO).where(where).order_by(*order)
     return tuple(_control_row(row) for row in connection.execute(query))
 
 

@@ -60,6 +60,15 @@ class EvidenceStore:
             rows = connection.execute(query.order_by(verdict.c.check, verdict.c.scope))
             return tuple(_verdict_row(row) for row in rows)
 
+    def outcomes(self, plan_id: str) -> tuple[tuple[str, str, bool], ...]:
+        """(check, scope, passed) of the newest run that left verdicts, by check and scope."""
+        c = verdict.c
+        newest = sa.select(c.run_id).where(c.plan_id == plan_id).group_by(c.run_id).order_by(sa.func.max(c.at).desc())
+        query = sa.select(c.check, c.scope, c.passed).where(c.plan_id == plan_id)
+        query = query.where(c.run_id == newest.limit(1).scalar_subquery()).order_by(c.check, c.scope)
+        with self._database.statement() as connection:
+            return tuple((check, scope, passed) for check, scope, passed in connection.execute(query))
+
     def counts(self, plan_id: str, run_id: str) -> tuple[tuple[str, int, int], ...]:
         """(check, passed, all) of the verdicts of a run, by check."""
         passed = sa.func.count().filter(verdict.c.passed)
@@ -74,20 +83,20 @@ class EvidenceStore:
         del values["created_at"]
         with self._database.statement() as connection:
             connection.execute(insert(evidence).values(**values).on_conflict_do_nothing(index_elements=["hash"]))
-            return _evidence_row(connection.execute(_by_hash(new.hash)).one())
+            return evidence_row(connection.execute(_by_hash(new.hash)).one())
 
     def get(self, hash: str) -> Evidence | None:  # noqa: A002 (the field's name)
         """The evidence with this hash, None if there is none."""
         with self._database.statement() as connection:
             row = connection.execute(_by_hash(hash)).one_or_none()
-        return None if row is None else _evidence_row(row)
+        return None if row is None else evidence_row(row)
 
     def find(self, migration: str, text: str) -> tuple[Evidence, ...]:
         """Evidence of a migration whose hash begins with the text, or that the run of that name made; the newest first."""
         named = sa.or_(evidence.c.hash.startswith(text, autoescape=True), evidence.c.run_id == text)
         query = sa.select(evidence).where(evidence.c.migration == migration, named).order_by(evidence.c.seq.desc())
         with self._database.statement() as connection:
-            return tuple(_evidence_row(row) for row in connection.execute(query))
+            return tuple(evidence_row(row) for row in connection.execute(query))
 
     def latest(self, migration: str, kind: str = CUTOVER, *, run_id: str | None = None) -> Evidence | None:
         """The newest evidence of a kind, of all runs or of one; None if there is none."""
@@ -97,19 +106,26 @@ class EvidenceStore:
         """The newest evidence of a kind without its body, which holds every verdict: who asks each second needs none of them."""
         return self._newest(sa.select(*WITHOUT_BODY), migration, kind, None)
 
+    def newest(self, migration: str, most: int) -> tuple[Evidence, ...]:
+        """The newest evidence of all kinds without its bodies, the newest first."""
+        query = sa.select(*WITHOUT_BODY).where(evidence.c.migration == migration).order_by(evidence.c.seq.desc())
+        with self._database.statement() as connection:
+            return tuple(evidence_row(row) for row in connection.execute(query.limit(most)))
+
     def _newest(self, columns: sa.Select[Any], migration: str, kind: str, run_id: str | None) -> Evidence | None:
         query = columns.where(evidence.c.migration == migration, evidence.c.kind == kind)
         query = query if run_id is None else query.where(evidence.c.run_id == run_id)
         with self._database.statement() as connection:
             row = connection.execute(query.order_by(evidence.c.seq.desc()).limit(1)).one_or_none()
-        return None if row is None else _evidence_row(row)
+        return None if row is None else evidence_row(row)
 
 
 def _by_hash(digest: str) -> sa.Select[Any]:
     return sa.select(evidence).where(evidence.c.hash == digest)
 
 
-def _evidence_row(row: sa.Row[Any]) -> Evidence:
+def evidence_row(row: sa.Row[Any]) -> Evidence:
+    """Evidence as a row has it, whose body may have been left out."""
     kept = {name: value for name, value in row._mapping.items() if name != "seq"}  # noqa: SLF001 (SQLAlchemy's public name)
     return Evidence(**{"body": {}, **kept, "plan_id": row.plan_id or ""})
 

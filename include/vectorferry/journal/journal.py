@@ -15,6 +15,7 @@ from vectorferry.journal.database import Database
 from vectorferry.journal.evidence import EvidenceStore
 from vectorferry.journal.forget import forget
 from vectorferry.journal.intents import Intents
+from vectorferry.journal.many import Many
 from vectorferry.journal.marker import Marker
 from vectorferry.journal.members import Members
 from vectorferry.journal.operation_counts import OperationCounts
@@ -49,6 +50,7 @@ class Journal:
         self.reconciliations = Reconciliations(database)
         self.samples = Samples(database)
         self.usage = RunUsage(database)
+        self.many = Many(database)
 
     def forget(self, migration: str, *, actor: str = "journal") -> None:
         """Delete all rows of a migration but its audit; raises GateError from HOLD_A on or while it has live routers."""

@@ -1,6 +1,6 @@
 """Members: the routers of a migration, their leases, and the phases that they have acknowledged."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -115,12 +115,8 @@ class Members:
 
     def all(self, migration: str) -> tuple[Member, ...]:
         """The members, by name."""
-        left = seconds_until(member.c.lease_until).label("lease_left")
-        query = sa.select(member, left).where(member.c.migration == migration, member.c.evicted_at.is_(None))
         with self._database.statement() as connection:
-            rows = connection.execute(query.order_by(member.c.id)).all()
-            standings = _standings(connection, [row.id for row in rows])
-        return tuple(_member(row, standings.get(row.id, {})) for row in rows)
+            return tuple(members_of(connection, [migration])[migration])
 
     def evict_lapsed(self, migration: str, actor: str) -> tuple[str, ...]:
         """Evict every member of which nothing can land any more: its lease and D are over. Its ids stay dirty; returns the names.
@@ -150,6 +146,18 @@ class Members:
         _require_gone(migration, name, None if found is None else found.lease_left + found.deadline)
         assert found is not None, "it is required"
         return found
+
+
+def members_of(connection: sa.Connection, migrations: Sequence[str]) -> Mapping[str, list[Member]]:
+    """The members of each of these migrations, by name."""
+    left = seconds_until(member.c.lease_until).label("lease_left")
+    query = sa.select(member, left).where(member.c.migration.in_(migrations), member.c.evicted_at.is_(None))
+    rows = connection.execute(query.order_by(member.c.id)).all()
+    standings = _standings(connection, [row.id for row in rows])
+    found: dict[str, list[Member]] = {name: [] for name in migrations}
+    for row in rows:
+        found[row.migration].append(_member(row, standings.get(row.id, {})))
+    return found
 
 
 def _require_gone(migration: str, name: str, wait: float | None) -> None:

@@ -71,7 +71,7 @@ class Reconciliations:
                 .where(_unfinished(migration, scope, within))
                 .values(run_id=run_id, worker=worker, outcome=None, alive_until=ahead(lease))
             )
-            row = connection.execute(update.returning(*_COLUMNS)).one_or_none()
+            row = connection.execute(update.returning(*COLUMNS)).one_or_none()
             if row is None:
                 new = sa.insert(reconciliation).values(
                     migration=migration,
@@ -82,14 +82,14 @@ class Reconciliations:
                     state={},
                     alive_until=ahead(lease),
                 )
-                row = connection.execute(new.returning(*_COLUMNS)).one()
-        return _reconciliation(row)
+                row = connection.execute(new.returning(*COLUMNS)).one()
+        return reconciliation_row(row)
 
     def unfinished(self, migration: str, scope: Scope, within: float | None) -> Reconciliation | None:
         """The newest of this scope, where it was cut short or paused and began at most `within` seconds ago (None: whenever)."""
         with self._database.statement() as connection:
-            row = connection.execute(sa.select(*_COLUMNS).where(_unfinished(migration, scope, within))).one_or_none()
-        return None if row is None else _reconciliation(row)
+            row = connection.execute(sa.select(*COLUMNS).where(_unfinished(migration, scope, within))).one_or_none()
+        return None if row is None else reconciliation_row(row)
 
     def keep(self, run: Reconciliation, state: Mapping[str, Any], setting: Mapping[str, Any] | None = None) -> None:
         """Keep how far it is, and, where it is given, what does not change from step to step: both are read as one `state`.
@@ -109,24 +109,24 @@ class Reconciliations:
     def get(self, id: int) -> Reconciliation:  # noqa: A002 (the field's name)
         """One of them."""
         with self._database.statement() as connection:
-            query = sa.select(*_COLUMNS).where(reconciliation.c.id == id)
-            return _reconciliation(connection.execute(query).one())
+            query = sa.select(*COLUMNS).where(reconciliation.c.id == id)
+            return reconciliation_row(connection.execute(query).one())
 
     def all(self, migration: str, most: int = 50) -> tuple[Reconciliation, ...]:
         """The newest ones, the newest first."""
         c = reconciliation.c
-        query = sa.select(*_COLUMNS).where(c.migration == migration).order_by(c.id.desc()).limit(most)
+        query = sa.select(*COLUMNS).where(c.migration == migration).order_by(c.id.desc()).limit(most)
         with self._database.statement() as connection:
-            return tuple(_reconciliation(row) for row in connection.execute(query))
+            return tuple(reconciliation_row(row) for row in connection.execute(query))
 
     def latest(self, migration: str, *outcomes: Outcome, scope: Scope | None = None) -> Reconciliation | None:
         """The newest with one of these outcomes; None where there is none."""
         c = reconciliation.c
-        query = sa.select(*_COLUMNS).where(c.migration == migration, c.outcome.in_(outcomes))
+        query = sa.select(*COLUMNS).where(c.migration == migration, c.outcome.in_(outcomes))
         query = query if scope is None else query.where(c.scope == scope)
         with self._database.statement() as connection:
             row = connection.execute(query.order_by(c.id.desc()).limit(1)).one_or_none()
-        return None if row is None else _reconciliation(row)
+        return None if row is None else reconciliation_row(row)
 
     def _update(self, run: Reconciliation, **values: Any) -> None:
         c = reconciliation.c
@@ -137,7 +137,7 @@ class Reconciliations:
 
 
 # A column of its own is not written again with the others.
-_COLUMNS = (*reconciliation.c, (reconciliation.c.alive_until > clock()).label("alive"))
+COLUMNS = (*reconciliation.c, (reconciliation.c.alive_until > clock()).label("alive"))
 
 
 def _unfinished(migration: str, scope: Scope, within: float | None) -> sa.ColumnElement[bool]:
@@ -147,7 +147,8 @@ def _unfinished(migration: str, scope: Scope, within: float | None) -> sa.Column
     return sa.and_(c.id == newest, sa.or_(c.outcome.is_(None), c.outcome == Outcome.PAUSED), since)
 
 
-def _reconciliation(row: sa.Row[Any]) -> Reconciliation:
+def reconciliation_row(row: sa.Row[Any]) -> Reconciliation:
+    """A reconciliation as a row of `COLUMNS` has it."""
     values = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's public name)
     outcome = None if values["outcome"] is None else Outcome(values["outcome"])
     state = {**values.pop("setting"), **values["state"]}

@@ -9,7 +9,7 @@ from vectorferry.core.errors import JournalError
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import SCHEMA
 
-REVISION = "0012"
+REVISION = "0013"
 _VERSION_TABLE = f"{SCHEMA}.alembic_version"
 _UPGRADE_LOCK = 0x766563746F720001  # any constant: one upgrade of a database at a time
 

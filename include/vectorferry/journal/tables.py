@@ -347,13 +347,16 @@ audit = sa.Table(
     metadata,
     _serial("id"),
     _time("at"),
-    _text("migration", index=True),
+    _text("migration"),
     sa.Column("cohort", sa.Text),
     sa.Column("epoch", sa.BigInteger),
     _text("actor"),
     _text("action"),
     _json("detail"),
 )
+
+sa.Index("audit_newest", audit.c.migration, audit.c.id)
+sa.Index("audit_action", audit.c.migration, audit.c.action, audit.c.id)
 
 # What a router found on the follower over some seconds, added up: it may add rows, and cannot change them.
 shadow_read = sa.Table(

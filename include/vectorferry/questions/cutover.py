@@ -7,7 +7,8 @@ from vectorferry.core.model import CUTOVER, FINALIZE, OPERATION, REPAIR, ROLLBAC
 from vectorferry.engine.plan.cost import pass_cost
 from vectorferry.engine.plan.target_definition import without_index
 from vectorferry.engine.session import Session
-from vectorferry.engine.signoff.evidence import recall_of_namespaces, verdicts_of, worst_recall
+from vectorferry.engine.signoff.evidence import verdicts_of, worst_recall
+from vectorferry.engine.signoff.recall_verdicts import recall_of_namespaces
 from vectorferry.engine.signoff.report import anchors
 from vectorferry.journal import Evidence
 from vectorferry.questions.layout import Question, about, asked, code, plain, shortened

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from vectorferry.core.audited import BACKED_UP
 from vectorferry.core.errors import GateError, StagingCorrupt
 from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, Held, KeyRange, Side
 from vectorferry.core.records import record_schema
@@ -34,7 +35,6 @@ from vectorferry.stores.delegating import whole
 
 BEGUN = "begun.json"
 NOTES = "notes"
-DONE = "backup"
 RESUMED_WITHIN = timedelta(days=1)
 """A backup that was cut short longer ago is begun anew: its first records would be much older than its last ones."""
 
@@ -63,7 +63,7 @@ def backup(session: Session, side: Side = "target") -> Backup:
     _require_complete(session, begun, written)
     begun.files.write_json(MANIFEST, manifest.to_json())
     detail = {"backup": begun.id, "side": side, "collection": begun.collection.name, "rows": manifest.rows}
-    session.journal.audit.write(session.migration, session.actor, DONE, detail | {"bytes": manifest.bytes})
+    session.journal.audit.write(session.migration, session.actor, BACKED_UP, detail | {"bytes": manifest.bytes})
     return Backup(manifest, begun.files)
 
 

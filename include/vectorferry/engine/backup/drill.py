@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from vectorferry.core.audited import RESTORE_DRILL
 from vectorferry.core.errors import AlreadyExists, GateError, NoRoom, NotFound, StagingCorrupt, TerminalError
 from vectorferry.core.model import Partition, Side, Verdict
 from vectorferry.engine.backpressure import CapacityGate
 from vectorferry.engine.backup.create import backup, side_of
-from vectorferry.engine.backup.format import BEGUN, CLEARED, DRILL, TAKEN, Backup, complete
+from vectorferry.engine.backup.format import BEGUN, CLEARED, TAKEN, Backup, complete
 from vectorferry.engine.backup.restore import Loaded, Rules, load
 from vectorferry.engine.backup.verify import verify
 from vectorferry.engine.lease import HeldPartition, hold_partition, wait_landed
@@ -120,7 +121,7 @@ def _drilled(session: Session, side: Side, saved: Backup, work: HeldPartition) -
         finally:
             work.finish(scratch.caller.seconds_unanswered(), session.deadline)
     detail = {**verdict.figures, **scratch.place, "passed": verdict.passed, "reason": _why(verdict)}
-    session.journal.audit.write(session.migration, session.actor, DRILL, detail)
+    session.journal.audit.write(session.migration, session.actor, RESTORE_DRILL, detail)
     return verdict
 
 
@@ -139,7 +140,7 @@ def _clear(session: Session, scratch: _Scratch) -> bool:
 
 
 def _is_ours(session: Session, scratch: _Scratch) -> bool:
-    trail = session.journal.audit.trail(session.migration, DRILL, BEGUN, TAKEN, CLEARED)
+    trail = session.journal.audit.trail(session.migration, RESTORE_DRILL, BEGUN, TAKEN, CLEARED)
     marks = [row.action for row in trail if scratch.place.items() <= row.detail.items()]
     return bool(marks) and marks[-1] == BEGUN
 
@@ -179,11 +180,11 @@ def _timed(session: Session, side: Side, saved: Backup, store: VectorStore, work
         )
         found = verify(saved, store, loaded.fingerprints, session.report, unkept=loaded.unkept)
     except (GateError, StagingCorrupt, TerminalError) as error:
-        return Verdict(DRILL, side, False, figures, reason=str(error))
+        return Verdict(RESTORE_DRILL, side, False, figures, reason=str(error))
     reason = found.reason or ("" if manifest.rows else "the backup holds no record, so nothing was proved")
     passed = found.passed and bool(manifest.rows)
     figures |= _speed(loaded, found.figures["seconds"])
-    return Verdict(DRILL, side, passed, figures, found.differences, found.total_differences, reason)
+    return Verdict(RESTORE_DRILL, side, passed, figures, found.differences, found.total_differences, reason)
 
 
 @dataclass(frozen=True)
@@ -237,14 +238,14 @@ def last_drill(session: Session) -> Verdict | None:
         )
     if last is None:
         return None
-    return Verdict(DRILL, "target", bool(last["passed"]), last, reason=problem)
+    return Verdict(RESTORE_DRILL, "target", bool(last["passed"]), last, reason=problem)
 
 
 def _last(session: Session) -> Mapping[str, Any] | None:
     """The last drill of the target that the spec names, with when it was."""
     place = session.spec.target
     wanted = {"side": "target", "collection": place.collection, "connection": place.connection}
-    trail = session.journal.audit.trail(session.migration, DRILL)
+    trail = session.journal.audit.trail(session.migration, RESTORE_DRILL)
     drills = [row for row in trail if wanted.items() <= row.detail.items()]
     return {**drills[-1].detail, "at": drills[-1].at.isoformat()} if drills else None
 

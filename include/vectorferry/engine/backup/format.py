@@ -283,4 +283,4 @@ def complete(staging: Staging, side: Side | None = None) -> Iterator[Backup]:
             yield found
 
 
-DRILL, BEGUN, TAKEN, CLEARED = "restore_drill", "drill_begun", "drill_taken", "drill_cleared"
+BEGUN, TAKEN, CLEARED = "drill_begun", "drill_taken", "drill_cleared"

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from vectorferry.core.audited import RESTORE_DRILL
 from vectorferry.core.model import CUTOVER, FINALIZE, REPAIR, ROLLBACK
-from vectorferry.engine.backup.format import DRILL, FOLDER, MANIFEST, complete, folder_of, names
+from vectorferry.engine.backup.format import FOLDER, MANIFEST, complete, folder_of, names
 from vectorferry.engine.session import Session
 from vectorferry.engine.transfer.listing import place_of
 from vectorferry.journal import Plan
@@ -54,7 +55,7 @@ def superfluous(newest_first: Sequence[str], proven: Iterable[str], keep: int) -
 
 def _backups(session: Session) -> Iterator[Removal]:
     keep = session.spec.backup.keep
-    drills = session.journal.audit.trail(session.migration, DRILL)
+    drills = session.journal.audit.trail(session.migration, RESTORE_DRILL)
     proven = [str(row.detail["backup"]) for row in drills if row.detail["passed"]]
     sides: Mapping[str, list[str]] = {"source": [], "target": []}
     for each in complete(session.staging):

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+from vectorferry.core.audited import ASKED, EVIDENCE, RUN
 from vectorferry.core.errors import GateError
 from vectorferry.core.model import REPAIR
 from vectorferry.engine.reconcile.repair import drift_figures
 from vectorferry.engine.reconcile.repair_quota import REPAIRED
 from vectorferry.engine.session import Session
-from vectorferry.engine.signoff.questions import ASKED, EVIDENCE, RUN
 from vectorferry.journal import Evidence
 
 

@@ -10,6 +10,7 @@ import orjson
 
 from vectorferry.core.model import CUTOVER, Verdict
 from vectorferry.engine.session import Session
+from vectorferry.engine.signoff.recall_verdicts import recall_of_namespaces
 from vectorferry.engine.signoff.report import write_report
 from vectorferry.engine.sync.touched import WATERMARK
 from vectorferry.engine.transfer.staged import manifest_of, manifest_path
@@ -134,8 +135,3 @@ def worst_recall(verdicts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | N
     """The namespace whose recall interval reaches lowest, None where no namespace was measured."""
     measured = [v for v in recall_of_namespaces(verdicts) if "low" in v["figures"]]
     return min(measured, key=lambda v: v["figures"]["low"], default=None)
-
-
-def recall_of_namespaces(verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The verdicts on recall that are about one namespace; those that could not be measured have no interval."""
-    return [v for v in verdicts if v["check"] == "recall" and v["scope"].startswith("namespace:")]

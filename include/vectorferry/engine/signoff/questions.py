@@ -2,13 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from vectorferry.core.audited import ANSWERS, ASKED, DAG, EVIDENCE, RUN
 from vectorferry.core.errors import GateError
 from vectorferry.engine.session import Session
 from vectorferry.journal import AuditRow, Evidence, Journal
 
-ASKED, ANSWERS = "ask_approval", "answerer"
-DAG = "dag"
-RUN, EVIDENCE, NAMES, ROLES, PERSON = "run", "evidence", "names", "roles", "person"
+NAMES, ROLES, PERSON = "names", "roles", "person"
 
 
 def note_question(session: Session, evidence: Evidence, place: Mapping[str, str]) -> None:

@@ -1,0 +1,75 @@
+"""Partition map: how far each partition of a plan is, and what the checks of the newest run found of it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from vectorferry.core.model import Partition
+from vectorferry.engine.monitor.status import STEPS
+from vectorferry.journal import Journal, StepState
+
+State = Literal["planned", "exporting", "exported", "loading", "loaded", "failed"]
+"""failed: a step was begun, is not done, and nobody works on it now; the next try goes on from there."""
+_RUNNING: Mapping[str, State] = {"export": "exporting", "load": "loading"}
+_DONE: Mapping[str, State] = {"export": "exported", "load": "loaded"}
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """One partition: `namespaces` are the first few of its `namespace_count`, `failed` the checks that did not pass."""
+
+    name: str
+    label: str
+    cohort: str
+    namespaces: tuple[str, ...]
+    namespace_count: int
+    rows: int
+    state: State
+    verdict: Literal["passed", "failed", "none"]
+    failed: tuple[str, ...]
+
+
+def partition_map(journal: Journal, migration: str) -> tuple[PartitionState, ...]:
+    """The partitions of the live plan, in its order; none where there is no plan."""
+    plan = journal.plans.current(migration)
+    if plan is None:
+        return ()
+    steps: dict[str, dict[str, StepState]] = defaultdict(dict)
+    for each in journal.attempts.summary(plan.id):
+        steps[each.partition][each.step] = each
+    checks: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    for check, scope, passed in journal.evidence.outcomes(plan.id):
+        checks[scope].append((check, passed))
+    return tuple(_partition(each, steps[each.name], checks[each.name]) for each in plan.partitions)
+
+
+def _partition(planned: Partition, steps: Mapping[str, StepState], checks: list[tuple[str, bool]]) -> PartitionState:
+    namespaces = planned.namespaces
+    failed = tuple(check for check, passed in checks if not passed)
+    return PartitionState(
+        planned.name,
+        planned.label,
+        planned.cohort,
+        namespaces[:_SHOWN],
+        len(namespaces),
+        planned.rows,
+        next(_states(steps), "planned"),
+        "failed" if failed else "passed" if checks else "none",
+        failed,
+    )
+
+
+def _states(steps: Mapping[str, StepState]) -> Iterator[State]:
+    """What it is in, the last step first."""
+    for name in reversed(STEPS):
+        step = steps.get(name)
+        if step is None or step.updated_at is None:
+            continue
+        if step.state == "done":
+            yield _DONE[name]
+        elif step.state == "running":
+            yield _RUNNING[name]
+        else:
+            yield "failed"

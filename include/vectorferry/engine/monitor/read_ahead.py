@@ -1,0 +1,109 @@
+"""Journal read ahead: what alerts and blockers ask of many migrations, had with one statement for each kind of thing."""
+
+from collections.abc import Mapping, Sequence
+
+from vectorferry.core.model import CUTOVER
+from vectorferry.journal import (
+    Approval,
+    Backlog,
+    ControlRow,
+    Evidence,
+    Journal,
+    Member,
+    Outcome,
+    Reconciliation,
+    Rejected,
+    Scope,
+)
+from vectorferry.journal.approvals import Approvals
+from vectorferry.journal.claims import Claims
+from vectorferry.journal.control import Control
+from vectorferry.journal.evidence import EvidenceStore
+from vectorferry.journal.members import Members
+from vectorferry.journal.reconciliations import Reconciliations
+
+RECONCILIATIONS = 50
+
+
+class ReadAhead(Journal):
+    """A journal that answers of these migrations what it held when this was made; all else it asks for, as ever."""
+
+    def __init__(self, journal: Journal, names: Sequence[str]) -> None:
+        super().__init__(journal.database, journal.id)
+        many = journal.many
+        self.rows = many.control(names)
+        self.backlogs = many.backlogs(names)
+        self.newest = many.evidence(names, CUTOVER)
+        self.answers = many.approvals([each.hash for each in self.newest.values()])
+        self.runs = many.reconciliations(names, RECONCILIATIONS)
+        self.control = _Control(self, self.rows)
+        self.members = _Members(self, many.members(names))
+        self.claims = _Claims(self, self.backlogs)
+        self.evidence = _Evidence(self, self.newest)
+        self.approvals = _Approvals(self, self.answers)
+        self.reconciliations = _Reconciliations(self, self.runs)
+
+
+class _Control(Control):
+    def __init__(self, journal: Journal, rows: Mapping[str, tuple[ControlRow, ...]]) -> None:
+        super().__init__(journal.database)
+        self._rows = rows
+
+    def all(self, migration: str) -> tuple[ControlRow, ...]:
+        return self._rows.get(migration, ())
+
+
+class _Members(Members):
+    def __init__(self, journal: Journal, members: Mapping[str, tuple[Member, ...]]) -> None:
+        super().__init__(journal.database)
+        self._members = members
+
+    def all(self, migration: str) -> tuple[Member, ...]:
+        return self._members.get(migration, ())
+
+
+class _Claims(Claims):
+    def __init__(self, journal: Journal, backlogs: Mapping[tuple[str, str], Backlog]) -> None:
+        super().__init__(journal.database)
+        self._backlogs = backlogs
+
+    def backlog(self, migration: str, cohort: str, *, upto: int | None = None) -> Backlog:
+        known = self._backlogs.get((migration, cohort)) if upto is None else None
+        return known or super().backlog(migration, cohort, upto=upto)
+
+    def rejected(self, migration: str, cohort: str) -> Rejected:
+        known = self._backlogs.get((migration, cohort))
+        return Rejected(0, ()) if known and not known.rejected else super().rejected(migration, cohort)
+
+
+class _Evidence(EvidenceStore):
+    def __init__(self, journal: Journal, newest: Mapping[str, Evidence]) -> None:
+        super().__init__(journal.database)
+        self._newest_of = newest
+
+    def latest_without_body(self, migration: str, kind: str = CUTOVER) -> Evidence | None:
+        return self._newest_of.get(migration) if kind == CUTOVER else super().latest_without_body(migration, kind)
+
+
+class _Approvals(Approvals):
+    def __init__(self, journal: Journal, answers: Mapping[str, tuple[Approval, ...]]) -> None:
+        super().__init__(journal.database)
+        self._known = answers
+
+    def all(self, evidence_hash: str) -> tuple[Approval, ...]:
+        return self._known.get(evidence_hash, ())
+
+
+class _Reconciliations(Reconciliations):
+    def __init__(self, journal: Journal, runs: Mapping[str, tuple[Reconciliation, ...]]) -> None:
+        super().__init__(journal.database)
+        self._runs = runs
+
+    def all(self, migration: str, most: int = RECONCILIATIONS) -> tuple[Reconciliation, ...]:
+        return self._runs.get(migration, ())[:most]
+
+    def latest(self, migration: str, *outcomes: Outcome, scope: Scope | None = None) -> Reconciliation | None:
+        runs = self._runs.get(migration, ())
+        found = next((run for run in runs if run.outcome in outcomes and scope in (None, run.scope)), None)
+        # One that is older than all that was read ahead is looked for.
+        return found if found or len(runs) < RECONCILIATIONS else super().latest(migration, *outcomes, scope=scope)
