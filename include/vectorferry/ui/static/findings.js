@@ -1,0 +1,63 @@
+// Findings: what is worst in a piece of evidence, where it is, why it probably is, and what to do; said before anything else.
+
+import { h } from "./dom.js";
+import { count, many, moment, named, scoped, words } from "./format.js";
+import { badge, nothing, outside, verdictBadge } from "./parts.js";
+
+const SHOWN = 5;
+
+/** The worst findings of the evidence that is looked at. */
+export function worstFindings(listed, found) {
+  const { body = {}, worst = [] } = found;
+  const go = body.go ?? listed.go;
+  const against = body.against ?? [];
+  const total = body.against_total ?? against.length;
+  return [
+    h("p", null, verdictBadge(go), " ", about(listed.kind), " evidence of run ", named(listed.run), ", collected ", moment(listed.at ?? body.collected_at)),
+    worst.length > 0
+      ? h("ol", { class: "findings" }, worst.map((each, place) => finding(each, place, verdictOf(body, each))))
+      : nothing(go === false ? "No single check failed: what is missing is named below." : "No check failed."),
+    go === false && against.length > 0 && h(
+      "details", { open: worst.length === 0 }, h("summary", null, `All that the gate holds against it (${count(total)})`),
+      h("ul", null, against.map((text, place) => h("li", { key: place }, h("bdi", null, text))),
+        total > against.length && h("li", { class: "muted", key: "more" }, `and ${count(total - against.length)} more`)),
+    ),
+  ];
+}
+
+/** The kind of evidence in words. */
+export function about(kind) {
+  return kind === "cutover" ? "cut-over" : words(kind);
+}
+
+function verdictOf(body, { check, scope }) {
+  return (body.verdicts ?? []).find((each) => each.check === check && each.scope === scope);
+}
+
+function finding({ check, scope, reason, cause, advice, link }, place, verdict) {
+  const shown = verdict?.differences ?? [];
+  const namespaces = [...new Set(shown.map((each) => each.namespace))];
+  const known = String(scope).startsWith("namespace:");
+  return h(
+    "li", { key: `${place} ${check} ${scope}` },
+    h("h3", null, badge("bad", words(check)), " ", scoped(scope),
+      !known && namespaces.length > 0 && [" in ", namespaces.length > 1 ? "namespaces " : "namespace ", namespaces.map((each, n) => [n ? ", " : "", named(each)])]),
+    h("p", { class: "reason" }, h("bdi", null, reason || "failed")),
+    shown.length > 0 && h("p", { class: "ids" }, `${many(verdict.total_differences, "difference")}, such as `, shown.slice(0, SHOWN).map((each, n) => [n ? ", " : "", difference(each)])),
+    h(
+      "dl", null,
+      cause && h("div", null, h("dt", null, "Likely cause"), h("dd", null, spelt(cause))),
+      advice && h("div", null, h("dt", null, "What to do"), h("dd", null, spelt(advice))),
+    ),
+    link && h("p", null, outside(link, "More about this symptom")),
+  );
+}
+
+function difference({ namespace, id, kind, field }) {
+  return h("span", { class: "difference" }, named(namespace), "/", h("bdi", { class: "id" }, id), ` ${[kind, field === namespace ? "" : field].filter(Boolean).map(words).join(" ")}`);
+}
+
+/** Our own text, in which `commands` stand between backticks. */
+function spelt(text) {
+  return String(text).split("`").map((part, place) => (place % 2 ? h("code", null, part) : part));
+}
