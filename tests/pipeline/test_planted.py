@@ -351,9 +351,11 @@ def test_a_missing_and_an_empty_verdict_are_failures(on_postgres: Loaded, quick:
         keep = session.journal.evidence
         every = keep.verdicts(plan.id, session.run_id)
         (left_out, *others) = [v for v in every if v.check == "content"]
-        lines = list(failures(plan, [v for v in every if v is not left_out]))
+        lines = list(failures(plan, session.spec.checks, [v for v in every if v is not left_out]))
         assert f"content of {left_out.scope}: not run" in lines
-        (line,) = failures(plan, [replace(v, total_differences=1) if v is left_out else v for v in every])
+        (line,) = failures(
+            plan, session.spec.checks, [replace(v, total_differences=1) if v is left_out else v for v in every]
+        )
         assert line == f"content of {left_out.scope}: passed, and yet there are 1 differences"
         keep.save_verdicts(plan.id, session.run_id, [replace(others[0] if others else left_out, figures={})])
         with pytest.raises(CheckFailed, match=r"content of p\d+: empty, nothing was measured"):

@@ -253,7 +253,8 @@ def check_recall(session: "Session", plan: "Plan", partition: Partition) -> Sequ
 
 
 def check_collection(session: "Session", plan: "Plan") -> Sequence[Verdict]:
-    """Recall by namespace, extra records, own counts, filters, keyword search, latency; all are measured before a failure is raised."""
+    """Recall by namespace and by effort, extra records, own counts, filters, keyword search, latency; a failure is raised after all."""
+    from vectorferry.engine.checks.effort import check_effort
     from vectorferry.engine.checks.extras import check_extras
     from vectorferry.engine.checks.filter_parity import check_filters
     from vectorferry.engine.checks.held import check_held
@@ -262,7 +263,7 @@ def check_collection(session: "Session", plan: "Plan") -> Sequence[Verdict]:
     from vectorferry.engine.checks.recall import recall_by_namespace
     from vectorferry.engine.signoff.gate import record, require_passed
 
-    checks = (recall_by_namespace, check_extras, check_held, check_filters, check_keyword, check_latency)
+    checks = (recall_by_namespace, check_extras, check_held, check_filters, check_keyword, check_effort, check_latency)
     verdicts = [v for check in checks for v in record(session, plan, check(session, plan))]
     require_passed(verdicts)
     return verdicts
@@ -302,7 +303,7 @@ def evidence(session: "Session", plan: "Plan", *, approvable: bool = True) -> "E
     from vectorferry.engine.signoff.gate import failures
     from vectorferry.engine.signoff.report import where_to_look
 
-    against = list(failures(plan, session.journal.evidence.verdicts(plan.id, session.run_id)))
+    against = list(failures(plan, session.spec.checks, session.journal.evidence.verdicts(plan.id, session.run_id)))
     made = collect(session, plan, against, approvable=approvable and not against)
     if against and approvable:
         more = f"\n… and {len(against) - 10} more" if len(against) > 10 else ""

@@ -31,6 +31,24 @@ class RecallCheck(Section):
     )
 
 
+class EffortCheck(Section):
+    """Recall and latency against search effort (ef, or what the target has like it), where the target takes one per query."""
+
+    measure: bool = True
+    queries: int = Field(
+        40, ge=10, le=1000, description="Queries that are asked at each effort, and each k of 1, 10, 100."
+    )
+    required: bool = Field(
+        False, description="Whether a cut-over needs an effort that was tried to reach the threshold of recall."
+    )
+
+    @model_validator(mode="after")
+    def _required_is_measured(self) -> "EffortCheck":
+        if self.required and not self.measure:
+            raise ValueError("checks.effort.required needs it to be measured: take `measure: false` out")
+        return self
+
+
 class FilterCheck(Section):
     """Filters that must return the same ids from both sides, besides those made for the declared fields."""
 
@@ -113,6 +131,7 @@ class Checks(Section):
         1.0, ge=0.0001, le=1.0, description="Share of rows read back and compared; 1 is every row."
     )
     recall: RecallCheck = Field(default_factory=RecallCheck)
+    effort: EffortCheck = Field(default_factory=EffortCheck)
     filters: FilterCheck = Field(default_factory=FilterCheck)
     latency: LatencyCheck = Field(default_factory=LatencyCheck)
     load: LoadCheck | None = Field(

@@ -68,6 +68,8 @@ class Capabilities:
     `merges_metadata`: `update` takes metadata; where False it takes a vector only.
     `markers`: `keep_marker` works. `probes`: a record of ours may lie here for a moment; where False nothing but records is written, and
     `obstacles` tells what writing lacks.
+    `efforts`: the least and the most search effort (ef, or what the index has like it) that a search may ask for; None where it takes
+    none, as where the effort is a setting of the collection.
     `reads_per_second`, `writes_per_second`: the vendor's published quota of requests, None where it has none.
     `read_unit_price`: US dollars for a million read units, and `read_units_per_row` what fetching a record costs about.
     """
@@ -125,6 +127,7 @@ class Capabilities:
     reads_per_second: float | None = None
     writes_per_second: float | None = None
     write_concurrency: int = 2
+    efforts: tuple[int, int] | None = None
     read_unit_price: float = 0.0
     read_units_per_row: float = 0.0
 

@@ -91,11 +91,11 @@ def test_no_text_is_nothing_to_find(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", [MEMORY, WORDLESS])
 def test_the_gate_wants_it_only_where_a_field_is_searchable(tmp_path: Path, target: Any) -> None:
     made = built(tmp_path, {"a": rows(4)})
-    assert ("keyword", "overall") in required(made.plan)
+    assert ("keyword", "overall") in required(made.plan, made.session.spec.checks)
     plain = build(tmp_path, [make_batch("a", ["r"], vectors(1), ["{}"])], fields={"kind": "string"}, target=target)
     assert not keyword_fields(plain.session)
     assert check_keyword(plain.session, plain.plan) == ()
-    assert ("keyword", "overall") not in required(plain.plan)
+    assert ("keyword", "overall") not in required(plain.plan, plain.session.spec.checks)
 
 
 def test_a_target_without_keyword_search_is_not_asked(tmp_path: Path) -> None:

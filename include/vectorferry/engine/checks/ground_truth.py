@@ -1,4 +1,7 @@
-"""Ground truth of recall: the exact neighbours of every query, map-reduced from each partition's Parquet to the best of all."""
+"""Ground truth of recall: the exact neighbours of every query, map-reduced from each partition's Parquet to the best of all.
+
+Of the queries that search effort is measured with it goes deeper.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +17,7 @@ from vectorferry.core.filters import Filter, matches
 from vectorferry.core.model import Partition, VectorKind
 from vectorferry.core.records import parse_json
 from vectorferry.core.vector_columns import floats_of, kind_of_type, values_of
+from vectorferry.engine.checks.deep_queries import NOT_DEEP, DeepQueries, deep_queries
 from vectorferry.engine.checks.exact_search import Nearest, NearestScored, nearest_by
 from vectorferry.engine.checks.query_set import Queries, filtered_queries, query_note, read_window, window_size
 from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors
@@ -25,6 +29,7 @@ from vectorferry.staging import Staging
 from vectorferry.stores.batching import by_namespace, chunks
 
 MERGED = "truth/merged.parquet"
+DEEP, DEPTH = "truth/deep.parquet", "truth/depth.json"
 SEARCHABLE = "truth/searchable.json"
 SPARE = 10
 TIE = 1e-6
@@ -63,15 +68,16 @@ def partition_truth(session: Session, plan: Plan, partition: Partition) -> None:
 def _truth_of(session: Session, plan: Plan, partition: Partition, vector: SearchedVector) -> None:
     parts = session.staged(plan)
     staged = vector.folder(parts)
-    k, prepared = session.spec.checks.recall.k, query_note(staged)
-    key = f"{manifest_of(parts, partition)['digest']}:{prepared.key}:{k}"
+    k, prepared, deep = session.spec.checks.recall.k, query_note(staged), deep_queries(session, plan, vector)
+    deeper = f":{deep.k}:{len(deep.numbers)}" if deep.k else ""
+    key = f"{manifest_of(parts, partition)['digest']}:{prepared.key}:{k}{deeper}"
     note, path = f"truth/{partition.name}.json", _path(partition)
     if staged.exists(path) and staged.exists(note) and staged.read_json(note)["key"] == key:
         return
-    search = _Search(parts, partition, vector, window_size(session))
-    staged.write_table(path, _SCHEMA, search.best(k))
+    search = _Search(parts, partition, vector, window_size(session), k, deep)
+    staged.write_table(path, _SCHEMA, search.best())
     # The note comes last: truth without it is made again.
-    staged.write_json(note, {"key": key, "searchable": dict(search.searchable)})
+    staged.write_json(note, {"key": key, "searchable": dict(search.searchable), "deep": deep.shape})
     session.report(StepProgress("truth", partition.name, search.queries, search.queries, unit="queries"))
 
 
@@ -81,12 +87,17 @@ def _path(partition: Partition) -> str:
 
 @dataclass(frozen=True)
 class _Group:
-    """Queries of one namespace with one filter, `rows` of those that were read together, and their best rows so far."""
+    """Queries of one namespace with one filter, `rows` of those that were read together, and their best rows so far.
+
+    The best `k` count; `width` are kept.
+    """
 
     asked: Queries
     rows: Sequence[int]
     where: Filter | None
     nearest: Nearest | NearestScored
+    k: int
+    width: int
 
 
 _Tied = Mapping[int, frozenset[int]]
@@ -99,26 +110,27 @@ class _Search:
     again would be searched by itself, and its best rows merged with those of before, as those of two partitions are.
     """
 
-    def __init__(self, staged: Staging, partition: Partition, vector: SearchedVector, size: int) -> None:
+    def __init__(
+        self, staged: Staging, partition: Partition, vector: SearchedVector, size: int, k: int, deep: DeepQueries
+    ) -> None:
+        self._k, self._deep = k, deep
         self._staged, self._partition, self._vector = staged, partition, vector
         self._windows = list(chunks(list(dict.fromkeys(partition.namespaces)), size))
         self._window_of = {name: number for number, names in enumerate(self._windows) for name in names}
         self.searchable: Counter[str] = Counter()
         self.queries = 0
 
-    def best(self, k: int) -> Iterator[pa.RecordBatch]:
+    def best(self) -> Iterator[pa.RecordBatch]:
         """The best rows of all queries. Where more rows tie with the k-th than fit, the search is repeated wider."""
-        columns, width = self._columns(), k + 1 + SPARE
+        columns, wider = self._columns(), 1
         tied: _Tied | None = None
         while tied is None or tied:
             found: dict[int, frozenset[int]] = {}
-            for window, groups in self._run(columns, tied, width):
-                open_ended = (
-                    frozenset(n for group in groups for n in _tied(group, k)) if width < _MOST_TIED else frozenset()
-                )
+            for window, groups in self._run(columns, tied, wider):
+                open_ended = frozenset(n for group in groups if group.width < _MOST_TIED for n in _tied(group))
                 found[window] = found.get(window, frozenset()) | open_ended
                 yield _batch(groups, open_ended)
-            tied, width = {window: numbers for window, numbers in found.items() if numbers}, width * 8
+            tied, wider = {window: numbers for window, numbers in found.items() if numbers}, wider * 8
 
     def _columns(self) -> list[str]:
         filtered = not self._window_of.keys().isdisjoint(filtered_queries(self._folder).namespaces)
@@ -128,7 +140,7 @@ class _Search:
     def _folder(self) -> Staging:
         return self._vector.folder(self._staged)
 
-    def _run(self, columns: Sequence[str], wanted: _Tied | None, width: int) -> Iterator[tuple[int, list[_Group]]]:
+    def _run(self, columns: Sequence[str], wanted: _Tied | None, wider: int) -> Iterator[tuple[int, list[_Group]]]:
         """Each window with its groups once all of its rows have been seen; `wanted` are the query numbers that count, None for all."""
         self.searchable.clear()
         window, groups = -1, dict[str, list[_Group]]()
@@ -138,11 +150,11 @@ class _Search:
                 self.searchable[namespace] += len(having)
                 if (found := self._window_of.get(namespace, -1)) != window:
                     yield window, [group for of in groups.values() for group in of]
-                    window, groups = found, self._groups(found, wanted, width)
+                    window, groups = found, self._groups(found, wanted, wider)
                 _look(groups.get(namespace, ()), having, self._vector.column)
         yield window, [group for of in groups.values() for group in of]
 
-    def _groups(self, window: int, wanted: _Tied | None, width: int) -> dict[str, list[_Group]]:
+    def _groups(self, window: int, wanted: _Tied | None, wider: int) -> dict[str, list[_Group]]:
         groups: dict[str, list[_Group]] = {}
         if window < 0 or (wanted is not None and window not in wanted):
             return groups
@@ -150,9 +162,13 @@ class _Search:
         self.queries += 0 if wanted else len(asked)
         for namespace, where, rows in asked.groups():
             chosen = [row for row in rows if wanted is None or asked.numbers[row] in wanted[window]]
-            if chosen:
-                nearest = nearest_by(self._vector.spec, asked.of(chosen), width)
-                groups.setdefault(namespace, []).append(_Group(asked, chosen, where, nearest))
+            deep = [row for row in chosen if asked.numbers[row] in self._deep.numbers]
+            others = [row for row in chosen if asked.numbers[row] not in self._deep.numbers]
+            for k, some in ((self._k, others), (self._deep.k, deep)):
+                if some:
+                    width = (k + 1 + SPARE) * wider
+                    nearest = nearest_by(self._vector.spec, asked.of(some), width)
+                    groups.setdefault(namespace, []).append(_Group(asked, some, where, nearest, k, width))
         return groups
 
 
@@ -197,9 +213,9 @@ def _passing(rows: pa.RecordBatch, vectors: Any, where: Filter) -> tuple[Any, pa
     return chosen, rows.column("id").filter(pa.array(keep))
 
 
-def _tied(group: _Group, k: int) -> list[int]:
+def _tied(group: _Group) -> list[int]:
     """Queries whose last row kept still ties with the last that counts: more may lie beyond. One row may be the query's own."""
-    last, counted = group.nearest.scores[:, -1], group.nearest.scores[:, k]
+    last, counted = group.nearest.scores[:, -1], group.nearest.scores[:, group.k]
     tied = np.isfinite(last) & (last >= counted - TIE * np.abs(counted))
     return [group.asked.numbers[row] for row, open_end in zip(group.rows, tied.tolist(), strict=True) if open_end]
 
@@ -217,15 +233,29 @@ def _merge_of(session: Session, plan: Plan, vector: SearchedVector) -> None:
     parts, k = session.staged(plan), session.spec.checks.recall.k
     staged = vector.folder(parts)
     searchable: Counter[str] = Counter()
+    deep = deep_queries(session, plan, vector)
     for partition in plan.partitions:
-        searchable.update(staged.read_json(f"truth/{partition.name}.json")["searchable"])
+        noted = staged.read_json(f"truth/{partition.name}.json")
+        searchable.update(noted["searchable"])
         searchable.subtract(_excused_having(parts, partition, vector.column))
-    staged.write_table(MERGED, _MERGED_SCHEMA, _merging(staged, plan, excused_ids(session), k))
+        if noted.get("deep") != deep.shape:  # made before so much was asked for
+            deep = NOT_DEEP
+    deepest: list[pa.RecordBatch] = []
+    staged.write_table(MERGED, _MERGED_SCHEMA, _merging(staged, plan, excused_ids(session), k, deep, deepest))
+    staged.write_table(DEEP, _MERGED_SCHEMA, deepest)
+    staged.write_json(DEPTH, {"k": deep.k, "queries": sorted(deep.numbers)})
     staged.write_json(SEARCHABLE, dict(searchable))
 
 
-def _merging(staged: Staging, plan: Plan, excused: frozenset[tuple[str, str]], k: int) -> Iterator[pa.RecordBatch]:
-    """The best of all partitions, namespace by namespace, each once its last partition was read.
+def _merging(
+    staged: Staging,
+    plan: Plan,
+    excused: frozenset[tuple[str, str]],
+    k: int,
+    deep: DeepQueries,
+    deepest: list[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    """The best of all partitions, namespace by namespace, each once its last partition was read; those of deep queries go to `deepest` too.
 
     A row that is not among the best of some partitions is not among the best of all: what is waiting is cut down as it comes.
     """
@@ -235,10 +265,13 @@ def _merging(staged: Staging, plan: Plan, excused: frozenset[tuple[str, str]], k
         waiting.append(_without(_partition_rows(staged, partition), excused))
         if sum(map(len, waiting)) < _MERGED_ROWS and partition is not plan.partitions[-1]:
             continue
-        best = _best(pa.concat_tables(waiting), k)
+        best = _best(pa.concat_tables(waiting), k, deep)
         ended = pa.array([name for name, last in ends.items() if last <= partition.index], pa.string())
         is_whole = pc.is_in(best.column("namespace"), ended)
-        yield _ranked(best.filter(is_whole))
+        whole = best.filter(is_whole)
+        if deep.k:
+            deepest.append(_ranked(whole.filter(pc.is_in(whole.column("query"), deep.array))))
+        yield _ranked(_best(whole, k))
         waiting = [best.filter(pc.invert(is_whole))]
 
 
@@ -260,11 +293,12 @@ def _without(table: pa.Table, excused: frozenset[tuple[str, str]]) -> pa.Table:
     return table.filter(pa.array([key not in excused for key in keys], pa.bool_()))
 
 
-def _best(table: pa.Table, k: int) -> pa.Table:
-    """The k best rows of each query, and those that tie with the k-th, by query and rank."""
+def _best(table: pa.Table, k: int, deep: DeepQueries = NOT_DEEP) -> pa.Table:
+    """The k best rows of each query, of deep ones as many as they go deep, and those that tie with the last, by query and rank."""
     table = table.sort_by([("query", "ascending"), ("score", "descending"), ("id", "ascending")]).combine_chunks()
     scores, first, size = table.column("score").to_numpy(), *_runs(table)
-    last = scores[first + np.minimum(size, k) - 1] if len(first) else scores
+    many = np.where(np.isin(table.column("query").to_numpy()[first], deep.array.to_numpy()), deep.k, k)
+    last = scores[first + np.minimum(size, many) - 1] if len(first) else scores
     return table.filter(pa.array(scores >= np.repeat(last - TIE * np.abs(last), size)))
 
 

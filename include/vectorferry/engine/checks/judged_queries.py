@@ -56,7 +56,7 @@ class Judged:
 
 
 def judge(truth: Sequence[Mapping[str, Any]], returned: frozenset[str], k: int) -> tuple[Neighbour, ...]:
-    """The k true neighbours of one query, from rows {id, rank, score, partition} ordered by rank.
+    """The k true neighbours of one query, from rows {id, rank, score, partition} ordered by rank, which may go further down.
 
     Of the rows that tie with the k-th, any may fill the last places: those that were returned are taken first.
     """
@@ -64,7 +64,7 @@ def judge(truth: Sequence[Mapping[str, Any]], returned: frozenset[str], k: int) 
         return ()
     last = truth[min(k, len(truth)) - 1]["score"]
     certain = [row for row in truth if row["score"] > last + tie_margin(last)]
-    tied = [row for row in truth if row["score"] <= last + tie_margin(last)]
+    tied = [row for row in truth if abs(row["score"] - last) <= tie_margin(last)]
     tied.sort(key=lambda row: row["id"] not in returned)
     chosen = [*certain, *tied][:k]
     return tuple(Neighbour(row["id"], row["rank"], row["partition"], row["id"] in returned) for row in chosen)

@@ -1,17 +1,16 @@
 """Answers of the target's index to every query, asked once a run and kept in staging."""
 
-import time
-from collections.abc import Iterator, Sequence
-from functools import partial
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from vectorferry.core.errors import CheckFailed
 from vectorferry.core.filters import Filter
-from vectorferry.core.model import Neighbours, VectorKind
+from vectorferry.core.model import VectorKind
 from vectorferry.engine.checks.index_ready import require_index
 from vectorferry.engine.checks.query_set import Queries, in_groups, query_note, query_windows
+from vectorferry.engine.checks.search_past import search_past
 from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import Touched
@@ -69,32 +68,19 @@ def _ask(
     settings = session.spec.checks.recall
     # A held-out record finds itself first; one more is asked for, and it is left out.
     more = any(asked.own_ids[row] is not None for row in rows)
-    began = time.perf_counter()
-    ask = partial(session.target.search, namespace, asked.of(rows), where=where, vector=vector.spec.name)
     # Nothing but an index over dense vectors has an effort.
     effort = settings.effort if vector.spec.kind is VectorKind.DENSE else None
-    width = settings.k + more
-    found = ask(width, effort=effort)
-    each = (time.perf_counter() - began) * 1000 / len(rows)
-    aside = touched.among(namespace, dict.fromkeys(chain.from_iterable(found.ids)))
-    # Records that were written meanwhile take places: as many untouched ones are looked for behind them.
-    while _crowded(found, aside, width, settings.k + more) and width < session.target.capabilities.max_top_k:
-        width = min(4 * width, session.target.capabilities.max_top_k)
-        found = ask(width, effort=effort)
-        aside = touched.among(namespace, dict.fromkeys(chain.from_iterable(found.ids)))
+    how: Mapping[str, Any] = {"where": where, "effort": effort, "vector": vector.spec.name}
+    past = search_past(session.target, touched, namespace, asked.of(rows), settings.k + more, **how)
+    each = past.seconds * 1000 / len(rows)
     answers = []
-    for row, ids, scores in zip(rows, found.ids, found.scores, strict=True):
-        out = aside | {asked.own_ids[row]}
+    for row, ids, scores in zip(rows, past.found.ids, past.found.scores, strict=True):
+        out = past.aside | {asked.own_ids[row]}
         others = [pair for pair in zip(ids, scores, strict=True) if pair[0] not in out]
         answers += [
             (asked.numbers[row], rank, id_, score, each) for rank, (id_, score) in enumerate(others[: settings.k])
         ]
     return _batch(answers)
-
-
-def _crowded(found: Neighbours, aside: frozenset[str], width: int, wanted: int) -> bool:
-    """Whether a query has too few results left without the touched ones, and could have more."""
-    return any(len(ids) >= width and sum(id_ not in aside for id_ in ids) < wanted for ids in found.ids)
 
 
 def _batch(rows: Sequence[tuple[int, int, str, float, float]]) -> pa.RecordBatch:

@@ -172,11 +172,11 @@ class _Check:
 
     def _gate(self, plan: Plan) -> Iterator[str]:
         """Whether the gate, given these verdicts, says what the evidence says."""
-        body = self._body
+        body, checks = self._body, self._told_spec().checks
         verdicts = [_verdict(each) for each in body["verdicts"]]
         whole = len(plan.partitions) == body["partitions"]
-        found = [line for line in failures(plan, verdicts) if not line.endswith(": not run")]
-        missing = sorted(required(plan) - {(v.check, v.scope) for v in verdicts})
+        found = [line for line in failures(plan, checks, verdicts) if not line.endswith(": not run")]
+        missing = sorted(required(plan, checks) - {(v.check, v.scope) for v in verdicts})
         if body["go"] and found:
             yield f"{EVIDENCE} says GO, and {len(found)} verdicts are against it; first: {found[0]}"
         if body["go"] and missing and whole and self._record["made_with"] == __version__:

@@ -9,6 +9,7 @@ from vectorferry.engine.session import Session
 from vectorferry.engine.sync.touched import watermark_of
 from vectorferry.engine.transfer.staged import planned_searchable
 from vectorferry.journal import Plan
+from vectorferry.spec.check_rules import Checks
 
 PER_PARTITION = ("counts", "content", "recall")
 # A neighbour that was not returned is within its threshold: no other check may pass with a difference.
@@ -16,20 +17,21 @@ MEASURES_A_SHARE = "recall"
 OVERALL = ("recall", "extras", "held", "filters", "latency", "expectations")
 
 
-def required(plan: Plan) -> frozenset[tuple[str, str]]:
-    """(check, scope) of every verdict that a cut-over of this plan needs, besides what the checks add of their own."""
+def required(plan: Plan, checks: Checks) -> frozenset[tuple[str, str]]:
+    """(check, scope) of every verdict that a cut-over of this plan needs under the `checks` of its spec; others may come on top."""
     partitions = {(check, p.name) for check in PER_PARTITION for p in plan.partitions}
     namespaces = {("recall", f"namespace:{n}") for n in plan.details["namespaces"]}
     overall = OVERALL if watermark_of(plan) is None else (*OVERALL, "touched", "shadow_reads")
     overall = (*overall, "keyword") if planned_searchable(plan) else overall
+    overall = (*overall, "effort") if checks.effort.required else overall
     return frozenset(partitions | namespaces | {(check, "overall") for check in overall})
 
 
-def failures(plan: Plan, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def failures(plan: Plan, checks: Checks, verdicts: Sequence[Verdict]) -> Iterator[str]:
     """What stands against a cut-over, one line each: missing verdicts, empty ones, failed ones with their first difference,
     and those that passed in spite of one."""
     found = {(v.check, v.scope) for v in verdicts}
-    for check, scope in sorted(required(plan) - found):
+    for check, scope in sorted(required(plan, checks) - found):
         yield f"{check} of {scope}: not run"
     for verdict in verdicts:
         if not verdict.figures:

@@ -68,6 +68,7 @@ from vectorferry.stores.splitting import even_ranges
 
 LANCEDB = Capabilities(
     product="lancedb",
+    efforts=(1, 100_000),
     max_batch_rows=5_000,
     max_batch_bytes=64 << 20,
     named_vectors=frozenset(VectorKind),

@@ -11,7 +11,7 @@ from vectorferry.core.model import Vectors
 from vectorferry.stores.pgvector.binary import vector_array
 from vectorferry.stores.pgvector.sessions import Session
 
-_MAX_EFFORT = 1000
+MAX_EFFORT = 1000
 _DEFAULT_EFFORT = 40
 _NO_NAMESPACE = "-" * 600  # longer than any that is accepted
 
@@ -30,7 +30,7 @@ def tuning(k: int, effort: int | None, *, iterates: bool) -> Iterator[str]:
     else:
         effort = max(effort or _DEFAULT_EFFORT, k)
     if effort is not None:
-        yield f"hnsw.ef_search = {min(max(int(effort), 1), _MAX_EFFORT)}"
+        yield f"hnsw.ef_search = {min(max(int(effort), 1), MAX_EFFORT)}"
 
 
 def rows_of(session: Session, query: "str | sql.Composed", values: Sequence[Any]) -> list[Any]:

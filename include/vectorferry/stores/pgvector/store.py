@@ -104,6 +104,7 @@ from vectorferry.stores.pgvector.sql import (
     wrong_settings,
 )
 from vectorferry.stores.pgvector.statements import (
+    MAX_EFFORT,
     VectorType,
     execute,
     lift_timeout,
@@ -136,6 +137,7 @@ _INDEXED_ROWS = 200  # HNSW takes milliseconds a row; a statement must end well 
 _MAX_NAME_BYTES = 63
 _CAPABILITIES = Capabilities(
     product="pgvector",
+    efforts=(1, MAX_EFFORT),
     # Namespace and id share one index entry, which PostgreSQL limits to 2704 bytes.
     max_id_bytes=2048,
     max_namespace_bytes=512,

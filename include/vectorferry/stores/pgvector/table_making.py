@@ -19,10 +19,11 @@ from vectorferry.stores.pgvector.sql import (
     index_settings,
     wrong_settings,
 )
-from vectorferry.stores.pgvector.statements import execute, lift_timeout, rows_of
+from vectorferry.stores.pgvector.statements import MAX_EFFORT, execute, lift_timeout, rows_of
 
 CAPABILITIES = Capabilities(
     searched_kinds=frozenset({VectorKind.DENSE, VectorKind.SPARSE}),
+    efforts=(1, MAX_EFFORT),
     product="pgvector",
     max_id_bytes=2048,
     max_namespace_bytes=512,

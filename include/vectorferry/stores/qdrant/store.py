@@ -78,6 +78,7 @@ _PUT_ROWS = 500  # a request's; several at a time keep a server busy while the n
 
 OWN_LAYOUT = Capabilities(
     product="qdrant",
+    efforts=(1, 100_000),
     max_dimension=MAX_DIMENSION,
     max_fetch_ids=MAX_FETCH,
     named_vectors=frozenset(VectorKind),

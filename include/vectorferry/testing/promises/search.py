@@ -56,6 +56,15 @@ class SearchContract(StoreFixtures):
         namespace = crowd.column("namespace")[0].as_py()
         assert all(len(ids) == 5 for ids in store.search(namespace, random_vectors(3), 5, effort=200).ids)
 
+    def test_search_takes_the_least_and_the_most_effort_that_it_says(
+        self, store: VectorStore, crowd: pa.RecordBatch
+    ) -> None:
+        namespace = crowd.column("namespace")[0].as_py()
+        for effort in store.capabilities.efforts or ():
+            assert all(len(ids) == 5 for ids in store.search(namespace, random_vectors(3), 5, effort=effort).ids), (
+                effort
+            )
+
     def test_a_query_of_another_dimension_is_refused(self, store: VectorStore, crowd: pa.RecordBatch) -> None:
         with pytest.raises(Refused):
             store.search(crowd.column("namespace")[0].as_py(), random_vectors(1, DIMENSION + 1), 5)
