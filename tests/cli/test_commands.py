@@ -27,7 +27,7 @@ ALL_VERBS = (
     "observe",
     "version",
 )
-LIVE_VERBS = ("register", "members", "settle", "rollback", "backup", "restore", "drill", "prune")
+LIVE_VERBS = ("register", "members", "settle", "rollback", "backup", "restore", "drill", "prune", "loadtest")
 APPROVE = "approve\nall checks passed\n"
 
 
@@ -62,6 +62,7 @@ def test_help_names_every_verb_and_where_to_start() -> None:
         ("backup", ("goes on where it stopped", "--side", "--json")),
         ("restore", ("Needs no journal", "CONNECTION/COLLECTION", "--resume", "--json")),
         ("drill", ("backup.drill_age", "--fresh", "--json")),
+        ("loadtest", ("Exits 0 when the target holds what is required", "--while-serving", "--json")),
         ("prune", ("Never the plan in force", "--yes", "--json")),
     ],
 )

@@ -27,18 +27,31 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "taint": ("--reason", "r"),
     "abandon": ("--yes",),
     "prune": ("--yes",),
+    "loadtest": ("--peak", "100", "--times", "1", "--ceiling", "100", "--step-seconds", "0.2", "--max-p99-ms", "60000"),
 }
 # What a verb cannot do without, once a migration is loaded. A session needs connections for all, whatever it asks of them.
 MOVING = ("plan", "run")
 COMPARING = ("compare", "reconcile")
 KEEPING = ("abandon", "backup", "drill")
-SESSIONS = (*MOVING, "replan", "reconcile", *KEEPING, "prune", "settle", "excuse", "rollback", "taint", "finalize")
+SESSIONS = (
+    *MOVING,
+    "replan",
+    "reconcile",
+    *KEEPING,
+    "prune",
+    "settle",
+    "excuse",
+    "rollback",
+    "taint",
+    "finalize",
+    "loadtest",
+)
 JOURNAL = ("members", "status", "register", "journal roles", *SESSIONS)
 # The others bring the journal up to date.
-NOT_UPGRADING = ("members", "status", "reconcile", "settle", "excuse", "rollback", "taint", "finalize")
+NOT_UPGRADING = ("members", "status", "reconcile", "settle", "excuse", "rollback", "taint", "finalize", "loadtest")
 NEEDS = {
     "source": (*MOVING, "replan", *COMPARING),
-    "target": (*MOVING, *COMPARING, *KEEPING),
+    "target": (*MOVING, *COMPARING, *KEEPING, "loadtest"),
     "journal": JOURNAL,
 }
 

@@ -58,6 +58,8 @@ FULL: dict[str, Any] = MINIMAL | {
     "checks": {
         "recall": {"k": 5, "threshold": 0.9},
         "filters": {"recorded": [{"year": {"$gte": 1999}}]},
+        "latency": {"max_p50_ms": 20, "max_p99_ms": 250.5},
+        "load": {"peak": 100, "times": 2, "step_seconds": 5, "max_p99_ms": 500, "max_errors": 0.01, "ceiling": 900},
         "expectations": [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}],
     },
     "approval": {"approvers": ["ann"], "timeout": "1d"},

@@ -22,6 +22,7 @@ from vectorferry.cli.finalize import finalize
 from vectorferry.cli.gateway import gateway_app
 from vectorferry.cli.init import init
 from vectorferry.cli.journal import journal_app
+from vectorferry.cli.loadtest import loadtest
 from vectorferry.cli.members import members
 from vectorferry.cli.next_step import after_error, for_this_spec, written_out
 from vectorferry.cli.observe import observe
@@ -92,6 +93,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
         status,
         compare,
         searchable,
+        loadtest,
         reconcile,
     ),
     *(schema, abandon, observe, backup, restore, drill, prune, version),

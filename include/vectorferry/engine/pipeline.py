@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.signoff.bundle_check import BundleCheck as BundleCheck
     from vectorferry.engine.signoff.findings import Finding as Finding
     from vectorferry.journal import Approval, AuditFilter, Evidence, Journal, Member, Plan, Registered
+    from vectorferry.spec.check_rules import LoadCheck
     from vectorferry.spec.connections import Connection, Connections
     from vectorferry.spec.cutover_rules import ChangeWindow
     from vectorferry.spec.loader import Fault
@@ -253,7 +254,10 @@ def check_recall(session: "Session", plan: "Plan", partition: Partition) -> Sequ
 
 
 def check_collection(session: "Session", plan: "Plan") -> Sequence[Verdict]:
-    """Recall by namespace and by effort, extra records, own counts, filters, keyword search, latency; a failure is raised after all."""
+    """Recall by namespace and by effort, extra records, own counts, filters, keyword search, latency; a failure is raised after all.
+
+    Last, where the spec requires it and the others have passed, the load that the target holds.
+    """
     from vectorferry.engine.checks.effort import check_effort
     from vectorferry.engine.checks.extras import check_extras
     from vectorferry.engine.checks.filter_parity import check_filters
@@ -266,7 +270,28 @@ def check_collection(session: "Session", plan: "Plan") -> Sequence[Verdict]:
     checks = (recall_by_namespace, check_extras, check_held, check_filters, check_keyword, check_effort, check_latency)
     verdicts = [v for check in checks for v in record(session, plan, check(session, plan))]
     require_passed(verdicts)
+    if session.spec.checks.load:
+        verdicts.append(loadtest(session, plan, session.spec.checks.load))
+        require_passed(verdicts)
     return verdicts
+
+
+def loadtest(session: "Session", plan: "Plan", rules: "LoadCheck") -> Verdict:
+    """Search the target at ever higher rates until it leaves its budget; the verdict is kept, passed or not.
+
+    Raises GateError where the target is not loaded yet, or serves applications and the rules do not say that this is all right.
+    """
+    from vectorferry.engine.checks.load.check import check_load
+    from vectorferry.engine.signoff.gate import record
+
+    return record(session, plan, [check_load(session, plan, rules)])[0]
+
+
+def current_plan(session: "Session") -> "Plan":
+    """The plan in force, whatever the spec says by now; raises GateError where nothing was loaded or declared a pair."""
+    from vectorferry.engine.session import plan_of
+
+    return plan_of(session)
 
 
 def shadow_reads_missing(session: "Session", plan: "Plan", waited: float) -> "StepProgress | None":

@@ -23,7 +23,7 @@ _DAGS = {
 }
 OPERATED = (
     *("status", "members", "compare", "observe"),
-    *("register", "replan", "backup", "excuse", "prune"),
+    *("register", "replan", "loadtest", "backup", "excuse", "prune"),
     *("forget", "taint", "abandon"),
 )
 """The verbs of `<migration>.operate`, as a form lists them: those that only look first, those that destroy last."""

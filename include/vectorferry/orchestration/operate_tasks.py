@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 VERB, ROUTER, REASON, NAMESPACE, RECORD = "verb", "router", "reason", "namespace", "record"
 SIDE, LIMIT, EXCUSED, FILE, REMOVE = "side", "limit", "excused", "file", "remove"
+WHILE_SERVING = "while_serving"
 APPROVE, ACT = "approve_operation", "operate"
 DESTROYS = (ABANDON, TAINT, FORGET)
 TAKES: Mapping[str, tuple[str, ...]] = {
@@ -27,6 +28,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "compare": (LIMIT, EXCUSED),
     "backup": (SIDE,),
     "observe": (FILE,),
+    "loadtest": (WHILE_SERVING,),
     "excuse": (RECORD, NAMESPACE, REASON),
     "prune": (REMOVE,),
     TAINT: (REASON,),
@@ -52,6 +54,7 @@ is in the log of `operate`.
 | backup | backs a side up to staging | side |
 | observe | what applications ask that the target cannot serve | file |
 | replan | cuts the plan anew, as long as nothing was exported under it | |
+| loadtest | searches the target at ever higher rates (`checks.load`), until it leaves its budget | while_serving |
 | excuse | leaves one record behind that the other side rejects | record, namespace, reason |
 | prune | lists what retention no longer keeps, and removes it | remove |
 | forget | removes a router that is known to be gone | router |
@@ -86,6 +89,12 @@ def operate_form() -> dict[str, Param]:
             description="compare: let the target lack what the journal says is excused.",
         ),
         FILE: text("File", "observe: what a gateway counted (`--observe FILE`), at a path that workers can read."),
+        WHILE_SERVING: Param(
+            False,
+            type="boolean",
+            title="While serving",
+            description="loadtest: also where the target serves applications already.",
+        ),
         REMOVE: Param(False, type="boolean", title="Remove", description="prune: remove it; else it is only listed."),
     }
 
@@ -155,7 +164,7 @@ def _plain(value: Any) -> Any:
 
 def _done(verb: str, desk: "Desk", given: Mapping[str, Any]) -> bool:
     """Do it; whether the answer was yes.."""
-    from vectorferry.verbs import compare, members, observe, records, removal, status
+    from vectorferry.verbs import compare, load, members, observe, records, removal, status
 
     def agreed() -> bool:
         if not given[REMOVE]:
@@ -171,6 +180,7 @@ def _done(verb: str, desk: "Desk", given: Mapping[str, Any]) -> bool:
         "compare": lambda: compare.compare(desk, given[LIMIT], excused=given[EXCUSED]),
         "backup": lambda: records.backup(desk, given[SIDE]),
         "observe": lambda: observe.observe(desk, Path(given[FILE])),
+        "loadtest": lambda: load.loadtest(desk, {"while_serving": True} if given[WHILE_SERVING] else {}),
         "excuse": lambda: records.excuse(desk, given[NAMESPACE], given[RECORD], given[REASON]),
         "prune": lambda: removal.prune(desk, agreed),
         "taint": lambda: records.taint(desk, given[REASON]),

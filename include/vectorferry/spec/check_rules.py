@@ -94,6 +94,9 @@ class LoadCheck(Section):
         None, ge=0.1, le=1_000_000, description="No step is higher, in searches per second; default: 4 * times * peak."
     )
     processes: int | None = Field(None, ge=1, le=64, description="Processes that send; default: one a core, 4 at most.")
+    while_serving: bool = Field(
+        False, description="Also where the target serves a cohort already; else the check refuses to put it under load."
+    )
     source: bool = Field(
         False, description="Also ask the source, up to its budget (budgets.source.requests_per_second) and no higher."
     )

@@ -80,14 +80,12 @@ def _measure(session: Session, asked: Queries, vector: SearchedVector, side: Sid
     rate = within_budget(session.spec.checks.latency.rate, store, budget)
     if side == "source":
         queries = max(1, min(queries, int(rate * _MOST_SECONDS_ON_SOURCE)))
-    ask = asking(session, side, store, asked, vector)
-    # Over again where there are too few.
-    rows = [place % len(asked) for place in range(queries)]
-    for row in rows[:_WARM_UP]:
-        ask(row)
+    ask = partial(asking(session, side, asked, vector).send, store)
+    for number in range(_WARM_UP):
+        ask(number)
     paced = store.usage.paced_seconds
     session.report(StepProgress("latency", side, 0, queries, f"{rate:g} searches/s"))
-    seconds = at_rate([partial(ask, row) for row in rows], rate)
+    seconds = at_rate([partial(ask, number) for number in range(queries)], rate)
     session.report(StepProgress("latency", side, queries, queries, unit="searches"))
     return {**percentiles(seconds), "queries": queries, "rate": round(rate, 3), **_queued(store, paced)}
 

@@ -13,6 +13,7 @@ from vectorferry.engine.checks.query_set import Queries, is_prepared
 from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors
 from vectorferry.engine.checks.single_searches import asking, drawn
 from vectorferry.engine.session import Session
+from vectorferry.engine.transfer.loaded import missing_loads
 from vectorferry.journal import Latencies, Plan
 
 
@@ -33,8 +34,9 @@ def sample_latency(session: Session) -> Mapping[Side, str]:
 
 def _searched(session: Session) -> tuple[Side, ...]:
     rows = session.journal.control.all(session.migration)
-    if not rows or not all(row.loaded for row in rows):
-        return ("source",) if rows else ()
+    plan = session.journal.plans.current(session.migration)
+    if plan is None or missing_loads(session, plan):
+        return ("source",)
     return ("target",) if all(row.phase is Phase.DONE for row in rows) else SIDES
 
 
@@ -91,5 +93,5 @@ def _timed(session: Session, side: Side, asked: Queries, vector: SearchedVector,
     """Seconds of one search, without what it waited for the budget."""
     store = session.store(side)
     paced, began = store.usage.paced_seconds, time.perf_counter()
-    asking(session, side, store, asked, vector)(row)
+    asking(session, side, asked, vector).send(store, row)
     return time.perf_counter() - began - (store.usage.paced_seconds - paced)

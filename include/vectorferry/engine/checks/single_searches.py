@@ -1,8 +1,8 @@
 """Single searches: some of the plan's queries, each asked by itself as an application asks it."""
 
 import heapq
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -45,16 +45,26 @@ def drawn(session: Session, plan: Plan, vector: SearchedVector, most: int, salt:
     )
 
 
-def asking(
-    session: Session, side: Side, store: VectorStore, asked: Queries, vector: SearchedVector
-) -> Callable[[int], None]:
-    """What sends one of the queries, by its row, to the store of a side, with the spec's k and search effort."""
+@dataclass(frozen=True)
+class Asking:
+    """How queries are asked: by which vector, for how many neighbours, with which search effort. Another process can be given it."""
+
+    queries: Queries
+    vector: str
+    k: int
+    effort: int | None
+
+    def send(self, store: VectorStore, number: int) -> None:
+        """Ask a query, over again where there are too few."""
+        row = number % len(self.queries)
+        text = self.queries.filters[row]
+        where = None if text is None else parse_filter(orjson.loads(text))
+        namespace, query = self.queries.namespaces[row], self.queries.of([row])
+        store.search(namespace, query, self.k, where=where, effort=self.effort, vector=self.vector)
+
+
+def asking(session: Session, side: Side, queries: Queries, vector: SearchedVector) -> Asking:
+    """With the spec's k and search effort, which is the target's."""
     settings = session.spec.checks.recall
     effort = settings.effort if side == "target" and vector.spec.kind is VectorKind.DENSE else None
-    return partial(_search, store, asked, vector.spec.name, settings.k, effort)
-
-
-def _search(store: VectorStore, asked: Queries, vector: str, k: int, effort: int | None, row: int) -> None:
-    text = asked.filters[row]
-    where = None if text is None else parse_filter(orjson.loads(text))
-    store.search(asked.namespaces[row], asked.of([row]), k, where=where, effort=effort, vector=vector)
+    return Asking(queries, vector.spec.name, settings.k, effort)
