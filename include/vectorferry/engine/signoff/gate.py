@@ -1,6 +1,6 @@
 """Gate: the verdicts that a cut-over needs, and what is wrong with those at hand; a missing one is as bad as a failed one."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from vectorferry.core.errors import CheckFailed
@@ -23,6 +23,16 @@ def required(plan: Plan, checks: Checks) -> frozenset[tuple[str, str]]:
     namespaces = {("recall", f"namespace:{n}") for n in plan.details["namespaces"]}
     overall = OVERALL if watermark_of(plan) is None else (*OVERALL, "touched", "shadow_reads")
     overall = (*overall, "keyword") if planned_searchable(plan) else overall
+    overall = (*overall, "effort") if checks.effort.required else overall
+    overall = (*overall, "load") if checks.load else overall
+    return frozenset(partitions | namespaces | {(check, "overall") for check in overall})
+
+
+def failures(plan: Plan, checks: Checks, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """What stands against a cut-over, one line each: missing verdicts, empty ones, failed ones with their first difference,
+    and those that passed in spite of one."""
+    found = {(v.check, v.scope) for v in verdicts}
+    for check, scope in sorted(required(plan, checks) - found):
         yield f"{check} of {scope}: not run"
     for verdict in verdicts:
         if not verdict.figures:
