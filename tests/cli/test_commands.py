@@ -12,7 +12,9 @@ import pytest
 
 from pipeline.commanding import on, vectorferry
 from pipeline.worlds import ROOT, World
+from trail import left_in_trail
 from vectorferry import __version__
+from vectorferry.journal import open_journal
 
 ALL_VERBS = (
     "init",
@@ -218,6 +220,8 @@ def test_run_takes_no_for_an_answer_and_asks_again_next_time(world: World) -> No
     assert ran.code == 1
     assert "not approved: nothing has changed" in ran.text
     assert "reject by" in on(world, "status").text
+    with open_journal(world.connection("journal")) as journal:
+        assert left_in_trail(journal, "reject").detail["reason"] == "latency too high"
     assert on(world, "run", answers=APPROVE).code == 0
 
 

@@ -17,6 +17,7 @@ import pytest
 from pipeline.commanding import on, vectorferry
 from pipeline.worlds import ROOT, World
 from pipeline.writing import DIMENSION, joined, record
+from trail import left_in_trail
 from vectorferry import __version__
 from vectorferry.core.model import COHORT, CollectionDefinition, Metric, Phase
 from vectorferry.journal import Journal, ShadowFigures, open_journal
@@ -53,6 +54,9 @@ def test_register_touches_no_collection(world: World) -> None:
 def test_journal_roles_makes_a_role_under_which_a_router_works(live: World, database: str) -> None:
     made = vectorferry("journal", "roles", str(live.spec_file), "--json", environment=live.environment())
     assert made.json() == {"role": "vectorferry_router"}
+    with journal_of(live) as journal:
+        assert left_in_trail(journal, "roles").detail == {"role": "vectorferry_router"}
+        left_in_trail(journal, "register")
     app = "DO $$ BEGIN CREATE ROLE app LOGIN PASSWORD 'x'; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(app)
@@ -85,7 +89,7 @@ def test_members_lists_routers_and_forgets_the_dead(live: World) -> None:
         time.sleep(0.05)
         left: Any = on(live, "members", "--forget", "dead", "--json").json()
         assert [each["id"] for each in left] == [here["id"]]
-        assert [row.action for row in journal.audit.trail("small")][-1] == "evict"
+        assert left_in_trail(journal, "evict") == journal.audit.trail("small")[-1]
     unknown = on(live, "members", "--forget", "nobody")
     assert unknown.code == 1
     assert "has no router nobody" in unknown.text
@@ -141,6 +145,7 @@ def test_from_the_cut_over_back(live: World) -> None:
         assert 0 < shown["live"][0]["last_hold"] < 10
         for word in ("Routers", "Live writes", "last hold"):
             assert word in on(live, "status").text
+        assert on(live, "taint", "--reason", "a journal came back").code == 0
         kept = on(live, "rollback", "--reason", "errors", answers="n\n")
         assert kept.code == 1
         assert "Move the authority of small back to docs?" in kept.text
@@ -152,9 +157,15 @@ def test_from_the_cut_over_back(live: World) -> None:
         assert "is in TRACK_A: there is nothing to roll back" in again.text
         assert on(live, "compare").code == 0
     with journal_of(live) as journal:
-        [told] = [row for row in journal.audit.trail("small") if row.action == "rollback"]
+        told = left_in_trail(journal, "rollback")
         assert told.detail == {"reason": "too many errors", "from": "TRACK_B", "cohort": "all"}
-        assert told.actor
+        assert left_in_trail(journal, "taint").detail == {"reason": "a journal came back", "journal": journal.id}
+        left_in_trail(journal, "phase")
+        left_in_trail(journal, "verified")
+        left_in_trail(journal, "create_target")
+        answer = left_in_trail(journal, "approve")
+        assert answer.detail["reason"] == "all checks passed"
+        assert journal.approvals.all(answer.detail["evidence"])[0].actor == answer.actor
 
 
 def test_rollback_needs_tracked_writers_and_a_reason(world: World) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from journal.helpers import MIGRATION, SPEC, make_plan
+from trail import left_in_trail
 from vectorferry.core.errors import GateError, JournalError, LeaseLost, PlanMismatch
 from vectorferry.core.model import KeyOrder, KeyRange, Partition
 from vectorferry.journal import Journal
@@ -85,7 +86,7 @@ def test_another_plan_takes_the_place_of_one_under_which_nothing_was_done(journa
     journal.attempts.finish(ended, unanswered_seconds_ago=None, settle_after=0)
     assert journal.plans.replace(old, new, "ann") == journal.plans.current(MIGRATION)
     assert len(journal.plans.require(MIGRATION, "spec-2").partitions) == 5
-    (told,) = journal.audit.trail(MIGRATION, "replan")
+    told = left_in_trail(journal, "replan", MIGRATION)
     assert (told.actor, told.detail) == ("ann", {"from": "plan-1", "to": "plan-2", "partitions": [2, 5]})
     with pytest.raises(LeaseLost):
         journal.attempts.progress(lapsed, 0, 10)

@@ -18,6 +18,7 @@ from pipeline.dying import after, before, start
 from pipeline.dying import vectorferry as vectorferry_process
 from pipeline.worlds import FIELDS, World, postgres_connection, rows_of, weaviate_connection
 from stores.weaviate.tools import add, foreign
+from trail import left_in_trail
 from vectorferry.core.errors import CheckFailed, GateError, StagingCorrupt
 from vectorferry.core.model import RESERVED_NAMESPACE, CollectionDefinition, FieldType, KeyRange, Metric
 from vectorferry.engine.backup import create as backing
@@ -237,7 +238,7 @@ def test_a_backup_tells_what_the_collection_is(filled: World) -> None:
         assert manifest.collection.index["type"] == "hnsw"
         assert manifest.began < manifest.ended
         assert len(manifest.parts) > 3
-        [row] = [row for row in session.journal.audit.trail("small") if row.action == "backup"]
+        row = left_in_trail(session.journal, "backup")
         assert (row.detail["backup"], row.detail["rows"]) == (manifest.id, manifest.rows)
         assert [each.manifest.id for each in complete(session.staging, "target")] == [manifest.id]
         assert list(complete(session.staging, "source")) == []

@@ -8,6 +8,7 @@ from pipeline.planting import raw_postgres
 from pipeline.test_live import approve, assert_equal, assert_nothing_lost, keys_of, live, phase_of, some
 from pipeline.worlds import World, rows_of
 from pipeline.writing import Writers, assert_as_written, record, writing
+from trail import left_in_trail
 from vectorferry.core.errors import CheckFailed, GateError, NotApproved
 from vectorferry.core.model import Phase
 from vectorferry.engine import pipeline
@@ -64,7 +65,7 @@ def end(session: Session, writers: Writers) -> None:
     writers.stop()
     assert writers.errors == []
     assert_as_written(session, writers, session.target)
-    assert session.journal.audit.trail("small")[-1].action == "released"
+    assert session.journal.audit.trail("small")[-1] == left_in_trail(session.journal, "released")
     assert list(session.journal.records.touched("small", 0)) == []
     assert pipeline.finalize(session, refuse), "called again it is done"
     settle_continuously(session)

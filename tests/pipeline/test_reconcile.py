@@ -12,6 +12,7 @@ from pipeline.planting import raw_postgres
 from pipeline.test_live import approve, assert_equal, assert_nothing_lost, keys_of, live
 from pipeline.worlds import World, rows_of
 from pipeline.writing import writing
+from trail import left_in_trail
 from vectorferry.core.errors import CheckFailed, GateError, LeaseLost, NotApproved, Unavailable
 from vectorferry.core.model import CollectionDefinition, DifferenceKind, KeyRange, Metric, Phase
 from vectorferry.engine import pipeline
@@ -97,6 +98,7 @@ def test_each_kind_is_named_once_and_mended(
     assert pipeline.repair(session, found.hash).passed
     assert_equal(session)
     assert session.journal.reconciliations.all("small")[0].outcome == "repaired"
+    assert left_in_trail(session.journal, "mended").detail["records"] == len(planted)
     assert drift_figures(pipeline.reconcile(session))["outcome"] == "equal"
 
 
@@ -400,6 +402,7 @@ def test_a_pair_that_others_filled_is_kept_equal(filled: World, database: str) -
             for batch in session.source.scan(KeyRange(name)):
                 session.target.upsert(batch)
         keep_equal(session)
+        left_in_trail(session.journal, "pair")
         planted = plant(database)
         found = pipeline.reconcile(session)
         assert {key: each.kind for key, each in drift_of(session, found).items()} == planted

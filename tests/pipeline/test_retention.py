@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.commanding import on
 from pipeline.test_live import approve
 from pipeline.worlds import World, rows_of
+from trail import left_in_trail
 from vectorferry.core.errors import GateError
 from vectorferry.engine import pipeline
 from vectorferry.engine.backup.create import backup
@@ -91,7 +92,8 @@ def test_prune_keeps_what_it_must(moved: World) -> None:
     left = {path for path in root.rglob("*") if path.is_file()}
     assert before - left == {path for path in before if str(path.relative_to(root)).startswith(tuple(expected))}
     with moved.session() as session:
-        assert session.journal.audit.trail("small")[-1].detail == {"removed": told["removed"]}
+        assert left_in_trail(session.journal, "prune").detail == {"removed": told["removed"]}
+        left_in_trail(session.journal, "restore_drill")
         assert prune(session, prunable(session)) == ()
     assert on(moved, "prune", "--yes").text.endswith("there is nothing to remove")
 

@@ -10,6 +10,7 @@ import pytest
 from pipeline.commanding import on
 from router.conftest import DIMENSION, Pair
 from router.moving import moving_to, pinecone, weaviate_of_ours
+from trail import left_in_trail
 from vectorferry.core.errors import GateError, NotSettled
 from vectorferry.core.model import COHORT, Phase, Rejection
 from vectorferry.core.records import make_batch
@@ -116,7 +117,7 @@ def test_an_update_whose_result_is_rejected_can_be_excused(forward: Pair) -> Non
     [row] = session.journal.records.excused("small")
     assert (row.namespace, row.id) == ("n", "grown")
     assert row.reason.startswith("too large to move (pinecone docs-moved: the metadata")
-    [line] = [line for line in session.journal.audit.trail("small") if line.action == "excuse"]
+    line = left_in_trail(session.journal, "excuse")
     assert (line.detail["id"], line.detail["reason"]) == ("grown", "too large to move")
     move_authority(session, COHORT, Phase.TRACK_A, reason="test", hold=HOLD)
     assert held(session.source, "grown") == ["grown"]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import typer
 
 from vectorferry.cli.abandon import abandon
+from vectorferry.cli.audit import audit
 from vectorferry.cli.backup import backup
 from vectorferry.cli.compare import compare
 from vectorferry.cli.drill import drill
@@ -91,6 +92,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
         taint,
         finalize,
         status,
+        audit,
         compare,
         searchable,
         loadtest,

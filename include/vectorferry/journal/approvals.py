@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from vectorferry.core.errors import EvidenceLapsed, NotApproved
 from vectorferry.core.model import OPERATION, REPAIR
+from vectorferry.journal.audit import note
 from vectorferry.journal.database import Database
 from vectorferry.journal.evidence import WITHOUT_BODY
 from vectorferry.journal.tables import approval, audit, clock, evidence, migration, plan
@@ -59,7 +60,7 @@ class Approvals:
         answer before.
         """
         with self._database.transaction() as connection:
-            _require_standing(connection, evidence_hash, max_age, lock=True)
+            of = _require_standing(connection, evidence_hash, max_age, lock=True)
             earlier = next((each for each in _answers(connection, evidence_hash) if each.actor_id == actor_id), None)
             if earlier is not None:
                 return _require_same(earlier, decision)
@@ -73,6 +74,8 @@ class Approvals:
                 run_id=run_id,
                 question_asked_at=question_asked_at,
             )
+            detail = {"evidence": evidence_hash, "reason": reason, "via": via, "run": run_id}
+            note(connection, of, actor, decision, detail)
             return _approval_row(connection.execute(new.returning(approval)).one())
 
     def valid(self, migration: str, evidence_hash: str, *, max_age: timedelta = MAX_AGE) -> Approval:

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from vectorferry.journal.database import Database
 from vectorferry.journal.tables import audit
 
+PAGE = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
@@ -84,6 +86,18 @@ class Audit:
                 return False
             note(connection, migration, actor, action, detail)
         return True
+
+    def oldest_first(self, migration: str, wanted: AuditFilter) -> Iterator[AuditRow]:
+        """Rows of a migration, oldest first, read page by page."""
+        query, after = sa.select(audit).where(audit.c.migration == migration, *_matching(wanted)), 0
+        while True:
+            with self._database.statement() as connection:
+                found = connection.execute(query.where(audit.c.id > after).order_by(audit.c.id).limit(PAGE))
+                rows = [AuditRow(**row._mapping) for row in found]  # noqa: SLF001 (SQLAlchemy's public name)
+            yield from rows
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].id
 
     def everywhere(self, action: str) -> tuple[AuditRow, ...]:
         """All rows of an action, of whatever migration, oldest first."""

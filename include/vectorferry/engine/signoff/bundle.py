@@ -16,7 +16,7 @@ from vectorferry.core.model import OPERATION
 from vectorferry.engine.signoff.bundle_file import canonical, packed
 from vectorferry.engine.signoff.report import report_of
 from vectorferry.engine.transfer.staged import manifest_of, manifest_path
-from vectorferry.journal import Evidence, Journal, Plan
+from vectorferry.journal import AuditFilter, Evidence, Journal, Plan
 from vectorferry.spec.document import read_text
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.staging import Staging
@@ -121,10 +121,8 @@ def _manifests(staged: Staging, plan: Plan) -> dict[str, Any]:
 
 def _audit(journal: Journal, plan: Plan) -> Iterator[bytes]:
     """The audit trail of the migration since its plan, a line each."""
-    since = plan.created_at
-    for row in journal.audit.trail(plan.migration):
-        if since is None or row.at >= since:
-            yield canonical(asdict(row)) + b"\n"
+    for row in journal.audit.oldest_first(plan.migration, AuditFilter(since=plan.created_at)):
+        yield canonical(asdict(row)) + b"\n"
 
 
 def _excused(journal: Journal, evidence: Evidence) -> bytes | None:

@@ -16,8 +16,10 @@ def taint(session: Session, reason: str) -> int:
     where nothing is tracked.
     """
     require_tracked(session)
-    # First of all: from here on no approval holds, however far this comes.
-    session.journal.audit.write(session.migration, session.actor, TAINT, {"reason": reason})
+    # First of all: from here on no approval holds, however far this comes. The journal that is accepted is named with it.
+    session.journal.audit.write(
+        session.migration, session.actor, TAINT, {"reason": reason, "journal": session.journal.id}
+    )
     accept_journal(session)
     marked = 0
     # Not those that an adopted target had before: settling would delete there what the source lacks.
