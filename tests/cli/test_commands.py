@@ -27,6 +27,7 @@ ALL_VERBS = (
     "abandon",
     "gateway",
     "observe",
+    "evalset",
     "version",
 )
 LIVE_VERBS = ("register", "members", "settle", "rollback", "backup", "restore", "drill", "prune", "loadtest")
@@ -59,6 +60,7 @@ def test_help_names_every_verb_and_where_to_start() -> None:
         ("run", ("goes on where it stopped", "approval.terminal", "--json")),
         ("status", ("phase", "evidence", "--json")),
         ("compare", ("Exits 0 only when they hold the same records", "--limit", "--json")),
+        ("evalset", ("checks.recall.queries", "--seed", "--out", "--json")),
         ("schema", ("JSON Schema",)),
         ("abandon", ("Refused from HOLD_A on", "--yes", "--json")),
         ("backup", ("goes on where it stopped", "--side", "--json")),

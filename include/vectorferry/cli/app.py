@@ -17,6 +17,7 @@ from vectorferry.cli.audit import audit
 from vectorferry.cli.backup import backup
 from vectorferry.cli.compare import compare
 from vectorferry.cli.drill import drill
+from vectorferry.cli.evalset import evalset
 from vectorferry.cli.evidence import evidence_app
 from vectorferry.cli.excuse import excuse
 from vectorferry.cli.finalize import finalize
@@ -81,6 +82,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(
         init,
         validate,
+        evalset,
         register,
         members,
         plan,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.backup.format import Backup as Backup
     from vectorferry.engine.backup.restore import Restored as Restored
     from vectorferry.engine.backup.retention import Removal as Removal
+    from vectorferry.engine.checks.evaluation_set import EvaluationSet as EvaluationSet
     from vectorferry.engine.checks.searchable import SelfSearch as SelfSearch
     from vectorferry.engine.cutover.abandon import Leftovers as Leftovers
     from vectorferry.engine.cutover.switch import Switched as Switched
@@ -92,6 +93,15 @@ def place(connection: "Connection", collection: str = "") -> "Place":
     from vectorferry.engine.plan.proposal import Place
 
     return Place(connection, collection)
+
+
+def make_evaluation_set(
+    source: "VectorStore", spec: "MigrationSpec", report: "Report", *, file: str, queries: int, seed: int
+) -> "EvaluationSet":
+    """Write a query file that is made of the source itself; needs no journal. Raises PreflightFailed where there is nothing to ask by."""
+    from vectorferry.engine.checks.evaluation_set import make_evaluation_set
+
+    return make_evaluation_set(source, spec, report, file=file, queries=queries, seed=seed)
 
 
 # --- The move

@@ -107,6 +107,17 @@ def exact_scores(queries: Vectors, vectors: Vectors, metric: Metric) -> Scores:
     return products
 
 
+def cluster_centres(vectors: Vectors, clusters: int, metric: Metric, seed: int) -> Vectors:
+    """Centres of k-means over vectors of shape [n, d], n > clusters; of unit length under cosine. The same for the same seed."""
+    faiss.omp_set_num_threads(1)  # the order of sums decides the last bits
+    spherical = metric is Metric.COSINE
+    means = faiss.Kmeans(
+        vectors.shape[1], clusters, niter=10, seed=seed, spherical=spherical, min_points_per_centroid=1, verbose=False
+    )
+    means.train(_prepared(vectors, metric))
+    return np.asarray(means.centroids, np.float32)
+
+
 def _prepared(vectors: Vectors, metric: Metric) -> Vectors:
     if metric is not Metric.COSINE:
         return np.ascontiguousarray(vectors, np.float32)
