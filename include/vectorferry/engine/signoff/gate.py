@@ -23,9 +23,14 @@ def required(plan: Plan, checks: Checks) -> frozenset[tuple[str, str]]:
     namespaces = {("recall", f"namespace:{n}") for n in plan.details["namespaces"]}
     overall = OVERALL if watermark_of(plan) is None else (*OVERALL, "touched", "shadow_reads")
     overall = (*overall, "keyword") if planned_searchable(plan) else overall
-    overall = (*overall, "effort") if checks.effort.required else overall
-    overall = (*overall, "load") if checks.load else overall
+    overall = (*overall, *_wanted(checks))
     return frozenset(partitions | namespaces | {(check, "overall") for check in overall})
+
+
+def _wanted(checks: Checks) -> Iterator[str]:
+    """The checks that are needed only where the spec says so."""
+    yield from ["effort"] if checks.effort.required else []
+    yield from ["load"] if checks.load else []
 
 
 def failures(plan: Plan, checks: Checks, verdicts: Sequence[Verdict]) -> Iterator[str]:
