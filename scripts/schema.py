@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from vectorferry.core.metrics import CATALOGUE, Exporter
 from vectorferry.engine.signoff.causes import CHECKS, SYMPTOMS, Symptom
 from vectorferry.questions.guide import guide
 from vectorferry.spec.fields import FieldForm, Fields
@@ -64,6 +65,30 @@ def symptoms(rows: list[Symptom]) -> list[str]:
         *(f'| <a id="{r.anchor}"></a>`{r.anchor}` | {r.seen} | {r.cause} | {r.advice} |' for r in rows),
         "",
     ]
+
+
+CATALOGUED = "## The catalogue\n"
+
+
+def metrics() -> str:
+    """The page as it is written up to the catalogue, and the catalogue."""
+    written = (DOCS / "metrics.md").read_text(encoding="utf-8").partition(CATALOGUED)[0]
+    lines = [f"{written}{CATALOGUED}"]
+    for exporter in Exporter:
+        found = [each for each in CATALOGUE if each.by is exporter]
+        lines += [
+            f"### {exporter}",
+            "",
+            "| name | in Prometheus | kind, unit | labels | meaning |",
+            "|---|---|---|---|---|",
+        ]
+        for each in found:
+            labels = ", ".join(f"`{label}`" for label in each.labels)
+            lines.append(
+                f"| `{each.name}` | `{each.prometheus}` | {each.kind}, `{each.unit}` | {labels} | {each.meaning} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
 
 
 def sections(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
@@ -157,6 +182,7 @@ def main() -> int:
         DOCS / "spec.md": markdown(),
         DOCS / "diagnosing.md": diagnosing(),
         DOCS / "approving.md": guide(),
+        DOCS / "metrics.md": metrics(),
     }
     if "--check" not in sys.argv:
         for path, text in wanted.items():

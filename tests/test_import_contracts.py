@@ -77,6 +77,7 @@ PLANTS = {
         Plant("router.membership", "sqlalchemy"),
         Plant("engine.session", "alembic"),
     ],
+    "Only telemetry imports Prometheus' client": [Plant("engine.task_metrics", "prometheus_client")],
     "Only staging imports fsspec": [Plant("engine.checks.query_file", "fsspec")],
     "Only the exact search imports faiss": [Plant("engine.checks.ground_truth", "faiss")],
     "Only the check of expectations imports Great Expectations and pandas": [

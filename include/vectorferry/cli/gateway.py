@@ -2,7 +2,8 @@
 
 import logging
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,6 +69,9 @@ def gateway_pinecone(
     index: Annotated[
         str, typer.Option(help='Index settings of the store behind it, as JSON; {"type": "none"} is exact.')
     ] = "{}",
+    metrics_port: Annotated[
+        int, typer.Option(help="Serve Prometheus' /metrics there, without a key; 0 serves none. See docs/metrics.md.")
+    ] = 0,
     folder: Annotated[Path, typer.Option(help="The gateway's own folder, for what the store does not keep.")] = Path(),
     faults: Annotated[str, typer.Option(help="Faults to inject, as JSON; see docs/gateway.md.")] = "",
 ) -> None:
@@ -103,12 +107,23 @@ def gateway_pinecone(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("vectorferry").setLevel(logging.INFO)
     logging.getLogger("vectorferry.gateway.access").setLevel(logging.INFO if access_log else logging.WARNING)
-    if migration:
-        run_gateway(lambda: _before_migration(migration, journal, serving, observe))
-    elif observe:
-        run_gateway(lambda: _before_store(store, collection, serving, observe))
-    else:
-        run_gateway(lambda: _local(store, serving, folder, index, faults))
+    with _measured(host, metrics_port):
+        if migration:
+            run_gateway(lambda: _before_migration(migration, journal, serving, observe))
+        elif observe:
+            run_gateway(lambda: _before_store(store, collection, serving, observe))
+        else:
+            run_gateway(lambda: _local(store, serving, folder, index, faults))
+
+
+@contextmanager
+def _measured(host: str, port: int) -> Iterator[None]:
+    """What is measured in this process is served at a port, and sent to the collector that the environment names."""
+    from vectorferry.telemetry import sending, serving
+
+    with ExitStack() as stack:
+        stack.enter_context(serving(host, port, everywhere=True) if port else sending(everywhere=True))
+        yield
 
 
 def _local(store: str, serving: "Serving", folder: Path, index: str, faults: str) -> "Gateway":

@@ -10,6 +10,7 @@ from functools import partial
 
 from vectorferry.core.errors import DatabaseMissing, GateError, JournalError, RetryableError, Unauthorized
 from vectorferry.core.model import SIDES, Side, Usage
+from vectorferry.engine.task_metrics import measured_task
 from vectorferry.journal import ControlRow, Journal, JournalPacer, Plan, open_journal
 from vectorferry.spec.connections import Connections, connection_from_environment, storage_options
 from vectorferry.spec.limits import Budget
@@ -169,9 +170,14 @@ def open_session(
     report: Report = silent,
     upgrade: bool = False,
     bundle: Mapping[str, str | None] | None = None,
+    task: str = "command",
 ) -> Iterator[Session]:
-    """Open both stores, the journal and staging; closes them all, whatever happens. `upgrade` brings the journal's schema up to date."""
+    """Open both stores, the journal and staging; closes them all, whatever happens. `upgrade` brings the journal's schema up to date.
+
+    `task` is how the metrics call this session, which go to the collector that the environment names, if any.
+    """
     with ExitStack() as stack:
+        measured = stack.enter_context(measured_task(spec.migration, task))
         journal = stack.enter_context(open_journal(connections(spec.journal), upgrade=upgrade))
         (source, source_caller), (target, target_caller) = (
             _opened(stack, journal, spec, side, partial(open_side, spec, side, connections)) for side in SIDES
@@ -195,6 +201,7 @@ def open_session(
             with naming(places(spec, source, target)):
                 yield session
         finally:
+            measured.used(source.usage, target.usage)
             _keep_usage(session)
 
 

@@ -40,6 +40,7 @@ def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Sess
         report=LogReport(),
         upgrade=upgrade,
         bundle=dag_bundle(context["ti"]),
+        task=context["ti"].task_id,
     ) as session:
         yield session
 

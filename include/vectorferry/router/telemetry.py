@@ -13,6 +13,7 @@ from opentelemetry import metrics
 
 from vectorferry import __version__
 from vectorferry.core.errors import NotDone, Unknown
+from vectorferry.core.metrics import metric
 from vectorferry.core.model import Phase
 
 LOG = logging.getLogger("vectorferry.router")
@@ -20,18 +21,17 @@ _NAME = "vectorferry.router"
 
 
 class Instruments:
-    """The instruments on one meter; docs/applications.md lists them."""
+    """The instruments on one meter."""
 
     def __init__(self, meter: metrics.Meter) -> None:
-        count, measure = meter.create_counter, meter.create_histogram
-        self.operations = count(f"{_NAME}.operations", "{operation}", "Operations, by kind, outcome and phase")
-        self.duration = measure(f"{_NAME}.operation.duration", "s", "Time of an operation, as its caller waits for it")
-        self.wait = measure(f"{_NAME}.hold.wait", "s", "Time for which a write waited for a hold to end")
-        self.journal = measure(f"{_NAME}.journal.duration", "s", "Round trip of a call of the journal")
-        self.mirrors = count(f"{_NAME}.mirrors", "{write}", "Writes to the other side, by outcome")
-        self.shadows = count(f"{_NAME}.shadow.reads", "{read}", "Shadow reads, by kind and outcome")
-        self.overlap = measure(f"{_NAME}.shadow.overlap", "1", "Share of the ids that both sides answered")
-        self.leases = count(f"{_NAME}.leases", "{lease}", "Leases joined for, renewed and lapsed")
+        self.operations = metric(f"{_NAME}.operations").counter(meter)
+        self.duration = metric(f"{_NAME}.operation.duration").histogram(meter)
+        self.wait = metric(f"{_NAME}.hold.wait").histogram(meter)
+        self.journal = metric(f"{_NAME}.journal.duration").histogram(meter)
+        self.mirrors = metric(f"{_NAME}.mirrors").counter(meter)
+        self.shadows = metric(f"{_NAME}.shadow.reads").counter(meter)
+        self.overlap = metric(f"{_NAME}.shadow.overlap").histogram(meter)
+        self.leases = metric(f"{_NAME}.leases").counter(meter)
 
 
 INSTRUMENTS = Instruments(metrics.get_meter(_NAME, __version__))

@@ -168,12 +168,15 @@ def test_grpc_ports_are_allotted_and_told(tmp_path: Path) -> None:
 
 def test_requests_are_counted(on_memory: Local, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = InMemoryMetricReader()
-    monkeypatch.setattr(front, "requests", MeterProvider([reader]).get_meter("test").create_counter("requests"))
+    monkeypatch.setattr(front, "INSTRUMENTS", front.Instruments(MeterProvider([reader]).get_meter("test")))
     on_memory.http.get(f"{on_memory.gateway.url}/indexes")
     httpx.get(f"{on_memory.gateway.url}/indexes", headers={"Api-Key": "wrong"}, trust_env=False)
-    [metric] = reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
-    counted = {tuple(point.attributes.values()): point.value for point in metric.data.data_points}
+    found = {each.name: each for each in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics}
+    points = {name.removeprefix("vectorferry.gateway."): each.data.data_points for name, each in found.items()}
+    counted = {tuple(point.attributes.values()): point.value for point in points["requests"]}
     assert counted == {("key1", "list_indexes", 200): 1, ("", "unauthorized", 401): 1}
+    [active], [took] = points["active_requests"], points["request.duration"]
+    assert (active.value, took.count, dict(took.attributes)) == (0, 1, {"operation": "list_indexes", "status": 200})
 
 
 def test_keys_are_checked(on_memory: Local) -> None:

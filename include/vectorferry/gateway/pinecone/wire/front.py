@@ -11,6 +11,7 @@ from opentelemetry import metrics
 
 from vectorferry import __version__
 from vectorferry.core.errors import VectorferryError
+from vectorferry.core.metrics import metric
 from vectorferry.gateway.faults import NO_EFFECTS, Effects, Faults
 from vectorferry.gateway.pinecone.api.access import Caller, Operations, as_seen_by
 from vectorferry.gateway.pinecone.api.control import Indexes
@@ -19,10 +20,18 @@ from vectorferry.gateway.pinecone.wire.keys import KeyRing
 
 T = TypeVar("T")
 access = logging.getLogger("vectorferry.gateway.access")
-# Without OpenTelemetry's SDK in the process this counts nothing.
-requests = metrics.get_meter("vectorferry.gateway", __version__).create_counter(
-    "vectorferry.gateway.requests", "{request}", "Requests, by caller, operation and HTTP status"
-)
+
+
+class Instruments:
+    """The instruments on one meter. Without OpenTelemetry's SDK in the process they measure nothing."""
+
+    def __init__(self, meter: metrics.Meter) -> None:
+        self.requests = metric("vectorferry.gateway.requests").counter(meter)
+        self.duration = metric("vectorferry.gateway.request.duration").histogram(meter)
+        self.active = metric("vectorferry.gateway.active_requests").up_down(meter)
+
+
+INSTRUMENTS = Instruments(metrics.get_meter("vectorferry.gateway", __version__))
 
 
 class Front:
@@ -69,6 +78,7 @@ class Front:
         began, status = time.monotonic(), 500
         with self._counting:
             self._under_way += 1
+        INSTRUMENTS.active.add(1, {"operation": operation})
         try:
             caller.require(operation)
             answer = self._work(operation, index, work)
@@ -80,8 +90,10 @@ class Front:
             with self._counting:
                 self._under_way -= 1
             self._count(caller.name, operation, status)
-            milliseconds = (time.monotonic() - began) * 1000
-            access.info("caller=%s operation=%s status=%d ms=%.1f", caller.name, operation, status, milliseconds)
+            seconds = time.monotonic() - began
+            INSTRUMENTS.active.add(-1, {"operation": operation})
+            INSTRUMENTS.duration.record(seconds, {"operation": operation, "status": status})
+            access.info("caller=%s operation=%s status=%d ms=%.1f", caller.name, operation, status, seconds * 1000)
         return answer
 
     def stop(self) -> None:
@@ -107,4 +119,4 @@ class Front:
     def _count(self, caller: str, operation: str, status: int) -> None:
         with self._counting:
             self._calls[caller, operation, status] += 1
-        requests.add(1, {"caller": caller, "operation": operation, "status": status})
+        INSTRUMENTS.requests.add(1, {"caller": caller, "operation": operation, "status": status})

@@ -1,0 +1,116 @@
+"""What tasks send to a collector of OpenTelemetry before they end."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from vectorferry.core.metrics import CATALOGUE, Exporter, Kind
+from vectorferry.core.model import Usage
+from vectorferry.engine.task_metrics import measured_task
+from vectorferry.telemetry import ENDPOINTS, sending
+
+
+class Collector:
+    """A collector that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.got: list[ExportMetricsServiceRequest] = []
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                if self.headers.get("content-encoding") == "gzip":
+                    raise AssertionError("nobody asked for it")
+                collector.got.append(ExportMetricsServiceRequest.FromString(body))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def metrics(self) -> dict[str, Any]:
+        """Every metric that came, by name."""
+        scopes = [scope for each in self.got for part in each.resource_metrics for scope in part.scope_metrics]
+        return {metric.name: metric for scope in scopes for metric in scope.metrics}
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    made = Collector()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", made.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield made
+    made.close()
+
+
+def labels_of(point: Any) -> dict[str, str]:
+    return {each.key: each.value.string_value for each in point.attributes}
+
+
+def work(*, fails: bool = False) -> None:
+    with measured_task("docs", "partition.export") as measured:
+        measured.used(Usage(requests=3, throttled=1, read_units=2.5), Usage(requests=4, paced_seconds=0.5))
+        if fails:
+            raise KeyError("the id of a record")
+
+
+def test_a_tasks_figures_are_there_when_it_has_ended(collector: Collector) -> None:
+    work()
+    found = collector.metrics()
+    ours = {each.name: each for each in CATALOGUE if each.by is Exporter.TASK}
+    assert found.keys() == ours.keys()
+    for name, metric in found.items():
+        assert (metric.unit, metric.description) == (ours[name].unit, ours[name].meaning)
+        for point in (metric.histogram if ours[name].kind is Kind.HISTOGRAM else metric.sum).data_points:
+            assert labels_of(point).keys() <= set(ours[name].labels)
+    requests = {labels_of(point)["side"]: point for point in found["vectorferry.task.requests"].sum.data_points}
+    assert {side: point.as_int for side, point in requests.items()} == {"source": 3, "target": 4}
+    [duration] = found["vectorferry.task.duration"].histogram.data_points
+    assert (duration.count, labels_of(duration)) == (1, {"migration": "docs", "task": "partition.export"})
+    [part] = collector.got[0].resource_metrics
+    assert {each.key: each.value.string_value for each in part.resource.attributes}["service.name"] == "vectorferry"
+
+
+def test_what_ended_a_task_is_told_by_its_class_alone(collector: Collector) -> None:
+    with pytest.raises(KeyError):
+        work(fails=True)
+    [duration] = collector.metrics()["vectorferry.task.duration"].histogram.data_points
+    assert labels_of(duration)["error.type"] == "KeyError"
+    assert "the id" not in str(collector.got)
+
+
+def test_a_collector_that_is_away_ends_no_task(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Collector()
+    gone.close()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", gone.url)
+    work()
+    assert collector.got == gone.got == []
+
+
+def test_without_a_collector_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENDPOINTS:
+        monkeypatch.delenv(name, raising=False)
+    with sending() as meter:
+        assert isinstance(meter, NoOpMeter)
+    before = threading.active_count()
+    work()
+    assert threading.active_count() == before
