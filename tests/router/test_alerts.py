@@ -1,14 +1,16 @@
 """What people are told of, and what `status` names as being in the way."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from journal.helpers import make_evidence, make_plan
 from router.conftest import Pair
 from vectorferry.core.capacity import Fill, Seen
-from vectorferry.core.model import COHORT, Phase, Side
+from vectorferry.core.model import COHORT, Phase, Side, Verdict
 from vectorferry.engine.cutover.abandon import abandon
 from vectorferry.engine.monitor.alerts import alerts, new_alerts
 from vectorferry.engine.monitor.blockers import blockers
@@ -30,6 +32,16 @@ def texts(pair: Pair, spec: MigrationSpec) -> list[str]:
 def test_all_quiet(tracked: Pair) -> None:
     assert texts(tracked, live(tracked)) == []
     assert blockers(tracked.session.journal, live(tracked)) == ("cut-over: there is no evidence yet",)
+
+
+def test_failed_checks_are_named(tracked: Pair) -> None:
+    journal = tracked.session.journal
+    plan = journal.plans.save(replace(make_plan(), migration="small"))
+    failed = [Verdict("counts", scope, scope == "p0", {"rows": 1}) for scope in ("p0", "p1", "p2")]
+    journal.evidence.save_verdicts(plan.id, "run-1", [*failed, Verdict("extras", "overall", False, {"extra": 1})])
+    journal.evidence.save(make_evidence(migration="small", plan_id=plan.id, approvable=False))
+    says = "says NO-GO: 3 of 4 verdicts failed (counts 2, extras 1)"
+    assert blockers(journal, live(tracked)) == (f"cut-over: evidence {'e' * 12} {says}",)
 
 
 def test_a_silent_router_is_told_once_a_day(tracked: Pair) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from vectorferry.core.errors import NotApproved
 from vectorferry.core.model import Phase
 from vectorferry.engine.cutover.change_window import opens_at
-from vectorferry.journal import ControlRow, Journal, Member
+from vectorferry.journal import ControlRow, Evidence, Journal, Member
 from vectorferry.spec.migration import MigrationSpec
 
 
@@ -42,6 +42,8 @@ def _of_cut_over(journal: Journal, spec: MigrationSpec) -> Iterator[str]:
     evidence = journal.evidence.latest_without_body(spec.migration)
     if evidence is None:
         yield "cut-over: there is no evidence yet"
+    elif failed := _failed(journal, evidence):
+        yield f"cut-over: evidence {evidence.hash[:12]} says NO-GO: {failed}"
     else:
         try:
             journal.approvals.valid(spec.migration, evidence.hash, max_age=spec.approval.evidence_age)
@@ -50,3 +52,15 @@ def _of_cut_over(journal: Journal, spec: MigrationSpec) -> Iterator[str]:
     opens = None if spec.switch.window is None else opens_at(spec.switch.window, datetime.now(UTC))
     if opens is not None:
         yield f"cut-over: its window opens at {opens:%a %Y-%m-%d %H:%M %Z}"
+
+
+def _failed(journal: Journal, evidence: Evidence) -> str:
+    """Which checks failed, worst first by their number; nothing where the evidence can be approved, or none failed."""
+    if evidence.approvable or not evidence.plan_id:
+        return ""
+    found = journal.evidence.counts(evidence.plan_id, evidence.run_id)
+    failed = sorted(((every - passed, check) for check, passed, every in found if passed < every), reverse=True)
+    if not failed:
+        return ""
+    told = ", ".join(f"{check.replace('_', ' ')} {number:,}" for number, check in failed)
+    return f"{sum(number for number, _ in failed):,} of {sum(each[2] for each in found):,} verdicts failed ({told})"
