@@ -13,9 +13,9 @@ export function worstFindings(listed, found) {
   const against = body.against ?? [];
   const total = body.against_total ?? against.length;
   return [
-    h("p", null, verdictBadge(go), " ", about(listed.kind), " evidence of run ", named(listed.run), ", collected ", moment(listed.at ?? body.collected_at)),
+    h("p", null, verdictBadge(go), " ", about(listed.kind), " evidence of run ", named(listed.run), ", collected ", moment(listed.at ?? body.collected_at), found.report && [" · ", outside(found.report, "Whole report")]),
     worst.length > 0
-      ? h("ol", { class: "findings" }, worst.map((each, place) => finding(each, place, verdictOf(body, each))))
+      ? h("ol", { class: "findings" }, worst.map((each, place) => finding(each, place, verdictOf(body, each), found.report)))
       : nothing(go === false ? "No single check failed: what is missing is named below." : "No check failed."),
     go === false && against.length > 0 && h(
       "details", { open: worst.length === 0 }, h("summary", null, `All that the gate holds against it (${count(total)})`),
@@ -34,7 +34,7 @@ function verdictOf(body, { check, scope }) {
   return (body.verdicts ?? []).find((each) => each.check === check && each.scope === scope);
 }
 
-function finding({ check, scope, reason, cause, advice, link }, place, verdict) {
+function finding({ check, scope, reason, cause, advice, anchor }, place, verdict, report) {
   const shown = verdict?.differences ?? [];
   const namespaces = [...new Set(shown.map((each) => each.namespace))];
   const known = String(scope).startsWith("namespace:");
@@ -49,7 +49,7 @@ function finding({ check, scope, reason, cause, advice, link }, place, verdict) 
       cause && h("div", null, h("dt", null, "Likely cause"), h("dd", null, spelt(cause))),
       advice && h("div", null, h("dt", null, "What to do"), h("dd", null, spelt(advice))),
     ),
-    link && h("p", null, outside(link, "More about this symptom")),
+    report && h("p", null, outside(`${report}#diagnosing-${anchor}`, "This symptom in the report")),
   );
 }
 

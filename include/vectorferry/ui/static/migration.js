@@ -194,7 +194,7 @@ export class Migration {
         class: each === listed ? "looked" : null,
         cells: [
           moment(each.at), about(each.kind), [verdictBadge(each.go), each.approvable === false && h("span", { class: "muted" }, " cannot be approved")], named(each.run),
-          answers(each.approvals ?? []), each.report ? outside(each.report, h("code", null, each.hash.slice(0, 12))) : h("code", { title: each.hash }, each.hash.slice(0, 12)),
+          answers(each.approvals ?? []), outside(`reports/${encodeURIComponent(one.dag)}/${each.hash}`, h("code", { title: each.hash }, each.hash.slice(0, 12))),
         ],
       })),
       "No evidence yet.",

@@ -118,7 +118,7 @@ export function pendingNote(pending) {
     "p", { class: "note ask" },
     badge("busy", "waits for a person"), " ",
     outside(pending.url, `Answer the question${pending.kind ? ` about ${pending.kind === "cutover" ? "the cut-over" : pending.kind.replaceAll("_", " ")}` : ""}`),
-    " asked ", moment(pending.asked_at),
+    " asked ", moment(pending.asked_at), " · ", outside("approving", "What each line of it means"),
   );
 }
 
