@@ -28,6 +28,8 @@ READS = {
     "gateway",
     # Reads journal and staging.
     "evidence",
+    # Reads the source, and writes a file here.
+    "evalset",
 }
 LEAVES = {
     "register": {"register"},
@@ -43,6 +45,7 @@ LEAVES = {
     "backup": {"backup"},
     "drill": {"restore_drill"},
     "prune": {"prune"},
+    "loadtest": {"loadtest"},
     "journal": {"roles"},
     "forget": {"evict"},
 }

@@ -14,6 +14,7 @@ import pytest
 from pipeline.commanding import on
 from pipeline.test_run import approve
 from pipeline.worlds import World
+from trail import left_in_trail
 from vectorferry.core.errors import GateError
 from vectorferry.engine import pipeline
 from vectorferry.engine.session import Session
@@ -51,7 +52,7 @@ def test_a_required_load_stands_in_the_evidence_and_in_the_gate(loaded: Session,
     assert figures["source"]["held"] == 100
     # What the processes sent is kept already, what this session did is not yet.
     assert loaded.journal.usage.of_run("small", loaded.run_id).requests >= 100
-    (told,) = loaded.journal.audit.trail("small", "loadtest")
+    told = left_in_trail(loaded.journal, "loadtest")
     assert (told.actor, told.detail["peak"], told.detail["run"]) == ("operator", 100, loaded.run_id)
     assert _senders(os.getpid()) == []
     others = [each for each in loaded.journal.evidence.verdicts(outcome.plan.id, loaded.run_id) if each.check != "load"]
