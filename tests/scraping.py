@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from vectorferry.core.metrics import CATALOGUE, Exporter, Kind
 
-_KINDS = {Kind.COUNTER: "counter", Kind.UP_DOWN: "gauge", Kind.HISTOGRAM: "histogram"}
+_KINDS = {Kind.COUNTER: "counter", Kind.UP_DOWN: "gauge", Kind.GAUGE: "gauge", Kind.HISTOGRAM: "histogram"}
 # What Prometheus' format adds to the labels of a histogram.
 _OWN_LABELS = {"le"}
 

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from opentelemetry.metrics import NoOpMeter
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from vectorferry.core.metrics import CATALOGUE, Exporter, Kind
 from vectorferry.core.model import Usage
 from vectorferry.engine.task_metrics import measured_task
 from vectorferry.telemetry import ENDPOINTS, sending
+
+DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 
 
 class Collector:
@@ -82,6 +85,7 @@ def test_a_tasks_figures_are_there_when_it_has_ended(collector: Collector) -> No
         assert (metric.unit, metric.description) == (ours[name].unit, ours[name].meaning)
         for point in (metric.histogram if ours[name].kind is Kind.HISTOGRAM else metric.sum).data_points:
             assert labels_of(point).keys() <= set(ours[name].labels)
+    assert {each.sum.aggregation_temporality for each in found.values() if each.HasField("sum")} == {DELTA}
     requests = {labels_of(point)["side"]: point for point in found["vectorferry.task.requests"].sum.data_points}
     assert {side: point.as_int for side, point in requests.items()} == {"source": 3, "target": 4}
     [duration] = found["vectorferry.task.duration"].histogram.data_points

@@ -46,7 +46,8 @@ def serving(host: str, port: int, *, everywhere: bool = False) -> Iterator[tuple
     registry = CollectorRegistry()
     reader = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=registry)
     with ExitStack() as stack:
-        meter = stack.enter_context(_metering([reader], everywhere=everywhere))
+        readers = [reader, *([_to_collector(ends=False)] if _collector_is_named() else [])]
+        meter = stack.enter_context(_metering(readers, everywhere=everywhere))
         try:
             server, thread = start_http_server(port, host, registry)
         except OSError as error:
@@ -64,7 +65,7 @@ def sending(*, everywhere: bool = False) -> Iterator[Meter]:
     For processes that end before anybody could scrape them. `everywhere`: see `serving`.
     """
     if _collector_is_named() and installed():
-        with _metering([], everywhere=everywhere) as meter:
+        with _metering([_to_collector(ends=not everywhere)], everywhere=everywhere) as meter:
             yield meter
     else:
         yield NoOpMeterProvider().get_meter(METER)
@@ -72,7 +73,7 @@ def sending(*, everywhere: bool = False) -> Iterator[Meter]:
 
 @contextmanager
 def _metering(readers: "Sequence[MetricReader]", *, everywhere: bool) -> Iterator[Meter]:
-    provider = _provider([*readers, *([_to_collector()] if _collector_is_named() else [])])
+    provider = _provider(readers)
     if everywhere:
         metrics.set_meter_provider(provider)
     try:
@@ -93,11 +94,17 @@ def _collector_is_named() -> bool:
     return any(os.environ.get(name) for name in ENDPOINTS)
 
 
-def _to_collector() -> "MetricReader":
+def _to_collector(*, ends: bool) -> "MetricReader":
+    """A reader that sends. Processes that end send what was added, not sums: those of two of them would be one series that falls again."""
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.metrics import Counter, Histogram
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 
-    return PeriodicExportingMetricReader(OTLPMetricExporter(), export_timeout_millis=_FLUSH_MILLISECONDS)
+    added: dict[type, AggregationTemporality] = {}
+    if ends:
+        added = {Counter: AggregationTemporality.DELTA, Histogram: AggregationTemporality.DELTA}
+    exporter = OTLPMetricExporter(preferred_temporality=added)
+    return PeriodicExportingMetricReader(exporter, export_timeout_millis=_FLUSH_MILLISECONDS)
 
 
 def _provider(readers: "Sequence[MetricReader]") -> "MeterProvider":

@@ -30,7 +30,7 @@ ALL_VERBS = (
     "evalset",
     "version",
 )
-LIVE_VERBS = ("register", "members", "settle", "rollback", "backup", "restore", "drill", "prune", "loadtest")
+LIVE_VERBS = ("register", "members", "settle", "rollback", "backup", "restore", "drill", "prune", "loadtest", "metrics")
 APPROVE = "approve\nall checks passed\n"
 
 
@@ -67,6 +67,7 @@ def test_help_names_every_verb_and_where_to_start() -> None:
         ("restore", ("Needs no journal", "CONNECTION/COLLECTION", "--resume", "--json")),
         ("drill", ("backup.drill_age", "--fresh", "--json")),
         ("loadtest", ("Exits 0 when the target holds what is required", "--while-serving", "--json")),
+        ("metrics", ("It reads the journal at each scrape", "--port")),
         ("prune", ("Never the plan in force", "--yes", "--json")),
     ],
 )

@@ -53,9 +53,10 @@ def test_register_touches_no_collection(world: World) -> None:
 
 def test_journal_roles_makes_a_role_under_which_a_router_works(live: World, database: str) -> None:
     made = vectorferry("journal", "roles", str(live.spec_file), "--json", environment=live.environment())
-    assert made.json() == {"role": "vectorferry_router"}
+    roles = {"roles": ["vectorferry_router", "vectorferry_reader"]}
+    assert made.json() == roles
     with journal_of(live) as journal:
-        assert left_in_trail(journal, "roles").detail == {"role": "vectorferry_router"}
+        assert left_in_trail(journal, "roles").detail == roles
         left_in_trail(journal, "register")
     app = "DO $$ BEGIN CREATE ROLE app LOGIN PASSWORD 'x'; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
     with psycopg.connect(database, autocommit=True) as connection:

@@ -12,12 +12,18 @@ from deploying.manifests import the
 from servers import running_postgres
 from vectorferry.core.errors import JournalRefused
 from vectorferry.core.model import Cohort
+from vectorferry.engine import pipeline
 from vectorferry.journal import Journal, open_journal
 from vectorferry.journal.roles import create_roles
 from vectorferry.local.servers.postgres import Postgres, _program
 from vectorferry.spec.connections import Connection
 
-PASSWORDS = {"JOURNAL_PASSWORD": "it's", "ROUTER_PASSWORD": "router-1", "BACKUP_PASSWORD": "backup-1"}
+PASSWORDS = {
+    "JOURNAL_PASSWORD": "it's",
+    "ROUTER_PASSWORD": "router-1",
+    "METRICS_PASSWORD": "metrics-1",
+    "BACKUP_PASSWORD": "backup-1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +65,13 @@ def test_the_owner_of_the_journal_needs_no_right_to_make_roles(server: Postgres,
         rights = admin.execute("SELECT rolcreaterole, rolsuper FROM pg_roles WHERE rolname = 'journal'").fetchone()
     assert rights == (False, False)
     create_roles(journal)
+
+
+def test_metrics_read_everything_and_write_nothing(server: Postgres, journal: Journal) -> None:
+    with open_journal(login(server, "metrics")) as opened:
+        assert {name for name, *_ in pipeline.gauges(opened)} >= {"vectorferry.migration.phase"}
+        with pytest.raises(JournalRefused):
+            opened.audit.write("m", "metrics", "note", {})
 
 
 def test_an_application_joins_and_moves_no_authority(server: Postgres, journal: Journal) -> None:

@@ -26,6 +26,7 @@ from vectorferry.cli.init import init
 from vectorferry.cli.journal import journal_app
 from vectorferry.cli.loadtest import loadtest
 from vectorferry.cli.members import members
+from vectorferry.cli.metrics import metrics
 from vectorferry.cli.next_step import after_error, for_this_spec, written_out
 from vectorferry.cli.observe import observe
 from vectorferry.cli.plain import plain
@@ -100,7 +101,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
         loadtest,
         reconcile,
     ),
-    *(schema, abandon, observe, backup, restore, drill, prune, version),
+    *(schema, abandon, observe, backup, restore, drill, prune, metrics, version),
 )
 for command in COMMANDS:
     app.command()(command)

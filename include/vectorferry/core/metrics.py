@@ -3,10 +3,11 @@
 Names, units and labels are those of OpenTelemetry, in UCUM; a label has few values: no id of anything, and no namespace.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from opentelemetry.metrics import Counter, Histogram, Meter, UpDownCounter
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation, UpDownCounter
 
 
 class Kind(StrEnum):
@@ -15,6 +16,7 @@ class Kind(StrEnum):
     COUNTER = "counter"
     UP_DOWN = "up-down counter"
     HISTOGRAM = "histogram"
+    GAUGE = "gauge"
 
 
 class Exporter(StrEnum):
@@ -23,6 +25,7 @@ class Exporter(StrEnum):
     ROUTER = "router"
     GATEWAY = "gateway"
     TASK = "task"
+    JOURNAL = "vectorferry metrics"
 
 
 # From what an index in memory answers in, to the length of a hold; OpenTelemetry's own are made for milliseconds.
@@ -68,6 +71,11 @@ class MetricName:
         bounds = [float(each) for each in self.buckets]
         return meter.create_histogram(self.name, self.unit, self.meaning, explicit_bucket_boundaries_advisory=bounds)
 
+    def gauge(self, meter: Meter, observe: Callable[[CallbackOptions], Iterable[Observation]]) -> None:
+        """Make the instrument of a gauge, whose values are looked up when it is read."""
+        assert self.kind is Kind.GAUGE
+        meter.create_observable_gauge(self.name, [observe], self.unit, self.meaning)
+
 
 def metric(name: str) -> MetricName:
     """The metric of the catalogue with this name. Raises KeyError for one that is not in it."""
@@ -86,6 +94,11 @@ def _gateway(name: str, kind: Kind, unit: str, labels: tuple[str, ...], meaning:
 def _task(name: str, kind: Kind, unit: str, labels: tuple[str, ...], meaning: str, *buckets: float) -> MetricName:
     of_task = (f"vectorferry.task.{name}", kind, unit, ("migration", "task", *labels), Exporter.TASK, meaning)
     return MetricName(*of_task, buckets or SECONDS)
+
+
+def _journal(name: str, unit: str, labels: tuple[str, ...], meaning: str) -> MetricName:
+    named = f"vectorferry.migration.{name}"
+    return MetricName(named, Kind.GAUGE, unit, ("migration", *labels), Exporter.JOURNAL, meaning)
 
 
 CATALOGUE: tuple[MetricName, ...] = (
@@ -150,5 +163,38 @@ CATALOGUE: tuple[MetricName, ...] = (
     _task("read_units", Kind.COUNTER, "{unit}", ("side",), "Read units that the vendor says it charged"),
     _task("write_units", Kind.COUNTER, "{unit}", ("side",), "Write units that the vendor says it charged"),
     _task("paced", Kind.COUNTER, "s", ("side",), "Time for which a task waited for its budget"),
+    MetricName(
+        "vectorferry.journal.up", Kind.GAUGE, "{journal}", (), Exporter.JOURNAL, "1 where the journal answered, else 0"
+    ),
+    _journal("phase", "{cohort}", ("cohort", "phase"), "1 for the phase that a cohort is in, 0 for the others"),
+    _journal("phase.age", "s", ("cohort",), "Time since a cohort's phase changed"),
+    _journal("hold.remaining", "s", ("cohort",), "Time left of a hold; only while there is one"),
+    _journal("partitions", "{partition}", ("step", "state"), "Partitions of the plan: `done`, `running`, `waiting`"),
+    _journal("rows", "{row}", ("step",), "Rows that have a step behind them"),
+    _journal("verdicts", "{verdict}", ("outcome",), "Verdicts of the run of the newest evidence: `passed`, `failed`"),
+    _journal("evidence.go", "{evidence}", (), "1 where the newest evidence says GO, 0 where it says NO-GO"),
+    _journal("blockers", "{guard}", (), "Guards that would refuse the next step now"),
+    _journal("alerts", "{alert}", (), "What people should know now: see `vectorferry status`"),
+    _journal("question.age", "s", ("kind",), "For how long a question has waited for an answer; only while one does"),
+    _journal("backlog", "{record}", ("state",), "What the follower lacks or may lack: `dirty`, `rejected`, `open`"),
+    _journal("backlog.oldest_open", "s", (), "Age of the oldest write that may still take effect"),
+    _journal(
+        "routers",
+        "{router}",
+        ("state",),
+        "Routers with a lease (`live`), beyond it (`silent`), in an earlier phase too (`draining`)",
+    ),
+    _journal("routers.expected", "{router}", (), "How many the spec expects, at least"),
+    _journal("lease.remaining", "s", (), "The shortest time left of a router's lease; negative: it is silent"),
+    _journal("reconciliation.age", "s", ("outcome",), "Time since the newest reconciliation ended, and how"),
+    _journal("reconciliation.repairs", "{record}", (), "Records that had drifted by the newest reconciliation"),
+    _journal("backup.age", "s", (), "Time since the newest backup was complete"),
+    _journal("drill.age", "s", (), "Time since the newest restore drill"),
+    _journal("drill.passed", "{drill}", (), "1 where it passed, else 0"),
+    _journal("capacity.used", "By", ("side", "what"), "`memory` and `disk` of a side, when they were measured last"),
+    _journal("capacity.utilization", "1", ("side", "what"), "Share of the spec's limit, of `rows` too"),
+    _journal(
+        "latency", "s", ("side", "percentile"), "Latency of a side as it was sampled last: `50`, `95`, `99`, `100`"
+    ),
 )
 _BY_NAME = {each.name: each for each in CATALOGUE}

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.monitor.detail import Detail as Detail
     from vectorferry.engine.monitor.evidence_list import Listed as Listed
     from vectorferry.engine.monitor.evidence_list import OneEvidence as OneEvidence
+    from vectorferry.engine.monitor.gauges import Gauge as Gauge
     from vectorferry.engine.monitor.history import History as History
     from vectorferry.engine.monitor.overview import Overview as Overview
     from vectorferry.engine.monitor.partition_map import PartitionState as PartitionState
@@ -940,6 +941,13 @@ def dags_that_asked(journal: "Journal", names: Sequence[str]) -> dict[str, froze
     from vectorferry.engine.monitor.overview import dags_that_asked
 
     return dags_that_asked(journal, names)
+
+
+def gauges(journal: "Journal") -> "Iterator[Gauge]":
+    """What the journal knows of all migrations, as figures for metrics: name, value and labels."""
+    from vectorferry.engine.monitor.gauges import gauges
+
+    return gauges(journal)
 
 
 def overviews(journal: "Journal", migrations: "Sequence[Registered]") -> "tuple[Overview, ...]":
