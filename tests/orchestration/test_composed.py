@@ -61,7 +61,7 @@ def test_it_cuts_over_between_the_steps_of_the_team_and_waits_without_a_slot(sta
     link = re.search(r"\[every check with its figures\]\((\S+)\)", asked.body)
     assert link, asked.body
     with stage.browser("viewer") as browser:
-        assert "counts: 2 of 2 passed" in browser.get(link[1]).text
+        assert "2 of 2 passed" in browser.get(link[1]).text
         assert browser.get(link[1].replace("/release/", "/indexer/")).status_code == 404, "which asked nothing"
     assert run.end() == "success", run.states()
     assert set(run.states().values()) == {"success"}

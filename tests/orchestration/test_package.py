@@ -6,18 +6,34 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import airflow
 import jsonschema
 import pytest
 from airflow import plugins_manager
+from airflow.api_fastapi.core_api.datamodels.plugins import ExternalViewResponse
 from airflow.dag_processing.bundles.local import LocalDagBundle
 from airflow.providers_manager import ProvidersManager
+from airflow.serialization.serialized_objects import DagSerialization
 
-from vectorferry.orchestration.approval import BoundApproval
+from vectorferry.orchestration.dag_docs import describe
+from vectorferry.orchestration.dags import build_dags
+from vectorferry.orchestration.report_link import migration_link
 from vectorferry.orchestration.task_session import dag_bundle
+from vectorferry.spec.migration import MigrationSpec
 from vectorferry.ui import hooks, provider
 from vectorferry.ui.provider import FORMS, get_provider_info
+
+SPEC = MigrationSpec.model_validate(
+    {
+        "migration": "docs",
+        "source": {"connection": "a", "collection": "x"},
+        "target": {"connection": "b", "collection": "x"},
+        "staging": {"url": "/tmp/s"},
+        "writers": "none",
+    }
+)
 
 
 def test_airflow_loads_the_plugin_once() -> None:
@@ -69,6 +85,38 @@ def test_a_task_knows_the_version_that_it_was_parsed_from(tmp_path: Path) -> Non
     assert dag_bundle(SimpleNamespace()) is None
 
 
-def test_the_link_of_a_question_is_registered() -> None:
-    [link] = BoundApproval.operator_extra_links
-    assert f"{type(link).__module__}.{type(link).__name__}" in get_provider_info()["extra-links"]
+def test_links_of_questions_and_first_tasks_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow.example/below")
+    [migrate, *others] = build_dags(SPEC)
+    for dag, task, names in (
+        (migrate, "preflight", ["Migration"]),
+        (migrate, "approve_cutover", ["Evidence", "Migration"]),
+        (others[0], "approve_rollback", ["Evidence", "Migration"]),
+    ):
+        links = {link.name: link for link in dag.get_task(task).operator_extra_links}
+        assert [*links] == names
+        classes = {f"{type(link).__module__}.{type(link).__name__}" for link in links.values()}
+        assert classes <= {*get_provider_info()["extra-links"]}
+        page = links["Migration"].get_link(dag.get_task(task), ti_key=None)
+        assert page == "http://airflow.example/below/vectorferry/migrations/docs"
+    kept = DagSerialization.to_dict(migrate)["dag"]["tasks"]
+    assert [each["__var"]["_operator_extra_links"] for each in kept if each["__var"]["task_id"] == "preflight"] == [
+        {"Migration": "_link_MigrationLink"}
+    ]
+    assert "[Where it stands](http://airflow.example/below/vectorferry/migrations/docs)" in (migrate.doc_md or "")
+
+
+def test_no_link_leads_to_a_page_that_shows_another_journal() -> None:
+    elsewhere = SPEC.model_copy(update={"journal": "elsewhere"})
+    assert migration_link(elsewhere) == ""
+    assert "Where it stands" not in describe(elsewhere)
+
+
+@pytest.mark.parametrize("base", ["http://airflow.example", "http://airflow.example/below/"])
+def test_the_navigation_leads_to_the_page_under_any_prefix(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base)
+    [ours] = [each for each in plugins_manager._get_plugins()[0] if each.name == "vectorferry_reports"]
+    [view] = ours.external_views
+    shown = ExternalViewResponse.model_validate(view)
+    assert (shown.name, shown.destination, shown.url_route) == ("Vectorferry", "nav", "vectorferry")
+    assert shown.href == f"{urlsplit(base).path.rstrip('/')}/vectorferry/"

@@ -21,7 +21,7 @@ from vectorferry.core.model import CUTOVER, FINALIZE, OPERATION, REPAIR, ROLLBAC
 from vectorferry.orchestration.airflow_versions import answer_timeout
 from vectorferry.orchestration.approver_roles import place_of, require_known
 from vectorferry.orchestration.notify import callbacks
-from vectorferry.orchestration.report_link import EvidenceLink, guide_link, report_link
+from vectorferry.orchestration.report_link import EvidenceLink, MigrationLink, guide_link, migration_link, report_link
 from vectorferry.orchestration.task_session import own_evidence, run_session
 from vectorferry.orchestration.task_settings import UNTIMED
 from vectorferry.spec.migration import MigrationSpec
@@ -52,8 +52,6 @@ class BoundApproval(ApprovalOperator):
     An answer that this person may not give, or that lacks its reason, is refused, and the question is asked again.
     """
 
-    operator_extra_links = (EvidenceLink(),)
-
     def __init__(self, *, spec: MigrationSpec, kind: str = CUTOVER, params: Any = None, **arguments: Any) -> None:
         del params  # the trigger form's, which Airflow hands to every operator: they are no part of the question
         rules = spec.approval
@@ -67,6 +65,7 @@ class BoundApproval(ApprovalOperator):
             retry_delay=timedelta(seconds=5),
             **{**arguments, **UNTIMED, **answer_timeout(longest / (rules.reminders + 1))},
         )
+        self.operator_extra_links = (EvidenceLink(), MigrationLink(spec))
         self.spec = spec
         self.kind = kind
         self.report = ""
@@ -78,7 +77,7 @@ class BoundApproval(ApprovalOperator):
         with run_session(self.spec) as session:
             evidence = _asked_about(session, self.kind)
             self.report = report_link(self.spec, context["ti"].dag_id, evidence.hash)
-            asked = question(session, evidence, self.report).explained(guide_link())
+            asked = question(session, evidence, self.report).explained(guide_link(), migration_link(self.spec))
             self.assigned_users = _assigned(self.spec, evidence)
             ti = context["ti"]
             _note_question(session, evidence, place_of(ti.dag_id, ti.run_id, ti.task_id))

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
+from vectorferry.orchestration.report_link import migration_link
 from vectorferry.spec.limits import Budget
 from vectorferry.spec.migration import MigrationSpec
 
 
 def describe(spec: MigrationSpec) -> str:
     """Markdown for the DAG's page: what moves, what must be proved, who approves, how to operate it."""
-    return "\n".join([*_head(spec), "", *_table(spec), "", *_operation(spec)])
+    return "\n".join([*_head(spec), *_page(spec), "", *_table(spec), "", *_operation(spec)])
 
 
 def _head(spec: MigrationSpec) -> Iterator[str]:
@@ -17,6 +18,12 @@ def _head(spec: MigrationSpec) -> Iterator[str]:
     if spec.description:
         yield ""
         yield spec.description
+
+
+def _page(spec: MigrationSpec) -> Iterator[str]:
+    if page := migration_link(spec):
+        yield ""
+        yield f"[Where it stands]({page}): phases, partitions, evidence, latency and audit on one page."
 
 
 def _table(spec: MigrationSpec) -> Iterator[str]:

@@ -9,6 +9,7 @@ from vectorferry.orchestration.approval import BoundApproval
 from vectorferry.orchestration.assets import collection, cut_over, staging
 from vectorferry.orchestration.failing import partition_callbacks
 from vectorferry.orchestration.migrate_tasks import LABEL, Steps
+from vectorferry.orchestration.report_link import MigrationLink
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.sensors import (
     ChangeWindowSensor,
@@ -40,7 +41,9 @@ def wire_migrate(spec: MigrationSpec) -> None:
     steps = Steps(spec)
     names = step(steps.plan)()
     begun: Any = step(steps.begin)()
-    step(steps.preflight, task.short_circuit)() >> begun
+    looked: Any = step(steps.preflight, task.short_circuit)()
+    looked.operator.operator_extra_links = (MigrationLink(spec),)
+    looked >> begun
     if spec.partitions.pool:
         # No task can ask Airflow which pools there are: one that is not there holds the run here, before anything was begun or listed.
         task(task_id="await_pool", pool=spec.partitions.pool, **RETRYING)(steps.await_pool)() >> begun

@@ -1,4 +1,4 @@
-"""Link from a question, and from its task, to the page about the evidence, which the plugin shows at Airflow's own address."""
+"""Links from questions and tasks to what the plugin shows at Airflow's own address: the page about a migration, and that about evidence."""
 
 from typing import Any
 
@@ -24,6 +24,11 @@ def report_link(spec: MigrationSpec, dag_id: str, digest: str) -> str:
     return f"{_base()}{MOUNT}/reports/{dag_id}/{digest}"
 
 
+def migration_link(spec: MigrationSpec) -> str:
+    """The address of the page about a migration; empty where its journal is not the one that Airflow's server reads."""
+    return f"{_base()}{MOUNT}/migrations/{spec.migration}" if spec.journal == journal_of_reports() else ""
+
+
 def guide_link() -> str:
     """The address of what each line of a question means."""
     return f"{_base()}{MOUNT}/approving"
@@ -42,3 +47,17 @@ class EvidenceLink(BaseOperatorLink):
         """The address; empty where the task has not asked yet."""
         del ti_key
         return str(operator.report)
+
+
+class MigrationLink(BaseOperatorLink):
+    """The button that leads to the page about a migration, of the tasks that a run begins with, and of those that ask."""
+
+    name = "Migration"
+
+    def __init__(self, spec: MigrationSpec) -> None:
+        self._spec = spec
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """The address."""
+        del operator, ti_key
+        return migration_link(self._spec)

@@ -24,10 +24,13 @@ class Question:
     subject: str
     body: str
 
-    def explained(self, guide: str) -> "Question":
-        """The question with a link to what each of its lines means, on its first line: it takes no room of its own."""
+    def explained(self, guide: str, page: str = "") -> "Question":
+        """The question with links to what each of its lines means, and to the migration's page, on its first line: they take no room of
+        their own.
+        """
         told, rest = self.body.split("\n", 1)
-        return Question(self.subject, f"{told} [What each line means]({guide})\n{rest}")
+        more = f" · [the migration's page]({page})" if page else ""
+        return Question(self.subject, f"{told} [What each line means]({guide}){more}\n{rest}")
 
 
 def asked(

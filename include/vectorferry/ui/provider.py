@@ -110,7 +110,7 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Vectorferry",
         "description": "Moves a vector collection from one database to another, and proves it.",
         "connection-types": [_type(name, form) for name, form in FORMS.items() if not _installed(form.provider)],
-        "extra-links": ["vectorferry.orchestration.report_link.EvidenceLink"],
+        "extra-links": [f"vectorferry.orchestration.report_link.{name}" for name in ("EvidenceLink", "MigrationLink")],
     }
 
 
