@@ -5,6 +5,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 # Airflow reads this when it is imported, and writes its configuration there.
@@ -59,12 +60,18 @@ def serving(manager: Any, monkeypatch: MonkeyPatch) -> Server:
     """A server whose users this auth manager knows."""
     monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a secret of this test alone " * 3)
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", f"http://airflow.example{PREFIX}")
-    import_all_models()
-    DagModel.metadata.create_all(settings.engine)  # Airflow's own tables: teams of DAGs, and tokens that were revoked
+    _make_tables()
     monkeypatch.setattr(_AuthManagerState, "instance", manager)
     airflow = FastAPI(root_path=PREFIX)
     airflow.mount(MOUNT, app)
     return Server(TestClient(airflow, raise_server_exceptions=True), manager)
+
+
+@cache
+def _make_tables() -> None:
+    """Airflow's own: teams of DAGs, and tokens that were revoked."""
+    import_all_models()
+    DagModel.metadata.create_all(settings.engine)
 
 
 def simple() -> SimpleAuthManager:

@@ -202,12 +202,26 @@ class Attempts:
             migration = connection.execute(sa.select(plan.c.migration).where(plan.c.id == plan_id)).scalar_one()
             note(connection, migration, actor, "reset", {"plan": plan_id, "partition": partition, "step": step})
 
+    def states(self, plan_id: str) -> dict[tuple[str, str], Literal["pending", "running", "done"]]:
+        """The state of each step that was begun, by partition and step: what `summary` says without counting rows."""
+        with self._database.statement() as connection:
+            return {(row.partition, row.step): row.state for row in connection.execute(_STATES, {"plan": plan_id})}
+
     def summary(self, plan_id: str) -> list[StepState]:
         """Every partition by every step that was begun anywhere in the plan, in the plan's order."""
         with self._database.statement() as connection:
             rows = connection.execute(_SUMMARY, {"plan": plan_id})
             return [StepState(*row) for row in rows]
 
+
+_STATES = sa.text("""
+    SELECT partition, step, CASE WHEN bool_or(done) THEN 'done' WHEN bool_or(live) THEN 'running' ELSE 'pending' END AS state
+    FROM (
+        SELECT partition, step, false AS done, finished_at IS NULL AND lease_until > clock_timestamp() AS live
+        FROM vectorferry.attempt WHERE plan_id = :plan
+        UNION ALL SELECT partition, step, true, false FROM vectorferry.step_done WHERE plan_id = :plan
+    ) AS each GROUP BY partition, step
+""")
 
 _SUMMARY = sa.text("""
     WITH steps AS (

@@ -55,3 +55,17 @@ class Samples:
         query = query if scope is None else query.where(c.scope == scope)
         with self._database.statement() as connection:
             return tuple(Sample(*row) for row in connection.execute(query.order_by(c.at, c.id)))
+
+    def thinned(self, migration: str, kind: Kind, since: datetime, most: int) -> tuple[Sample, ...]:
+        """Those since a moment, oldest first: of each scope at most so many, every n-th of them, and always the newest."""
+        c = sample.c
+        place = sa.func.row_number().over(partition_by=c.scope, order_by=(c.at.desc(), c.id.desc())) - 1
+        every = sa.func.count().over(partition_by=c.scope)
+        query = sa.select(c.id, c.kind, c.scope, c.at, c.figures, place.label("place"), every.label("every"))
+        each = query.where(c.migration == migration, c.kind == kind, c.at >= since).subquery().c
+        step = (each.every + most - 1) / most
+        kept = sa.select(each.kind, each.scope, each.at, each.figures).where(
+            each.place % sa.cast(sa.func.floor(step), sa.BigInteger) == 0
+        )
+        with self._database.statement() as connection:
+            return tuple(Sample(*row) for row in connection.execute(kept.order_by(each.at, each.id)))

@@ -1,8 +1,7 @@
 """History: what was measured of a migration over time, thinned out to what a chart can show."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from itertools import groupby
 from typing import Any, Literal
 
 from vectorferry.engine.monitor.detail import compared
@@ -17,10 +16,10 @@ def history(journal: Journal, migration: str, kind: History, since: datetime) ->
     """Points with `at` and `scope`, oldest first: figures of samples, or of reconciliations that came to an end."""
     if kind == "drift":
         return _drift(journal, migration, since)
-    found = sorted(journal.samples.of(migration, kind, since), key=lambda each: each.scope)
-    thinned = [each for _, of in groupby(found, key=lambda each: each.scope) for each in _thin(list(of))]
-    points = [{"at": each.at, "scope": each.scope, **each.figures} for each in thinned]
-    return tuple(sorted(points, key=lambda point: point["at"]))
+    return tuple(
+        {"at": each.at, "scope": each.scope, **each.figures}
+        for each in journal.samples.thinned(migration, kind, since, MOST)
+    )
 
 
 def _drift(journal: Journal, migration: str, since: datetime) -> tuple[Mapping[str, Any], ...]:
@@ -30,9 +29,3 @@ def _drift(journal: Journal, migration: str, since: datetime) -> tuple[Mapping[s
         {"at": run.ended_at, "scope": run.scope, "outcome": run.outcome, "repairs": run.repairs, "rows": run.rows}
         for run in ended
     )
-
-
-def _thin(points: Sequence[Any]) -> Iterable[Any]:
-    """Every n-th of them, and always the newest."""
-    step = -(-len(points) // MOST)
-    return points if step <= 1 else points[::-1][::step][::-1]

@@ -18,8 +18,9 @@ from vectorferry.engine.monitor.status import STEPS
 from vectorferry.journal import AuditRow, Backlog, ControlRow, Evidence, Journal, Reconciliation, Registered, Work
 from vectorferry.spec.migration import MigrationSpec
 
-_ACTIONS = (ASKED, BACKED_UP, RESTORE_DRILL, MEASURED, PHASE)
-_MOST = 50  # rows of each action that are looked at; questions of so many nights are answered, or lapsed
+_NEWEST = (ASKED, BACKED_UP, RESTORE_DRILL, MEASURED)
+# Rows that are looked at: the questions of a migration may have been asked in several DAGs, and holds of a day may have been many.
+_QUESTIONS, _CHANGES = 50, 50
 _NOTHING = Backlog(0, 0, 0.0)
 
 
@@ -140,7 +141,7 @@ def registered(journal: Journal) -> dict[str, Registered]:
 
 def dags_that_asked(journal: Journal, names: Sequence[str]) -> dict[str, frozenset[str]]:
     """The DAGs in which a migration's questions were asked, beside those that are called after it."""
-    rows = journal.many.audit(names, (ASKED,), _MOST)
+    rows = journal.many.audit(names, (ASKED,), _QUESTIONS)
     return {name: _others(name, trail) for name, trail in rows.items()}
 
 
@@ -154,7 +155,8 @@ def overviews(journal: Journal, migrations: Iterable[Registered]) -> tuple[Overv
         journal.many.work(names),
         journal.many.verdicts(ahead.newest),
         journal.many.says_go([each.hash for each in ahead.newest.values()]),
-        journal.many.audit(names, _ACTIONS, _MOST),
+        journal.many.audit(names, _NEWEST, 1),
+        journal.many.audit(names, (PHASE,), _CHANGES),
         datetime.now(UTC),
     )
     waiting = _waiting(journal, read, known)
@@ -169,11 +171,12 @@ class _Read:
     work: Mapping[str, tuple[int, Mapping[str, Work]]]
     verdicts: Mapping[str, tuple[int, int]]
     go: Mapping[str, bool]
-    trails: Mapping[str, tuple[AuditRow, ...]]
+    newest: Mapping[str, tuple[AuditRow, ...]]
+    changes: Mapping[str, tuple[AuditRow, ...]]
     now: datetime
 
-    def trail(self, name: str, *actions: str) -> tuple[AuditRow, ...]:
-        return tuple(row for row in self.trails.get(name, ()) if row.action in actions)
+    def last(self, name: str, action: str) -> AuditRow | None:
+        return next((row for row in self.newest.get(name, ()) if row.action == action), None)
 
     def age(self, row: AuditRow | None) -> float | None:
         return None if row is None else max(0.0, (self.now - row.at).total_seconds())
@@ -183,10 +186,10 @@ def _overview(read: _Read, known: Registered, pending: Pending | None) -> Overvi
     name, spec = known.name, spec_of(known)
     rows = read.journal.control.all(name)
     evidence = read.journal.newest.get(name)
-    backup, drill = (_last(read.trail(name, action)) for action in (BACKED_UP, RESTORE_DRILL))
+    asked, backup, drill, measured = (read.last(name, action) for action in _NEWEST)
     return Overview(
         name=name,
-        dag=next(iter(sorted(_others(name, read.trail(name, ASKED)))), f"{name}.migrate"),
+        dag=next(iter(sorted(_others(name, (asked,) if asked else ()))), f"{name}.migrate"),
         source=_place(known.spec, "source"),
         target=_place(known.spec, "target"),
         phase=str(min((row.phase for row in rows), key=tuple(Phase).index, default=Phase.OFF)),
@@ -196,7 +199,7 @@ def _overview(read: _Read, known: Registered, pending: Pending | None) -> Overvi
         evidence=None if evidence is None else evidence.hash,
         go=None if evidence is None else read.go.get(evidence.hash),
         in_the_way=blockers(read.journal, spec) if spec else (),
-        alerts=tuple(each.text for each in alerts(read.journal, spec, trail=read.trail(name, PHASE, MEASURED)))
+        alerts=tuple(each.text for each in alerts(read.journal, spec, trail=read.changes.get(name, ())))
         if spec
         else (),
         pending=pending,
@@ -205,7 +208,7 @@ def _overview(read: _Read, known: Registered, pending: Pending | None) -> Overvi
         backup_age=read.age(backup),
         drill_age=read.age(drill),
         drill_passed=None if drill is None else bool(drill.detail["passed"]),
-        capacity=_capacity(spec, _last(read.trail(name, MEASURED))),
+        capacity=_capacity(spec, measured),
         updated_at=read.now,
         problem="" if spec else "this version cannot read the spec that was registered: register it again",
     )
@@ -229,10 +232,6 @@ def spec_of(known: Registered) -> MigrationSpec | None:
             _specs.clear()
         _specs[text] = made
     return _specs[text]
-
-
-def _last(trail: Sequence[AuditRow]) -> AuditRow | None:
-    return trail[-1] if trail else None
 
 
 def _others(name: str, trail: Iterable[AuditRow]) -> frozenset[str]:
@@ -281,9 +280,7 @@ def _capacity(spec: MigrationSpec | None, row: AuditRow | None) -> CapacityState
 
 def _waiting(journal: Journal, read: _Read, known: Sequence[Registered]) -> dict[str, Pending]:
     """The newest question of each migration that can still be answered, as far as the journal tells."""
-    asked = {
-        each.name: (each, row) for each in known if (row := _last(read.trail(each.name, ASKED))) and DAG in row.detail
-    }
+    asked = {each.name: (each, row) for each in known if (row := read.last(each.name, ASKED)) and DAG in row.detail}
     hashes = {row.detail[EVIDENCE] for _, row in asked.values()}
     of = {each.hash: each for each in journal.many.evidence_of(sorted(hashes))}
     answered = journal.many.approvals(sorted(hashes))

@@ -1,13 +1,13 @@
 """Partition map: how far each partition of a plan is, and what the checks of the newest run found of it."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from vectorferry.core.model import Partition
 from vectorferry.engine.monitor.status import STEPS
-from vectorferry.journal import Journal, StepState
+from vectorferry.journal import Journal
 
 State = Literal["planned", "exporting", "exported", "loading", "loaded", "failed"]
 """failed: a step was begun, is not done, and nobody works on it now; the next try goes on from there."""
@@ -36,16 +36,14 @@ def partition_map(journal: Journal, migration: str) -> tuple[PartitionState, ...
     plan = journal.plans.current(migration)
     if plan is None:
         return ()
-    steps: dict[str, dict[str, StepState]] = defaultdict(dict)
-    for each in journal.attempts.summary(plan.id):
-        steps[each.partition][each.step] = each
+    states = journal.attempts.states(plan.id)
     checks: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for check, scope, passed in journal.evidence.outcomes(plan.id):
         checks[scope].append((check, passed))
-    return tuple(_partition(each, steps[each.name], checks[each.name]) for each in plan.partitions)
+    return tuple(_partition(each, _state(each.name, states), checks[each.name]) for each in plan.partitions)
 
 
-def _partition(planned: Partition, steps: Mapping[str, StepState], checks: list[tuple[str, bool]]) -> PartitionState:
+def _partition(planned: Partition, state: State, checks: list[tuple[str, bool]]) -> PartitionState:
     namespaces = planned.namespaces
     failed = tuple(check for check, passed in checks if not passed)
     return PartitionState(
@@ -55,21 +53,20 @@ def _partition(planned: Partition, steps: Mapping[str, StepState], checks: list[
         namespaces[:_SHOWN],
         len(namespaces),
         planned.rows,
-        next(_states(steps), "planned"),
+        state,
         "failed" if failed else "passed" if checks else "none",
         failed,
     )
 
 
-def _states(steps: Mapping[str, StepState]) -> Iterator[State]:
-    """What it is in, the last step first."""
-    for name in reversed(STEPS):
-        step = steps.get(name)
-        if step is None or step.updated_at is None:
-            continue
-        if step.state == "done":
-            yield _DONE[name]
-        elif step.state == "running":
-            yield _RUNNING[name]
-        else:
-            yield "failed"
+def _state(partition: str, states: Mapping[tuple[str, str], str]) -> State:
+    """What it is in: the last step that was begun says so."""
+    for step in reversed(STEPS):
+        match states.get((partition, step)):
+            case "done":
+                return _DONE[step]
+            case "running":
+                return _RUNNING[step]
+            case "pending":
+                return "failed"
+    return "planned"

@@ -1,6 +1,7 @@
 """Journal read ahead: what alerts and blockers ask of many migrations, had with one statement for each kind of thing."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from vectorferry.core.model import CUTOVER
 from vectorferry.journal import (
@@ -22,7 +23,8 @@ from vectorferry.journal.evidence import EvidenceStore
 from vectorferry.journal.members import Members
 from vectorferry.journal.reconciliations import Reconciliations
 
-RECONCILIATIONS = 50
+RECONCILIATIONS = 5
+_LATELY = timedelta(days=1)  # alerts tell of those that ended since
 
 
 class ReadAhead(Journal):
@@ -99,8 +101,10 @@ class _Reconciliations(Reconciliations):
         super().__init__(journal.database)
         self._runs = runs
 
-    def all(self, migration: str, most: int = RECONCILIATIONS) -> tuple[Reconciliation, ...]:
-        return self._runs.get(migration, ())[:most]
+    def all(self, migration: str, most: int = 50) -> tuple[Reconciliation, ...]:
+        runs = self._runs.get(migration, ())
+        enough = len(runs) < RECONCILIATIONS or runs[-1].alive_until < datetime.now(UTC) - _LATELY
+        return runs[:most] if enough else super().all(migration, most)
 
     def latest(self, migration: str, *outcomes: Outcome, scope: Scope | None = None) -> Reconciliation | None:
         runs = self._runs.get(migration, ())
