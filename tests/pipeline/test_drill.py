@@ -16,13 +16,14 @@ from pipeline.dying import vectorferry as vectorferry_process
 from pipeline.test_backup import Place, changed, gateway, places
 from pipeline.test_live import approve
 from pipeline.worlds import World, rows_of
+from vectorferry.core.audited import RESTORE_DRILL
 from vectorferry.core.errors import CheckFailed, GateError, LeaseLost, NotFound
 from vectorferry.core.model import CollectionDefinition, KeyRange, Metric, Verdict
 from vectorferry.engine import pipeline
 from vectorferry.engine.backup import drill as drilling
 from vectorferry.engine.backup.create import backup
 from vectorferry.engine.backup.drill import clear_scratch, drill, scratch_name
-from vectorferry.engine.backup.format import BEGUN, DRILL, complete
+from vectorferry.engine.backup.format import BEGUN, complete
 from vectorferry.engine.backup.restore import Loaded, Rules
 from vectorferry.engine.session import Session
 from vectorferry.questions.cutover import question
@@ -51,7 +52,7 @@ def tables(database: str) -> set[str]:
 
 
 def drills(session: Session) -> list[Any]:
-    return [row.detail for row in session.journal.audit.trail("small") if row.action == DRILL]
+    return [row.detail for row in session.journal.audit.trail("small") if row.action == RESTORE_DRILL]
 
 
 @pytest.mark.parametrize("collection", ["Docs", "docs-v2", "docs_moved", "d" * 60, "größe" * 12])

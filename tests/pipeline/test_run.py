@@ -1,6 +1,9 @@
 """The whole pipeline in one process, on real databases."""
 
-from dataclasses import replace
+import os
+import subprocess
+import sys
+import time
 from typing import NoReturn
 
 import pytest
@@ -46,8 +49,7 @@ def test_the_evidence_states_what_all_sessions_of_the_run_have_used(filled: Worl
         for partition in plan.partitions:
             pipeline.move_partition(session, plan, partition)
         moved = session.usage.requests
-    with filled.session() as again:
-        session = replace(again, run_id=run_id)
+    with filled.session(run_id=run_id) as session:
         pipeline.wait_and_merge(session, plan)
         for partition in plan.partitions:
             pipeline.check_recall(session, plan, partition)
@@ -59,7 +61,36 @@ def test_the_evidence_states_what_all_sessions_of_the_run_have_used(filled: Worl
         assert f"<td>{made.hash}</td>" in read_anywhere(report).decode(), "beside evidence.json"
         assert moved > 10
     with filled.session() as later:
-        assert later.journal.usage.of_run("small", run_id).requests == moved
+        assert later.journal.usage.of_run("small", run_id).requests >= made.body["usage"]["requests"]
+
+
+CHILD = """
+import sys
+from vectorferry.engine.session import open_session
+from vectorferry.journal import usage
+from vectorferry.spec.loader import load_spec
+
+usage.KEEP_SECONDS = 0.05
+with open_session(load_spec(sys.argv[1]), actor="ann", run_id="killed") as session:
+    while True:
+        session.source.describe()
+"""
+
+
+def test_a_task_that_is_killed_has_told_what_it_used_until_then(filled: World) -> None:
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = {**os.environ, **filled.environment(), "PYTHONPATH": path}
+    with filled.session(run_id="killed") as session:
+        assert session.usage_of_run.requests == 0
+        with subprocess.Popen([sys.executable, "-c", CHILD, str(filled.spec_file)], env=environment) as child:
+            while not (told := session.usage_of_run.requests):
+                assert child.poll() is None
+                time.sleep(0.05)
+            child.kill()
+        session.source.describe()
+        assert session.usage_of_run.requests >= told + session.usage.requests > told
+        once = session.usage_of_run
+        assert session.usage_of_run == once, "what is kept already is not counted twice"
 
 
 def test_a_rejection_changes_nothing(filled: World) -> None:

@@ -451,6 +451,16 @@ class Usage:
             self.paced_seconds + other.paced_seconds,
         )
 
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.requests - other.requests,
+            self.retries - other.retries,
+            self.throttled - other.throttled,
+            self.read_units - other.read_units,
+            self.write_units - other.write_units,
+            self.paced_seconds - other.paced_seconds,
+        )
+
 
 class DifferenceKind(StrEnum):
     """How two sides disagree about one id."""

@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from vectorferry.core.errors import DatabaseMissing, GateError, JournalError, RetryableError, Unauthorized
+from vectorferry.core.errors import DatabaseMissing, GateError, RetryableError, Unauthorized
 from vectorferry.core.model import SIDES, Side, Usage
 from vectorferry.engine.task_metrics import measured_task
-from vectorferry.journal import ControlRow, Journal, JournalPacer, Plan, open_journal
+from vectorferry.journal import ControlRow, Journal, JournalPacer, Plan, Spending, open_journal
 from vectorferry.spec.connections import Connections, connection_from_environment, storage_options
 from vectorferry.spec.limits import Budget
 from vectorferry.spec.migration import MigrationSpec
@@ -85,6 +85,7 @@ class Session:
     report: Report = field(default=silent)
     connections: Connections = field(default=connection_from_environment)
     bundle: Mapping[str, str | None] | None = None
+    spending: Spending | None = None
 
     @property
     def migration(self) -> str:
@@ -109,6 +110,14 @@ class Session:
     def usage(self) -> Usage:
         """What both stores cost in this session."""
         return self.source.usage + self.target.usage
+
+    @property
+    def usage_of_run(self) -> Usage:
+        """What all sessions of this run have cost until now, this one included; raises JournalError."""
+        if self.spending is None:  # this session keeps nothing
+            return self.journal.usage.of_run(self.migration, self.run_id) + self.usage
+        self.spending.keep()
+        return self.journal.usage.of_run(self.migration, self.run_id) + self.spending.unkept
 
     def plan(self) -> Plan:
         """The plan in force; raises PlanMismatch where it belongs to another spec, or where there is none."""
@@ -183,6 +192,8 @@ def open_session(
             _opened(stack, journal, spec, side, partial(open_side, spec, side, connections)) for side in SIDES
         )
         staging = open_staging(spec, connections)
+        spending = Spending(journal.usage, spec.migration, run_id, lambda: source.usage + target.usage)
+        stack.enter_context(spending.kept())
         session = Session(
             spec,
             journal,
@@ -196,13 +207,13 @@ def open_session(
             report,
             connections,
             bundle,
+            spending,
         )
         try:
             with naming(places(spec, source, target)):
                 yield session
         finally:
             measured.used(source.usage, target.usage)
-            _keep_usage(session)
 
 
 def open_staging(spec: MigrationSpec, connections: Connections) -> Staging:
@@ -219,14 +230,6 @@ def places(spec: MigrationSpec, source: VectorStore, target: VectorStore) -> dic
     return {source.name: here, target.name: there}
 
 
-def _keep_usage(session: Session) -> None:
-    try:
-        session.journal.usage.add(session.migration, session.run_id, session.usage)
-    except JournalError:
-        # A journal that is away ended the session with an error of its own, which this must not hide: only a figure says less.
-        log.warning("what this session used could not be kept: %s", session.usage)
-
-
 @contextmanager
 def open_beside(
     session: Session, side: Side, collection: str, options: StoreOptions
@@ -236,6 +239,9 @@ def open_beside(
     opener = partial(open_store, session.connections(connection), collection, options)
     with ExitStack() as stack:
         store, caller = _opened(stack, session.journal, session.spec, side, opener)
+        stack.enter_context(
+            Spending(session.journal.usage, session.migration, session.run_id, lambda: store.usage).kept()
+        )
         with naming({store.name: (side, connection)}):
             yield store, caller
 

@@ -18,6 +18,7 @@ from vectorferry.journal.reconciliations import ENDED, Outcome, Reconciliation, 
 from vectorferry.journal.record_states import ExcusedRow, State, TouchedRow
 from vectorferry.journal.samples import Sample
 from vectorferry.journal.shadow_reads import Latencies, ShadowFigures, ShadowReads, added_up, seconds_of
+from vectorferry.journal.usage import Spending
 
 __all__ = [
     "ENDED",
@@ -48,6 +49,7 @@ __all__ = [
     "Scope",
     "ShadowFigures",
     "ShadowReads",
+    "Spending",
     "Standing",
     "State",
     "StepDone",

@@ -107,8 +107,7 @@ class ReconciliationRun:
     @property
     def usage(self) -> Usage:
         """What this process has used for it: requests, read units."""
-        now = self.session.usage
-        return Usage(requests=now.requests - self._used.requests, read_units=now.read_units - self._used.read_units)
+        return self.session.usage - self._used
 
     @property
     def seconds(self) -> float:

@@ -99,7 +99,7 @@ def _body(session: Session, plan: Plan, against: Sequence[str]) -> dict[str, Any
 
 def _usage(session: Session) -> dict[str, Any]:
     """What all tasks of the run have used; `dollars` are those of the read units, None where no price is known."""
-    used = session.journal.usage.of_run(session.migration, session.run_id) + session.usage
+    used = session.usage_of_run
     price = max(store.capabilities.read_unit_price for store in (session.source, session.target))
     return asdict(used) | {"dollars": round(used.read_units / 1e6 * price, 4) if price else None}
 
