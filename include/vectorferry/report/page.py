@@ -123,7 +123,7 @@ class _Page:
             self._met.setdefault(each.anchor, each)
             where = f"<b>{escape(_words(each.check))}</b>, {escape(_scope(each.scope))}"
             seen = f'{where}<br><span class="failed">{escape(each.reason)}</span>'
-            more = f'{_prose(each.advice)} <a href="#diagnosing-{each.anchor}">{escape(each.anchor)}</a>'
+            more = f'{_prose(each.advice)} (<a href="#diagnosing-{each.anchor}">{escape(each.anchor)}</a>)'
             yield f"<tr><td>{seen}</td><td>{_prose(each.cause)}</td><td>{more}</td></tr>"
         failed = sum(not v["passed"] for v in self._verdicts)
         yield "</table>"
@@ -137,7 +137,7 @@ class _Page:
         yield "<h2>Passed, and worth a look</h2>"
         yield from self._table(told[:MOST_PASSED])
         if len(told) > MOST_PASSED:
-            yield f"<p class='soft'>… and {len(told) - MOST_PASSED:,} more that passed with a remark. {_REST}</p>"
+            yield _soft(f"… and {len(told) - MOST_PASSED:,} more that passed with a remark. {_REST}")
 
     def _about(self) -> Iterator[str]:
         body = self._body
@@ -156,7 +156,9 @@ class _Page:
         }
         yield "<h2>About this evidence</h2>"
         yield _facts(rows)
-        yield "<p class='soft'>An answer binds to this hash of all figures; `vectorferry evidence verify` recomputes it from a bundle.</p>"
+        yield _soft(
+            "An answer binds to this hash of all figures; `vectorferry evidence verify` recomputes it from a bundle."
+        )
 
     def _cost(self) -> Iterator[str]:
         used = self._body["usage"]
@@ -265,7 +267,11 @@ def _excused(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _rest(more: int, word: str) -> str:
-    return f"<p class='soft'>… and {more:,} more that {word}. {_REST}</p>" if more > 0 else ""
+    return _soft(f"… and {more:,} more that {word}. {_REST}") if more > 0 else ""
+
+
+def _soft(text: str) -> str:
+    return f'<p class="soft">{_prose(text)}</p>'
 
 
 def _prose(text: str) -> str:
