@@ -105,6 +105,16 @@ def test_the_worst_vector_is_shown_and_what_nothing_searches() -> None:
     assert nothing == "not measured; **not searched by the target**: `sparse:words`"
 
 
+def test_judged_answers_of_the_sides_that_were_asked_are_shown() -> None:
+    recall = verdict("recall", recall=0.97, low=0.96, high=0.98, threshold=0.95)
+    sides = {"source": {"not_measured": "it has no index"}, "target": {"ndcg": 0.81234}}
+    assert "nDCG" not in rows_of(recall)["Recall"]
+    text = rows_of(recall, verdict("relevance", queries=40, k=10, **sides))["Recall"]
+    assert text.endswith("; nDCG@10 of 40 judged questions: target **0.8123**")
+    both = rows_of(recall, verdict("relevance", queries=40, k=10, **sides | {"source": {"ndcg": 0.8}}))["Recall"]
+    assert both.endswith(": source **0.8000**, target **0.8123**")
+
+
 def test_times_and_money_are_spelt_for_people() -> None:
     rows = rows_of()
     assert rows["Report"].endswith("; asked by ann; answer within 36 h; evidence `aaaaaaaaaaaa` lapses after 30 min")

@@ -265,9 +265,9 @@ def check_recall(session: "Session", plan: "Plan", partition: Partition) -> Sequ
 
 
 def check_collection(session: "Session", plan: "Plan") -> Sequence[Verdict]:
-    """Recall by namespace and by effort, extra records, own counts, filters, keyword search, latency; a failure is raised after all.
+    """Recall by namespace and effort, relevance, extra records, own counts, filters, keyword search, latency.
 
-    Last, where the spec requires it and the others have passed, the load that the target holds.
+    A failure is raised after all. Last, where the spec requires it and the others have passed, the load that the target holds.
     """
     from vectorferry.engine.checks.effort import check_effort
     from vectorferry.engine.checks.extras import check_extras
@@ -276,9 +276,19 @@ def check_collection(session: "Session", plan: "Plan") -> Sequence[Verdict]:
     from vectorferry.engine.checks.keyword import check_keyword
     from vectorferry.engine.checks.latency import check_latency
     from vectorferry.engine.checks.recall import recall_by_namespace
+    from vectorferry.engine.checks.relevance import check_relevance
     from vectorferry.engine.signoff.gate import record, require_passed
 
-    checks = (recall_by_namespace, check_extras, check_held, check_filters, check_keyword, check_effort, check_latency)
+    checks = (
+        recall_by_namespace,
+        check_extras,
+        check_held,
+        check_filters,
+        check_keyword,
+        check_effort,
+        check_relevance,
+        check_latency,
+    )
     verdicts = [v for check in checks for v in record(session, plan, check(session, plan))]
     require_passed(verdicts)
     if session.spec.checks.load:

@@ -20,7 +20,18 @@ NAMED = 3
 LONGEST_NAME = 24
 SLOWER = 1.5  # what a person should know of; `checks.latency.max_p95_ms` is what stops a cut-over
 # What passes with a reason says so once; what recall says of each namespace is told together.
-CHECKS = ("counts", "content", "extras", "filters", "keyword", "latency", "expectations", "shadow_reads", "touched")
+CHECKS = (
+    "counts",
+    "content",
+    "extras",
+    "relevance",
+    "filters",
+    "keyword",
+    "latency",
+    "expectations",
+    "shadow_reads",
+    "touched",
+)
 
 
 def question(session: Session, evidence: Evidence, report: str | None = None) -> Question:
@@ -48,7 +59,7 @@ def _cut_over(session: Session, evidence: Evidence, report: str | None) -> Quest
 def _rows(session: Session, evidence: Evidence, report: str | None) -> Iterator[tuple[str, str]]:
     yield "Rows", _counts(evidence)
     yield "Checks", "; ".join(each(evidence) for each in (_content, _filters, _expectations, _latency))
-    yield "Recall", _recall(evidence)
+    yield "Recall", "; ".join([_recall(evidence), *_relevance(evidence)])
     if session.spec.routers:
         yield "Writes", _writes(session, evidence)
         yield "Shadows", _shadow_reads(evidence)
@@ -193,6 +204,16 @@ def _recall(evidence: Evidence) -> str:
         else ""
     )
     return f"overall {_interval(overall)}{each}; {worst_text}; must reach {overall['threshold']}{left}"
+
+
+def _relevance(evidence: Evidence) -> Iterator[str]:
+    """How well judged questions are answered, by each side that was asked."""
+    figures = _overall(evidence, "relevance")
+    sides = [
+        f"{side} **{found['ndcg']:.4f}**" for side in ("source", "target") if "ndcg" in (found := figures.get(side, {}))
+    ]
+    if sides:
+        yield f"nDCG@{figures['k']} of {figures['queries']:,} judged questions: {', '.join(sides)}"
 
 
 def _interval(figures: Mapping[str, Any]) -> str:

@@ -49,6 +49,25 @@ class EffortCheck(Section):
         return self
 
 
+class RelevanceCheck(Section):
+    """Labelled judgements: how well both sides answer questions whose right answers people have graded."""
+
+    judgements: Text = Field(
+        description="Parquet file of grades: query (its id in `recall.queries`, or any name beside namespace and vector), id, grade."
+    )
+    k: int = Field(10, ge=1, le=1000, description="Results that count.")
+    tolerance: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="By how much the target's nDCG may be lower, by the lower end of the paired interval.",
+    )
+    min_ndcg: Share | None = Field(
+        None, description="The lower end of the target's interval must reach it, where given."
+    )
+    min_queries: int = Field(10, ge=1, le=1_000_000, description="Fewer judged questions than this fail.")
+
+
 class FilterCheck(Section):
     """Filters that must return the same ids from both sides, besides those made for the declared fields."""
 
@@ -135,6 +154,7 @@ class Checks(Section):
     )
     recall: RecallCheck = Field(default_factory=RecallCheck)
     effort: EffortCheck = Field(default_factory=EffortCheck)
+    relevance: RelevanceCheck | None = None
     filters: FilterCheck = Field(default_factory=FilterCheck)
     latency: LatencyCheck = Field(default_factory=LatencyCheck)
     load: LoadCheck | None = Field(

@@ -72,7 +72,12 @@ def _resolved(spec: MigrationSpec, document: Document, root: Path) -> MigrationS
     if recall.queries:
         queries = absolute(recall.queries, "checks", "recall", "queries")
         recall = recall.model_copy(update={"queries": queries})
-    return spec.model_copy(update={"staging": staging, "checks": spec.checks.model_copy(update={"recall": recall})})
+    relevance = spec.checks.relevance
+    if relevance:
+        judgements = absolute(relevance.judgements, "checks", "relevance", "judgements")
+        relevance = relevance.model_copy(update={"judgements": judgements})
+    checks = spec.checks.model_copy(update={"recall": recall, "relevance": relevance})
+    return spec.model_copy(update={"staging": staging, "checks": checks})
 
 
 def _validated(document: Document) -> MigrationSpec:

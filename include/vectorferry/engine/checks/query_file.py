@@ -43,12 +43,12 @@ class Recorded:
     left_out: Mapping[str, int]
 
 
-def content_of(path: str) -> bytes:
-    """The bytes of a query file. Raises PreflightFailed naming it."""
+def content_of(path: str, key: str = "checks.recall.queries") -> bytes:
+    """The bytes of a file that the spec names under a key. Raises PreflightFailed naming both."""
     try:
         return read_anywhere(path)
     except (OSError, ValueError, ImportError) as error:
-        raise PreflightFailed([f"query file {path} cannot be read: {error}; check `checks.recall.queries`"]) from error
+        raise PreflightFailed([f"query file {path} cannot be read: {error}; check `{key}`"]) from error
 
 
 def recorded_queries(

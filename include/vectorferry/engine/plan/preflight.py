@@ -15,6 +15,7 @@ from vectorferry.core.errors import (
 )
 from vectorferry.core.model import CollectionInfo, FieldType, Inventory
 from vectorferry.engine.checks.filter_support import unsupported_filters
+from vectorferry.engine.checks.judgements import judgements_of
 from vectorferry.engine.checks.query_file import content_of, recorded_queries
 from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cautions import record_warnings, sample_warnings
@@ -216,7 +217,7 @@ def _described(store: VectorStore, side: str, connection: str) -> CollectionInfo
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is wrong with the query file, and what of it is not asked."""
+    """What is wrong with the files of queries and judgements, and what is not asked."""
 
     problems: Sequence[str] = ()
     warnings: Sequence[str] = ()
@@ -224,9 +225,10 @@ class _Asked:
 
 def _asked(session: Session, source: CollectionInfo, namespaces: Mapping[str, int]) -> _Asked:
     path = session.spec.checks.recall.queries
-    if path is None:
-        return _Asked()
     try:
+        judgements_of(session.spec.checks, moved=namespaces, dimension=source.dimension, chosen=session.spec.namespaces)
+        if path is None:
+            return _Asked()
         found = recorded_queries(
             path, content_of(path), moved=namespaces, dimension=source.dimension, chosen=session.spec.namespaces
         )

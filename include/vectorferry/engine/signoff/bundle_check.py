@@ -154,7 +154,12 @@ class _Check:
         if recall.queries:
             queries = _resolved(recall.queries, kept["checks"]["recall"]["queries"])
             recall = recall.model_copy(update={"queries": queries})
-        return spec.model_copy(update={"staging": staging, "checks": spec.checks.model_copy(update={"recall": recall})})
+        relevance = spec.checks.relevance
+        if relevance:
+            judgements = _resolved(relevance.judgements, kept["checks"]["relevance"]["judgements"])
+            relevance = relevance.model_copy(update={"judgements": judgements})
+        checks = spec.checks.model_copy(update={"recall": recall, "relevance": relevance})
+        return spec.model_copy(update={"staging": staging, "checks": checks})
 
     def _plan(self) -> Iterator[str]:
         plan, body = self._made_plan(), self._body

@@ -30,6 +30,7 @@ def required(plan: Plan, checks: Checks) -> frozenset[tuple[str, str]]:
 def _wanted(checks: Checks) -> Iterator[str]:
     """The checks that are needed only where the spec says so."""
     yield from ["effort"] if checks.effort.required else []
+    yield from ["relevance"] if checks.relevance else []
     yield from ["load"] if checks.load else []
 
 
