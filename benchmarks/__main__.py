@@ -11,12 +11,13 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks import exact, exports, lance, live, loads, memory, reconcile, records, scale, table
+from benchmarks import breaking, exact, exports, lance, live, loads, memory, reconcile, records, scale, table
 from benchmarks.live import Calls, Rate
 from benchmarks.memory import Peak
 from benchmarks.scale import Scaled
 from benchmarks.servers import Servers, running
 from benchmarks.timing import Race, Rounds
+from vectorferry.spec.check_rules import LoadCheck
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Size:
     reconcile_slow_rows: int = 20_000
     reconcile_partitions: tuple[int, ...] = (50_000, 200_000)
     scale: tuple[tuple[int, int], ...] = ((1_000_000, 10), (10_000_000, 100))
+    peak: float = 50.0
+    step_seconds: float = 5.0
     namespaces: int = 10_000
     namespace_rows: int = 12
 
@@ -61,6 +64,8 @@ QUICK = Size(
     live_blocks=1,
     journal_seconds=0.3,
     reconcile_rows=1_000,
+    peak=100.0,
+    step_seconds=0.2,
     namespaces=20,
     namespace_rows=6,
     reconcile_slow_rows=500,
@@ -141,6 +146,11 @@ def reconcile_memory(servers: Servers, size: Size) -> list[Peak]:
     return [reconcile.peaks(servers, size.reconcile_partitions, size.peak_repeats, say)]
 
 
+def breaking_point(servers: Servers, size: Size) -> list[Rate]:
+    rules = LoadCheck(peak=size.peak, step_seconds=size.step_seconds, max_p99_ms=100, ceiling=20_000)
+    return breaking.points(servers, records.real(size.rows), rules, lambda line: print(f"  {line}", flush=True))
+
+
 def at_scale(servers: Servers, size: Size) -> list[Scaled]:
     return list(scale.scaled(servers, size.scale))
 
@@ -162,6 +172,7 @@ PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "settle": live_settling,
     "reconcile": reconcile_passes,
     "reconcile-memory": reconcile_memory,
+    "breaking-point": breaking_point,
     "scale": at_scale,
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pytest
-from benchmarks import exact, exports, lance, live, loads, memory, reconcile, records, scale, table
+from benchmarks import breaking, exact, exports, lance, live, loads, memory, reconcile, records, scale, table
 from benchmarks.records import Incomplete
 from benchmarks.servers import Servers, beside
 from benchmarks.timing import Contestant, Race, Rounds, Timed, Watch, race
@@ -17,6 +17,7 @@ from vectorferry.core.records import make_batch, vectors_of
 from vectorferry.local.servers.postgres import Postgres
 from vectorferry.local.servers.qdrant import Qdrant
 from vectorferry.local.servers.weaviate import Weaviate
+from vectorferry.spec.check_rules import LoadCheck
 
 ONCE = Rounds(repeats=1, finalists=1)
 
@@ -141,6 +142,14 @@ def test_routers_are_measured_beside_the_client(servers: Servers) -> None:
     assert len(live.intents(servers, 0.05)) == len(live.LOADS)
     [settled] = live.settling(servers, real, 1)
     assert settled.per_second > 0
+
+
+def test_a_load_test_is_made_twice_and_the_second_stands_beside_the_first(servers: Servers) -> None:
+    told: list[str] = []
+    rules = LoadCheck(peak=100, times=1, ceiling=100, step_seconds=0.2, max_p99_ms=60_000, processes=1)
+    found = breaking.points(servers, records.real(50), rules, told.append)
+    assert [rate.job for rate in found] == [f"load test {number}, 1 processes, limited by nothing" for number in (1, 2)]
+    assert len(told) == 2
 
 
 def test_full_passes_read_every_record_of_both_sides(servers: Servers) -> None:

@@ -49,6 +49,8 @@ def test_a_required_load_stands_in_the_evidence_and_in_the_gate(loaded: Session,
     assert (figures["limited_by"], figures["breaking_point"], figures["declared_peak"]) == ("nothing", None, 100)
     assert 0 < figures["filtered"] < figures["queries"]
     assert figures["hardware"]["processes"] == 2
+    assert figures["hardware"]["server"].startswith("PostgreSQL 18.")
+    assert ", pgvector 0." in figures["hardware"]["server"]
     assert figures["source"]["held"] == 100
     # What the processes sent is kept already, what this session did is not yet.
     assert loaded.journal.usage.of_run("small", loaded.run_id).requests >= 100

@@ -133,7 +133,7 @@ def test_a_change_token_vouches_for_one_mapping_only(native, mapped):
 
 # What has nothing to do with how records are said, or what of them is read.
 PASSED_ON = {
-    *("name", "usage", "drop", "pending_index", "capacity", "close"),
+    *("name", "usage", "drop", "pending_index", "capacity", "server_version", "close"),
     *("alias_target", "refuse_alias", "point_alias", "marker", "keep_marker"),
 }
 OF_NAMES_AND_WRITES = {

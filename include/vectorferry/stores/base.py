@@ -359,6 +359,10 @@ class VectorStore(Protocol):
         """
         ...
 
+    def server_version(self) -> str:
+        """Product and version of what answers, as in 'Weaviate 1.39.0', for figures that mean nothing without; empty if it does not say."""
+        return ""
+
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """What a record of `payload` bytes (see `payload_bytes`) will take here, by a stated rule; asks no database.
 

@@ -148,6 +148,10 @@ class DelegatingStore(VectorStore):
         """As the store's."""
         return self.whole.capacity(count=count)
 
+    def server_version(self) -> str:
+        """As the store's."""
+        return self.whole.server_version()
+
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """As the store's."""
         return self.whole.footprint(definition, payload)

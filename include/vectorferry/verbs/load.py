@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from vectorferry.spec.check_rules import LoadCheck
     from vectorferry.spec.migration import MigrationSpec
 
+_BUSY = 0.5  # of each core, in the minute before
+
 
 def loadtest(desk: Desk, given: Mapping[str, Any]) -> bool:
     """Whether the target holds what is required; `given` goes before what the spec has under `checks.load`.
@@ -61,6 +63,9 @@ def _summary(found: "Verdict") -> str:
         "nothing": f"breaking point: not reached, the ceiling is {figures['ceiling']:g} searches/s",
         "client": "breaking point: not reached, the client was the limit",
     }.get(limit, f"breaking point: about {point or 0:,.4g} searches/s, by {limit}")
+    busy = figures["hardware"]["load_average"] or 0.0
+    if busy > _BUSY:
+        told += f" (this host was busy before the test began, load average {busy:g} per core: on a quiet one it may be higher)"
     held = "none" if figures["held"] is None else f"{figures['held']:,.4g}/s"
     verdict = "passed" if found.passed else f"failed: {found.reason}"
     return f"{told}; highest rate held: {held}\n{verdict}"

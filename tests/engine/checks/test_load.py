@@ -94,14 +94,14 @@ def test_from_the_peak_over_what_is_required_and_on() -> None:
 
 
 def test_a_pause_of_the_machine_breaks_nothing() -> None:
-    calm, paused = Simulated(4, 0.02), Simulated(4, 0.02, spoiled=frozenset({1, 5}))
+    calm, paused = Simulated(4, 0.02), Simulated(4, 0.02, spoiled=frozenset({1, 2, 5}))
     assert not replace(paused, asked=1)(28.8).held
     assert limit_of(paused).breaking_point == pytest.approx(limit_of(calm).breaking_point, rel=0.12)
 
 
 def test_a_peak_that_is_not_held_is_gone_down_from() -> None:
     found = limit_of(Simulated(4, 0.02), RULES.model_copy(update={"peak": 500.0}))
-    assert [step.rate for step in found.steps[:5]] == [500, 500, 250, 250, 125]
+    assert [step.rate for step in found.steps[:7]] == [500, 500, 500, 250, 250, 250, 125]
     assert found.breaking_point == pytest.approx(171, rel=0.12)
     nothing = limit_of(Simulated(1, 10.0))
     assert (nothing.held, nothing.limited_by, nothing.breaking_point) == (None, "p99", 1.25)

@@ -9,12 +9,12 @@ from typing import Any
 from vectorferry.core.errors import StagingError, StoreError
 from vectorferry.core.model import SIDES, Phase, Side
 from vectorferry.engine.checks.latency import percentiles
-from vectorferry.engine.checks.query_set import Queries, is_prepared
-from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors
-from vectorferry.engine.checks.single_searches import asking, drawn
+from vectorferry.engine.checks.query_set import Queries
+from vectorferry.engine.checks.searched_vectors import SearchedVector
+from vectorferry.engine.checks.single_searches import asking, first_drawn
 from vectorferry.engine.session import Session
 from vectorferry.engine.transfer.loaded import missing_loads
-from vectorferry.journal import Latencies, Plan
+from vectorferry.journal import Latencies
 
 
 def sample_latency(session: Session) -> Mapping[Side, str]:
@@ -66,9 +66,10 @@ def _told(measured: Latencies) -> Mapping[str, Any]:
 
 def _probed(session: Session, side: Side, searches: int) -> Mapping[str, Any] | None:
     plan = session.journal.plans.current(session.migration)
-    if plan is None or not searches or not session.store(side).capabilities.searches:
+    if plan is None or not searches:
         return None
-    found = _queries(session, plan, side, searches)
+    # Other ones at each look.
+    found = first_drawn(session, plan, side, searches, f"probe {random.random()}")  # noqa: S311 (a sample)
     if found is None:
         return None
     asked, vector = found
@@ -76,17 +77,6 @@ def _probed(session: Session, side: Side, searches: int) -> Mapping[str, Any] | 
     _timed(session, side, asked, vector, 0)
     seconds = [_timed(session, side, asked, vector, row) for row in range(len(asked))]
     return {**percentiles(seconds), "queries": len(seconds), "from": "probe"}
-
-
-def _queries(session: Session, plan: Plan, side: Side, searches: int) -> tuple[Queries, SearchedVector] | None:
-    """Other ones at each look, of the first vector that has any and that the side searches."""
-    kinds = session.store(side).capabilities.searched_kinds
-    for vector in searched_vectors(session, plan):
-        if vector.spec.kind in kinds and is_prepared(vector.folder(session.staged(plan))):
-            asked = drawn(session, plan, vector, searches, f"probe {random.random()}")  # noqa: S311 (a sample)
-            if len(asked):
-                return asked, vector
-    return None
 
 
 def _timed(session: Session, side: Side, asked: Queries, vector: SearchedVector, row: int) -> float:

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.keys import order_hash
 from vectorferry.core.model import Side, VectorKind
-from vectorferry.engine.checks.query_set import Queries, query_note, read_queries
-from vectorferry.engine.checks.searched_vectors import SearchedVector
+from vectorferry.engine.checks.query_set import Queries, is_prepared, query_note, read_queries
+from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors
 from vectorferry.engine.session import Session
 from vectorferry.journal import Plan
 from vectorferry.stores.base import VectorStore
@@ -43,6 +43,19 @@ def drawn(session: Session, plan: Plan, vector: SearchedVector, most: int, salt:
         of(found.recorded),
         of(found.numbers),
     )
+
+
+def first_drawn(
+    session: Session, plan: Plan, side: Side, most: int, salt: str
+) -> tuple[Queries, SearchedVector] | None:
+    """The same of the first vector that a side searches and that queries were prepared for; None where there is none."""
+    able = session.store(side).capabilities
+    for vector in searched_vectors(session, plan) if able.searches else ():
+        if vector.spec.kind in able.searched_kinds and is_prepared(vector.folder(session.staged(plan))):
+            found = drawn(session, plan, vector, most, salt)
+            if len(found):
+                return found, vector
+    return None
 
 
 @dataclass(frozen=True)

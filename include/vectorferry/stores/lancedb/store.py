@@ -7,6 +7,7 @@ keys that several rows have are refused where they are met, and told by `invento
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
@@ -313,6 +314,10 @@ class LanceStore(VectorStore):
         size = int(self._access.do(lambda: table.stats()["total_bytes"]))
         note = "bytes are those of the table's newest version: older ones stay for seven days"
         return Capacity(self._access.do(table.count_rows) if count else None, disk=size or None, note=note)
+
+    def server_version(self) -> str:
+        """That of the library, which is all of the database."""
+        return f"LanceDB {version('lancedb')}"
 
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """The record's own size, twice until older versions are removed; over it a byte a dimension and its neighbours in the index."""

@@ -2,10 +2,18 @@
 
 from vectorferry.core.errors import Unsupported
 from vectorferry.core.model import Vectors
+from vectorferry.stores.pgvector.requirements import Server
 
 
 class Lacking:
-    """What a store of PostgreSQL refuses, whatever its tables look like."""
+    """What a store of PostgreSQL refuses, whatever its tables look like; and what it says of its server."""
+
+    def _server(self) -> Server:
+        raise NotImplementedError
+
+    def server_version(self) -> str:
+        """Of PostgreSQL and of the extension."""
+        return str(self._server())
 
     @property
     def name(self) -> str:

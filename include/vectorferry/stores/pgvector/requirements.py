@@ -56,6 +56,10 @@ class Server:
     available: str | None
     taken: bool
 
+    def __str__(self) -> str:
+        major, minor = divmod(self.postgres, 10_000)
+        return f"PostgreSQL {major}.{minor}" + (f", pgvector {self.version}" if self.version else "")
+
     @property
     def extension(self) -> Version:
         """Version of the extension, installed or to be installed; empty where there is none."""

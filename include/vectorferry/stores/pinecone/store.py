@@ -332,6 +332,10 @@ class PineconeStore:
             rows = 0
         return Capacity(rows, note="serverless: neither memory nor disk is yours")
 
+    def server_version(self) -> str:
+        """Not told: it is a service."""
+        return ""
+
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """The payload is what Pinecone counts as a record's size (docs.pinecone.io, Understanding cost, Storage)."""
         del definition

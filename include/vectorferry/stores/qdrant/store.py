@@ -44,7 +44,7 @@ from vectorferry.stores.qdrant.client import Link, Wire, address_of
 from vectorferry.stores.qdrant.filters import FOREIGN_OPERATORS
 from vectorferry.stores.qdrant.payloads import fill, plain
 from vectorferry.stores.qdrant.reader import MAX_FETCH, PointReader
-from vectorferry.stores.qdrant.requirements import unusable
+from vectorferry.stores.qdrant.requirements import unusable, version_told
 from vectorferry.stores.qdrant.rows import names_a_namespace, point_of
 from vectorferry.stores.qdrant.schema import (
     MARK,
@@ -259,6 +259,10 @@ class QdrantStore(VectorStore):
         if count:
             rows = self.count() if self._is_there() else 0
         return Capacity(rows)
+
+    def server_version(self) -> str:
+        """As the server tells it."""
+        return f"Qdrant {version_told(self._link, self._call)}".strip()
 
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """The vendor's rule, from its documentation: vectors x dimensions x 4 bytes x 1.5 in memory; on disk at least the payload.

@@ -11,10 +11,15 @@ OLDEST = (1, 29)
 """The first that counts over gRPC."""
 
 
+def version_told(link: Link, call: Caller) -> str:
+    """The version as the server tells it, empty where it does not. Raises Unavailable where REST does not answer."""
+    meta = call(lambda: link.get("/meta")) or {}
+    return str(meta.get("version", ""))
+
+
 def unusable(link: Link, call: Caller) -> Iterator[str]:
     """What keeps a server from being used; it is asked over both its ports. Raises Unavailable where REST does not answer."""
-    meta = call(lambda: link.get("/meta")) or {}
-    yield from too_old("the server is Weaviate", version_of(str(meta.get("version", ""))), OLDEST)
+    yield from too_old("the server is Weaviate", version_of(version_told(link, call)), OLDEST)
     try:
         call(link.check_grpc)
     except Unavailable as error:

@@ -62,7 +62,7 @@ from vectorferry.stores.weaviate.native_objects import NativeCodec, unfit_rows
 from vectorferry.stores.weaviate.objects import Codec, EnvelopeCodec, rejected_rows
 from vectorferry.stores.weaviate.properties import LiveProperties
 from vectorferry.stores.weaviate.reader import MAX_RESULTS, ObjectReader
-from vectorferry.stores.weaviate.requirements import unusable
+from vectorferry.stores.weaviate.requirements import unusable, version_told
 from vectorferry.stores.weaviate.schema import (
     MAX_DIMENSION,
     Layout,
@@ -295,6 +295,10 @@ class WeaviateStore:
         rows = (self.count() if there else 0) if count else None
         stopped = sum(shard.get("vectorIndexingStatus") == READ_ONLY for shard in shards)
         return Capacity(rows, memory, limit, read_only=stopped > 0, note=f"{stopped} of {len(shards)} shards read-only")
+
+    def server_version(self) -> str:
+        """As the server tells it."""
+        return f"Weaviate {version_told(self._link, self._call)}".strip()
 
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """See `vector_memory`; on disk at least the payload, which is what Weaviate's documentation gives no rule for."""

@@ -51,6 +51,12 @@ class ConnectionContract(StoreFixtures):
         store.fetch(new_name(), ["a"])
         assert store.usage.requests > before
 
+    def test_the_version_of_the_server_is_told_in_one_line_or_not_at_all(self, store: VectorStore) -> None:
+        told = store.server_version()
+        assert told.strip() == told
+        assert "\n" not in told
+        assert not told or any(letter.isdigit() for letter in told)
+
     def test_a_wrong_key_is_unauthorized(self, wrong_key_store: VectorStore) -> None:
         for attempt in (wrong_key_store.describe, lambda: wrong_key_store.upsert(records("n", ["a"]))):
             with pytest.raises(Unauthorized):

@@ -14,6 +14,7 @@ _STEPS_TO_REQUIRED = 3
 _FACTOR_BEYOND = 1.4
 _SHARPNESS = 1.1
 _HALVINGS = 4
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -50,20 +51,19 @@ class _Search:
         self.steps.append(step)
         return step
 
-    def surely(self, rate: float, first: Step | None = None) -> Step:
-        """What two of three tries agree on: a single pause of the machine breaks nothing."""
-        tries = [first or self.once(rate)]
-        while True:
-            tries.append(self.once(rate))
-            alike = [step for step in tries if step.held == tries[-1].held]
-            if len(alike) == 2:
-                return alike[-1]
+    def surely(self, rate: float) -> Step:
+        """The first try that is held, or the last of three: what else a machine does makes a step slower, never faster."""
+        for _ in range(_TRIES):
+            step = self.once(rate)
+            if step.held:
+                break
+        return step
 
 
 def find(measure: Measure, rules: LoadCheck) -> Found:
-    """From the peak to what is required and on to the ceiling, until a step is not held twice; then between that and the last.
+    """From the peak to what is required and on to the ceiling, until a rate is not held in three tries; then between that and the last.
 
-    Where the peak is not held, from there down. On the way up a rate that is held once is enough; else two of three tries judge it.
+    Where the peak is not held, from there down.
     """
     search = _Search(measure)
     held, broke = _up(search, rules)
@@ -100,8 +100,7 @@ def rates_to(rules: LoadCheck, ceiling: float) -> tuple[float, ...]:
 def _up(search: _Search, rules: LoadCheck) -> tuple[float | None, Step | None]:
     held = None
     for rate in rates_to(rules, rules.highest):
-        step = search.once(rate)
-        step = step if step.held else search.surely(rate, step)
+        step = search.surely(rate)
         if not step.held:
             return held, step
         held = step.rate

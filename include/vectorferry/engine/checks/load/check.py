@@ -16,8 +16,8 @@ from vectorferry.engine.checks.load.hardware import hardware
 from vectorferry.engine.checks.load.senders import Here, Opening, Processes, Senders, give_up
 from vectorferry.engine.checks.load.steps import Step, step_of
 from vectorferry.engine.checks.query_set import Queries
-from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors
-from vectorferry.engine.checks.single_searches import Asking, asking, drawn
+from vectorferry.engine.checks.searched_vectors import SearchedVector
+from vectorferry.engine.checks.single_searches import Asking, asking, first_drawn
 from vectorferry.engine.session import Session, StepProgress, budgeted_rate
 from vectorferry.engine.transfer.loaded import missing_loads
 from vectorferry.journal import Plan
@@ -39,10 +39,10 @@ def check_load(session: Session, plan: Plan, rules: LoadCheck) -> Verdict:
     the authority of a cohort and the rules do not say that it may be put under load all the same.
     """
     _require_ready(session, plan, rules)
-    vector = searched_vectors(session, plan)[0]
-    queries = _mixed(session, drawn(session, plan, vector, _QUERIES, "load"))
-    if not len(queries):
+    drawn = first_drawn(session, plan, "target", _QUERIES, "load")
+    if drawn is None:
         return Verdict("load", "overall", passed=False, figures={"queries": 0}, reason="there is nothing to search")
+    queries, vector = _mixed(session, drawn[0]), drawn[1]
     told = {
         "peak": rules.peak,
         "required": rules.required,
@@ -50,7 +50,8 @@ def check_load(session: Session, plan: Plan, rules: LoadCheck) -> Verdict:
         "while_serving": rules.while_serving,
     }
     session.journal.audit.write(session.migration, session.actor, LOADTEST, {**told, "run": session.run_id})
-    found, processes = _on_target(session, asking(session, "target", queries, vector), rules)
+    host = hardware(session.connections(session.spec.target.connection))
+    found, processes = load_target(session, asking(session, "target", queries, vector), rules)
     figures = {
         **_figures(found),
         "declared_peak": rules.peak,
@@ -59,9 +60,14 @@ def check_load(session: Session, plan: Plan, rules: LoadCheck) -> Verdict:
         "max_p99_ms": rules.max_p99_ms,
         "max_errors": rules.max_errors,
         "queries": len(queries),
+        "vector": vector.shown,
         "filtered": sum(text is not None for text in queries.filters),
         "arrivals": "poisson",
-        "hardware": {**hardware(session.connections(session.spec.target.connection)), "processes": processes},
+        "hardware": {
+            **host,
+            "server": session.target.server_version(),
+            "processes": processes,
+        },
         **({"source": _on_source(session, queries, vector, rules)} if rules.source else {}),
     }
     reason = _against(session, found, rules)
@@ -91,7 +97,8 @@ def _mixed(session: Session, queries: Queries) -> Queries:
     return replace(queries, filters=[next(turn) if row % _FILTERED == 0 else None for row in range(len(queries))])
 
 
-def _on_target(session: Session, asked: Asking, rules: LoadCheck) -> tuple[Found, int]:
+def load_target(session: Session, asked: Asking, rules: LoadCheck) -> tuple[Found, int]:
+    """What the target was found to hold, and by how many processes it was asked."""
     count = rules.processes or min(_MOST_PROCESSES, os.cpu_count() or 1)
     connection = session.connections(session.spec.target.connection)
     with ExitStack() as stack:

@@ -12,10 +12,14 @@ from vectorferry.spec.connections import Connection
 
 
 def hardware(connection: Connection) -> dict[str, Any]:
-    """CPU model and cores, memory in bytes, system and Python of this host; `same_host` is None where nobody can tell."""
+    """CPU model and cores, memory in bytes, system and Python of this host; `same_host` is None where nobody can tell.
+
+    `load_average` is of the last minute, per core: how busy this host was with other things before anything was sent.
+    """
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_average": round(os.getloadavg()[0] / (os.cpu_count() or 1), 2) if hasattr(os, "getloadavg") else None,
         "memory_bytes": _memory(),
         "os": platform.platform(),
         "python": platform.python_version(),
