@@ -1,10 +1,15 @@
-"""What Prometheus would read at an address, and whether it is what the catalogue says."""
+"""What Prometheus would read at an address, what a collector is sent, and whether it is what the catalogue says."""
 
+import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import httpx
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from vectorferry.core.metrics import CATALOGUE, Exporter, Kind
@@ -71,3 +76,50 @@ def held_to_catalogue(found: Scraped, *exporters: Exporter) -> None:
     for name, (kind, labels) in told.items():
         assert found.kinds[name] == kind, name
         assert found.labels(name) - _OWN_LABELS == labels, name
+
+
+class Collector:
+    """A collector that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.got: list[ExportMetricsServiceRequest] = []
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                if self.headers.get("content-encoding") == "gzip":
+                    raise AssertionError("nobody asked for it")
+                collector.got.append(ExportMetricsServiceRequest.FromString(body))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def metrics(self) -> dict[str, Any]:
+        """Every metric that came, by name."""
+        scopes = [scope for each in self.got for part in each.resource_metrics for scope in part.scope_metrics]
+        return {metric.name: metric for scope in scopes for metric in scope.metrics}
+
+
+def sent_to(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """A collector that this process's environment names; made a fixture by whoever needs one."""
+    made = Collector()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", made.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield made
+    made.close()

@@ -1,15 +1,13 @@
 """What tasks send to a collector of OpenTelemetry before they end."""
 
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from opentelemetry.metrics import NoOpMeter
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
+from scraping import Collector, sent_to
 from vectorferry.core.metrics import CATALOGUE, Exporter, Kind
 from vectorferry.core.model import Usage
 from vectorferry.engine.task_metrics import measured_task
@@ -18,51 +16,7 @@ from vectorferry.telemetry import ENDPOINTS, sending
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 
 
-class Collector:
-    """A collector that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.got: list[ExportMetricsServiceRequest] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    raise AssertionError("nobody asked for it")
-                collector.got.append(ExportMetricsServiceRequest.FromString(body))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    def metrics(self) -> dict[str, Any]:
-        """Every metric that came, by name."""
-        scopes = [scope for each in self.got for part in each.resource_metrics for scope in part.scope_metrics]
-        return {metric.name: metric for scope in scopes for metric in scope.metrics}
-
-
-@pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    made = Collector()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", made.url)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    yield made
-    made.close()
+collector = pytest.fixture(sent_to)
 
 
 def labels_of(point: Any) -> dict[str, str]:

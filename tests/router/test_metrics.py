@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from journal.helpers import make_evidence, make_plan
 from pipeline.worlds import World
 from router.conftest import Pair
 from router.planting import eventually
-from scraping import Scraped, both, held_to_catalogue, scrape, series_of
+from scraping import Collector, Scraped, both, held_to_catalogue, scrape, sent_to, series_of
 from vectorferry.core import audited
 from vectorferry.core.metrics import Exporter
 from vectorferry.core.model import COHORT, Phase
@@ -53,28 +54,35 @@ class Process:
         return scrape(self.metrics)
 
 
+@contextmanager
+def running(command: Sequence[str], environment: Mapping[str, str], url: str) -> Iterator[None]:
+    """A command of its own process, from when it answers until SIGTERM ends it as it should."""
+    process = subprocess.Popen([sys.executable, "-m", "vectorferry.cli", *command], env={**os.environ, **environment})
+
+    def answers() -> bool:
+        assert process.poll() is None
+        try:
+            return httpx.get(url, trust_env=False, timeout=60).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        eventually(answers)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
 @pytest.fixture
 def gateway(tracked: Pair) -> Iterator[Process]:
     port, metrics = free_port(), free_port()
     ports = ("--port", str(port), "--grpc-port", "0", "--metrics-port", str(metrics))
     command = ["gateway", "pinecone", "--migration", "small", "--journal", "journal", *ports]
     environment = {**tracked.world.environment(), "VECTORFERRY_GATEWAY_API_KEYS": f"shop:{KEY}"}
-    process = subprocess.Popen([sys.executable, "-m", "vectorferry.cli", *command], env={**os.environ, **environment})
     made = Process(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics}/metrics")
-
-    def ready() -> bool:
-        assert process.poll() is None
-        try:
-            return httpx.get(f"{made.url}/readyz", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    try:
-        eventually(ready)
+    with running(command, environment, f"{made.url}/readyz"):
         yield made
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
 
 
 def use(gateway: Process, tracked: Pair) -> None:
@@ -128,23 +136,12 @@ def of_journal(tracked: Pair) -> Iterator[Callable[[], Scraped]]:
         made.execute(sa.text(f"CREATE ROLE {login} LOGIN PASSWORD 'scraped' IN ROLE vectorferry_reader"))
     reader = replace(connection, login=login, password="scraped")
     port = free_port()
+    url = f"http://127.0.0.1:{port}/metrics"
     environment = World(tracked.world.folder, {"journal": reader}, {}).environment()
-    command = [sys.executable, "-m", "vectorferry.cli", "metrics", "--journal", "journal", "--port", str(port)]
-    process = subprocess.Popen(command, env={**os.environ, **environment})
-
-    def listens() -> bool:
-        assert process.poll() is None
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=60).status_code == 200
-        except httpx.TransportError:
-            return False
-
     try:
-        eventually(listens)
-        yield lambda: scrape(f"http://127.0.0.1:{port}/metrics")
+        with running(["metrics", "--journal", "journal", "--port", str(port)], environment, url):
+            yield lambda: scrape(url)
     finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
         with tracked.session.journal.database.transaction() as made:
             made.execute(sa.text(f"DROP ROLE {login}"))
 
@@ -206,6 +203,27 @@ def test_a_journal_that_is_away_is_down_and_nothing_else_is_told(
         eventually(lambda: of_journal().value("vectorferry_journal_up") == 0)
         assert of_journal().series.keys() == {"vectorferry_journal_up"}
     eventually(lambda: of_journal().value("vectorferry_journal_up") == 1)
+
+
+collector = pytest.fixture(sent_to)
+
+
+def test_a_session_sends_what_it_asked_of_both_databases(pair: Pair, collector: Collector) -> None:
+    with pair.world.session() as session:
+        session.source.count()
+        session.target.count()
+    found = collector.metrics()
+    requests = {
+        label.value.string_value: point.as_int
+        for point in found["vectorferry.task.requests"].sum.data_points
+        for label in point.attributes
+        if label.key == "side"
+    }
+    assert requests["source"] >= 1
+    assert requests["target"] >= 1
+    [duration] = found["vectorferry.task.duration"].histogram.data_points
+    labels = {each.key: each.value.string_value for each in duration.attributes}
+    assert labels == {"migration": "small", "task": "command"}
 
 
 # --- Dashboard and alert rules
