@@ -78,7 +78,8 @@ def token_of(server: Airflow, user: str = "viewer") -> str:
     return str(json.loads(answer.text)["access_token"])
 
 
-@pytest.fixture(scope="session")
+# As long as it lives, its event loop counts as running in this thread: asynchronous tests of other files could not run.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if not found:
