@@ -6,14 +6,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
-from benchmarks import breaking, exact, exports, lance, live, loads, memory, reconcile, records, scale, table
+from benchmarks import breaking, exact, exports, lance, live, loads, memory, page, reconcile, records, scale, table
 from benchmarks.live import Calls, Rate
 from benchmarks.memory import Peak
+from benchmarks.page import Answered
 from benchmarks.scale import Scaled
 from benchmarks.servers import Servers, running
 from benchmarks.timing import Race, Rounds
@@ -44,6 +45,7 @@ class Size:
     step_seconds: float = 5.0
     namespaces: int = 10_000
     namespace_rows: int = 12
+    page: page.Sizes = field(default_factory=page.Sizes)
 
     @property
     def rounds(self) -> Rounds:
@@ -71,8 +73,9 @@ QUICK = Size(
     reconcile_slow_rows=500,
     reconcile_partitions=(1_000, 2_000),
     scale=((2_000, 2), (4_000, 4)),
+    page=page.Sizes(20, 60, 40, 2),
 )
-Found = list[Race] | list[Peak] | list[Calls] | list[Rate] | list[Scaled]
+Found = list[Race] | list[Peak] | list[Calls] | list[Rate] | list[Scaled] | list[Answered]
 
 
 def export_pinecone(servers: Servers, size: Size) -> list[Race]:
@@ -155,6 +158,10 @@ def at_scale(servers: Servers, size: Size) -> list[Scaled]:
     return list(scale.scaled(servers, size.scale))
 
 
+def page_routes(servers: Servers, size: Size) -> list[Answered]:
+    return list(page.answered(servers, size.page, size.repeats))
+
+
 PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "export-pinecone": export_pinecone,
     "export-weaviate": export_weaviate,
@@ -174,6 +181,7 @@ PARTS: dict[str, Callable[[Servers, Size], Found]] = {
     "reconcile-memory": reconcile_memory,
     "breaking-point": breaking_point,
     "scale": at_scale,
+    "page": page_routes,
 }
 
 
@@ -188,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(table.summary(found)))
     if given.json:
         Path(given.json).write_bytes(orjson.dumps(table.as_json(found), option=orjson.OPT_INDENT_2))
-    return 0 if all(each.enough for each in [*found.races, *found.peaks, *found.scaled]) else 1
+    return 0 if all(each.enough for each in [*found.races, *found.peaks, *found.scaled, *found.answered]) else 1
 
 
 def measure(servers: Servers, parts: Sequence[str], size: Size) -> table.Measured:

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.live import Calls, Rate
 from benchmarks.memory import MOST_BYTES, MOST_GROWTH, Peak
+from benchmarks.page import Answered
 from benchmarks.scale import Scaled
 from benchmarks.timing import Race, Timed
 
@@ -22,8 +23,9 @@ class Measured:
     calls: list[Calls] = field(default_factory=list)
     rates: list[Rate] = field(default_factory=list)
     scaled: list[Scaled] = field(default_factory=list)
+    answered: list[Answered] = field(default_factory=list)
 
-    def add(self, found: Race | Peak | Calls | Rate | Scaled) -> Iterator[str]:
+    def add(self, found: Race | Peak | Calls | Rate | Scaled | Answered) -> Iterator[str]:
         """Keep a result; returns it as lines."""
         if isinstance(found, Race):
             self.races.append(found)
@@ -37,6 +39,9 @@ class Measured:
         if isinstance(found, Scaled):
             self.scaled.append(found)
             return iter([_scaled_row(found)])
+        if isinstance(found, Answered):
+            self.answered.append(found)
+            return iter([_answered_row(found)])
         self.rates.append(found)
         return iter([_rate_row(found)])
 
@@ -95,6 +100,14 @@ def summary(measured: Measured) -> Iterator[str]:
     if measured.scaled:
         yield "\n| stage | ids | partitions | seconds | client CPU | peak |\n|---|---|---|---|---|---|"
         yield from map(_scaled_row, measured.scaled)
+    if measured.answered:
+        yield "\n| route | ms | slowest | statements | bytes |\n|---|---|---|---|---|"
+        yield from map(_answered_row, measured.answered)
+
+
+def _answered_row(found: Answered) -> str:
+    times = f"{found.median * 1000:,.0f} | {max(found.seconds) * 1000:,.0f}"
+    return f"| {found.route} | {times} | {found.statements} | {found.size:,} |"
 
 
 def _scaled_row(found: Scaled) -> str:
@@ -135,6 +148,7 @@ def as_json(measured: Measured) -> dict[str, Any]:
         "calls": [asdict(calls) for calls in measured.calls],
         "rates": [asdict(rate) for rate in measured.rates],
         "scaled": [asdict(scaled) for scaled in measured.scaled],
+        "answered": [asdict(route) for route in measured.answered],
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pytest
-from benchmarks import breaking, exact, exports, lance, live, loads, memory, reconcile, records, scale, table
+from benchmarks import breaking, exact, exports, lance, live, loads, memory, page, reconcile, records, scale, table
 from benchmarks.records import Incomplete
 from benchmarks.servers import Servers, beside
 from benchmarks.timing import Contestant, Race, Rounds, Timed, Watch, race
@@ -184,3 +184,20 @@ def test_figures_are_shown_and_written(tmp_path: Path) -> None:
     written = orjson.loads(orjson.dumps(table.as_json(measured)))
     assert (written["races"][0]["ratio"], written["peaks"][0]["bytes"]["20"]) == (2.0, [130 << 20])
     assert not replace(found, ours=timed[1], others=timed[:1]).enough
+
+
+@pytest.mark.long
+def test_the_page_is_asked_on_every_route(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "")  # it sets these two
+    monkeypatch.setenv("AIRFLOW_CONN_VECTORFERRY_JOURNAL", "")
+    found = list(page.answered(servers, page.Sizes(20, 60, 40, 2), 1))
+    assert [each.route for each in found] == [each or "/" for each in page.ROUTES]
+    assert all(0 < each.statements < 40 and each.size > 0 and each.again == 0 for each in found)
+    assert max(found[2].seconds) == found[2].median
+    assert "/page/partitions" in "\n".join(table.summary(_measured(found[2])))
+
+
+def _measured(found: page.Answered) -> table.Measured:
+    measured = table.Measured()
+    measured.add(found)
+    return measured
