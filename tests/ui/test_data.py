@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -128,6 +129,9 @@ def test_an_overview_tells_what_the_journal_holds(server: Server, journal: Journ
 
 
 def test_what_is_read_ahead_is_what_is_read(journal: Journal, behind: Database) -> None:
+    for n in range(2):
+        register(journal, f"m{n}")
+        waiting(journal, f"m{n}", go=n == 0)
     register(journal, "shop")
     row = journal.control.advance(journal.control.get("docs", "all"), Phase.TRACK_A, actor="ann", reason="begin")
     journal.control.mark_loaded("docs", "all")
@@ -141,12 +145,14 @@ def test_what_is_read_ahead_is_what_is_read(journal: Journal, behind: Database) 
     for n in range(RECONCILIATIONS + 2):
         run = journal.reconciliations.begin("docs", Scope.FULL, f"r{n}", None, lease=60.0)
         journal.reconciliations.end(run, Outcome.REFUSED, {"reason": f"empty {n}"})
-    ahead = ReadAhead(journal, ["docs", "shop", "unknown"])
-    for spec in (SPEC, SPEC.model_copy(update={"migration": "shop"})):
+    ahead = ReadAhead(journal, ["docs", "shop", "m0", "m1", "unknown"])
+    for name in ("docs", "shop", "m0", "m1"):
+        spec = SPEC.model_copy(update={"migration": name})
         told = [alert.key for alert in alerts(journal, spec)]
         assert [alert.key for alert in alerts(ahead, spec)] == told
         assert blockers(ahead, spec) == blockers(journal, spec)
-        assert bool(told) is (spec is SPEC)
+        assert bool(told) is (name == "docs")
+        assert bool(blockers(ahead, spec)) is (name != "shop")
     assert len([key for key in [a.key for a in alerts(ahead, SPEC)] if "refused" in key]) == RECONCILIATIONS + 2
     assert ahead.control.all("docs") == journal.control.all("docs")
     assert row.phase is Phase.TRACK_A
@@ -309,6 +315,16 @@ def sent() -> Iterator[list[str]]:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
+def waiting(journal: Journal, name: str, *, go: bool) -> None:
+    """A migration that tracks, with evidence that nobody has answered."""
+    journal.control.advance(journal.control.get(name, "all"), Phase.TRACK_A, actor="ann", reason="begin")
+    plan = replace(make_plan(f"{name}-1", SPEC.plan_fingerprint), migration=name)
+    journal.plans.save(plan)
+    journal.evidence.save_verdicts(plan.id, "run-1", VERDICTS[: 1 if go else None])
+    body = {"go": go, "verdicts": []}
+    keep(journal, name.ljust(64, "0"), migration=name, plan_id=plan.id, body=body, approvable=go)
+
+
 def test_many_migrations_are_asked_for_as_one_is(server: Server, journal: Journal) -> None:
     keep(journal)
     one(server)  # opens the journal
@@ -316,6 +332,7 @@ def test_many_migrations_are_asked_for_as_one_is(server: Server, journal: Journa
         one(server)
     for n in range(30):
         register(journal, f"m{n}")
+        waiting(journal, f"m{n}", go=n % 2 == 0)
     with sent() as many:
         assert len(get(server, "")["migrations"]) == 31
     assert len(many) == len(few)

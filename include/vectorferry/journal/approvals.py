@@ -1,5 +1,6 @@
 """Approvals: what a person answered to a piece of evidence. Rows are only ever added; a switch believes nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -60,7 +61,7 @@ class Approvals:
         answer before.
         """
         with self._database.transaction() as connection:
-            of = _require_standing(connection, evidence_hash, max_age, lock=True)
+            of = _require_standing(connection, evidence_hash, max_age)
             earlier = next((each for each in _answers(connection, evidence_hash) if each.actor_id == actor_id), None)
             if earlier is not None:
                 return _require_same(earlier, decision)
@@ -81,18 +82,8 @@ class Approvals:
     def valid(self, migration: str, evidence_hash: str, *, max_age: timedelta = MAX_AGE) -> Approval:
         """The approval of this evidence that holds now; raises NotApproved with the reason why there is none."""
         with self._database.transaction() as connection:
-            of = _require_standing(connection, evidence_hash, max_age)
-            answers = _answers(connection, evidence_hash)
-        if of != migration:
-            raise NotApproved(f"evidence {_short(evidence_hash)} is of migration {of!r}, not of {migration!r}")
-        if not answers:
-            raise NotApproved(f"nobody has answered to evidence {_short(evidence_hash)} of {migration!r} yet")
-        refusal = next((each for each in answers if each.decision == "reject"), None)
-        if refusal is not None:
-            raise NotApproved(
-                f"{refusal.actor} rejected evidence {_short(evidence_hash)}: {refusal.reason or 'no reason given'}"
-            )
-        return answers[0]
+            row = next(iter(standings(connection, [evidence_hash])), None)
+            return holding(migration, evidence_hash, row, _answers(connection, evidence_hash), max_age)
 
     def all(self, evidence_hash: str) -> tuple[Approval, ...]:
         """Every answer to this evidence, oldest first."""
@@ -100,10 +91,35 @@ class Approvals:
             return _answers(connection, evidence_hash)
 
 
-def _require_standing(connection: sa.Connection, digest: str, max_age: timedelta, *, lock: bool = False) -> str:
-    """The migration of evidence that can be approved now; raises NotApproved, or EvidenceLapsed. A lock makes answers come one by one."""
+def standings(connection: sa.Connection, hashes: Sequence[str]) -> Sequence[sa.Row[Any]]:
+    """What `holding` wants to know of each evidence, as it is now."""
+    return connection.execute(_STANDING.where(evidence.c.hash.in_(hashes))).all()
+
+
+def holding(
+    migration: str, evidence_hash: str, row: sa.Row[Any] | None, answers: Sequence[Approval], max_age: timedelta
+) -> Approval:
+    """The approval among the answers, if it holds for evidence of this standing; raises NotApproved with the reason why none does."""
+    of = _standing(row, evidence_hash, max_age)
+    if of != migration:
+        raise NotApproved(f"evidence {_short(evidence_hash)} is of migration {of!r}, not of {migration!r}")
+    if not answers:
+        raise NotApproved(f"nobody has answered to evidence {_short(evidence_hash)} of {migration!r} yet")
+    refusal = next((each for each in answers if each.decision == "reject"), None)
+    if refusal is not None:
+        raise NotApproved(
+            f"{refusal.actor} rejected evidence {_short(evidence_hash)}: {refusal.reason or 'no reason given'}"
+        )
+    return answers[0]
+
+
+def _require_standing(connection: sa.Connection, digest: str, max_age: timedelta) -> str:
+    """The migration of evidence that can be approved now; raises NotApproved, or EvidenceLapsed. Answers come one by one."""
     query = _STANDING.where(evidence.c.hash == digest)
-    row = connection.execute(query.with_for_update(of=evidence) if lock else query).one_or_none()
+    return _standing(connection.execute(query.with_for_update(of=evidence)).one_or_none(), digest, max_age)
+
+
+def _standing(row: sa.Row[Any] | None, digest: str, max_age: timedelta) -> str:
     if row is None:
         raise NotApproved(f"there is no evidence {_short(digest)} in the journal: run the checks")
     why = _lapse(row, max_age)

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vectorferry.journal.approvals import Approval
+from vectorferry.journal.approvals import Approval, standings
 from vectorferry.journal.audit import AuditRow
 from vectorferry.journal.claims import OPEN, REJECTED, Backlog
 from vectorferry.journal.control import ControlRow, control_rows_of
@@ -94,15 +94,23 @@ class Many:
             rows = connection.execute(sa.select(evidence.c.hash, word).where(evidence.c.hash.in_(hashes)))
             return {digest: said == "true" for digest, said in rows if said is not None}
 
-    def verdicts(self, found: Mapping[str, Evidence]) -> dict[str, tuple[int, int]]:
-        """How many verdicts of the run of an evidence passed, and how many failed."""
+    def counts(self, found: Mapping[str, Evidence]) -> dict[str, tuple[tuple[str, int, int], ...]]:
+        """(check, passed, all) of the verdicts of the run of an evidence, by check."""
         values = {
             "names": list(found),
             "plans": [each.plan_id for each in found.values()],
             "runs": [each.run_id for each in found.values()],
         }
+        counted: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
         with self._database.statement() as connection:
-            return {row.name: (row.passed, row.failed) for row in connection.execute(_VERDICTS, values)}
+            for row in connection.execute(_VERDICTS, values):
+                counted[row.name].append((row.check, row.passed, row.every))
+        return {name: tuple(rows) for name, rows in counted.items()}
+
+    def standings(self, hashes: Sequence[str]) -> dict[str, Any]:
+        """What says whether evidence can be approved now, by its hash; for `approvals.holding`."""
+        with self._database.statement() as connection:
+            return {row.hash: row for row in standings(connection, hashes)}
 
     def approvals(self, hashes: Sequence[str]) -> dict[str, tuple[Approval, ...]]:
         """Every answer to each evidence, by its hash, oldest first."""
@@ -181,9 +189,9 @@ _BACKLOGS = sa.text(f"""
 """)  # noqa: S608 (constants)
 
 _VERDICTS = sa.text("""
-    SELECT g.name, count(*) FILTER (WHERE v.passed) AS passed, count(*) FILTER (WHERE NOT v.passed) AS failed
+    SELECT g.name, v."check", count(*) FILTER (WHERE v.passed) AS passed, count(*) AS every
     FROM unnest(CAST(:names AS text[]), CAST(:plans AS text[]), CAST(:runs AS text[])) AS g (name, plan, run)
-    JOIN vectorferry.verdict v ON v.plan_id = g.plan AND v.run_id = g.run GROUP BY g.name
+    JOIN vectorferry.verdict v ON v.plan_id = g.plan AND v.run_id = g.run GROUP BY 1, 2 ORDER BY 1, 2
 """)
 
 _PARTITIONS = sa.text("""

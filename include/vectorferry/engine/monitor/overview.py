@@ -13,7 +13,7 @@ from vectorferry.core.model import OPERATION, REPAIR, Phase
 from vectorferry.engine.monitor.alerts import PHASE, alerts
 from vectorferry.engine.monitor.blockers import blockers
 from vectorferry.engine.monitor.capacity_alerts import MEASURED
-from vectorferry.engine.monitor.read_ahead import ReadAhead
+from vectorferry.engine.monitor.read_ahead import Counts, ReadAhead
 from vectorferry.engine.monitor.status import STEPS
 from vectorferry.journal import AuditRow, Backlog, ControlRow, Evidence, Journal, Reconciliation, Registered, Work
 from vectorferry.spec.migration import MigrationSpec
@@ -153,7 +153,6 @@ def overviews(journal: Journal, migrations: Iterable[Registered]) -> tuple[Overv
     read = _Read(
         ahead,
         journal.many.work(names),
-        journal.many.verdicts(ahead.newest),
         journal.many.says_go([each.hash for each in ahead.newest.values()]),
         journal.many.audit(names, _NEWEST, 1),
         journal.many.audit(names, (PHASE,), _CHANGES),
@@ -169,7 +168,6 @@ class _Read:
 
     journal: ReadAhead
     work: Mapping[str, tuple[int, Mapping[str, Work]]]
-    verdicts: Mapping[str, tuple[int, int]]
     go: Mapping[str, bool]
     newest: Mapping[str, tuple[AuditRow, ...]]
     changes: Mapping[str, tuple[AuditRow, ...]]
@@ -195,7 +193,7 @@ def _overview(read: _Read, known: Registered, pending: Pending | None) -> Overvi
         phase=str(min((row.phase for row in rows), key=tuple(Phase).index, default=Phase.OFF)),
         cohorts=tuple(map(_cohort, rows)),
         progress=_progress(*read.work.get(name, (0, {}))),
-        verdicts=Verdicts(*read.verdicts.get(name, (0, 0))),
+        verdicts=_verdicts(read.journal.counts.get(name, ())),
         evidence=None if evidence is None else evidence.hash,
         go=None if evidence is None else read.go.get(evidence.hash),
         in_the_way=blockers(read.journal, spec) if spec else (),
@@ -252,6 +250,11 @@ def _cohort(row: ControlRow) -> CohortState:
 def _progress(partitions: int, work: Mapping[str, Work]) -> dict[str, Progress]:
     found = {step: work.get(step, Work()) for step in STEPS}
     return {step: Progress(each.done, each.running, partitions, each.rows) for step, each in found.items()}
+
+
+def _verdicts(counts: Counts) -> Verdicts:
+    passed = sum(passed for _, passed, _ in counts)
+    return Verdicts(passed, sum(every for _, _, every in counts) - passed)
 
 
 def _backlog(journal: ReadAhead, rows: Sequence[ControlRow]) -> BacklogState:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from vectorferry.core.model import CUTOVER
 from vectorferry.journal import (
@@ -16,13 +17,15 @@ from vectorferry.journal import (
     Rejected,
     Scope,
 )
-from vectorferry.journal.approvals import Approvals
+from vectorferry.journal.approvals import MAX_AGE, Approvals, holding
 from vectorferry.journal.claims import Claims
 from vectorferry.journal.control import Control
 from vectorferry.journal.evidence import EvidenceStore
 from vectorferry.journal.members import Members
 from vectorferry.journal.reconciliations import Reconciliations
 
+Counts = tuple[tuple[str, int, int], ...]
+"""(check, passed, all)"""
 RECONCILIATIONS = 5
 _LATELY = timedelta(days=1)  # alerts tell of those that ended since
 
@@ -36,13 +39,15 @@ class ReadAhead(Journal):
         self.rows = many.control(names)
         self.backlogs = many.backlogs(names)
         self.newest = many.evidence(names, CUTOVER)
-        self.answers = many.approvals([each.hash for each in self.newest.values()])
+        hashes = [each.hash for each in self.newest.values()]
+        self.answers = many.approvals(hashes)
+        self.counts = many.counts(self.newest)
         self.runs = many.reconciliations(names, RECONCILIATIONS)
         self.control = _Control(self, self.rows)
         self.members = _Members(self, many.members(names))
         self.claims = _Claims(self, self.backlogs)
-        self.evidence = _Evidence(self, self.newest)
-        self.approvals = _Approvals(self, self.answers)
+        self.evidence = _Evidence(self, self.newest, self.counts)
+        self.approvals = _Approvals(self, self.answers, many.standings(hashes))
         self.reconciliations = _Reconciliations(self, self.runs)
 
 
@@ -79,21 +84,33 @@ class _Claims(Claims):
 
 
 class _Evidence(EvidenceStore):
-    def __init__(self, journal: Journal, newest: Mapping[str, Evidence]) -> None:
+    def __init__(self, journal: Journal, newest: Mapping[str, Evidence], counts: Mapping[str, Counts]) -> None:
         super().__init__(journal.database)
         self._newest_of = newest
+        self._counts = {(each.plan_id, each.run_id): counts.get(name, ()) for name, each in newest.items()}
+
+    def counts(self, plan_id: str, run_id: str) -> Counts:
+        known = self._counts.get((plan_id, run_id))
+        return super().counts(plan_id, run_id) if known is None else known
 
     def latest_without_body(self, migration: str, kind: str = CUTOVER) -> Evidence | None:
         return self._newest_of.get(migration) if kind == CUTOVER else super().latest_without_body(migration, kind)
 
 
 class _Approvals(Approvals):
-    def __init__(self, journal: Journal, answers: Mapping[str, tuple[Approval, ...]]) -> None:
+    def __init__(
+        self, journal: Journal, answers: Mapping[str, tuple[Approval, ...]], standings: Mapping[str, Any]
+    ) -> None:
         super().__init__(journal.database)
-        self._known = answers
+        self._known, self._standings = answers, standings
+
+    def valid(self, migration: str, evidence_hash: str, *, max_age: timedelta = MAX_AGE) -> Approval:
+        if evidence_hash not in self._standings:
+            return super().valid(migration, evidence_hash, max_age=max_age)
+        return holding(migration, evidence_hash, self._standings[evidence_hash], self.all(evidence_hash), max_age)
 
     def all(self, evidence_hash: str) -> tuple[Approval, ...]:
-        return self._known.get(evidence_hash, ())
+        return self._known.get(evidence_hash, ()) if evidence_hash in self._standings else super().all(evidence_hash)
 
 
 class _Reconciliations(Reconciliations):
