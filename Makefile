@@ -25,7 +25,7 @@ SOAK    := $(foreach each,SWITCHES RATE CHAOS SEED,$(if $($(each)),--$(shell ech
 export UV_PYTHON_DOWNLOADS := never
 export VECTORFERRY_UV := $(abspath $(UV))
 
-.PHONY: help demo with test test-long check format wheel compat lock clean distclean stop bench model soak drift pairs dataset schema vendor env lock ready weaviate
+.PHONY: help demo with test test-long check format wheel compat lock clean distclean stop bench model soak drift pairs dataset schema vendor env lock ready weaviate chromium pictures
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -84,6 +84,15 @@ drift: $(READY) weaviate ## Plant drift in a pair, reconcile it under writes and
 
 pairs: $(READY) weaviate ## Move every kind of value between all pairs of databases, and write docs/pairs.md (minutes)
 	PYTHONPATH=tests $(BIN)/python -m pairs
+
+chromium: ## Install Debian's Chromium, with which the page in Airflow is tested, where root and apt-get are
+	@for each in $(or $(CHROMIUM),chromium chromium-browser google-chrome); do command -v $$each >/dev/null && exit 0; done; \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium >/dev/null; \
+		else echo "no browser, and no right to install one: have root run apt-get install chromium, or name one with CHROMIUM="; exit 1; fi
+
+pictures: $(READY) ## Make the pictures of the page in Airflow that README and docs show
+	PYTHONPATH=tests $(BIN)/python scripts/pictures.py
 
 wheel: $(READY) ## Build the wheel into dist/
 	@$(UV) build --wheel --no-build-isolation --python $(BIN)/python --out-dir dist --quiet && ls dist/*.whl

@@ -1,93 +1,30 @@
-"""One browser, one Airflow API server at a prefix, and one seeded journal for all tests of the page; no DAG runs."""
+"""One browser, one Airflow API server and one seeded journal for all tests of the page."""
 
-import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-from journal.helpers import connection_of
-from ui.seeded import seed
-from vectorferry.journal import Journal, open_journal
-from vectorferry.local.servers.airflow import Airflow, airflow
-from vectorferry.local.servers.postgres import postgres as local_postgres
-from vectorferry.local.servers.supervisor import Supervisor
-
-PREFIX = "/airflow"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-# Against what hangs: whatever a test waits for comes, or something is wrong.
-PATIENCE = 60_000
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where the page is, and the journal that it shows."""
-
-    server: Airflow
-    journal: Journal
-    token: str
-
-    @property
-    def root(self) -> str:
-        return f"{self.server.url}{PREFIX}"
-
-    def url(self, place: str = "") -> str:
-        return f"{self.root}/vectorferry/{place}"
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("page")
-    database = local_postgres(folder / "postgres")
-    with Supervisor(folder) as supervisor:
-        supervisor.start(database.services())
-        url = database.create_database("seeded")
-        with open_journal(connection_of(url), upgrade=True) as journal:
-            seed(journal)
-            server = served(folder, database, url)
-            wanted = ("airflow-database", "airflow-api-server")
-            supervisor.start([each for each in server.services() if each.name in wanted])
-            yield Site(server, journal, token_of(server))
-
-
-def served(folder: Path, database: Any, journal: str) -> Airflow:
-    (folder / "dags").mkdir()
-    made = airflow(folder / "airflow", folder, database, connections={"vectorferry_journal": journal})
-    return replace(made, variables={"AIRFLOW__API__BASE_URL": f"{made.url}{PREFIX}"})
-
-
-def token_of(server: Airflow, user: str = "viewer") -> str:
-    said = {"username": user, "password": server.password(user)}
-    answer = httpx.post(f"{server.url}{PREFIX}/auth/token", json=said, trust_env=False, timeout=60)
-    return str(json.loads(answer.text)["access_token"])
+from ui.live_site import Site, found_browser, running_browser, running_site, tab
 
 
 # As long as it lives, its event loop counts as running in this thread: asynchronous tests of other files could not run.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if not found:
+    path = found_browser()
+    if path is None:
         pytest.skip("no browser: `make chromium` installs Debian's, or name one with CHROMIUM=")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+    with running_browser(path) as started:
         yield started
-        started.close()
+
+
+@pytest.fixture(scope="session")
+def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Started where there is a browser to look at it."""
+    with running_site(tmp_path_factory.mktemp("page")) as running:
+        yield running
 
 
 @dataclass
@@ -115,11 +52,8 @@ def make_visit(site: Site, browser: Browser) -> Iterator[MakeVisit]:
     """Opens tabs of their own; at the end no page may have complained, or have wished for another server."""
     made: list[Visit] = []
 
-    def make(*, login: bool = True, **options: Any) -> Visit:
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, timezone_id="UTC", **options)
-        context.set_default_timeout(PATIENCE)
-        if login:
-            context.add_cookies([{"name": "_token", "value": site.token, "url": site.root}])
+    def make(**options: Any) -> Visit:
+        context = tab(site, browser, **options)
         complaints: list[str] = []
         page = context.new_page()
         page.on("console", lambda message: complaints.extend(_complaint(message)))

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from ui import seeded
 from ui.conftest import MakeVisit, Visit
+from ui.live_site import tab
 from vectorferry.ui.files import FOLDERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow]
@@ -99,8 +100,7 @@ def test_who_never_saw_it_finds_out_which_namespace_fails_and_why(
 
 @pytest.fixture(scope="module")
 def told(site: Any, browser: Any) -> list[str]:
-    context = browser.new_context()
-    context.add_cookies([{"name": "_token", "value": site.token, "url": site.root}])
+    context = tab(site, browser)
     page = context.new_page()
     page.goto(site.url("#/catalogue"))
     found = findings(page)

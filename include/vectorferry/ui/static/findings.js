@@ -54,7 +54,7 @@ function finding({ check, scope, reason, cause, advice, anchor }, place, verdict
 }
 
 function difference({ namespace, id, kind, field }) {
-  return h("span", { class: "difference" }, named(namespace), "/", h("bdi", { class: "id" }, id), ` ${[kind, field === namespace ? "" : field].filter(Boolean).map(words).join(" ")}`);
+  return h("span", { class: "difference" }, named(namespace), "/", h("bdi", { class: "id" }, id), ` ${words(kind)}${field && field !== kind ? ` ${field}` : ""}`);
 }
 
 /** Our own text, in which `commands` stand between backticks. */

@@ -102,10 +102,8 @@ export class PartitionMap {
 
   #details(each) {
     if (!each) return h("p", { class: "muted" }, "Choose a partition to see what it is.");
-    const [, label] = kindOf(each);
     return [
       h("h3", null, named(each.name)),
-      h("p", null, label),
       facts(
         ["State", words(each.state)],
         ["Verdict", each.verdict === "none" ? "not judged yet" : words(each.verdict)],
