@@ -140,8 +140,9 @@ export class Migration {
           key: side, cells: [side, ...["p50_ms", "p95_ms", "p99_ms", "max_ms"].map((name) => milliseconds(measured[side][name]))],
         })),
       )],
-      load && [h("h3", null, "Load to the breaking point"), facts(
+      load?.steps?.length > 0 && [h("h3", null, "Load to the breaking point"), facts(
         ["Declared peak", `${plain(load.declared_peak)} requests/s`],
+        typeof load.required === "number" ? ["Required", `${plain(load.required)} requests/s`] : null,
         ["Breaking point", load.breaking_point ? `${plain(load.breaking_point)} requests/s` : "not reached"],
         ["Limited by", words(load.limited_by)], load.hardware ? ["Hardware", plain(load.hardware)] : null,
       ), chart(loadCurve, load, "Latency by rate of requests; the table below has the figures"), loadTable(load)],

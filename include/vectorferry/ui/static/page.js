@@ -137,8 +137,15 @@ document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
-new ResizeObserver(() => drawCharts(main)).observe(main);
+// In the next frame: what is drawn changes the size of what is observed.
+new ResizeObserver(() => requestAnimationFrame(() => drawCharts(main))).observe(main);
 setInterval(tellState, 5000);
+// What this page cannot draw is a fault of its own: it is said instead of showing what is old as if it were new.
+for (const kind of ["error", "unhandledrejection"]) {
+  window.addEventListener(kind, (event) => patch(banner, h(
+    "div", { class: "banner" }, h("strong", null, "This page failed."), ` ${event.message ?? event.reason?.message ?? ""} Reload it; what is shown may be old.`,
+  )));
+}
 window.addEventListener("hashchange", go);
 document.documentElement.classList.toggle("framed", airflow() !== null);
 go();

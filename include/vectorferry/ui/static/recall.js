@@ -72,7 +72,8 @@ export function byKind(figures) {
 
 /** Recall against search effort, with what each step costs. */
 export function effort(figures) {
-  if (!figures?.curve?.length) return null;
+  if (!figures) return null;
+  if (!figures.curve?.length) return [h("h3", null, "Against search effort"), nothing(figures.reason || "No effort was tried.")];
   return [
     h("h3", null, "Against search effort"),
     facts(
