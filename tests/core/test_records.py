@@ -237,3 +237,25 @@ def test_values_are_shown_as_hashes():
     )
     assert "Ada" not in str(found) and "Grace" not in str(found)
     assert found.source != found.target
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ([[2.0, 0.0]], "(cosine 1.0000, length × 2, 1 of 2 numbers 0)"),
+        ([[0.0, 0.0]], "(all zeros)"),
+        ([[-1.0, 0.5]], "(cosine -0.6000, length × 1)"),
+        ([[1.0, 0.5, 0.5]], "(3 numbers, not 2)"),
+    ],
+)
+def test_a_vector_is_told_by_what_it_has_to_do_with_the_other(target: list[list[float]], told: str):
+    sides = ([[1.0, 0.5]] if "length × 2," not in told else [[1.0, 0.001]], target)
+    rows = [comparable_rows(batch(vectors=np.array(side, np.float32)))[0] for side in sides]
+    (found,) = differences_of(*rows)
+    assert found.target.endswith(f" {told}")
+
+
+def test_a_value_is_told_by_its_type():
+    rows = [comparable_rows(batch(metadata=[f'{{"a":{value}}}']))[0] for value in ("1", '"1"')]
+    (found,) = differences_of(*rows)
+    assert (found.source.partition(" ")[2], found.target.partition(" ")[2]) == ("(number)", "(text of 1)")

@@ -489,7 +489,8 @@ class Difference:
     def __str__(self) -> str:
         place = f"{self.namespace or '(default)'}/{self.id}"
         values = f": {self.source or '-'} != {self.target or '-'}" if self.source or self.target else ""
-        return f"{place} {self.kind}{' ' + self.field if self.field else ''}{values}"
+        field = f" {self.field}" if self.field and self.field != self.kind else ""
+        return f"{place} {self.kind}{field}{values}"
 
 
 @dataclass(frozen=True, slots=True)

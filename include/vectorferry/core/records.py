@@ -249,7 +249,8 @@ def differences_of(
     found = []
     if not equality.same_bytes(source["vector"], target["vector"]):
         values = (short_hash(source["vector"]), short_hash(target["vector"]))
-        found.append(Difference(DifferenceKind.VECTOR, *place, "vector", *values))
+        told = how_apart(source["vector"], target["vector"])
+        found.append(Difference(DifferenceKind.VECTOR, *place, "vector", values[0], f"{values[1]}{told}"))
     if source["sparse"] != target["sparse"]:
         found.append(
             Difference(
@@ -269,7 +270,23 @@ def _named_differences(
         sides = source.get(column), target.get(column)
         if not _same(column, *sides, equality):
             kind = DifferenceKind.SPARSE if column.startswith("sparse:") else DifferenceKind.VECTOR
-            yield Difference(kind, *place, column, *("" if it is None else short_hash(it.floats) for it in sides))
+            here, there = ("" if it is None else short_hash(it.floats) for it in sides)
+            dense = column.startswith("vector:") and here and there
+            told = how_apart(*(it.floats for it in sides if it)) if dense else ""
+            yield Difference(kind, *place, column, here, f"{there}{told}")
+
+
+def how_apart(source: bytes, target: bytes) -> str:
+    """What two dense vectors, little-endian float32, have to do with each other, in words behind a hash; neither is told by it."""
+    if len(source) != len(target) or not source:
+        return f" ({len(target) // 4} numbers, not {len(source) // 4})" if source and target else ""
+    a, b = (np.frombuffer(side, "<f4").astype(np.float64) for side in (source, target))
+    lengths = np.linalg.norm(a), np.linalg.norm(b)
+    if not (np.isfinite(lengths).all() and all(lengths)):
+        return " (all zeros)" if lengths[0] and not lengths[1] else ""
+    none = int((b == 0).sum())
+    zeros = f", {none} of {len(b)} numbers 0" if none > (a == 0).sum() else ""
+    return f" (cosine {a @ b / (lengths[0] * lengths[1]):.4f}, length × {lengths[1] / lengths[0]:.4g}{zeros})"
 
 
 def _same(column: str, source: RawVector | None, target: RawVector | None, equality: Equality) -> bool:
@@ -291,11 +308,19 @@ def _metadata_differences(place: tuple[str, str], source: dict[str, Any], target
             DifferenceKind.METADATA,
             *place,
             key,
-            *(short_hash(side[key]) if key in side else "" for side in (source, target)),
+            *(f"{short_hash(side[key])} ({_kind_of(side[key])})" if key in side else "" for side in (source, target)),
         )
         for key in keys
         if _typed(source.get(key, absent)) != _typed(target.get(key, absent))
     ]
+
+
+def _kind_of(value: Any) -> str:
+    """The type of a value of JSON, and how long a text or a list is; the value itself is not told."""
+    if isinstance(value, (str, list)):
+        return f"{'text' if isinstance(value, str) else 'list'} of {len(value)}"
+    names = ((bool, "boolean"), (int | float, "number"), (Mapping, "object"))
+    return next((name for kind, name in names if isinstance(value, kind)), "null")
 
 
 def _typed(value: Any) -> Any:

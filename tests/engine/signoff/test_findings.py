@@ -113,3 +113,72 @@ def test_what_was_not_run_passed_with_a_difference_or_measured_nothing_is_found(
         ("content", "vector"),
         ("extras", "extras"),
     ]
+
+
+def differing(check: str, *found: Difference, scope: str = "p0001", **more: Any) -> dict[str, Any]:
+    told = {"figures": {"rows": 3}, "reason": "it differs"} | more
+    return asdict(Verdict(check, scope, False, differences=found, total_differences=len(found), **told))
+
+
+MISSING = Difference(DifferenceKind.MISSING, "shop", "a")
+VECTOR = Difference(DifferenceKind.VECTOR, "shop", "a", "vector", "11", "22 (cosine 0.1, length × 1)")
+
+
+@pytest.mark.parametrize(
+    ("found", "anchor"),
+    [
+        ([MISSING], "missing"),
+        ([MISSING, Difference(DifferenceKind.EXTRA, "attic", "a")], "wrong-namespace"),
+        ([MISSING, Difference(DifferenceKind.EXTRA, "shop", "b")], "wrong-id"),
+        ([MISSING, Difference(DifferenceKind.EXTRA, "attic", "b")], "missing"),
+        ([VECTOR], "vector"),
+        ([VECTOR, Difference(DifferenceKind.VECTOR, "shop", "b", "vector", "22", "11 (cosine 0.1)")], "swapped"),
+        ([VECTOR, Difference(DifferenceKind.VECTOR, "shop", "b", "vector", "22", "33")], "vector"),
+        ([VECTOR, Difference(DifferenceKind.METADATA, "shop", "a", "price", "1", "2")], "overwritten"),
+        ([VECTOR, Difference(DifferenceKind.METADATA, "shop", "b", "price", "1", "2")], "vector"),
+    ],
+)
+def test_differences_together_say_more_than_each(found: list[Difference], anchor: str) -> None:
+    # Whether one verdict names them all or each another.
+    assert [each.anchor for each in worst_findings(body(differing("content", *found)))] == [anchor]
+    apart = body(*(differing("content", each, scope=f"p{n}") for n, each in enumerate(found)))
+    assert worst_findings(apart)[0].anchor == anchor
+
+
+def test_what_only_follows_from_others_is_told_last_and_once_a_check() -> None:
+    wrong = Difference(DifferenceKind.RESULT, "shop", "a", '{"a":1}', "match", "not returned by the target")
+    filters = [differing("filters", wrong, scope=f'{{"a":{n}}}') for n in range(18)]
+    rules = Difference(DifferenceKind.RESULT, "", "", "verdicts: expect_column_values_to_be_in_set: 2 unexpected")
+    counted = Difference(DifferenceKind.RESULT, "shop", "", "records that x counts", "2", "1")
+    every = [*filters, differing("expectations", rules), differing("held", counted), differing("content", MISSING)]
+    found = worst_findings(body(*every))
+    assert found[0].anchor == "missing"
+    assert sorted((each.check, each.anchor) for each in found[1:]) == [
+        (check, "follows") for check in ("expectations", "filters", "held")
+    ]
+    assert "it differs; and 17 more of filters" in {each.reason for each in found}
+
+
+@pytest.mark.parametrize(
+    ("check", "other"),
+    [
+        ("filters", Difference(DifferenceKind.RESULT, "shop", "c", '{"a":1}', "match", "not returned by the target")),
+        ("held", Difference(DifferenceKind.RESULT, "attic", "", "records that x counts", "2", "1")),
+        ("expectations", Difference(DifferenceKind.RESULT, "", "", "records: expect_column_values_to_not_be_null")),
+        ("recall", Difference(DifferenceKind.RESULT, "shop", "a", "query 3", "rank 0", "not returned")),
+    ],
+)
+def test_what_is_about_other_records_does_not_follow(check: str, other: Difference) -> None:
+    found = worst_findings(body(differing(check, other), differing("content", MISSING)))
+    assert "follows" not in {each.anchor for each in found}
+
+
+def test_a_limit_that_the_source_does_not_keep_is_told_as_one() -> None:
+    slow = {"source": {"p95_ms": 2.0}, "target": {"p95_ms": 1.5}, "max_p95_ms": 1.0}
+    assert worst_findings(body(failed("latency", figures=slow)))[0].anchor == "latency-limit"
+    slower = slow | {"source": {"p95_ms": 0.5}}
+    assert worst_findings(body(failed("latency", figures=slower)))[0].anchor == "latency"
+    assert (
+        worst_findings(body(failed("latency", figures=slower | {"source": {"not_measured": "no"}})))[0].anchor
+        == "latency"
+    )

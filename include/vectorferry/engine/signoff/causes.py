@@ -68,6 +68,19 @@ def _figure(name: str) -> Callable[[Found], bool]:
     return lambda verdict: bool(verdict.get("figures", {}).get(name))
 
 
+def _pattern(name: str) -> Callable[[Found], bool]:
+    """Whether `patterns` saw this over all verdicts together."""
+    return lambda verdict: name in verdict.get("patterns", ())
+
+
+def _beyond_the_source(verdict: Found) -> bool:
+    """Whether a limit that the target missed is one that the source itself does not keep."""
+    figures = verdict.get("figures", {})
+    sides = [figures.get(side) or {} for side in ("source", "target")]
+    limits = {name: figures.get(f"max_{name}") for name in ("p50_ms", "p95_ms", "p99_ms")}
+    return any(limit is not None and all(side.get(name, 0) > limit for side in sides) for name, limit in limits.items())
+
+
 def _limited_by_client(verdict: Found) -> bool:
     return bool(verdict.get("figures", {}).get("limited_by") == "client")
 
@@ -114,6 +127,54 @@ SYMPTOMS: Sequence[Symptom] = (
         "one twice.",
         "Look both up by the id that is named, remove the wrong one in that database, and run again.",
         _reason("several records have", "several rows have", "second record", "occurs twice"),
+    ),
+    Symptom(
+        "follows",
+        (),
+        "a check that failed only over records that another check names already",
+        "It follows from the records that are named above: they are not there, not the same, or too many, and so a "
+        "filter, a count or a rule over the verdicts finds that too.",
+        "Mend those records; this passes by itself in the next run. If it does not, it is a finding of its own.",
+        _pattern("follows"),
+    ),
+    Symptom(
+        "wrong-namespace",
+        (*_RECORDS, "extras"),
+        "`missing` and `extra`: one id is missing in a namespace, and is in another one where the source does not have it",
+        "The record lies in the wrong namespace of the target: an application or a script wrote or moved it there.",
+        "Look the id up in both namespaces of the target. `vectorferry reconcile SPEC` writes it where it belongs and "
+        "deletes it from where it was found, within the limits of the spec. Then mend the writer.",
+        _pattern("wrong-namespace"),
+    ),
+    Symptom(
+        "wrong-id",
+        (*_RECORDS, "extras"),
+        "`missing` and `extra`: in a namespace one id is missing, and there is another one that the source does not have",
+        "The record may lie there under another id: somebody renamed or copied it, or another tool makes ids its own way. "
+        "It may also be a loss and a stranger that have nothing to do with each other.",
+        "Look at both ids in the target. `vectorferry reconcile SPEC` writes what is missing and deletes what is too much, "
+        "within the limits of the spec. Then mend the writer.",
+        _pattern("wrong-id"),
+    ),
+    Symptom(
+        "swapped",
+        _RECORDS,
+        "`vector`: two records have each other's vectors",
+        "Rows were put together in another order than their vectors: a script that read both from two files, or a batch that "
+        "was cut differently.",
+        "All records of such a batch are suspect: let all be compared (`vectorferry compare SPEC`), have "
+        "`vectorferry reconcile SPEC` write them anew, and mend the writer.",
+        _pattern("swapped"),
+    ),
+    Symptom(
+        "overwritten",
+        _RECORDS,
+        "`vector` and `metadata`: of one record both are others",
+        "The whole record is another version: an older one that was written again, or a newer one that somebody wrote into the "
+        "target past the routers.",
+        "Look at it on both sides, find out which is the newer one and who wrote it. If the source is right, "
+        "`vectorferry reconcile SPEC` writes it anew; if the target is, the source has to be told first.",
+        _pattern("overwritten"),
     ),
     Symptom(
         "missing",
@@ -306,6 +367,15 @@ SYMPTOMS: Sequence[Symptom] = (
         "Compare the field's `tokenization` in the target with the spec, and wait for the index; then clear the "
         "check's task.",
         _always,
+    ),
+    Symptom(
+        "latency-limit",
+        ("latency",),
+        "both sides are slower than the spec allows",
+        "The limit is tighter than what the source itself keeps: it was chosen without measuring, is in another unit, or the "
+        "way from the worker to both databases takes longer than they do.",
+        "See the source's own figures beside the target's, and set `checks.latency` in the spec to what users need.",
+        _beyond_the_source,
     ),
     Symptom(
         "latency",

@@ -1,12 +1,14 @@
 """Findings: the worst of what evidence says, each with the likely cause and what to do."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vectorferry.engine.signoff.causes import SYMPTOMS, symptom_of
+from vectorferry.engine.signoff.patterns import Patterns
 
-_NOT_RUN = ": not run"
+FOLLOWS = "follows"
+_NOT_RUN, _LAST = ": not run", 2**31
 _SCOPES = ("namespace:", "overall")
 _RANKS = {symptom.anchor: rank for rank, symptom in enumerate(SYMPTOMS)}
 
@@ -27,11 +29,14 @@ class Finding:
 def worst_findings(body: Mapping[str, Any], most: int = 10) -> tuple[Finding, ...]:
     """The worst of what failed in a body of evidence, at most so many: first one of each symptom, then those with most differences.
 
-    Where a namespace or partition shows a symptom, the verdict over all (`overall`) is not told again.
+    Where a namespace or partition shows a symptom, the verdict over all (`overall`) is not told again. What only follows from
+    others is told last, once a check.
     """
     groups: dict[tuple[str, str], list[tuple[int, int, Finding]]] = {}
-    for found in _failed(body):
-        symptom = symptom_of(found)
+    failed = list(_failed(body))
+    patterns = Patterns(failed)
+    for found in failed:
+        symptom = symptom_of({**found, "patterns": patterns.of(found)})
         reason = found["reason"] or _first_difference(found) or "failed"
         differences = int(found.get("total_differences", 0))
         made = Finding(
@@ -42,8 +47,19 @@ def worst_findings(body: Mapping[str, Any], most: int = 10) -> tuple[Finding, ..
     for (_, anchor), group in groups.items():
         local = [each for each in group if each[2].scope != "overall"] or group
         ordered = sorted(local, key=lambda each: (*each[:2], each[2].scope))
+        if anchor == FOLLOWS:
+            ranked.append(
+                (_LAST, _RANKS[anchor], ordered[0][1], ordered[0][2].scope, _together(ordered[0][2], len(local)))
+            )
+            continue
         ranked += [(turn, _RANKS[anchor], each[1], each[2].scope, each[2]) for turn, each in enumerate(ordered)]
     return tuple(each[-1] for each in sorted(ranked, key=lambda each: each[:-1])[:most])
+
+
+def _together(found: Finding, verdicts: int) -> Finding:
+    return (
+        found if verdicts == 1 else replace(found, reason=f"{found.reason}; and {verdicts - 1:,} more of {found.check}")
+    )
 
 
 def _failed(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
