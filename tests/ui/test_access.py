@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fastapi.routing import APIRoute
 from pytest import MonkeyPatch
 
@@ -12,6 +13,8 @@ from ui.serving import Fab, Server, fab_user, serving, simple, simple_user
 from vectorferry.core.audited import ASKED
 from vectorferry.core.model import Cohort
 from vectorferry.journal import Journal, open_journal
+from vectorferry.journal.roles import READER as READER_ROLE
+from vectorferry.journal.roles import create_roles
 from vectorferry.ui.app import app
 from vectorferry.ui.kept_journal import kept_journal
 
@@ -200,3 +203,18 @@ def test_the_journal_is_kept_and_reached_again_after_its_restart(fab: Server, jo
     fab.get("/api/migrations", READER)  # a connection that was used just now is not tried first, and fails
     assert fab.get("/api/migrations", READER).status_code == 200
     assert kept_journal() is first
+
+
+def test_a_login_that_may_only_read_the_journal_is_enough(
+    fab: Server, journal: Journal, journal_database: str, monkeypatch: MonkeyPatch
+) -> None:
+    create_roles(journal)
+    with journal.database.statement() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE looks LOGIN PASSWORD 'only' IN ROLE {READER_ROLE}")
+        try:
+            login = sa.make_url(journal_database).set(username="looks", password="only")
+            monkeypatch.setenv("AIRFLOW_CONN_VECTORFERRY_JOURNAL", login.render_as_string(hide_password=False))
+            for path in PROTECTED:
+                assert fab.get(called(path), EVERYBODY).status_code == 200, path
+        finally:
+            connection.exec_driver_sql("DROP ROLE looks")

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 
 from vectorferry.core.errors import VectorferryError
 from vectorferry.orchestration.approver_roles import place_of
-from vectorferry.orchestration.report_link import journal_of_reports
+from vectorferry.ui.kept_journal import kept_journal
 
 _ANSWER = re.compile(
     r"/api/v2/dags/(?P<dag>[^/]+)/dagRuns/(?P<run>[^/]+)/taskInstances/(?P<task>[^/]+)/[^/]+/hitlDetails/?$"
@@ -59,11 +59,8 @@ async def _refusal(request: Request, at: Mapping[str, str]) -> JSONResponse | No
 
 def _keep(place: Mapping[str, str], person: str, roles: frozenset[str]) -> str:
     from vectorferry.engine import pipeline
-    from vectorferry.journal import open_journal
-    from vectorferry.orchestration.connections import airflow_connection
 
-    with open_journal(airflow_connection(journal_of_reports())) as journal:
-        return pipeline.note_answerer(journal, place, person, roles)
+    return pipeline.note_answerer(kept_journal(), place, person, roles)
 
 
 def roles_of(user: Any) -> frozenset[str]:
