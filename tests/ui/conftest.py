@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
-from ui.live_site import Site, found_browser, running_browser, running_site, tab
+from ui.live_site import PATIENCE, Site, found_browser, running_browser, running_site, tab
+
+expect.set_options(timeout=PATIENCE)
 
 
 # As long as it lives, its event loop counts as running in this thread: asynchronous tests of other files could not run.

@@ -190,6 +190,13 @@ def test_it_follows_a_run_without_reloading_and_keeps_where_the_reader_is(visit:
     assert page.evaluate("window.same && window.scrolled === window.scrollY")
 
 
+def test_what_is_not_news_is_not_sent_again(visit: Visit) -> None:
+    page = visit.go("#/events")
+    with page.expect_response(lambda answer: answer.url.endswith("/partitions") and answer.status == 304):
+        pass
+    expect(page.locator(".map .cell")).to_have_count(1000)
+
+
 def test_the_login_that_ended_is_told_and_the_way_back(make_visit: MakeVisit) -> None:
     visit = make_visit()
     page = visit.go("#/catalogue")
