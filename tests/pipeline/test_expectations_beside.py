@@ -14,6 +14,7 @@ from vectorferry.core.errors import CheckFailed, PreflightFailed
 from vectorferry.engine import pipeline
 from vectorferry.engine.checks.expectations import beside
 from vectorferry.engine.session import silent
+from vectorferry.staging import read_anywhere
 
 ORPHAN = """
 import multiprocessing, os, signal
@@ -35,11 +36,18 @@ def test_an_expectation_that_is_not_met_fails_the_run_that_judges_it_beside(
     monkeypatch.setattr(beside, "_is_imported", lambda: False)
     expecting(filled, "expect_table_row_count_to_be_between", min_value=1, max_value=10)
     with filled.session() as session:
-        with pytest.raises(CheckFailed, match="expect_table_row_count_to_be_between"):
+        with pytest.raises(CheckFailed, match="expect_table_row_count_to_be_between") as caught:
             pipeline.run(session, approve)
         verdicts = session.journal.evidence.verdicts(session.plan().id, session.run_id)
         assert [v.check for v in verdicts if not v.passed] == ["expectations"]
-        assert session.journal.evidence.latest(session.migration) is None
+        made = session.journal.evidence.latest(session.migration)
+        assert made is not None
+        assert not made.approvable
+        assert made.body["against"][0].startswith("expectations of overall: ")
+        assert "likely causes: expectations (docs/diagnosing.md)" in caught.value.told
+        report = read_anywhere(caught.value.told.rpartition("report: ")[2]).decode()
+        assert "<strong>NO-GO</strong>" in report
+        assert made.hash in report
 
 
 def test_an_expectation_that_cannot_be_judged_is_refused_before_anything_is_made(filled: World) -> None:

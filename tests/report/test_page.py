@@ -179,6 +179,16 @@ def test_many_verdicts_are_bounded_and_it_says_what_was_left_out() -> None:
     assert [row["partition"] for row in drawn if not row["passed"]] == ["p0077"]
 
 
+def test_a_reconciliation_says_whether_both_sides_are_equal() -> None:
+    drift = verdict("drift", passed=False, reason="3 missing", repairs=3, kinds={"missing": 3})
+    changes: dict[str, Any] = {"go": False, "against": ["drift of overall: 3 missing"], "against_total": 1}
+    made = make_evidence("a" * 64, kind="repair", body=body_of(drift, **changes))
+    text = report_of(made)
+    assert "<strong>DRIFT</strong>" in text
+    assert "NO-GO" not in Tags(text).text
+    assert Tags(text).data()["plot-drift"]["kinds"] == {"missing": 3}
+
+
 def test_who_answered_and_what_it_cost_stand_in_it() -> None:
     at = datetime(2026, 1, 2, tzinfo=UTC)
     given = Approval(1, "a" * 64, "approve", "bea", "bea", "fine", "airflow", "manual__1", at, at)

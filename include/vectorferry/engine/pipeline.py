@@ -487,7 +487,11 @@ def run(session: "Session", approve: Approve) -> RunOutcome:
     signed = session.journal.evidence.latest(session.migration)
     if signed is not None and unfinished(session, signed.hash):
         return _switched(session, session.plan(), signed)
-    plan = _moved_and_checked(session)
+    try:
+        plan = _moved_and_checked(session)
+    except CheckFailed as error:
+        _tell_where_to_look(session, error)
+        raise
     made = evidence(session, plan)
     if not approve(session, made):
         return RunOutcome(plan, made, None)
@@ -517,6 +521,21 @@ def _moved_and_checked(session: "Session") -> "Plan":
             check_touched(session, plan)
         _recorded(session, plan, [judged()])
     return plan
+
+
+def _tell_where_to_look(session: "Session", error: CheckFailed) -> None:
+    """Bind what was measured before a check failed into evidence that says no, and note on the error where its report lies."""
+    from vectorferry.engine.signoff.evidence import collect
+    from vectorferry.engine.signoff.gate import failures
+    from vectorferry.engine.signoff.report import where_to_look
+
+    plan = session.journal.plans.current(session.migration)
+    found = session.journal.evidence.verdicts(plan.id, session.run_id) if plan else ()
+    if plan is None or not found:
+        return
+    against = list(failures(plan, session.spec.checks, found))
+    made = collect(session, plan, against, approvable=False)
+    error.add_note(where_to_look(session.staged(plan), made))
 
 
 def _switched(session: "Session", plan: "Plan", signed: "Evidence") -> RunOutcome:

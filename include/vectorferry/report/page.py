@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from vectorferry.core.model import CUTOVER, REPAIR
 from vectorferry.journal import Approval, Evidence
 from vectorferry.report.assets import libraries, policy, script, style
 from vectorferry.report.plots import Plot, plot_of
@@ -21,6 +22,28 @@ MOST_PASSED = 50
 MOST_EXCUSED = 200
 _DIFFERENCES = 20
 _REST = "They are in evidence.json beside this file, and in the bundle of `vectorferry evidence export`."
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How evidence of a kind says yes and no, each with a sentence."""
+
+    good: str
+    bad: str
+    told: str
+    why: str
+
+
+_WORDS = {
+    CUTOVER: _Words(
+        "GO",
+        "NO-GO",
+        "All that is required was measured and passed.",
+        "{failed:,} of {all:,} verdicts failed. What stands against it:",
+    ),
+    # A reconciliation is no gate: what differs is to be repaired.
+    REPAIR: _Words("EQUAL", "DRIFT", "Both sides hold the same records.", "Both sides differ:"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +117,15 @@ class _Page:
 
     def _verdict(self) -> Iterator[str]:
         against, go = self._body["against"], self._body["go"]
-        yield f'<section class="verdict{"" if go else " no"}"><strong>{"GO" if go else "NO-GO"}</strong>'
+        words = _WORDS.get(self._evidence.kind, _WORDS[CUTOVER])
+        yield f'<section class="verdict{"" if go else " no"}"><strong>{words.good if go else words.bad}</strong>'
         failed = sum(not v["passed"] for v in self._verdicts)
-        if go:
-            yield f"<p>All that is required was measured and passed: {len(self._verdicts):,} verdicts.</p>"
-        else:
-            yield f"<p>{failed:,} of {len(self._verdicts):,} verdicts failed. What stands against it:</p>"
+        yield f"<p>{words.told if go else words.why.format(failed=failed, all=len(self._verdicts))}</p>"
+        if not go:
             yield f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in against)}</ul>"
             more = self._body.get("against_total", len(against)) - len(against)
             yield f"<p>… and {more:,} more.</p>" if more > 0 else ""
-        if not self._evidence.approvable:
+        if not self._evidence.approvable and self._evidence.kind != REPAIR:
             yield "<p>This evidence cannot be approved: it comes from a subset, a dry run or failed checks.</p>"
         yield "</section>"
 
