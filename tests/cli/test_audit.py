@@ -30,6 +30,8 @@ READS = {
     "evidence",
     # Reads the source, and writes a file here.
     "evalset",
+    # Prints what was measured.
+    "metrics",
 }
 LEAVES = {
     "register": {"register"},
