@@ -98,6 +98,11 @@ def test_every_check_is_there_with_its_figures() -> None:
         assert word in shown
 
 
+def test_figures_are_told_in_words_of_people() -> None:
+    shown = Tags(page(verdict("recall", worst_namespace="", census=False, limit=None, rows=12_345))).text
+    assert "worst namespace (default), census no, limit none, rows 12,345" in shown
+
+
 def test_verdict_and_worst_findings_come_before_any_check() -> None:
     bad = verdict("counts", "p0001", passed=False, reason="lost 3", staged=9)
     shown = page(

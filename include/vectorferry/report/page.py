@@ -324,9 +324,17 @@ def _figures(figures: Mapping[str, Any]) -> str:
         elif isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
             shown = f"{len(value):,}"
         else:
-            shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+            shown = _figure(name, value)
         told.append(f"{name.replace('_', ' ')} {shown}")
     return ", ".join(told)
+
+
+def _figure(name: str, value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "(default)" if name == "worst_namespace" and not value else str(value)
 
 
 def _json(data: Mapping[str, Any]) -> str:
