@@ -156,6 +156,12 @@ CASES = [
         NO,
         ("/no/such.parquet", "checks.recall.queries"),
     ),
+    Case(
+        "judgements missing",
+        spec("checks", relevance={"judgements": "/no/judged.parquet"}),
+        NO,
+        ("/no/judged.parquet", "checks.relevance.judgements"),
+    ),
     Case("alias where there are none", spec("target", alias="live"), NO, ("target.alias: live",)),
 ]
 

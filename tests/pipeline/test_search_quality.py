@@ -11,24 +11,10 @@ from pipeline.worlds import World, qdrant_connection, rows_of, weaviate_connecti
 from vectorferry.core.model import KeyRange
 from vectorferry.engine import pipeline
 from vectorferry.engine.checks.query_kinds import MADE
-from vectorferry.engine.session import Session
 from vectorferry.engine.signoff.evidence import verdicts_of
 from vectorferry.engine.signoff.gate import failures
 from vectorferry.journal import Evidence
 from vectorferry.spec.connections import Connection
-
-
-def checked(session: Session) -> Evidence:
-    """Everything up to the evidence."""
-    _, plan = pipeline.prepare(session)
-    for partition in plan.partitions:
-        pipeline.move_partition(session, plan, partition)
-    pipeline.wait_and_merge(session, plan)
-    for partition in plan.partitions:
-        pipeline.check_recall(session, plan, partition)
-    pipeline.check_collection(session, plan)
-    pipeline.check_expectations(session, plan)
-    return pipeline.evidence(session, plan)
 
 
 def figures_of(evidence: Evidence, check: str) -> dict[str, Any]:
@@ -97,7 +83,7 @@ def test_kinds_effort_and_judgements_stand_in_the_evidence(filled: World, target
         made = pipeline.make_evaluation_set(source, plain, lambda _: None, file=file, queries=90, seed=1)
     with filled.session() as session:
         try:
-            evidence = checked(session)
+            evidence = pipeline.run(session, lambda *_: False).evidence
             by_kind = figures_of(evidence, "recall")["by_kind"]
             assert made.kinds.keys() <= by_kind.keys()
             assert set(made.kinds) == set(MADE)

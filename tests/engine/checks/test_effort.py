@@ -17,6 +17,7 @@ from engine.building import Built, build, records, vectors
 from vectorferry.core.errors import SpecError
 from vectorferry.core.model import CollectionDefinition, Metric, Neighbours, Verdict
 from vectorferry.core.records import make_batch
+from vectorferry.engine.checks import effort
 from vectorferry.engine.checks.effort import check_effort
 from vectorferry.engine.checks.ground_truth import DEEP, DEPTH, MERGED, merge_truth, partition_truth
 from vectorferry.engine.checks.query_set import prepare_queries, read_queries
@@ -119,6 +120,12 @@ def test_no_effort_that_will_do_is_said_and_fails_where_the_spec_wants_one(
         assert (("effort", "overall") in required(made.plan, made.session.spec.checks)) is wanted
 
 
+def test_no_more_is_asked_than_a_minute_has_time_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effort, "_MOST_SECONDS", 0.0)
+    verdict = measure(build(tmp_path, [records("n", 300)], target=TUNABLE))
+    assert {point["queries"] for point in verdict.figures["curve"]} == {10}
+
+
 def test_a_small_collection_is_not_asked_for_more_than_it_has(tmp_path: Path) -> None:
     verdict = measure(build(tmp_path, [records("n", 9)], target=TUNABLE))
     assert by_k(verdict).keys() == {1, 10}
@@ -201,6 +208,6 @@ def test_a_real_index_finds_more_with_more_effort_and_the_proposal_reaches_the_t
     used, proposed = verdict.figures["used"], verdict.figures["proposed"]
     assert curve[10][used]["low"] < 0.8, "a poor setting"
     assert proposed is not None
-    assert {effort for effort, point in curve[10].items() if point["low"] >= 0.8} == {
+    assert {tried for tried, point in curve[10].items() if point["low"] >= 0.8} == {
         e for e in curve[10] if e >= proposed
     }

@@ -25,7 +25,7 @@ from vectorferry.staging import Staging
 _KS = (1, 10, 100)
 _LADDER = (16, 40, 100, 250, 640)  # efforts that are tried, each about 2.5 times the one before
 _WARM_UP, _LEAST_QUERIES = 3, 10
-_MOST_SECONDS = 60.0  # of the budget of the target's connection
+_MOST_SECONDS = 60.0
 
 
 def check_effort(session: Session, plan: Plan) -> tuple[Verdict, ...]:
@@ -41,7 +41,9 @@ def check_effort(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     curve, why_not = _curve(session, plan)
     proposed = _proposed(curve, settings.recall.k, settings.recall.threshold)
     reason = why_not or _reason(session, curve, proposed)
+    measured_by = effort_vector(session, plan)
     figures = {
+        "vector": measured_by.shown if measured_by else None,
         "curve": [point.figures for point in curve],
         "k": settings.recall.k,
         "threshold": settings.recall.threshold,
@@ -97,10 +99,8 @@ def _curve(session: Session, plan: Plan) -> tuple[list[_Point], str]:
     """The points, ordered by k and effort; or none, and why not."""
     efforts, vector = session.target.capabilities.efforts, effort_vector(session, plan)
     if efforts is None:
-        return (
-            [],
-            f"{session.target.name} takes no effort per query: what its collection is set to is used, and recall measures that",
-        )
+        setting = "what its collection is set to is used, and recall measures that"
+        return [], f"{session.target.name} takes no effort per query: {setting}"
     if vector is None:
         return [], "the target searches no dense vector: nothing else has an effort"
     staged = vector.folder(session.staged(plan))
@@ -110,7 +110,7 @@ def _curve(session: Session, plan: Plan) -> tuple[list[_Point], str]:
     asked = _asked(session, plan, staged, vector)
     ks = _ks(session, staged, deep.k)
     points = [(k, effort) for k in ks for effort in _efforts(session, k, efforts)]
-    rows = _within_budget(session, len(asked.queries), len(points))
+    rows = _within_a_minute(session, asked, points)
     curve: list[_Point] = []
     for k in ks:
         of_k = []
@@ -152,10 +152,13 @@ def _efforts(session: Session, k: int, able: tuple[int, int]) -> list[int]:
     return sorted({min(max(effort, least), most) for effort in (*_LADDER, *([own] if own else []))})
 
 
-def _within_budget(session: Session, queries: int, points: int) -> list[int]:
-    """The rows of the queries that are asked, spread over all: no more than a minute of the budget allows."""
+def _within_a_minute(session: Session, asked: _Asked, points: Sequence[tuple[int, int]]) -> list[int]:
+    """The rows of the queries that are asked, spread over all: as many as a minute has time for, and the budget, but 10 in any case."""
     rate = budgeted_rate(session.spec.budgets.target, session.target.capabilities.reads_per_second)
-    most = queries if rate is None else min(queries, max(_LEAST_QUERIES, int(rate * _MOST_SECONDS / max(1, points))))
+    queries, (k, effort) = len(asked.queries), max(points)
+    took = [_search(session, asked, row, k, effort)[2] for row in range(min(_WARM_UP, queries))]
+    each = max(max(took, default=0.0), 1 / rate if rate else 0.0, 1e-6)
+    most = min(queries, max(_LEAST_QUERIES, int(_MOST_SECONDS / each / len(points))))
     return [place * queries // most for place in range(most)]
 
 
