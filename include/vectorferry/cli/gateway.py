@@ -63,6 +63,10 @@ def gateway_pinecone(
     observe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Count there what is asked; see `vectorferry observe`.")
     ] = None,
+    observe_queries: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --observe: keep a sample of the queries there, vectors and filters."),
+    ] = None,
     collection: Annotated[
         str, typer.Option(help="With --store and --observe: the one collection to serve, as it is.")
     ] = "",
@@ -95,6 +99,8 @@ def gateway_pinecone(
             "give --store, --collection and --observe together, to count what applications ask of that collection",
             param_hint="--collection",
         )
+    if observe_queries and not observe:
+        raise typer.BadParameter("give --observe too: both files are written together", param_hint="--observe-queries")
     serving = Serving(
         keys=_keys(keys),
         host=host,
@@ -109,9 +115,9 @@ def gateway_pinecone(
     logging.getLogger("vectorferry.gateway.access").setLevel(logging.INFO if access_log else logging.WARNING)
     with _measured(host, metrics_port):
         if migration:
-            run_gateway(lambda: _before_migration(migration, journal, serving, observe))
+            run_gateway(lambda: _before_migration(migration, journal, serving, observe, observe_queries))
         elif observe:
-            run_gateway(lambda: _before_store(store, collection, serving, observe))
+            run_gateway(lambda: _before_store(store, collection, serving, observe, observe_queries))
         else:
             run_gateway(lambda: _local(store, serving, folder, index, faults))
 
@@ -138,17 +144,19 @@ def _local(store: str, serving: "Serving", folder: Path, index: str, faults: str
     return local_pinecone(stores, folder, serving, faults=rules, seed=seed)
 
 
-def _before_store(store: str, collection: str, serving: "Serving", observe: Path) -> "Gateway":
+def _before_store(store: str, collection: str, serving: "Serving", observe: Path, queries: Path | None) -> "Gateway":
     from vectorferry.gateway.pinecone.observed_store import observing_gateway
     from vectorferry.stores.caller import ONCE, Caller
     from vectorferry.stores.registry import open_store
 
     # Its callers try again; what is sent after they have given up takes effect when nobody reckons with it any more.
     opened = open_store(connection_from_environment(store), collection, caller=Caller(policy=ONCE))
-    return observing_gateway(opened, collection, observe, serving)
+    return observing_gateway(opened, collection, observe, serving, queries)
 
 
-def _before_migration(migration: str, journal: str, serving: "Serving", observe: Path | None) -> "Gateway":
+def _before_migration(
+    migration: str, journal: str, serving: "Serving", observe: Path | None, queries: Path | None
+) -> "Gateway":
     """Joins first: a gateway that cannot be a member does not listen."""
     from vectorferry.gateway.pinecone.observing import Observation
     from vectorferry.journal import open_journal
@@ -166,7 +174,7 @@ def _before_migration(migration: str, journal: str, serving: "Serving", observe:
         router = Router(migration, connection)
         cleanup.callback(router.close)
         router.open()
-        observation = Observation(observe) if observe else None
+        observation = Observation(observe, queries) if observe else None
         gateway = gateway_of(router, spec["source"]["collection"], serving, observation)
         cleanup.pop_all()
     return gateway

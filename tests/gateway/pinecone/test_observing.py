@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import orjson
+import pyarrow.parquet as pq
 import pytest
 from pinecone import Pinecone
 from pinecone.errors import ApiError
@@ -15,14 +16,17 @@ from pipeline.commanding import vectorferry
 from pipeline.worlds import World, postgres_connection, small_spec
 from vectorferry.core.errors import SpecError
 from vectorferry.core.model import CollectionDefinition, Metric, VectorKind, VectorSpec
+from vectorferry.engine.checks.query_file import recorded_queries
 from vectorferry.engine.plan.observed_use import judged
-from vectorferry.gateway.pinecone import observing
+from vectorferry.gateway.pinecone import observed_queries, observing
 from vectorferry.gateway.pinecone.api.problems import ApiProblem
+from vectorferry.gateway.pinecone.observed_queries import QuerySample
 from vectorferry.gateway.pinecone.observed_store import observed_index, observing_gateway
 from vectorferry.gateway.pinecone.observing import OTHERS, Observation
 from vectorferry.gateway.pinecone.server import Serving
 from vectorferry.gateway.pinecone.wire.keys import Keys
 from vectorferry.spec.connections import Connection
+from vectorferry.spec.sides import Namespaces
 from vectorferry.stores.base import Capabilities
 from vectorferry.stores.memory import MemoryStore
 
@@ -111,6 +115,44 @@ def test_the_gateway_counts_over_the_present_collection(present: str, tmp_path: 
         assert refused.status_code == 501
     assert seen(file) == COUNTED
     assert SECRET not in file.read_text()
+
+
+def test_queries_are_kept_as_a_query_file_where_one_is_named(present: str, tmp_path: Path) -> None:
+    file, queries = tmp_path / "uses.json", tmp_path / "asked.parquet"
+    for _ in range(2):
+        index = observed_index(
+            present, "docs", file, queries=queries, connections=lambda name: Connection(name, "memory")
+        )
+        use_all(index)
+        with pytest.raises(ApiError):
+            index.query(vector=[1.0, 0], top_k=5, namespace="n")
+        index.close()
+    found = recorded_queries(str(queries), queries.read_bytes(), moved={"n"}, dimension=4, chosen=Namespaces())
+    assert found.namespaces == ["n"] * 4, "neither those by an id nor the one that was refused"
+    assert found.vectors.tolist() == [[1, 0, 0, 0]] * 4
+    assert found.kinds == ["recorded"] * 4
+    assert orjson.loads(found.filters[0] or "")["$or"][0] == {"kind": {"$in": [SECRET, 7]}}
+    assert SECRET not in file.read_text()
+
+
+def test_of_many_queries_each_is_as_likely_kept_and_the_count_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observed_queries, "MOST_KEPT", 50)
+    late = 0
+    for run in range(40):
+        for half in (0, 1):
+            sample = QuerySample(tmp_path / f"{run}.parquet")
+            for number in range(100):
+                sample.note("n", [float(100 * half + number)], None)
+            sample.save()
+        numbers = [vector[0] for vector in pq.read_table(tmp_path / f"{run}.parquet").column("vector").to_pylist()]
+        assert len(numbers) == len(set(numbers)) == 50
+        late += sum(number >= 100 for number in numbers)
+    assert 850 < late < 1150, "of 2,000: half"
+    (tmp_path / "other.parquet").write_bytes(b"no parquet")
+    with pytest.raises(SpecError, match="not a file of observed queries"):
+        QuerySample(tmp_path / "other.parquet")
 
 
 def test_counts_go_on_and_names_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

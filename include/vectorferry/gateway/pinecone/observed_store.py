@@ -49,21 +49,32 @@ class PresentStore(StoreBackend):
 
 
 def observed_index(
-    connection: str, collection: str, file: Path | str, *, connections: Connections = connection_from_environment
+    connection: str,
+    collection: str,
+    file: Path | str,
+    *,
+    queries: Path | str | None = None,
+    connections: Connections = connection_from_environment,
 ) -> "InProcessIndex":
     """The vendor's `Index` over a collection, as the drop-in is over a router; what is asked of it is counted in `file`.
+
+    A sample of the queries is kept in the file `queries`, if there is one.
 
     Its `close` writes the file and closes the collection's store.
     """
     from vectorferry.gateway.pinecone.inprocess import InProcessIndex
 
     store = open_store(connections(connection), collection)
-    return InProcessIndex(ObservedIndex(PresentStore(store), Observation(Path(file))))
+    return InProcessIndex(
+        ObservedIndex(PresentStore(store), Observation(Path(file), Path(queries) if queries else None))
+    )
 
 
-def observing_gateway(store: VectorStore, collection: str, file: Path, serving: "Serving") -> "Gateway":
-    """A gateway in front of a collection, which counts in `file` what is asked of it."""
+def observing_gateway(
+    store: VectorStore, collection: str, file: Path, serving: "Serving", queries: Path | None = None
+) -> "Gateway":
+    """A gateway in front of a collection, which counts in `file` what is asked of it, and keeps a sample of its queries in `queries`."""
     from vectorferry.gateway.pinecone.server import Gateway
 
-    data = ObservedIndex(PresentStore(store), Observation(file))
+    data = ObservedIndex(PresentStore(store), Observation(file, queries))
     return Gateway(OneIndex(collection, data, store.describe, data.close), serving)

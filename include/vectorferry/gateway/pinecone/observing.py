@@ -1,4 +1,7 @@
-"""Observation of applications before they are moved: counts operations, filters, namespaces and numbers, never values of records."""
+"""Observation of applications before they are moved: counts operations, filters, namespaces and numbers, never values of records.
+
+Queries themselves are kept only where a file for them is named.
+"""
 
 import os
 import threading
@@ -25,6 +28,7 @@ from vectorferry.gateway.pinecone.api.requests import (
     UpdateRequest,
     Upsert,
 )
+from vectorferry.gateway.pinecone.observed_queries import QuerySample
 
 SAVE_SECONDS = 5.0
 _MOST_NAMES = 10_000
@@ -35,10 +39,12 @@ class Observation:
     """Uses counted in a JSON file: {"uses": [{"kind", "name", "count"}]}. Thread-safe. Goes on from what the file holds.
 
     Kinds are operation, namespace, filter (its shape as JSON) and top_k. The file is replaced every few seconds, and by `close`; each
-    process needs one of its own. Of a kind at most 10,000 names are told apart.
+    process needs one of its own. Of a kind at most 10,000 names are told apart. A sample of the queries goes to the file `queries`, if
+    there is one, with their vectors and filters.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, queries: Path | None = None) -> None:
+        self._queries = QuerySample(queries) if queries else None
         self._file = file
         self._lock = threading.Lock()
         self._uses: Counter[tuple[str, str]] = Counter()
@@ -61,8 +67,14 @@ class Observation:
             if time.monotonic() - self._saved > SAVE_SECONDS:
                 self._save()
 
+    def keep(self, request: QueryRequest) -> None:
+        """Keep a query that was answered, where queries are kept: one by a dense vector alone, which is all that a query file asks."""
+        if self._queries is not None and _some(request.vector) and not request.sparse:
+            with self._lock:
+                self._queries.note(request.namespace, request.vector, request.where)
+
     def close(self) -> None:
-        """Write the file."""
+        """Write the files."""
         with self._lock:
             self._save()
 
@@ -78,6 +90,8 @@ class Observation:
         part = self._file.with_suffix(".part")
         part.write_bytes(orjson.dumps({"uses": uses}, option=orjson.OPT_INDENT_2))
         os.replace(part, self._file)  # noqa: PTH105 (atomic on purpose)
+        if self._queries is not None:
+            self._queries.save()
         self._saved = time.monotonic()
 
 
@@ -109,7 +123,9 @@ class ObservedIndex(IndexData):
         given = {"values": request.include_values, "metadata": request.include_metadata}
         uses = {name: bool(value) for name, value in {**asked, **given}.items()}
         self._seen.note(_used("query", **uses), request.namespace, request.where, request.top_k)
-        return super().query(request)
+        found = super().query(request)
+        self._seen.keep(request)
+        return found
 
     def fetch_by_metadata(self, namespace: str, where: Any, limit: int | None, token: str | None) -> RecordPage:
         """Counted."""
