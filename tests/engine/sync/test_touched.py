@@ -6,19 +6,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from engine.building import FIELDS, Built, build, changed, records, vectors
 from vectorferry.core.model import Verdict
 from vectorferry.core.records import make_batch
 from vectorferry.engine.checks.content import check_counts
+from vectorferry.engine.checks.effort import check_effort
 from vectorferry.engine.checks.extras import check_extras
 from vectorferry.engine.checks.filter_parity import check_filters
 from vectorferry.engine.checks.ground_truth import merge_truth, partition_truth
 from vectorferry.engine.checks.query_set import prepare_queries
 from vectorferry.engine.checks.recall import recall_by_namespace
+from vectorferry.engine.checks.relevance import check_relevance
 from vectorferry.engine.checks.target_answers import ask_target
 from vectorferry.engine.sync.touched import WATERMARK
+from vectorferry.stores.memory import MEMORY
 
 BIG, SMALL, TINY = records("big", 230, seed=1), records("small", 60, seed=2), records("tiny", 3, seed=3)
 
@@ -125,6 +130,40 @@ def test_recall_looks_behind_touched_records_that_crowd_the_results(tmp_path: Pa
 
 
 BIG_VECTORS = np.asarray(BIG.column("vector").to_pylist()[:60], np.float32)
+
+
+def test_effort_and_relevance_look_behind_touched_records_too(tmp_path: Path) -> None:
+    journal, file = Journal(), tmp_path / "judged.parquet"
+    graded = {
+        "query": ["q"] * 4,
+        "namespace": ["big"] * 4,
+        "vector": [BIG_VECTORS[0].tolist()] * 4,
+        "grade": [3, 2, 2, 2],
+    }
+    pq.write_table(pa.table(graded | {"id": ["r0000", "crowd0", "r0005", "nowhere"]}), file)
+    checks = {"relevance": {"judgements": str(file), "min_queries": 1, "k": 3}}
+    made = live(tmp_path / "staging", journal, target=replace(MEMORY, efforts=(1, 500)), checks=checks)
+    crowd = np.concatenate([BIG_VECTORS + 0.001 * vectors(60, seed=n) for n in range(4)]).astype(np.float32)
+    ids = [f"crowd{n}" for n in range(len(crowd))]
+    for store in (made.source, made.target):
+        store.upsert(make_batch("big", ids, crowd, ["{}"] * len(crowd)))
+    for partition in made.plan.partitions:
+        partition_truth(made.session, made.plan, partition)
+    merge_truth(made.session, made.plan)
+    recalls_at = [point["recall"] for point in check_effort(made.session, made.plan)[0].figures["curve"]]
+    assert min(recalls_at) < 1
+    journal.touched = {("big", id_) for id_ in [*ids, "r0005"]}
+    curve = check_effort(made.session, made.plan)[0].figures["curve"]
+    assert {point["recall"] for point in curve} == {1.0}
+    (judged,) = check_relevance(made.session, made.plan)
+    assert judged.passed, judged.reason
+    figures = judged.figures
+    assert (figures["set_aside"], figures["absent"], figures["target"]["ndcg"], figures["source"]["mrr"]) == (
+        2,
+        1,
+        1,
+        1,
+    )
 
 
 def test_recall_leaves_touched_neighbours_out(tmp_path: Path) -> None:
