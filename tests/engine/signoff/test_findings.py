@@ -182,3 +182,17 @@ def test_a_limit_that_the_source_does_not_keep_is_told_as_one() -> None:
         worst_findings(body(failed("latency", figures=slower | {"source": {"not_measured": "no"}})))[0].anchor
         == "latency"
     )
+
+
+@pytest.mark.parametrize(
+    ("check", "reason", "anchor"),
+    [
+        ("recall", "of the queries of kind 'border' recall 0.6 [0.5, 0.7] does not reach 0.95", "recall-kind"),
+        ("recall", "recall 0.6 [0.5, 0.7] does not reach 0.95", "recall"),
+        ("relevance", "no index: there is nothing to hold the target against; give `min_ndcg`", "relevance-alone"),
+        ("relevance", "3 questions, 10 are required: the interval would not mean much", "relevance-alone"),
+        ("relevance", "the target's nDCG@10 differs from the source's by -0.2 [-0.3, -0.1]", "relevance"),
+    ],
+)
+def test_what_search_quality_lacks_has_its_own_advice(check: str, reason: str, anchor: str) -> None:
+    assert symptom_of(failed(check, reason=reason)).anchor == anchor

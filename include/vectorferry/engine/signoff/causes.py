@@ -309,6 +309,16 @@ SYMPTOMS: Sequence[Symptom] = (
         _reason("queries,", "no query has a neighbour"),
     ),
     Symptom(
+        "recall-kind",
+        ("recall",),
+        "one kind of query lies wholly below the threshold, the mean does not",
+        "An index loses what lies between its clusters (`border`), beside near duplicates, or where many records are "
+        "nearly as close (`hardest`) before it loses anything else.",
+        "Raise the search effort, or build the index with stronger settings. If nobody asks such questions, leave the "
+        "kind out of the query file: what it has is what you mean to be judged by.",
+        _reason("queries of kind"),
+    ),
+    Symptom(
         "recall",
         ("recall",),
         "recall does not reach the threshold",
@@ -329,6 +339,15 @@ SYMPTOMS: Sequence[Symptom] = (
         "Build the target's index with stronger settings (`target.index`) and load again, or agree on another "
         "threshold with those who search.",
         _always,
+    ),
+    Symptom(
+        "relevance-alone",
+        ("relevance",),
+        "there is nothing to hold the judged answers against, or too few of them",
+        "The source cannot be searched, or few of the graded records are moved.",
+        "Give `checks.relevance.min_ndcg`, which the target is held to by itself, or grade more questions. The "
+        "verdict's figures count the grades that are absent, excused or set aside.",
+        _reason("nothing to hold the target against", "are required", "nothing was judged"),
     ),
     Symptom(
         "relevance",
