@@ -92,6 +92,15 @@ def test_the_figures_are_those_of_the_evidence() -> None:
     assert "worst namespace `(default)` **0.9700** [0.9600, 0.9800]; must reach 0.95" in rows["Recall"]
 
 
+def test_the_load_that_the_target_holds_is_told_where_it_was_measured() -> None:
+    held = verdict("load", held=411.6, required=360.0, limited_by="p99")
+    assert rows_of(held)["Checks"].endswith("; the target holds **412 searches/s**, 360 are required")
+    assert "Load" not in " ".join(doubts_of(held))
+    nothing = verdict("load", held=None, required=360.0, limited_by="client")
+    assert "the target holds **not even the peak**" in rows_of(nothing)["Checks"]
+    assert doubts_of(nothing)[-1].startswith("- **Load:** the client was the limit")
+
+
 def test_the_worst_vector_is_shown_and_what_nothing_searches() -> None:
     vectors = {"(without a name)": 0.99, "multi:tokens": 0.97}
     low = {"recall": 0.97, "low": 0.96, "high": 0.98}

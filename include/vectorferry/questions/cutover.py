@@ -58,7 +58,8 @@ def _cut_over(session: Session, evidence: Evidence, report: str | None) -> Quest
 
 def _rows(session: Session, evidence: Evidence, report: str | None) -> Iterator[tuple[str, str]]:
     yield "Rows", _counts(evidence)
-    yield "Checks", "; ".join(each(evidence) for each in (_content, _filters, _expectations, _latency))
+    checks = (_content, _filters, _expectations, _latency, _load)
+    yield "Checks", "; ".join(filter(None, (each(evidence) for each in checks)))
     yield "Recall", "; ".join([_recall(evidence), *_relevance(evidence)])
     if session.spec.routers:
         yield "Writes", _writes(session, evidence)
@@ -133,6 +134,8 @@ def _doubts(session: Session, evidence: Evidence) -> Iterator[str]:
     slow = {side: found["p95_ms"] for side, found in _latencies(evidence)}
     if len(slow) > 1 and slow["target"] >= SLOWER * slow["source"]:
         yield f"**Latency:** the target's p95 is {slow['target'] / slow['source']:.1f} times the source's"
+    if _overall(evidence, "load").get("limited_by") == "client":
+        yield "**Load:** the client was the limit, so that nobody knows at which rate the target breaks"
     if session.spec.routers and _routers(session)[0] < session.spec.routers:
         yield "**Routers:** fewer hold a lease than are expected; the switch waits for them"
     for check in CHECKS:
@@ -236,6 +239,15 @@ def _expectations(evidence: Evidence) -> str:
 def _latency(evidence: Evidence) -> str:
     sides = [f"{side} {found['p95_ms']:.1f} ms" for side, found in _latencies(evidence)]
     return f"p95 of {', '.join(sides)}" if sides else "latency not measured"
+
+
+def _load(evidence: Evidence) -> str:
+    """What the target was seen to hold; nothing where the spec does not ask for it."""
+    figures = _overall(evidence, "load")
+    if "held" not in figures:
+        return ""
+    held = "not even the peak" if figures["held"] is None else f"{figures['held']:,.0f} searches/s"
+    return f"the target holds **{held}**, {figures['required']:,.0f} are required"
 
 
 def _latencies(evidence: Evidence) -> Iterator[tuple[str, Mapping[str, Any]]]:
