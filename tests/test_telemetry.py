@@ -8,6 +8,9 @@ from opentelemetry.metrics import NoOpMeter
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from scraping import Collector, sent_to
+from vectorferry import telemetry
+from vectorferry.cli.app import _code
+from vectorferry.core.errors import MetricsMissing, VectorferryError
 from vectorferry.core.metrics import CATALOGUE, Exporter, Kind
 from vectorferry.core.model import Usage
 from vectorferry.engine.task_metrics import measured_task
@@ -72,3 +75,22 @@ def test_without_a_collector_nothing_is_measured(monkeypatch: pytest.MonkeyPatch
     before = threading.active_count()
     work()
     assert threading.active_count() == before
+
+
+def test_without_the_packages_a_server_says_what_to_install_and_a_task_does_its_work(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry, "_NEEDED", ("opentelemetry.sdk", "opentelemetry.exporter.of_nothing"))
+    with pytest.raises(MetricsMissing, match=r"pip install 'vectorferry\[metrics\]'") as missing:
+        telemetry.serving("127.0.0.1", 0).__enter__()
+    assert _code(missing.value) == 2
+    work()
+    assert collector.got == []
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with (
+        telemetry.serving("127.0.0.1", 0) as (_, port),
+        pytest.raises(VectorferryError, match=f"cannot serve metrics at 127.0.0.1:{port}"),
+    ):
+        telemetry.serving("127.0.0.1", port).__enter__()

@@ -14,7 +14,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import Meter, NoOpMeterProvider
 
 from vectorferry import __version__
-from vectorferry.core.errors import VectorferryError
+from vectorferry.core.errors import MetricsMissing, VectorferryError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import MeterProvider
@@ -25,10 +25,6 @@ METER = "vectorferry"
 # A task must not wait long for a collector that is away: what it measured is lost then, and nothing else.
 _FLUSH_MILLISECONDS = 5_000
 _NEEDED = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http", "opentelemetry.exporter.prometheus")
-
-
-class MetricsMissing(VectorferryError):
-    """The packages that export metrics are not installed."""
 
 
 @contextmanager

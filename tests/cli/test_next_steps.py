@@ -18,7 +18,7 @@ NAMED = re.compile(r"`vectorferry ([a-z]+)")
 # What needs more than a spec.
 OPTIONS = {"excuse": ("--id", "x", "--reason", "y"), "taint": ("--reason", "y"), "rollback": ("--reason", "y", "--yes")}
 # These take no spec, or serve until they are stopped.
-OF_NO_SPEC = {"schema", "version", "restore", "observe", "gateway", "init"}
+OF_NO_SPEC = {"schema", "version", "restore", "observe", "gateway", "init", "metrics"}
 
 
 def kinds(of: type[VectorferryError] = VectorferryError) -> Iterator[type[VectorferryError]]:

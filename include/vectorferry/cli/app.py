@@ -54,6 +54,7 @@ from vectorferry.core.errors import (
     JournalRefused,
     JournalUnavailable,
     LeaseLost,
+    MetricsMissing,
     PhaseConflict,
     RecordError,
     SpecError,
@@ -110,7 +111,7 @@ app.add_typer(journal_app, name="journal")
 app.add_typer(evidence_app, name="evidence")
 
 BAD_INPUT = (
-    *(SpecError, ConnectionMissing, FilterError, RecordError, StagingRefused),
+    *(SpecError, ConnectionMissing, FilterError, MetricsMissing, RecordError, StagingRefused),
     *(Unauthorized, Unsupported, DatabaseMissing, JournalRefused),
 )
 AGAIN = (JournalUnavailable, LeaseLost, PhaseConflict)

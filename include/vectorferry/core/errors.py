@@ -86,6 +86,10 @@ class ConnectionMissing(VectorferryError):
     """A named connection does not exist or cannot be parsed, or no installed package has a store that opens its type."""
 
 
+class MetricsMissing(VectorferryError):
+    """The packages that export metrics are not installed."""
+
+
 class RecordError(VectorferryError):
     """A record that cannot be represented canonically; the message names the id and the field."""
 
