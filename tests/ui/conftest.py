@@ -22,7 +22,7 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Started where there is a browser to look at it."""
     with running_site(tmp_path_factory.mktemp("page")) as running:
