@@ -50,7 +50,7 @@ def run_of(run_id: str, conf: dict[str, Any]) -> Iterator[Any]:
     context: Any = {
         "params": params,
         "dag_run": SimpleNamespace(dag_id="small.operate", run_id=run_id, triggering_user_name="bob", conf=conf),
-        "ti": SimpleNamespace(start_date=datetime.now(UTC), dag_id="small.operate"),
+        "ti": SimpleNamespace(start_date=datetime.now(UTC), dag_id="small.operate", task_id="operate"),
     }
     with set_current_context(context):
         yield context
