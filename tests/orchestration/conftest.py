@@ -290,7 +290,7 @@ def write_migrations(folder: Path) -> None:
     migrations = {name: spec_of(name, approval=approval) for name, approval in APPROVALS.items()}
     migrations["happy"]["notify"] = {"on_failure": [told]}
     migrations["killed"] = spec_of("killed", approval={"approvers": ["approver"]}, **KILLED)
-    migrations["watched"] = spec_of("watched", **LIVE)
+    migrations["watched"] = spec_of("watched", **LIVE, checks={"latency": {"max_p99_ms": 10}})
     migrations["live"] = spec_of("live", approval={"roles": ["user"]}, **LIVE)
     for name, spec in migrations.items():
         (specs / f"{name}.yaml").write_text(json.dumps(spec))  # JSON is YAML
