@@ -47,7 +47,7 @@ def journal(world: World) -> Iterator[Journal]:
 def looking(world: World, waited: timedelta = timedelta(0)) -> Iterator[tuple[WritesSensor, Any]]:
     """The sensor in a task that has waited for so long."""
     first = datetime.now(UTC) - waited if waited else None
-    ti = SimpleNamespace(get_first_reschedule_date=lambda context: first, dag_id="small.settle")
+    ti = SimpleNamespace(get_first_reschedule_date=lambda context: first, dag_id="small.settle", task_id="settle")
     run = SimpleNamespace(dag_id="small.settle", run_id="run", triggering_user_name=None)
     context: Any = {"ti": ti, "params": {}, "dag_run": run}
     with set_current_context(context):
