@@ -45,7 +45,7 @@ class Size:
     step_seconds: float = 5.0
     namespaces: int = 10_000
     namespace_rows: int = 12
-    page: page.Sizes = field(default_factory=page.Sizes)
+    pages: page.Sizes = field(default_factory=page.Sizes)
 
     @property
     def rounds(self) -> Rounds:
@@ -73,7 +73,7 @@ QUICK = Size(
     reconcile_slow_rows=500,
     reconcile_partitions=(1_000, 2_000),
     scale=((2_000, 2), (4_000, 4)),
-    page=page.Sizes(20, 60, 40, 2),
+    pages=page.Sizes(20, 60, 40, 2),
 )
 Found = list[Race] | list[Peak] | list[Calls] | list[Rate] | list[Scaled] | list[Answered]
 
@@ -159,7 +159,7 @@ def at_scale(servers: Servers, size: Size) -> list[Scaled]:
 
 
 def page_routes(servers: Servers, size: Size) -> list[Answered]:
-    return list(page.answered(servers, size.page, size.repeats))
+    return list(page.answered(servers, size.pages, size.repeats))
 
 
 PARTS: dict[str, Callable[[Servers, Size], Found]] = {
