@@ -36,6 +36,7 @@ def tell(installed: Environment, folder: Path) -> Iterator[str]:
         asked = begun.question()
         held("the evidence is GO", asked.subject.startswith("GO: "))
         yield f"moved, and asked: {asked.subject}"
+        yield _page(stage)
         for user in ("viewer", "operator", "admin"):
             held(f"{user} is refused", _refused(begun, user) == 403)
         yield "refused: viewer, operator, admin"
@@ -43,6 +44,20 @@ def tell(installed: Environment, folder: Path) -> Iterator[str]:
         held("a task marked as successful opens nothing", begun.end() == "failed" and stage.phase_of() is Phase.TRACK_A)
         yield "a question marked as answered does not cut over: " + _last_line(begun.log("switch"))
         yield from _approve(stage)
+
+
+def _page(stage: Stage) -> str:
+    url = f"{stage.airflow.url}/vectorferry"
+    with stage.browser("viewer") as browser:
+        [shown] = browser.get(f"{url}/api/migrations").json()["migrations"]
+        held("the page waits for the answer", (shown["name"], shown["pending"]["kind"]) == (NAME, "cutover"))
+        held("the page is served", "</html>" in browser.get(f"{url}/").text)
+        browser.cookies.clear()
+        held("the page knows who asks", browser.get(f"{url}/api/migrations").status_code == 401)
+    plugins = stage.api("admin").call("GET", "/plugins", params={"limit": 100})["plugins"]
+    views = [view["url_route"] for each in plugins for view in each["external_views"]]
+    held("the page is in the navigation", "vectorferry" in views)
+    return f"the page shows the question of {shown['name']}, to who is logged in"
 
 
 def _approve(stage: Stage) -> Iterator[str]:
