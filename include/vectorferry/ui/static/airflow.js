@@ -44,6 +44,19 @@ export function followTheme(changed) {
   if (around) new MutationObserver(follow).observe(around.documentElement, { attributeFilter: ["class"] });
 }
 
+/** Keeps what follows the # in the address of Airflow's document too, so that a reload and a copied address lead back to the same migration. */
+export function shareAddress() {
+  const around = airflow();
+  if (!around) return;
+  const outer = around.defaultView;
+  if (location.hash.length < 2 && outer.location.hash.startsWith("#/")) history.replaceState(null, "", outer.location.hash);
+  const share = () => {
+    if (outer.location.hash !== location.hash) outer.history.replaceState(outer.history.state, "", location.hash || "#/");
+  };
+  if (location.hash) share();
+  window.addEventListener("hashchange", share);
+}
+
 /** A link to Airflow or elsewhere is followed by an anchor of the document around the frame, which may not navigate it otherwise. */
 export function followOutside(event) {
   const link = event.target.closest?.("a[data-outside]");

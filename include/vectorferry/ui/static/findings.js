@@ -5,6 +5,7 @@ import { count, many, moment, named, scoped, words } from "./format.js";
 import { badge, nothing, outside, verdictBadge } from "./parts.js";
 
 const SHOWN = 5;
+const MOST = 200;
 
 /** The worst findings of the evidence that is looked at. */
 export function worstFindings(listed, found) {
@@ -19,10 +20,22 @@ export function worstFindings(listed, found) {
       : nothing(go === false ? "No single check failed: what is missing is named below." : "No check failed."),
     go === false && against.length > 0 && h(
       "details", { open: worst.length === 0 }, h("summary", null, `All that the gate holds against it (${count(total)})`),
-      h("ul", null, against.map((text, place) => h("li", { key: place }, h("bdi", null, text))),
-        total > against.length && h("li", { class: "muted", key: "more" }, `and ${count(total - against.length)} more`)),
+      everything(body, against, total),
     ),
   ];
+}
+
+/** What the gate names, which are the first few, and every failed verdict that it left out. */
+function everything(body, against, total) {
+  const told = (each) => `${each.check} of ${each.scope}:`;
+  const more = (body.verdicts ?? []).filter((each) => !each.passed && !against.some((text) => text.startsWith(told(each)))).slice(0, MOST);
+  const left = total - against.length - more.length;
+  return h(
+    "ul", null, against.map((text, place) => h("li", { key: place }, h("bdi", null, text))),
+    more.map((each) => h("li", { key: `${each.check} ${each.scope}` }, words(each.check), " of ", scoped(each.scope), ": ", h("bdi", null, each.reason || "failed"),
+      each.differences?.length > 0 && ["; first: ", difference(each.differences[0])])),
+    left > 0 && h("li", { class: "muted", key: "more" }, `and ${count(left)} more, in the report`),
+  );
 }
 
 /** The kind of evidence in words. */
@@ -53,8 +66,9 @@ function finding({ check, scope, reason, cause, advice, anchor }, place, verdict
   );
 }
 
-function difference({ namespace, id, kind, field }) {
-  return h("span", { class: "difference" }, named(namespace), "/", h("bdi", { class: "id" }, id), ` ${words(kind)}${field && field !== kind ? ` ${field}` : ""}`);
+function difference({ namespace, id, kind, field, source, target }) {
+  return h("span", { class: "difference" }, named(namespace), " / ", h("bdi", { class: "id" }, id), ` ${words(kind)} `, field && field !== kind && h("bdi", null, field),
+    (source || target) && [" (", h("bdi", null, source || "–"), " ≠ ", h("bdi", null, target || "–"), ")"]);
 }
 
 /** Our own text, in which `commands` stand between backticks. */

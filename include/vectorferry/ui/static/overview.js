@@ -107,6 +107,12 @@ function card(one) {
   );
 }
 
+/** What a migration is found by: its name, its sides, and what the card says of it. */
+function findable({ name, source, target, go, phase, in_the_way: blocked, alerts }) {
+  const said = go === true ? "GO" : go === false ? "NO-GO" : "";
+  return [name, source, target, said, phase, ...(blocked ?? []), ...(alerts ?? [])].join(" ");
+}
+
 /** The view; `filter` is what the reader typed. */
 export class Overview {
   constructor() {
@@ -128,7 +134,7 @@ export class Overview {
   render(changed) {
     const all = this.#all();
     const wanted = this.filter.toLowerCase();
-    const shown = all.filter((one) => `${one.name} ${one.source} ${one.target}`.toLowerCase().includes(wanted));
+    const shown = all.filter((one) => findable(one).toLowerCase().includes(wanted));
     return [
       h("h1", { key: "title" }, "Migrations"),
       all.length > 3 && h(

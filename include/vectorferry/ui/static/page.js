@@ -1,6 +1,6 @@
 // Entry: which view the address names, and the clock by which it is kept true.
 
-import { airflow, followOutside, followTheme } from "./airflow.js";
+import { airflow, followOutside, followTheme, shareAddress } from "./airflow.js";
 import { drawCharts } from "./charting.js";
 import { h, patch } from "./dom.js";
 import { ago, named } from "./format.js";
@@ -128,6 +128,7 @@ function wait() {
 // Links from Airflow name the migration in the query: a server never sees what follows a #.
 const linked = new URLSearchParams(location.search).get("migration");
 if (linked) history.replaceState(null, "", `${location.pathname}#/${encodeURIComponent(linked)}`);
+shareAddress();
 followTheme(() => drawCharts(main));
 document.addEventListener("click", followOutside);
 document.addEventListener("auxclick", followOutside);

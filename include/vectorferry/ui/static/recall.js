@@ -77,7 +77,7 @@ export function effort(figures) {
   return [
     h("h3", null, "Against search effort"),
     facts(
-      ["Effort in use", plain(figures.used)],
+      ["Effort in use", figures.used ?? "the database's own default"],
       ["Cheapest that reaches the threshold", figures.proposed === null || figures.proposed === undefined ? "none that was tried" : plain(figures.proposed)],
       figures.reason ? ["Why", figures.reason] : null,
     ),

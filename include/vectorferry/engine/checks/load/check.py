@@ -105,7 +105,10 @@ def load_target(session: Session, asked: Asking, rules: LoadCheck) -> tuple[Foun
         senders = stack.enter_context(Processes(count, Opening(session.spec, "target", connection, asked)))
         stack.callback(lambda: session.journal.usage.add(session.migration, session.run_id, senders.usage))
         capped = rules.model_copy(update={"ceiling": _highest(session, rules)})
-        return find(_measure(session, "target", senders, rules, lambda: asked.send(session.target, 0)), capped), count
+        measure = _measure(session, "target", senders, rules, lambda: asked.send(session.target, 0))
+        # Caches that are cold, and connections that are new, belong to what came before: the first step is made once more, and counts then.
+        measure(capped.peak)
+        return find(measure, capped), count
 
 
 def _highest(session: Session, rules: LoadCheck) -> float:
