@@ -51,7 +51,10 @@ export function shareAddress() {
   const outer = around.defaultView;
   if (location.hash.length < 2 && outer.location.hash.startsWith("#/")) history.replaceState(null, "", outer.location.hash);
   const share = () => {
-    if (outer.location.hash !== location.hash) outer.history.replaceState(outer.history.state, "", location.hash || "#/");
+    if (outer.location.hash === location.hash) return;
+    // With its path: Airflow's document has a <base>, against which a lone # would lead to another page.
+    const { pathname, search } = outer.location;
+    outer.history.replaceState(outer.history.state, "", `${pathname}${search}${location.hash || "#/"}`);
   };
   if (location.hash) share();
   window.addEventListener("hashchange", share);
