@@ -38,11 +38,11 @@ with: ## Run a command among the servers of the last demo: RUN='vectorferry comp
 	@$(MAKE) --no-print-directory -j2 ready $(if $(filter weaviate,$(SOURCE) $(TARGET)),weaviate)
 	@$(BIN)/python -m vectorferry.local.demo --source $(SOURCE) --target $(TARGET) --command "$(RUN)"
 
-test: ## Run every kind of test, two at a time (25 minutes); ARGS= for pytest, JOBS=0 for one at a time
+test: ## Run every kind of test, two at a time (30 minutes); ARGS= for pytest, JOBS=0 for one at a time
 	@$(MAKE) --no-print-directory -j2 ready weaviate
 	@$(BIN)/pytest -m "not long" $(BESIDE) $(ARGS)
 
-test-long: ## Run what is long by nature: whole demos, series of kills, a soak, large models
+test-long: ## Run what is long by nature: another demo, series of kills, a soak, large models
 	@$(MAKE) --no-print-directory -j2 ready weaviate
 	@$(BIN)/pytest -m long $(BESIDE) $(ARGS)
 
