@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from ui.live_site import Site, found_browser, running_browser, running_site, tab
+from chromium import NONE, found_browser
+from ui.live_site import Site, running_browser, running_site, tab
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 MOST_BYTES = 150_000
@@ -25,7 +26,7 @@ PICTURES = (
 def main() -> int:
     path = found_browser()
     if path is None:
-        print("no browser: `make chromium` installs Debian's, or name one with CHROMIUM=")
+        print(NONE)
         return 1
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, running_site(Path(folder)) as site, running_browser(path) as browser:

@@ -1,20 +1,20 @@
 """A report in Debian's Chromium: from a file, its charts are drawn under its own content policy, and nothing is refused."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from chromium import FLAGS, NONE, found_browser
 from journal.helpers import make_evidence
 from report.test_page import body_of, verdict
 from vectorferry.engine.signoff.report import report_of
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = found_browser()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.skipif(CHROMIUM is None, reason=NONE)
 def test_charts_are_drawn_from_a_file_and_nothing_is_refused(tmp_path: Path) -> None:
     figures = {"recall": 0.9, "low": 0.8, "high": 0.95, "threshold": 0.95}
     sides = {side: {"p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0, "max_ms": 4.0} for side in ("source", "target")}
@@ -31,7 +31,7 @@ def test_charts_are_drawn_from_a_file_and_nothing_is_refused(tmp_path: Path) -> 
     assert CHROMIUM is not None
     ran = subprocess.run(
         [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+            *(CHROMIUM, *FLAGS),
             *(f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--dump-dom", page.as_uri()),
         ],
         capture_output=True,

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
-from ui.live_site import PATIENCE, Site, found_browser, running_browser, running_site, tab
+from chromium import NONE, found_browser
+from ui.live_site import PATIENCE, Site, running_browser, running_site, tab
 
 expect.set_options(timeout=PATIENCE)
 
@@ -17,7 +18,7 @@ expect.set_options(timeout=PATIENCE)
 def browser() -> Iterator[Browser]:
     path = found_browser()
     if path is None:
-        pytest.skip("no browser: `make chromium` installs Debian's, or name one with CHROMIUM=")
+        pytest.skip(NONE)
     with running_browser(path) as started:
         yield started
 
@@ -44,6 +45,13 @@ class Visit:
         self.page.goto(self.site.url(place))
         self.page.locator("main[aria-busy=false] h1").wait_for()
         return self.page
+
+    def leave(self) -> list[str]:
+        """What the browser complained of, which was expected; the page is left first, so that no feed of it is refused afterwards."""
+        self.page.goto("about:blank")
+        told = list(self.complaints)
+        self.complaints.clear()
+        return told
 
 
 MakeVisit = Callable[..., Visit]

@@ -1,8 +1,6 @@
 """Site: an Airflow API server at a prefix with a seeded journal, and a browser that is there already; no DAG runs."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +10,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
+from chromium import FLAGS
 from journal.helpers import connection_of
 from ui.seeded import seed
 from vectorferry.journal import Journal, open_journal
@@ -20,17 +19,6 @@ from vectorferry.local.servers.postgres import postgres as local_postgres
 from vectorferry.local.servers.supervisor import Supervisor
 
 PREFIX = "/airflow"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 # Against what hangs: whatever a test waits for comes, or something is wrong.
 PATIENCE = 60_000
 
@@ -76,11 +64,6 @@ def token_of(server: Airflow, user: str = "viewer") -> str:
     said = {"username": user, "password": server.password(user)}
     answer = httpx.post(f"{server.url}{PREFIX}/auth/token", json=said, trust_env=False, timeout=60)
     return str(json.loads(answer.text)["access_token"])
-
-
-def found_browser() -> str | None:
-    """The browser that CHROMIUM names, or one on PATH."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager

@@ -249,7 +249,7 @@ def differences_of(
     found = []
     if not equality.same_bytes(source["vector"], target["vector"]):
         values = (short_hash(source["vector"]), short_hash(target["vector"]))
-        told = how_apart(source["vector"], target["vector"])
+        told = _how_apart(source["vector"], target["vector"])
         found.append(Difference(DifferenceKind.VECTOR, *place, "vector", values[0], f"{values[1]}{told}"))
     if source["sparse"] != target["sparse"]:
         found.append(
@@ -272,11 +272,11 @@ def _named_differences(
             kind = DifferenceKind.SPARSE if column.startswith("sparse:") else DifferenceKind.VECTOR
             here, there = ("" if it is None else short_hash(it.floats) for it in sides)
             dense = column.startswith("vector:") and here and there
-            told = how_apart(*(it.floats for it in sides if it)) if dense else ""
+            told = _how_apart(*(it.floats for it in sides if it)) if dense else ""
             yield Difference(kind, *place, column, here, f"{there}{told}")
 
 
-def how_apart(source: bytes, target: bytes) -> str:
+def _how_apart(source: bytes, target: bytes) -> str:
     """What two dense vectors, little-endian float32, have to do with each other, in words behind a hash; neither is told by it."""
     if len(source) != len(target) or not source:
         return f" ({len(target) // 4} numbers, not {len(source) // 4})" if source and target else ""

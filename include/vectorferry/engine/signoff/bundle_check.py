@@ -31,6 +31,7 @@ from vectorferry.engine.signoff.bundle import (
     VERDICTS,
 )
 from vectorferry.engine.signoff.bundle_file import canonical, unpacked
+from vectorferry.engine.signoff.causes import NOT_RUN
 from vectorferry.engine.signoff.gate import failures, required
 from vectorferry.journal import Plan
 from vectorferry.spec.cutover_rules import ApprovalRules
@@ -180,7 +181,7 @@ class _Check:
         body, checks = self._body, self._told_spec().checks
         verdicts = [_verdict(each) for each in body["verdicts"]]
         whole = len(plan.partitions) == body["partitions"]
-        found = [line for line in failures(plan, checks, verdicts) if not line.endswith(": not run")]
+        found = [line for line in failures(plan, checks, verdicts) if not line.endswith(NOT_RUN)]
         missing = sorted(required(plan, checks) - {(v.check, v.scope) for v in verdicts})
         if body["go"] and found:
             yield f"{EVIDENCE} says GO, and {len(found)} verdicts are against it; first: {found[0]}"
@@ -191,7 +192,7 @@ class _Check:
                 "it is of a part of the plan" if not whole else f"it was made with version {self._record['made_with']}"
             )
             self._open.append(f"whether every verdict is there that was needed: {why}")
-        told = [line for line in body["against"] if not line.endswith(": not run")]
+        told = [line for line in body["against"] if not line.endswith(NOT_RUN)]
         if found[: len(told)] != told or body["against_total"] < len(found):
             yield f"{EVIDENCE} names other reasons against it than its verdicts give"
 

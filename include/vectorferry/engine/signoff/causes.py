@@ -9,6 +9,11 @@ from vectorferry.core.model import DifferenceKind
 Found = Mapping[str, Any]
 """A verdict as the body of evidence has it."""
 
+NOT_RUN = ": not run"
+"""How the gate's line about a verdict that is missing ends."""
+MEASURES_A_SHARE = "recall"
+"""A neighbour that was not returned is within its threshold: no other check may pass with a difference."""
+
 CHECKS: Mapping[str, str] = {
     "counts": "rows of a partition balance",
     "content": "records of a partition are the same",

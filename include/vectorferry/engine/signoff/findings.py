@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vectorferry.engine.signoff.causes import SYMPTOMS, symptom_of
+from vectorferry.engine.signoff.causes import MEASURES_A_SHARE, NOT_RUN, SYMPTOMS, symptom_of
 from vectorferry.engine.signoff.patterns import Patterns
 
 FOLLOWS = "follows"
-_NOT_RUN, _LAST = ": not run", 2**31
+_LAST = 2**31
 _SCOPES = ("namespace:", "overall")
 _RANKS = {symptom.anchor: rank for rank, symptom in enumerate(SYMPTOMS)}
 
@@ -64,13 +64,12 @@ def _together(found: Finding, verdicts: int) -> Finding:
 
 def _failed(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for verdict in body.get("verdicts", ()):
-        # A neighbour that was not returned is within recall's threshold; no other check passes with a difference.
-        odd = verdict["total_differences"] and verdict["check"] != "recall"
+        odd = verdict["total_differences"] and verdict["check"] != MEASURES_A_SHARE
         if not verdict["passed"] or not verdict["figures"] or odd:
             yield verdict
     for line in body.get("against", ()):
-        if line.endswith(_NOT_RUN):
-            check, _, scope = line.removesuffix(_NOT_RUN).partition(" of ")
+        if line.endswith(NOT_RUN):
+            check, _, scope = line.removesuffix(NOT_RUN).partition(" of ")
             yield {"check": check, "scope": scope, "reason": "not run", "figures": {"run": False}}
 
 

@@ -6,14 +6,13 @@ from dataclasses import replace
 from vectorferry.core.errors import CheckFailed
 from vectorferry.core.model import Verdict
 from vectorferry.engine.session import Session
+from vectorferry.engine.signoff.causes import MEASURES_A_SHARE, NOT_RUN
 from vectorferry.engine.sync.touched import watermark_of
 from vectorferry.engine.transfer.staged import planned_searchable
 from vectorferry.journal import Plan
 from vectorferry.spec.check_rules import Checks
 
 PER_PARTITION = ("counts", "content", "recall")
-# A neighbour that was not returned is within its threshold: no other check may pass with a difference.
-MEASURES_A_SHARE = "recall"
 OVERALL = ("recall", "extras", "held", "filters", "latency", "expectations")
 
 
@@ -39,7 +38,7 @@ def failures(plan: Plan, checks: Checks, verdicts: Sequence[Verdict]) -> Iterato
     and those that passed in spite of one."""
     found = {(v.check, v.scope) for v in verdicts}
     for check, scope in sorted(required(plan, checks) - found):
-        yield f"{check} of {scope}: not run"
+        yield f"{check} of {scope}{NOT_RUN}"
     for verdict in verdicts:
         if not verdict.figures:
             yield f"{verdict.check} of {verdict.scope}: empty, nothing was measured"
