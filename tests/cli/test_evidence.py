@@ -223,6 +223,7 @@ def test_a_report_a_spec_or_verdicts_of_other_evidence_are_named(bundle: Path) -
     assert other != whole["spec.yaml"]
     for name, raw, told in (
         ("report.html", b"<html>", "report.html is about other evidence"),
+        ("report.html", whole["report.html"].replace(b"approved by", b"rejected by"), "report.html is not the one"),
         ("spec.yaml", other, "spec.yaml says other things"),
         ("verdicts.parquet", b"PAR1", "verdicts.parquet is not of its form"),
         ("audit.jsonl", whole["audit.jsonl"] * 2, "audit.jsonl is not in its order"),

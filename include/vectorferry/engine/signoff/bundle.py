@@ -3,10 +3,11 @@
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -72,7 +73,8 @@ def bundle_of(journal: Journal, staging: Staging, spec: MigrationSpec, spec_file
         EVIDENCE: body,
         RECORD: canonical({**_record(evidence), "made_with": __version__}),
         VERDICTS: _parquet(evidence.body["verdicts"]),
-        REPORT: report_of(evidence, answers).encode(),
+        # Of the body as it is hashed, so that whoever checks the bundle can make the same bytes.
+        REPORT: report_of(replace(evidence, body=orjson.loads(body)), answers).encode(),
         SPEC: spec.fingerprinted,
         SPEC_TEXT: read_text(spec_file).encode(),
         PLAN: canonical(asdict(plan)),

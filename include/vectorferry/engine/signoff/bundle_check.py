@@ -33,7 +33,8 @@ from vectorferry.engine.signoff.bundle import (
 from vectorferry.engine.signoff.bundle_file import canonical, unpacked
 from vectorferry.engine.signoff.causes import NOT_RUN
 from vectorferry.engine.signoff.gate import failures, required
-from vectorferry.journal import Plan
+from vectorferry.engine.signoff.report import report_of
+from vectorferry.journal import Approval, Evidence, Plan
 from vectorferry.spec.cutover_rules import ApprovalRules
 from vectorferry.spec.loader import parse_spec
 from vectorferry.spec.migration import MigrationSpec
@@ -140,6 +141,21 @@ class _Check:
     def _report(self) -> Iterator[str]:
         if self._record["hash"] not in self._files[REPORT].decode():
             yield f"{REPORT} is about other evidence"
+        elif self._record["made_with"] != __version__:
+            self._open.append(
+                f"whether {REPORT} shows what {EVIDENCE} says: it was made with {self._record['made_with']}"
+            )
+        elif self._made_report() != self._files[REPORT]:
+            yield f"{REPORT} is not the one that {EVIDENCE} and {APPROVALS} give"
+
+    def _made_report(self) -> bytes:
+        told = {name: value for name, value in self._record.items() if name != "made_with"}
+        made = Evidence(**{**told, "body": self._body, "created_at": _time(told["created_at"])})
+        times = ("question_asked_at", "answered_at")
+        answers = (
+            Approval(**{**each, **{name: _time(each[name]) for name in times}}) for each in self._json(APPROVALS)
+        )
+        return report_of(made, tuple(answers)).encode()
 
     def _spec(self) -> Iterator[str]:
         if (found := hashlib.sha256(self._files[SPEC]).hexdigest()) != self._body["spec"]:
@@ -270,6 +286,10 @@ class _Check:
             yield f"{AUDIT} has {strangers} rows of other migrations"
         if nameless := sum(not row["actor"] for row in rows):
             yield f"{AUDIT} has {nameless} rows without an actor"
+
+
+def _time(told: str | None) -> datetime | None:
+    return None if told is None else datetime.fromisoformat(told)
 
 
 def _resolved(text: str, kept: str) -> str:
