@@ -88,7 +88,7 @@ LIVE: Mapping[str, Any] = {
     "switch": {"hold": "90s"},
     "writers": {"expected": 1},
     "shadow": {"share": 0},
-    "limits": {"request_deadline": "2s", "lease": "5s"},
+    "limits": {"request_deadline": "6s", "lease": "5s"},
     "reconcile": {"schedule": None, "deletions": 1},
 }
 # A database that is full, and whose index lags behind, as a table says: a package of its own, as somebody else would write it.

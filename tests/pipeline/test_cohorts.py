@@ -25,7 +25,7 @@ CANARY = ("email", "made*")
 @pytest.fixture
 def live(world: World) -> World:
     """Two of six namespaces are cut over first; one of them does not exist yet."""
-    world.spec_dict |= {"writers": {"expected": 2}, "limits": {"request_deadline": "1s", "lease": "5s"}}
+    world.spec_dict |= {"writers": {"expected": 2}, "limits": {"request_deadline": "20s", "lease": "30s"}}
     world.spec_dict["shadow"] = {"share": 0}
     world.spec_dict["switch"] = {
         "cohorts": [{"name": "canary", "namespaces": list(CANARY)}],
