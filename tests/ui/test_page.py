@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from ui import seeded
 from ui.conftest import MakeVisit, Visit
@@ -75,6 +75,21 @@ def test_the_overview_shows_where_each_migration_stands(visit: Visit) -> None:
     assert "target: 6.0 GiB of 8.0 GiB memory (75 %)" in catalogue
     assert "610 of 1,000 partitions" in events
     assert page.locator(".card").nth(0).locator("[aria-current=step]").inner_text() == "TRACK_A"
+    assert "the source serves; writes are tracked and the target is filled" in articles
+
+
+def test_what_waits_for_a_person_stands_first_and_what_failed_next(make_visit: MakeVisit) -> None:
+    def answered(route: Route) -> None:
+        told = route.fetch().json()
+        articles, catalogue, events = told["migrations"]
+        events["pending"] = articles.pop("pending")
+        articles["go"] = None
+        route.fulfill(json=told)
+
+    visit = make_visit()
+    visit.page.route("**/api/migrations", answered)
+    assert visit.go().locator(".card h2").all_inner_texts() == ["events", "catalogue", "articles"]
+    visit.page.unroute_all(behavior="wait")
 
 
 @pytest.mark.parametrize(

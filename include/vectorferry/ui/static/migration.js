@@ -8,7 +8,7 @@ import { count, duration, many, milliseconds, moment, named, plain, share, words
 import { Feed, query } from "./live.js";
 import { alertList, cohorts, figures, isBusy, isHeld } from "./overview.js";
 import {
-  PHASES, badge, chart, facts, inTheWay, meaning, nothing, outside, pendingNote, route, section, table, verdictBadge,
+  PHASES, badge, chart, facts, inTheWay, nothing, outside, pendingNote, route, section, table, verdictBadge,
 } from "./parts.js";
 import { PartitionMap } from "./partitions.js";
 import { RecallList, byKind, effort } from "./recall.js";
@@ -81,7 +81,7 @@ export class Migration {
       h("nav", { key: "parts", class: "parts", "aria-label": "Parts of this page" }, PARTS.map(([id, title]) => h("a", { key: id, href: `${address}/${id}` }, title))),
       section("findings", this.#heading(one, found), this.#findings(listed, found, changed)),
       h("section", { key: "state", "aria-labelledby": "title-state" }, h("h2", { id: "title-state", tabindex: "-1" }, "Where it stands"),
-        cohorts(one), one.cohorts?.length === 1 && h("p", { class: "muted" }, meaning(one.cohorts[0].phase)), alertList(one.alerts), figures(one), plan(one.plan)),
+        cohorts(one), alertList(one.alerts), figures(one), plan(one.plan)),
       section("timeline", "Timeline", timeline(one.timeline ?? [])),
       section("partitions", "Partitions", this.map.render(this.partitions.data?.partitions, changed)),
       section("recall", "Search quality", this.#quality(found, changed)),

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { bytes, count, duration, many, moment, named, plain, words } from "./format.js";
 import { Feed } from "./live.js";
-import { aged, badge, bar, facts, inTheWay, nothing, pendingNote, phaseChain, route, table, verdictBadge } from "./parts.js";
+import { aged, badge, bar, facts, inTheWay, meaning, nothing, pendingNote, phaseChain, route, table, verdictBadge } from "./parts.js";
 
 /** Whether anything moves, so that it is worth looking often. */
 export function isBusy(one) {
@@ -14,6 +14,14 @@ export function isBusy(one) {
 /** Whether writes wait, for a time that runs out. */
 export function isHeld(one) {
   return (one.cohorts ?? []).some((each) => typeof each.hold_left === "number");
+}
+
+/** How soon a person has to look: what waits for one, then what holds writes or failed, then what runs, then the rest. */
+function urgency(one) {
+  if (one.pending) return 0;
+  if (isHeld(one)) return 1;
+  if (one.problem || one.go === false || one.alerts?.length) return 2;
+  return isBusy(one) ? 3 : 4;
 }
 
 /** What is known of a migration beside its phase, verdict and obstacles. */
@@ -75,11 +83,12 @@ export function cohorts(one) {
   const all = one.cohorts ?? [];
   if (all.length <= 1) {
     const [only] = all;
-    return [phaseChain(only?.phase ?? one.phase, "Phase"), only && hold(only)];
+    const phase = only?.phase ?? one.phase;
+    return [phaseChain(phase, "Phase"), h("p", { class: "muted" }, meaning(phase)), only && hold(only)];
   }
   return table("Cohorts and their phases", [["Cohort"], ["Phase"], ["Since"], ["Loaded"]], all.map((each) => ({
     key: each.name,
-    cells: [named(each.name), [phaseChain(each.phase, `Phase of ${each.name}`), hold(each)], moment(each.since), each.loaded ? "yes" : "no"],
+    cells: [named(each.name), [phaseChain(each.phase, `Phase of ${each.name}`), h("p", { class: "muted" }, meaning(each.phase)), hold(each)], moment(each.since), each.loaded ? "yes" : "no"],
   })));
 }
 
@@ -128,7 +137,7 @@ export class Overview {
   }
 
   #all() {
-    return this.list.data?.migrations ?? [];
+    return (this.list.data?.migrations ?? []).toSorted((one, other) => urgency(one) - urgency(other));
   }
 
   render(changed) {
