@@ -36,7 +36,13 @@ class Plant:
 PLANTS = {
     "Imports point down": [Plant("core.names", "vectorferry.stores.base")],
     "Inside the engine, imports point down": [Plant("engine.lease", "vectorferry.engine.monitor.alerts")],
-    "The monitor never asks a database": [Plant("engine.monitor.alerts", "vectorferry.stores.registry")],
+    "Inside the pipeline, only what runs it whole knows the rest": [
+        Plant("engine.pipeline.moving", "vectorferry.engine.pipeline.judging")
+    ],
+    "The monitor never asks a database": [
+        Plant("engine.monitor.alerts", "vectorferry.stores.registry"),
+        Plant("engine.pipeline.watching", "vectorferry.stores.base"),
+    ],
     "Checks read what was staged through one reader, never through the writer": [
         Plant("engine.checks.extras", "vectorferry.engine.transfer.export"),
         Plant("engine.checks.latency", "vectorferry.engine.transfer.load"),

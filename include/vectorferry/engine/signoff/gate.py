@@ -68,3 +68,10 @@ def require_passed(verdicts: Sequence[Verdict]) -> None:
     if failed:
         lines = [line for v in failed for line in (describe(v), *(f"  {d}" for d in v.differences[:10]))]
         raise CheckFailed("\n".join(lines))
+
+
+def record_passed(session: Session, plan: Plan, verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """Keep the verdicts in the journal, then raise CheckFailed for one that failed."""
+    kept = record(session, plan, verdicts)
+    require_passed(kept)
+    return kept
