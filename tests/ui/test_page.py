@@ -81,7 +81,7 @@ def test_the_overview_shows_where_each_migration_stands(visit: Visit) -> None:
 def test_what_waits_for_a_person_stands_first_and_what_failed_next(make_visit: MakeVisit) -> None:
     def answered(route: Route) -> None:
         told = route.fetch().json()
-        articles, catalogue, events = told["migrations"]
+        articles, _, events = told["migrations"]
         events["pending"] = articles.pop("pending")
         articles["go"] = None
         route.fulfill(json=told)
