@@ -5,19 +5,26 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 # Airflow reads this when it is imported, and writes its configuration there.
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-"))
 
 import httpx
+import sqlalchemy as sa
 from airflow import settings
 from airflow.api_fastapi.app import _AuthManagerState
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.models import import_all_models
 from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+from airflow.models.dagrun import DagRun
+from airflow.models.hitl import HITLDetail
+from airflow.models.taskinstance import TaskInstance
 from airflow.providers.fab.auth_manager.models import Action, Permission, Resource, Role, User
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -72,6 +79,31 @@ def _make_tables() -> None:
     """Airflow's own: teams of DAGs, and tokens that were revoked."""
     import_all_models()
     DagModel.metadata.create_all(settings.engine)
+
+
+def keep_question(at: Mapping[str, Any], run: str | None, task: str | None, answered: datetime | None) -> None:
+    """Have Airflow know a question in place of all others: the states of its run and task, and when it was answered; without `run`
+    it knows the DAG alone."""
+    forget_questions()
+    asked, where = uuid4(), {"dag_id": at["dag"], "run_id": at["run"]}
+    limits = {"max_active_tasks": 1, "max_consecutive_failed_dag_runs": 0, "has_task_concurrency_limits": False}
+    with settings.engine.begin() as connection:
+        connection.execute(sa.insert(DagBundleModel).values(name="asked"))
+        connection.execute(sa.insert(DagModel).values(dag_id=at["dag"], bundle_name="asked", **limits))
+        if run is None:
+            return
+        began = {"run_type": "manual", "run_after": datetime.now(UTC), "log_template_id": None}
+        connection.execute(sa.insert(DagRun.__table__).values(**where, **began, state=run))
+        named = {"id": asked, "task_id": at["task"], "pool": "default_pool", "state": task}
+        connection.execute(sa.insert(TaskInstance).values(**where, **named))
+        connection.execute(sa.insert(HITLDetail).values(ti_id=asked, options=[], subject="", responded_at=answered))
+
+
+def forget_questions() -> None:
+    """Empty the tables that `keep_question` fills."""
+    with settings.engine.begin() as connection:
+        for each in (HITLDetail, TaskInstance, DagRun, DagModel, DagBundleModel):
+            connection.execute(sa.delete(each))
 
 
 def simple() -> SimpleAuthManager:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pytest import MonkeyPatch
 
 from journal.helpers import Database, connection_of, make_evidence, make_plan
-from ui.serving import Server, serving, simple, simple_user
+from ui.serving import Server, forget_questions, keep_question, serving, simple, simple_user
 from vectorferry.core.audited import ASKED, BACKED_UP, RESTORE_DRILL
 from vectorferry.core.model import Cohort, Phase, Verdict
 from vectorferry.engine.monitor.alerts import alerts
@@ -182,6 +182,34 @@ def test_a_question_is_pending_until_it_is_answered_or_lapses(
     assert one(server)["pending"]["evidence"] == "b" * 64
     keep(journal, "c" * 64, run_id="run-3", approvable=False)
     assert one(server)["pending"] is None, "newer evidence took its place"
+
+
+@pytest.fixture
+def of_airflow() -> Iterator[None]:
+    """Leaves no question in the database that Airflow's server of all tests has."""
+    yield
+    forget_questions()
+
+
+@pytest.mark.usefixtures("of_airflow")
+def test_a_question_that_airflow_does_not_wait_for_is_not_pending(server: Server, journal: Journal) -> None:
+    keep(journal, body={"go": True, "verdicts": []})
+    journal.audit.write("docs", "bob", ASKED, PLACE)
+    assert one(server)["pending"], "an Airflow that does not know the DAG says nothing of it"
+    now = datetime.now(UTC)
+    for run, task, answered, waits in (
+        ("running", "deferred", None, True),
+        ("running", "up_for_retry", None, True),
+        ("running", "deferred", now, False),
+        ("running", "failed", None, False),
+        ("running", "success", None, False),
+        ("running", None, None, False),
+        ("failed", "deferred", None, False),
+        (None, None, None, False),
+    ):
+        keep_question(PLACE, run, task, answered)
+        told = [one(server)["pending"], get(server, "/docs")["pending"]]
+        assert [each is not None for each in told] == [waits, waits], (run, task, answered)
 
 
 def test_partitions_are_in_their_states(server: Server, journal: Journal) -> None:

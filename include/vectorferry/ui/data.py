@@ -15,6 +15,7 @@ from vectorferry.journal import AuditFilter
 from vectorferry.ui.access import Migration, OpenJournal, Readable, require_readable
 from vectorferry.ui.airflow_places import dag_place, question_place, runs_place
 from vectorferry.ui.replies import reply, without_ticking
+from vectorferry.ui.still_asked import without_ended
 
 MOST_AUDIT = 500
 _HISTORY = timedelta(days=7)
@@ -27,7 +28,7 @@ of_one = APIRouter(prefix="/api/migrations/{name}", dependencies=[Depends(requir
 @everything.get("/migrations")
 def migrations(request: Request, journal: OpenJournal, mine: Readable) -> Response:
     """Where all migrations stand that the user may see."""
-    found = pipeline.overviews(journal, list(mine.values()))
+    found = without_ended(pipeline.overviews(journal, list(mine.values())))
     told = {"migrations": [_overview(each) for each in found]}
     return reply(request, told, without_ticking(told))
 
@@ -38,7 +39,7 @@ def migration(request: Request, journal: OpenJournal, name: Migration) -> Respon
     known = pipeline.registered(journal)
     if name not in known:
         raise HTTPException(404, "it was forgotten just now")
-    [found] = pipeline.overviews(journal, [known[name]])
+    [found] = without_ended(pipeline.overviews(journal, [known[name]]))
     links = {"links": {"dag": dag_place(found.dag), "runs": runs_place(found.dag)}}
     told = _overview(found) | _detail(pipeline.detail(journal, name)) | links
     return reply(request, told, without_ticking(told))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vectorferry.engine.monitor.gauges import Gauge as Gauge
     from vectorferry.engine.monitor.history import History as History
     from vectorferry.engine.monitor.overview import Overview as Overview
+    from vectorferry.engine.monitor.overview import Pending as Pending
     from vectorferry.engine.monitor.partition_map import PartitionState as PartitionState
     from vectorferry.engine.monitor.status import MemberRow as MemberRow
     from vectorferry.engine.monitor.status import Status as Status
