@@ -145,6 +145,30 @@ def test_differences_together_say_more_than_each(found: list[Difference], anchor
     assert worst_findings(apart)[0].anchor == anchor
 
 
+# What measures or asks something else than whether single records are there and the same.
+OF_NO_RECORD = {
+    "held",
+    "recall",
+    "effort",
+    "relevance",
+    "filters",
+    "keyword",
+    "latency",
+    "load",
+    "expectations",
+    "shadow_reads",
+    "way_back",
+}
+
+
+@pytest.mark.parametrize("check", sorted(CHECKS.keys() - OF_NO_RECORD))
+def test_every_check_of_records_is_looked_at_together_with_the_others(check: str) -> None:
+    strayed = differing(check, MISSING, Difference(DifferenceKind.EXTRA, "attic", "a"))
+    assert worst_findings(body(strayed))[0].anchor == "wrong-namespace"
+    with_another = body(differing(check, MISSING), differing("extras", Difference(DifferenceKind.EXTRA, "attic", "a")))
+    assert {each.anchor for each in worst_findings(with_another)} == {"wrong-namespace"}
+
+
 def test_what_only_follows_from_others_is_told_last_and_once_a_check() -> None:
     wrong = Difference(DifferenceKind.RESULT, "shop", "a", '{"a":1}', "match", "not returned by the target")
     filters = [differing("filters", wrong, scope=f'{{"a":{n}}}') for n in range(18)]

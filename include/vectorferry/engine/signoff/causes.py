@@ -94,7 +94,8 @@ def _nothing(verdict: Found) -> bool:
     return not verdict.get("figures")
 
 
-_RECORDS = ("counts", "content", "touched", "equal", "verify", "drift", "repaired", "restored", "restore_drill")
+RECORDS = ("counts", "content", "touched", "equal", "verify", "drift", "repaired", "restored", "restore_drill")
+"""The checks that compare single records; `patterns` looks at these together."""
 
 SYMPTOMS: Sequence[Symptom] = (
     Symptom(
@@ -144,7 +145,7 @@ SYMPTOMS: Sequence[Symptom] = (
     ),
     Symptom(
         "wrong-namespace",
-        (*_RECORDS, "extras"),
+        (*RECORDS, "extras"),
         "`missing` and `extra`: one id is missing in a namespace, and is in another one where the source does not have it",
         "The record lies in the wrong namespace of the target: an application or a script wrote or moved it there.",
         "Look the id up in both namespaces of the target. `vectorferry reconcile SPEC` writes it where it belongs and "
@@ -153,7 +154,7 @@ SYMPTOMS: Sequence[Symptom] = (
     ),
     Symptom(
         "wrong-id",
-        (*_RECORDS, "extras"),
+        (*RECORDS, "extras"),
         "`missing` and `extra`: in a namespace one id is missing, and there is another one that the source does not have",
         "The record may lie there under another id: somebody renamed or copied it, or another tool makes ids its own way. "
         "It may also be a loss and a stranger that have nothing to do with each other.",
@@ -163,7 +164,7 @@ SYMPTOMS: Sequence[Symptom] = (
     ),
     Symptom(
         "swapped",
-        _RECORDS,
+        RECORDS,
         "`vector`: two records have each other's vectors",
         "Rows were put together in another order than their vectors: a script that read both from two files, or a batch that "
         "was cut differently.",
@@ -173,7 +174,7 @@ SYMPTOMS: Sequence[Symptom] = (
     ),
     Symptom(
         "overwritten",
-        _RECORDS,
+        RECORDS,
         "`vector` and `metadata`: of one record both are others",
         "The whole record is another version: an older one that was written again, or a newer one that somebody wrote into the "
         "target past the routers.",
@@ -183,7 +184,7 @@ SYMPTOMS: Sequence[Symptom] = (
     ),
     Symptom(
         "missing",
-        (*_RECORDS, "extras"),
+        (*RECORDS, "extras"),
         "`missing`: records of the source are not in the target",
         "The target lost acknowledged writes (a restart without a synced disk, a full disk, a deletion by somebody"
         " else), or rows were deleted in the target after they were loaded.",
@@ -195,7 +196,7 @@ SYMPTOMS: Sequence[Symptom] = (
     ),
     Symptom(
         "vector",
-        _RECORDS,
+        RECORDS,
         "`vector`: the vector of a record is another one in the target",
         "Something wrote other vectors into the target: an application that embeds again, another model, or an "
         "index that stores vectors normalised or in half precision and whose store does not declare it.",
@@ -206,7 +207,7 @@ SYMPTOMS: Sequence[Symptom] = (
     ),
     Symptom(
         "sparse",
-        _RECORDS,
+        RECORDS,
         "`sparse`: the sparse vector of a record differs or is not there",
         "The target keeps no sparse vectors in this collection, or was written by a client that leaves them out.",
         "Look at the target's schema. Where sparse vectors are to stay behind on purpose, say `source.sparse: "
@@ -215,7 +216,7 @@ SYMPTOMS: Sequence[Symptom] = (
     ),
     Symptom(
         "metadata",
-        _RECORDS,
+        RECORDS,
         "`metadata`: a metadata value is another one, or of another type",
         "The target converts values of that key (a declared type that does not fit, dates, large integers), or an "
         "application wrote it since.",
@@ -251,7 +252,7 @@ SYMPTOMS: Sequence[Symptom] = (
     ),
     Symptom(
         "unreadable",
-        _RECORDS,
+        RECORDS,
         "a record of a side cannot be read as one",
         "A value, a vector or a key is of a kind that no record carries (NaN, another length, a table's odd row); "
         "the reason names its place.",
@@ -287,7 +288,7 @@ SYMPTOMS: Sequence[Symptom] = (
     ),
     Symptom(
         "extra",
-        _RECORDS,
+        RECORDS,
         "`extra`: the target has a record that the source does not have",
         "It was deleted in the source past the routers, or written into the target past them.",
         "Find the writer. `vectorferry reconcile SPEC` deletes such records from the follower, within the limits "

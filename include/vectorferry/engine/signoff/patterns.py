@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vectorferry.core.model import DifferenceKind
+from vectorferry.engine.signoff.causes import RECORDS
 
 Found = Mapping[str, Any]
 Key = tuple[str, str]
 """Namespace and id."""
-_COMPARING = frozenset(("counts", "content", "extras", "touched", "equal", "verify", "drift"))
+_COMPARING = frozenset((*RECORDS, "extras"))
 _FOLLOWING = frozenset(("filters", "keyword"))
 
 
