@@ -1,5 +1,6 @@
 """Settings that a spec gives to all of its tasks: queue, pool, executor, longest time, retries."""
 
+from collections.abc import Collection
 from importlib import import_module
 from typing import Any
 
@@ -26,7 +27,7 @@ def task_settings(spec: MigrationSpec) -> dict[str, Any]:
     return {"retries": rules.retries, **{name: value for name, value in chosen.items() if value}}
 
 
-def access_control(spec: MigrationSpec) -> dict[str, dict[str, set[str]]] | None:
+def access_control(spec: MigrationSpec) -> dict[str, dict[str, Collection[str]]] | None:
     """What each role may do with a spec's DAGs, as Airflow takes it. None leaves to Airflow's roles what was set by hand."""
     given = spec.airflow.access_control
     return {role: {name: set(actions) for name, actions in each.items()} for role, each in given.items()} or None
