@@ -191,6 +191,11 @@ def test_a_load_waits_for_room_and_goes_on_by_itself(exported: World) -> None:
             assert load_of_all.result(60) == rows == session.target.count()
 
 
+def state_of(session: Session, partition: str) -> str:
+    found = pipeline.partition_map(session.journal, session.migration)
+    return next(each.state for each in found if each.name == partition)
+
+
 def test_a_load_that_comes_back_holds_nothing_meanwhile_and_sends_nothing_twice(exported: World) -> None:
     exported.spec_dict["budgets"] = {"target": {"in_flight": 1}}
     limited(exported, target={"rows": 80}, wait="60s", warn=0.5, pause=0.5)
@@ -202,6 +207,7 @@ def test_a_load_that_comes_back_holds_nothing_meanwhile_and_sends_nothing_twice(
         attempts = session.journal.attempts
         assert 0 < held < partition.rows < plan.details["rows"]
         assert attempts.settled_at(plan.id, partition.name, "load", session.deadline) == 0.0, "no lease"
+        assert state_of(session, partition.name) == "waiting"
         assert sum(batch.rows for batch in attempts.done_batches(plan.id, partition.name, "load").values()) == held
         with pytest.raises(RoomAwaited):
             load_all(
@@ -210,9 +216,12 @@ def test_a_load_that_comes_back_holds_nothing_meanwhile_and_sends_nothing_twice(
         with session.journal.database.statement() as connection:
             tries = connection.scalar(sa.select(sa.func.max(attempt.c.number)).where(attempt.c.step == "load"))
         assert tries == 1, "where there is no room at the start none is begun"
+        assert state_of(session, partition.name) == "waiting"
     limited(exported, target={"rows": 80}, wait="0s", warn=0.5, pause=0.5)
-    with exported.session() as session, pytest.raises(NoRoom, match="clear the failed task"):
-        load_all(session, plan, waited=1.0)
+    with exported.session() as session:
+        with pytest.raises(NoRoom, match="clear the failed task"):
+            load_all(session, plan, waited=1.0)
+        assert state_of(session, partition.name) == "failed", "it gave up"
     limited(exported, target={"rows": 100_000})
     with exported.session() as session:
         assert load_all(session, plan, waited=1.0) == plan.details["rows"] == session.target.count()

@@ -202,6 +202,21 @@ class Attempts:
             migration = connection.execute(sa.select(plan.c.migration).where(plan.c.id == plan_id)).scalar_one()
             note(connection, migration, actor, "reset", {"plan": plan_id, "partition": partition, "step": step})
 
+    def note_wait(self, plan_id: str, partition: str, step: str, why: str) -> None:
+        """Note on the newest attempt, where there is one, that nobody works on the step because it waits, and since when; an empty `why`
+        takes this back."""
+        newest = sa.select(sa.func.max(attempt.c.id)).where(*_at(attempt, plan_id, partition, step))
+        told = sa.func.jsonb_build_object("waits", why, "at", clock()) if why else sa.null()
+        update = sa.update(attempt).where(attempt.c.id == newest.scalar_subquery()).values(detail=told)
+        with self._database.statement() as connection:
+            connection.execute(update)
+
+    def waiting(self, plan_id: str, most_seconds: float) -> frozenset[tuple[str, str]]:
+        """Partition and step of what waits, as was noted on the newest attempt within so many seconds."""
+        found = {"plan": plan_id, "most": most_seconds}
+        with self._database.statement() as connection:
+            return frozenset((row.partition, row.step) for row in connection.execute(_WAITING, found))
+
     def states(self, plan_id: str) -> dict[tuple[str, str], Literal["pending", "running", "done"]]:
         """The state of each step that was begun, by partition and step: what `summary` says without counting rows."""
         with self._database.statement() as connection:
@@ -221,6 +236,14 @@ _STATES = sa.text("""
         FROM vectorferry.attempt WHERE plan_id = :plan
         UNION ALL SELECT partition, step, true, false FROM vectorferry.step_done WHERE plan_id = :plan
     ) AS each GROUP BY partition, step
+""")
+
+_WAITING = sa.text("""
+    SELECT partition, step FROM (
+        SELECT DISTINCT ON (partition, step) partition, step, detail::jsonb AS detail
+        FROM vectorferry.attempt WHERE plan_id = :plan ORDER BY partition, step, number DESC
+    ) AS newest
+    WHERE detail ? 'waits' AND (detail ->> 'at')::timestamptz > clock_timestamp() - make_interval(secs => :most)
 """)
 
 _SUMMARY = sa.text("""

@@ -9,11 +9,13 @@ from vectorferry.core.model import Partition
 from vectorferry.engine.monitor.status import STEPS
 from vectorferry.journal import Journal
 
-State = Literal["planned", "exporting", "exported", "loading", "loaded", "failed"]
-"""failed: a step was begun, is not done, and nobody works on it now; the next try goes on from there."""
+State = Literal["planned", "exporting", "exported", "loading", "waiting", "loaded", "failed"]
+"""waiting: a load that left its worker because the target is full, and looks again. failed: a step was begun, is not done, and
+nobody works on it now; the next try goes on from there."""
 _RUNNING: Mapping[str, State] = {"export": "exporting", "load": "loading"}
 _DONE: Mapping[str, State] = {"export": "exported", "load": "loaded"}
 _SHOWN = 5
+_LONGEST_WAIT = 600.0  # seconds: looks are a minute apart, and a look may wait for a worker; what was silent for longer waits no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,10 @@ def partition_map(journal: Journal, migration: str) -> tuple[PartitionState, ...
     plan = journal.plans.current(migration)
     if plan is None:
         return ()
-    states = journal.attempts.states(plan.id)
+    states: dict[tuple[str, str], str] = {**journal.attempts.states(plan.id)}
+    for step in journal.attempts.waiting(plan.id, _LONGEST_WAIT):
+        if states[step] == "pending":
+            states[step] = "waiting"
     checks: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for check, scope, passed in journal.evidence.outcomes(plan.id):
         checks[scope].append((check, passed))
@@ -67,6 +72,8 @@ def _state(partition: str, states: Mapping[tuple[str, str], str]) -> State:
                 return _DONE[step]
             case "running":
                 return _RUNNING[step]
+            case "waiting":
+                return "waiting"
             case "pending":
                 return "failed"
     return "planned"

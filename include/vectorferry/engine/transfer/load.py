@@ -1,12 +1,13 @@
 """Load: a partition's staged rows are upserted into the target in deterministic batches, each noted once acknowledged."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
 
-from vectorferry.core.errors import CheckFailed, GateError
+from vectorferry.core.errors import CheckFailed, GateError, NoRoom, RoomAwaited
 from vectorferry.core.model import Partition, Phase, Rejection
 from vectorferry.engine.backpressure import CapacityGate
 from vectorferry.engine.lease import HeldPartition, hold_partition, wait_landed
@@ -32,19 +33,34 @@ def load(session: Session, plan: Plan, partition: Partition, waited: float | Non
         if session.spec.routers:
             session.journal.control.begin_load(session.migration, partition.cohort)
         room = CapacityGate(session, "target", None if waited is None else _waited(session, plan, waited))
-        room.leave_if_full()  # before there is an attempt: the next one sends again what this one may have sent
-        with hold_partition(session, plan, partition, LOAD) as work:
-            try:
-                _send(session, plan, partition, work, room)
-            finally:
-                # Also after an error: nothing is in flight any more, so the next attempt need not wait for this lease to run out.
-                work.finish(session.target_caller.seconds_unanswered(), session.deadline)
+        with _told_of_waits(session, plan, partition):
+            room.leave_if_full()  # before there is an attempt: the next one sends again what this one may have sent
+            with hold_partition(session, plan, partition, LOAD) as work:
+                try:
+                    _send(session, plan, partition, work, room)
+                finally:
+                    # Also after an error: nothing is in flight any more, so the next attempt need not wait for this lease to run out.
+                    work.finish(session.target_caller.seconds_unanswered(), session.deadline)
         # Rule 5: a request that lands after the partition counts as loaded would overwrite what settle puts later.
         wait_landed(session, partition.name, lambda: _lands_in(session, plan, partition))
         _complete(session, plan, partition)
         done = session.journal.attempts.completed(plan.id, partition.name, LOAD)
         assert done is not None, "complete() committed"
     return {"rows": done.rows, "excused": done.excused}
+
+
+@contextmanager
+def _told_of_waits(session: Session, plan: Plan, partition: Partition) -> Iterator[None]:
+    """Note in the journal that the load waits for room while nobody works on it, and no longer once it has given up."""
+    note = partial(session.journal.attempts.note_wait, plan.id, partition.name, LOAD)
+    try:
+        yield
+    except RoomAwaited as full:
+        note(str(full))
+        raise
+    except NoRoom:
+        note("")
+        raise
 
 
 def _refuse_phase(session: Session, partition: Partition) -> None:

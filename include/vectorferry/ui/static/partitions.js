@@ -8,6 +8,7 @@ import { facts, nothing } from "./parts.js";
 const KINDS = [
   ["failed-check", "check failed", "✕", (each) => each.verdict === "failed"],
   ["failed", "step failed", "!", (each) => each.state === "failed"],
+  ["waiting", "waiting for room", "…", (each) => each.state === "waiting"],
   ["passed", "checks passed", "✓", (each) => each.verdict === "passed"],
   ["loaded", "loaded, not checked", "■", (each) => each.state === "loaded"],
   ["loading", "loading", "▾", (each) => each.state === "loading"],
