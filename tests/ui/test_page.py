@@ -190,6 +190,18 @@ def test_the_map_of_a_thousand_partitions_is_filtered(visit: Visit) -> None:
     expect(cells).to_have_count(250)
 
 
+def test_the_partition_that_failed_is_told_before_anything_is_chosen(visit: Visit) -> None:
+    page = visit.go("#/catalogue")
+    first = page.locator(".map .cell.failed-check").first
+    expect(first).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".chosen h3")).to_have_text((first.get_attribute("title") or "").partition(":")[0])
+    expect(page.locator(".chosen")).to_contain_text("Failed checks")
+    page.locator(".map .cell.passed").first.click()
+    expect(page.locator(".chosen")).to_contain_text("own checks passed; those of its namespaces and of everything")
+    expect(page.get_by_label("Show only")).to_contain_text("own checks passed")
+    assert page.locator("time").first.inner_text().endswith(" UTC")
+
+
 def test_it_follows_a_run_without_reloading_and_keeps_where_the_reader_is(visit: Visit) -> None:
     page = visit.go("#/events")
     find = page.get_by_role("searchbox", name="Find", exact=True)

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 
 const number = new Intl.NumberFormat("en");
 const clock = new Intl.DateTimeFormat("en-GB", {
-  day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit",
+  day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
 });
 
 /** `12,345`, or a dash where there is no figure. */
@@ -52,7 +52,7 @@ export function duration(seconds) {
   return told.join(" ");
 }
 
-/** A moment as the reader's clock shows it; the title has it in UTC. */
+/** A moment as the reader's clock shows it, with its zone; the title has it in UTC. */
 export function moment(iso) {
   if (!iso) return "–";
   const at = new Date(iso);

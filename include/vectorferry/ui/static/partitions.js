@@ -9,14 +9,22 @@ const KINDS = [
   ["failed-check", "check failed", "✕", (each) => each.verdict === "failed"],
   ["failed", "step failed", "!", (each) => each.state === "failed"],
   ["waiting", "waiting for room", "…", (each) => each.state === "waiting"],
-  ["passed", "checks passed", "✓", (each) => each.verdict === "passed"],
+  ["passed", "own checks passed", "✓", (each) => each.verdict === "passed"],
   ["loaded", "loaded, not checked", "■", (each) => each.state === "loaded"],
   ["loading", "loading", "▾", (each) => each.state === "loading"],
   ["exported", "exported", "▪", (each) => each.state === "exported"],
   ["exporting", "exporting", "▴", (each) => each.state === "exporting"],
   ["planned", "planned", "·", () => true],
 ];
+// A check of its namespace or of everything may fail all the same: the findings tell that.
+const VERDICTS = { none: "not judged yet", passed: "own checks passed; those of its namespaces and of everything are among the findings" };
+const FAILED = ["failed-check", "failed"];
 const kindOf = (each) => KINDS.find(([, , , holds]) => holds(each));
+
+/** What is told until the reader has chosen: the first whose check failed, else the first whose step did. */
+function worst(told) {
+  return FAILED.map((wanted) => told.find(([, [kind]]) => kind === wanted)?.[0]).find(Boolean);
+}
 
 /** The map; it keeps which cell is chosen and what is left out. */
 export class PartitionMap {
@@ -31,7 +39,8 @@ export class PartitionMap {
     if (!partitions.length) return nothing("No plan yet: the collection is cut into partitions when its run has looked at both sides.");
     const told = partitions.map((each) => [each, kindOf(each)]);
     const shown = told.filter(([each, [kind]]) => (!this.kinds.size || this.kinds.has(kind)) && this.#matches(each));
-    const active = shown.find(([each]) => each.name === this.chosen)?.[0] ?? shown[0]?.[0];
+    const chosen = partitions.find((each) => each.name === this.chosen) ?? worst(told);
+    const active = shown.find(([each]) => each === chosen)?.[0] ?? shown[0]?.[0];
     return [
       this.#filters(told, shown.length, changed),
       h(
@@ -41,10 +50,10 @@ export class PartitionMap {
             class: "map", role: "group", "aria-label": "Partitions; the arrow keys walk through them",
             onkeydown: (event) => this.#walk(event),
           },
-          shown.map(([each, [kind, label, sign]]) => this.#cell(each, kind, label, sign, each === active, changed)),
+          shown.map(([each, [kind, label, sign]]) => this.#cell(each, { kind, label, sign, active: each === active, chosen: each === chosen }, changed)),
           !shown.length && nothing("No partition is like this."),
         ),
-        h("div", { class: "chosen" }, this.#details(partitions.find((each) => each.name === this.chosen))),
+        h("div", { class: "chosen" }, this.#details(chosen)),
       ),
     ];
   }
@@ -76,14 +85,14 @@ export class PartitionMap {
     );
   }
 
-  #cell(each, kind, label, sign, active, changed) {
+  #cell(each, { kind, label, sign, active, chosen }, changed) {
     const names = (each.namespaces ?? []).map((name) => name || "(default)").join(", ");
     const told = `${each.name}: ${label}, ${many(each.rows ?? 0, "row")}${names ? `, ${names}` : ""}`;
     const choose = () => { if (this.chosen !== each.name) { this.chosen = each.name; changed(); } };
     return h(
       "button", {
         key: each.name, type: "button", class: `cell ${kind}`, tabindex: active ? "0" : "-1", title: told, "aria-label": told,
-        "aria-pressed": String(each.name === this.chosen), onclick: choose, onfocus: choose,
+        "aria-pressed": String(chosen), onclick: choose, onfocus: choose,
       },
       sign,
     );
@@ -107,7 +116,7 @@ export class PartitionMap {
       h("h3", null, named(each.name)),
       facts(
         ["State", words(each.state)],
-        ["Verdict", each.verdict === "none" ? "not judged yet" : words(each.verdict)],
+        ["Verdict", VERDICTS[each.verdict] ?? words(each.verdict)],
         each.failed?.length ? ["Failed checks", h("span", { class: "failed" }, each.failed.map(words).join(", "))] : null,
         ["Cohort", named(each.cohort)],
         ["Rows", count(each.rows)],
