@@ -6,12 +6,19 @@ import pytest
 
 from pipeline.worlds import World, postgres_connection, rows_of, small_spec
 from vectorferry.engine.checks.expectations.library import imported
+from vectorferry.stores.caller import RetryPolicy
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _imported() -> None:
     with imported():
         pass
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried at once, as often as always: a server that is away is given up without the waits between."""
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from vectorferry.journal import open_journal
 from vectorferry.local.servers.ports import free_port
 from vectorferry.local.servers.postgres import Postgres
 from vectorferry.spec.connections import Connection
-from vectorferry.stores.caller import RetryPolicy
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 NO, BAD_INPUT, TRY_AGAIN = 1, 2, 3
 
@@ -85,12 +86,6 @@ def ready(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
         db.execute("DROP OWNED BY fault_reader")
         db.execute("DROP ROLE fault_reader")
     postgres.drop_database("faults")
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried at once."""
-    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
 
 
 def ask(world: World, verb: str) -> Ran:

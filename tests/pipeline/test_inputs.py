@@ -32,7 +32,6 @@ from vectorferry.local.servers.supervisor import Supervisor
 from vectorferry.local.servers.weaviate import Weaviate
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import StoreOptions, VectorStore
-from vectorferry.stores.caller import RetryPolicy
 from vectorferry.stores.registry import open_store
 
 NO, BAD_INPUT, TRY_AGAIN = 1, 2, 3
@@ -166,9 +165,9 @@ CASES = [
 ]
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_refused_and_nothing_written(world: World, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.01)  # as many attempts as ever, with less between them
+def test_refused_and_nothing_written(world: World, case: Case) -> None:
     world.fill(rows_of("asyncio", "wave", most=20))
     good = World(world.folder, dict(world.connections), dict(world.spec_dict))
     case.spoil(world)

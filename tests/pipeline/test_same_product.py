@@ -143,6 +143,7 @@ def test_another_collection_of_the_same_product_is_adopted(world: World) -> None
         assert pipeline.preflight(session).target_exists
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_error_of_one_of_two_servers_with_equal_names_names_both_connections(world: World, database: str) -> None:
     world.fill(rows_of("email"))
     away: Any = replace(postgres_connection("target", database), port=1)
