@@ -115,3 +115,12 @@ def vectorferry(*arguments: str) -> None:
 
     sys.argv, sys.stdin = ["vectorferry", *arguments], io.StringIO(ANSWERS)
     app.main()
+
+
+def unanswered(*arguments: str) -> None:
+    """The command line; nobody answers the question of a run, which waits for it until the process is killed."""
+    from vectorferry.cli import app
+
+    silent, _never_written = os.pipe()
+    sys.argv, sys.stdin = ["vectorferry", *arguments], os.fdopen(silent)
+    app.main()

@@ -3,25 +3,24 @@
 Where a kill lands is drawn from a seed; that it landed inside the window is read from the journal once the process is dead.
 """
 
-import os
 import random
-import subprocess
-import sys
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
 import sqlalchemy as sa
 import yaml
 
-from pipeline.worlds import ROOT, World
+from pipeline.dying import start, unanswered, vectorferry
+from pipeline.worlds import World
 from vectorferry.journal import Journal, Plan, open_journal
 
 Step = Literal["export", "load", "checks"]
-ANSWERS = b"approve\nall checks passed\n"
 _POLL = 0.01
 _TRIES = 6
 _PATIENCE = 600.0
@@ -67,12 +66,9 @@ class Killed:
 
     def finish(self) -> None:
         """Run to the end, undisturbed."""
-        with self._process() as process:
-            assert process.stdin is not None
-            process.stdin.write(ANSWERS)
-            process.stdin.close()
-            code = process.wait(_PATIENCE)
-        assert code == 0, self.log()
+        with self._process(vectorferry) as process:
+            process.join(_PATIENCE)
+            assert process.exitcode == 0, self.log()
 
     def moments(self, exports: int, loads: int) -> list[Step]:
         """Kills while the first partitions move, and while the later ones do: a partition is exported before it is loaded."""
@@ -98,11 +94,11 @@ class Killed:
         """Kill a process some batches after it began; it gets no answer to its question, so it cannot end by itself."""
         # Few batches at a time: all the kills, and those that miss, must find some left.
         before, wanted = progress(journal, step), self._random.randint(1, 3)
-        with self._process() as process:
-            self._await(lambda: process.poll() is not None or progress(journal, step).since(before) >= wanted)
+        with self._process(unanswered) as process:
+            self._await(lambda: not process.is_alive() or progress(journal, step).since(before) >= wanted)
             process.kill()
-            code = process.wait()
-        assert code == -9, self.log()
+            process.join()
+            assert process.exitcode == -signal.SIGKILL, self.log()
         return landed(journal, self.world, step)
 
     def _await(self, happened: Callable[[], bool]) -> None:
@@ -112,17 +108,14 @@ class Killed:
             time.sleep(_POLL)
 
     @contextmanager
-    def _process(self) -> Iterator["subprocess.Popen[bytes]"]:
-        command = (sys.executable, "-m", "vectorferry.cli", "run", str(self.world.spec_file))
-        path = os.pathsep.join((str(ROOT / "include"), os.environ.get("PYTHONPATH", "")))
-        environment = {**os.environ, **self.world.environment(), "PYTHONPATH": path}
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
-        with process:  # which closes its input at the end, and waits
-            try:
-                yield process
-            finally:
-                process.kill()
+    def _process(self, command: Callable[..., None]) -> Iterator[BaseProcess]:
+        spec = str(self.world.spec_file)
+        process = start(command, "run", spec, environment=self.world.environment(), log=self._log)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.join()
 
 
 @dataclass(frozen=True)
