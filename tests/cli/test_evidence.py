@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -74,6 +75,31 @@ def test_it_verifies_on_a_machine_that_has_nothing_else(bundle: Path, tmp_path: 
     assert f"the bundle verifies: evidence {_MADE['hash']} of small, GO" in ran.stdout
     for told in NOT_PROVEN:
         assert told in ran.stdout
+
+
+def test_a_python_alone_finds_a_changed_file_as_the_documentation_says(bundle: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    told = text[text.index("    python3 - evidence.zip") : text.index("    END\n") + len("    END\n")]
+    recipe = textwrap.dedent(told)
+
+    def follow() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["bash", "-c", recipe], cwd=bundle.parent, capture_output=True, text=True, check=False)
+
+    given = bundle.rename(bundle.with_name("evidence.zip"))
+    ran = follow()
+    assert (ran.returncode, ran.stdout.strip()) == (0, f"evidence {_MADE['hash']} all files are as listed"), ran.stderr
+    raw = bytearray(given.read_bytes())
+    raw[raw.index(b"looks right")] ^= 1
+    given.write_bytes(raw)
+    ran = follow()
+    assert ran.returncode == 1
+    assert "approvals.json" in ran.stdout + ran.stderr
+    for change, name in ((rename, "plan.json"), (remove, "approvals.json"), (add, "more.txt")):
+        given.write_bytes(_MADE["raw"])
+        archive(given, change)
+        ran = follow()
+        assert ran.returncode == 1
+        assert name in ran.stdout
 
 
 def test_it_holds_what_an_auditor_needs(bundle: Path) -> None:
