@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.test_reconcile import drift_of
@@ -28,8 +29,10 @@ from vectorferry.core.vector_columns import array_of, column_name
 from vectorferry.engine import pipeline
 from vectorferry.engine.checks.held import check_held
 from vectorferry.engine.session import Session, silent
+from vectorferry.engine.signoff.report import report_of
 from vectorferry.engine.transfer.staged import manifest_of
 from vectorferry.journal import Plan
+from vectorferry.questions.cutover import question
 from vectorferry.spec.connections import Connection
 from vectorferry.stores.base import VectorStore
 from vectorferry.stores.memory import MEMORY, MemoryStore
@@ -244,6 +247,44 @@ def test_a_vector_that_the_target_keeps_and_does_not_search_is_told(world: World
         pipeline.wait_and_merge(session, plan)
         pipeline.check_collection(session, plan)
         assert recalls(session)["overall"].figures["not_searched"] == ["sparse:words"]
+
+
+def test_each_vector_is_measured_or_named_as_not_measured_wherever_a_person_looks(world: World, tmp_path: Path) -> None:
+    """One of each kind, of which the target does not search the sparse one, and a dense one that no record has."""
+    made_of = replace(DEFINITION, named={**NAMED, "late": replace(NAMED["image"], name="late")})
+    with world.source() as source:
+        source.drop()
+        source.create(made_of)
+        source.upsert(records())
+        file = str(tmp_path / "made.parquet")
+        made = pipeline.make_evaluation_set(source, world.spec, silent, file=file, queries=30, seed=1)
+    assert made.vectors.keys() == {"", "image"}
+    assert set(made.not_asked) == {"sparse", "multi:tokens", "sparse:words", "vector:late"}
+    asked = pq.read_table(file).to_pylist()
+    assert {(row["vector_name"], len(row["vector"])) for row in asked} == {("", 8), ("image", 6)}
+    world.spec_dict["checks"]["recall"] |= {"queries": file, "sample": 20, "min_queries": 10}
+    world.spec_dict["checks"]["effort"] = {"vector": "image"}
+    with world.session() as opened:
+        searched = frozenset({VectorKind.DENSE, VectorKind.MULTI})
+        able = replace(MEMORY, searched_kinds=searched, efforts=(1, 500))
+        session = replace(opened, target=MemoryStore(f"all{next(_numbers)}", "docs", capabilities=able))
+        evidence = pipeline.run(session, lambda *_: False).evidence
+        figures = {each["check"]: each for each in evidence.body["verdicts"] if each["scope"] == "overall"}
+        recall, effort = figures["recall"]["figures"], figures["effort"]["figures"]
+        every = {"(without a name)", *map(column_name, made_of.named.values())}
+        assert {*recall["vectors"], *recall["not_measured"], *recall["not_searched"]} == every
+        assert (recall["not_measured"], recall["not_searched"]) == (["vector:late"], ["sparse:words"])
+        assert recall["by_vector"].keys() == {"(without a name)", "vector:image", "multi:tokens"}
+        for vector in ("(without a name)", "vector:image"):
+            assert made.kinds.keys() <= recall["by_vector"][vector]["by_kind"].keys()
+        assert effort["curve"]
+        assert (effort["vector"], {*effort["not_measured"]}) == ("vector:image", every - {"vector:image"})
+        for name in every - {"vector:image"}:
+            assert name in figures["effort"]["reason"]
+        asks, page = question(session, evidence).body, report_of(evidence)
+        for name in ("vector:late", "sparse:words"):
+            assert name in asks
+            assert name in page
 
 
 def recalls(session: Session) -> Mapping[str, Verdict]:

@@ -16,7 +16,9 @@ def evalset(
         str | None,
         typer.Option(metavar="FILE", help="Where to write it: a path or URL, else <migration>-queries.parquet here."),
     ] = None,
-    queries: Annotated[int, typer.Option(min=6, max=10_000, help="How many to make, besides what was recorded.")] = 300,
+    queries: Annotated[
+        int, typer.Option(min=6, max=10_000, help="How many to make by each dense vector, besides what was recorded.")
+    ] = 300,
     seed: Annotated[int, typer.Option(min=0, help="Another one draws other records.")] = 0,
     json: Json = False,
 ) -> None:

@@ -198,6 +198,8 @@ def _recall(evidence: Evidence) -> str:
         if "not_searched" in overall
         else ""
     )
+    if unmeasured := overall.get("not_measured"):
+        left += f"; **no record has, so not measured**: {', '.join(map(code, unmeasured))}"
     if worst is None or not overall:
         return f"not measured{left}"
     worst_text = f"worst namespace {_namespace(worst)} {_interval(worst['figures'])}"

@@ -38,6 +38,11 @@ class EffortCheck(Section):
     queries: int = Field(
         40, ge=10, le=1000, description="Queries that are asked at each effort, and each k of 1, 10, 100."
     )
+    vector: str | None = Field(
+        None,
+        max_length=200,
+        description='Name of the dense vector that is measured, "" the one without; else the first.',
+    )
     required: bool = Field(
         False, description="Whether a cut-over needs an effort that was tried to reach the threshold of recall."
     )

@@ -37,9 +37,10 @@ NOT_DEEP = DeepQueries(0, frozenset())
 
 
 def effort_vector(session: Session, plan: Plan) -> SearchedVector | None:
-    """The vector that search effort is measured by: the first dense one that the target searches."""
+    """The vector that search effort is measured by: the spec's, else the first dense one that the target searches."""
+    wanted = session.spec.checks.effort.vector
     dense = (each for each in searched_vectors(session, plan) if each.spec.kind is VectorKind.DENSE)
-    return next(dense, None)
+    return next((each for each in dense if wanted in (None, each.spec.name)), None)
 
 
 def deep_queries(session: Session, plan: Plan, vector: SearchedVector) -> DeepQueries:

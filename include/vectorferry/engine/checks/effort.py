@@ -16,7 +16,7 @@ from vectorferry.engine.checks.judged_queries import judge
 from vectorferry.engine.checks.latency import percentiles
 from vectorferry.engine.checks.query_set import Queries, read_queries
 from vectorferry.engine.checks.search_past import search_past
-from vectorferry.engine.checks.searched_vectors import SearchedVector
+from vectorferry.engine.checks.searched_vectors import SearchedVector, planned_names
 from vectorferry.engine.session import Session, StepProgress, budgeted_rate
 from vectorferry.engine.sync.touched import Touched
 from vectorferry.journal import Plan
@@ -31,7 +31,8 @@ _MOST_SECONDS = 60.0
 def check_effort(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     """The verdict 'effort': recall@k with its interval, p50 and p99, at efforts up to 640 and k of 1, 10, 100 and recall's own.
 
-    Of a share of the queries, one after the other. `proposed` is the least effort at which the interval's lower end reaches recall's
+    Of a share of the queries, one after the other, by one `vector`; `not_measured` names all others.
+    `proposed` is the least effort at which the interval's lower end reaches recall's
     threshold, at recall's k; `used` the one of the spec, None where that is left to the database. Decides nothing unless the spec says
     `required`. No verdict where the spec says `measure: false`.
     """
@@ -41,9 +42,14 @@ def check_effort(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     curve, why_not = _curve(session, plan)
     proposed = _proposed(curve, settings.recall.k, settings.recall.threshold)
     reason = why_not or _reason(session, curve, proposed)
-    measured_by = effort_vector(session, plan)
+    vector = effort_vector(session, plan)
+    measured_by = vector.shown if curve and vector else None
+    others = [name for name in planned_names(plan) if name != measured_by]
+    if curve and others:
+        reason = "; ".join(filter(None, (reason, f"measured by {measured_by} alone, not by {', '.join(others)}")))
     figures = {
-        "vector": measured_by.shown if measured_by else None,
+        "vector": measured_by,
+        "not_measured": others,
         "curve": [point.figures for point in curve],
         "k": settings.recall.k,
         "threshold": settings.recall.threshold,
@@ -102,7 +108,9 @@ def _curve(session: Session, plan: Plan) -> tuple[list[_Point], str]:
         setting = "what its collection is set to is used, and recall measures that"
         return [], f"{session.target.name} takes no effort per query: {setting}"
     if vector is None:
-        return [], "the target searches no dense vector: nothing else has an effort"
+        wanted = session.spec.checks.effort.vector
+        which = "no dense vector" if wanted is None else f"no dense vector {wanted!r}, which `effort.vector` names"
+        return [], f"the target searches {which}: nothing else has an effort"
     staged = vector.folder(session.staged(plan))
     deep = _deep(staged)
     if not deep.numbers:

@@ -1,7 +1,10 @@
-"""Judgements of a spec: graded answers to questions, refused by the file's name where they are wrong."""
+"""Judgements of a spec: graded answers to questions, refused by the file's name where they are wrong.
+
+As in a query file the column `vector_name` says by which dense vector a question asks.
+"""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +14,7 @@ import pyarrow.parquet as pq
 
 from vectorferry.core.errors import PreflightFailed
 from vectorferry.core.model import DEFAULT_NAMESPACE, Vectors
-from vectorferry.engine.checks.query_file import content_of, recorded_queries
+from vectorferry.engine.checks.query_file import content_of, recorded_queries, vector_names
 from vectorferry.engine.checks.ranking_quality import MOST_GRADE
 from vectorferry.spec.check_rules import Checks
 from vectorferry.spec.sides import Namespaces
@@ -19,11 +22,12 @@ from vectorferry.spec.sides import Namespaces
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: a vector of shape [d] in a namespace, and a filter as canonical JSON or None."""
+    """What is asked: a vector of shape [d] in a namespace, a filter as canonical JSON or None, and by which vector, "" without a name."""
 
     namespace: str
     vector: Vectors
     where: str | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Judged:
 
 
 def judgements_of(
-    checks: Checks, *, moved: Collection[str], dimension: int | None, chosen: Namespaces
+    checks: Checks, *, moved: Collection[str], dimensions: Mapping[str, int | None], chosen: Namespaces
 ) -> tuple[Judged, ...]:
     """The judged questions of `checks.relevance`, in the order of its file; none where the spec has none.
 
@@ -47,9 +51,9 @@ def judgements_of(
     path = checks.relevance.judgements
     table = _table(path)
     names = [str(name) for name in table.column("query").to_pylist()]
-    asked = _own_questions(path, table, names, moved, dimension)
+    asked = _own_questions(path, table, names, moved, dimensions)
     if missing := set(names) - asked.keys():
-        asked |= {name: each for name, each in _named(checks, moved, dimension, chosen).items() if name in missing}
+        asked |= {name: each for name, each in _named(checks, moved, dimensions, chosen).items() if name in missing}
     judged: dict[str, Judged] = {}
     rows = zip(names, table.column("id").to_pylist(), table.column("grade").to_pylist(), strict=True)
     for row, (name, id_, grade) in enumerate(rows):
@@ -94,7 +98,7 @@ def _table(path: str) -> pa.Table:
 
 
 def _own_questions(
-    path: str, table: pa.Table, names: list[str], moved: Collection[str], dimension: int | None
+    path: str, table: pa.Table, names: list[str], moved: Collection[str], dimensions: Mapping[str, int | None]
 ) -> dict[str, Question]:
     """Questions whose vectors the file has; each may be repeated in every row of its question, or stand in one."""
     if "vector" not in table.column_names:
@@ -102,18 +106,21 @@ def _own_questions(
     nowhere: list[str | None] = [None] * len(table)
     spaces = table.column("namespace").to_pylist() if "namespace" in table.column_names else nowhere
     found: dict[str, Question] = {}
-    for row, vector in _vectors(path, table, dimension):
+    asked_by = vector_names("judgements", path, table, dimensions)
+    for row, vector in _vectors(path, table, asked_by, dimensions):
         name = names[row]
         namespace = DEFAULT_NAMESPACE if (said := spaces[row]) is None else said
         if namespace not in moved:
             raise _refused(path, row, f"namespace {namespace!r} is not moved")
-        before = found.setdefault(name, Question(namespace, vector))
-        if before.namespace != namespace or not np.array_equal(before.vector, vector):
+        before = found.setdefault(name, Question(namespace, vector, by=asked_by[row]))
+        if (before.namespace, before.by) != (namespace, asked_by[row]) or not np.array_equal(before.vector, vector):
             raise _refused(path, row, f"question {name!r} has another vector or namespace in a row before")
     return found
 
 
-def _vectors(path: str, table: pa.Table, dimension: int | None) -> Iterator[tuple[int, Vectors]]:
+def _vectors(
+    path: str, table: pa.Table, names: Sequence[str], dimensions: Mapping[str, int | None]
+) -> Iterator[tuple[int, Vectors]]:
     column = table.column("vector")
     try:
         column = column.cast(pa.list_(pa.float32()))
@@ -121,22 +128,29 @@ def _vectors(path: str, table: pa.Table, dimension: int | None) -> Iterator[tupl
         raise PreflightFailed([f"judgements {path}: the column 'vector' holds no lists of numbers: {error}"]) from error
     for row in np.flatnonzero(pc.is_valid(column).to_numpy()):
         vector = np.asarray(column[int(row)].as_py(), np.float32)
-        if len(vector) != dimension or not np.isfinite(vector).all():
+        if len(vector) != (dimension := dimensions.get(names[int(row)])) or not np.isfinite(vector).all():
             raise _refused(
                 path, int(row), f"a vector of {len(vector)} dimensions, the source has {dimension}; all finite"
             )
         yield int(row), vector
 
 
-def _named(checks: Checks, moved: Collection[str], dimension: int | None, chosen: Namespaces) -> Mapping[str, Question]:
+def _named(
+    checks: Checks, moved: Collection[str], dimensions: Mapping[str, int | None], chosen: Namespaces
+) -> Mapping[str, Question]:
     """The queries of the query file that have an id of their own."""
     path = checks.recall.queries
     if path is None:
         return {}
-    file = recorded_queries(path, content_of(path), moved=moved, dimension=dimension, chosen=chosen)
-    count = Counter(file.names)
+    content = content_of(path)
+    files = {
+        by: recorded_queries(path, content, moved=moved, dimensions=dimensions, chosen=chosen, by=by)
+        for by in dimensions
+    }
+    count = Counter(name for file in files.values() for name in file.names)
     return {
-        name: Question(file.namespaces[row], file.vectors[row], file.filters[row])
+        name: Question(file.namespaces[row], file.vectors[row], file.filters[row], by)
+        for by, file in files.items()
         for row, name in enumerate(file.names)
         if name is not None and count[name] == 1
     }

@@ -1,4 +1,7 @@
-"""Query file of a spec: recorded vectors, namespaces and filters, refused by the file's name where it is wrong."""
+"""Query file of a spec: recorded vectors, namespaces and filters, refused by the file's name where it is wrong.
+
+The column `vector_name` says by which dense vector a query asks; null or "", and no such column, mean the one without a name.
+"""
 
 import difflib
 from collections import Counter
@@ -52,26 +55,36 @@ def content_of(path: str, key: str = "checks.recall.queries") -> bytes:
 
 
 def recorded_queries(
-    path: str, content: bytes, *, moved: Collection[str], dimension: int | None, chosen: Namespaces
+    path: str,
+    content: bytes,
+    *,
+    moved: Collection[str],
+    dimensions: Mapping[str, int | None],
+    chosen: Namespaces,
+    by: str = "",
 ) -> Recorded:
-    """What a query file asks of the namespaces that are moved. Raises PreflightFailed, which names the file, its rows (from 0) and why.
+    """What a query file asks of the namespaces that are moved by one dense vector, `by` its name.
 
+    Raises PreflightFailed, which names the file, its rows (from 0) and why; each row is looked at, whichever vector it asks by.
     Null and Pinecone's `__default__` are the default namespace, unless one is called that. A query of a namespace that is not there is
-    refused; one that asks what `chosen` leaves out is counted. `dimension` is the source's, None where it has no vectors.
+    refused; one that asks what `chosen` leaves out is counted. `dimensions` are those of the dense vectors that are moved, by name; ""
+    is the one without a name, None where nobody knows it.
     """
     table = _table(path, content)
     names = [_ours(name, moved) for name in table.column("namespace").to_pylist()]
     unknown = [row for row, name in enumerate(names) if name not in moved and chosen.chosen(name)]
     if unknown:
         raise PreflightFailed([_not_there(path, unknown, names, moved)])
-    filters, vectors = _filters(path, table), _vectors(path, table, dimension)
-    rows = [row for row, name in enumerate(names) if name in moved]
-    left_out = Counter(name for name in names if name not in moved)
+    filters, asked_by = _filters(path, table), vector_names("query file", path, table, dimensions)
+    vectors = _vectors(path, table, asked_by, dimensions)
+    mine = [row for row, name in enumerate(asked_by) if name == by]
+    rows = [row for row in mine if names[row] in moved]
+    left_out = Counter(names[row] for row in mine if names[row] not in moved)
     own_ids, kinds, called = _texts(path, table, "own_id"), _kinds(path, table), _texts(path, table, "id")
     return Recorded(
         _of(names, rows),
         _of(filters, rows),
-        vectors[rows],
+        _matrix(vectors, rows, dimensions.get(by)),
         _of(own_ids, rows),
         _of(kinds, rows),
         _of(called, rows),
@@ -161,18 +174,39 @@ def _kinds(path: str, table: pa.Table) -> list[str]:
     return kinds
 
 
-def _vectors(path: str, table: pa.Table, dimension: int | None) -> Vectors:
+def vector_names(what: str, path: str, table: pa.Table, dimensions: Mapping[str, int | None]) -> list[str]:
+    """By which vector each row of a file asks, as its column `vector_name` says. Raises PreflightFailed for one that is not moved."""
+    names = [name or "" for name in _texts(path, table, "vector_name")]
+    unknown = [row for row, name in enumerate(names) if name and name not in dimensions]
+    if unknown:
+        there = ", ".join(repr(name) for name in dimensions if name) or "none with a name"
+        wrong = f"no dense vector {names[unknown[0]]!r} is moved; there is {there}"
+        raise PreflightFailed([f"{what} {path}, {_rows(unknown)}: {wrong}: correct the column `vector_name`"])
+    return names
+
+
+def _vectors(path: str, table: pa.Table, names: Sequence[str], dimensions: Mapping[str, int | None]) -> pa.Array:
+    """A column of lists of floats, each as long as the vector has dimensions that it asks by."""
     try:
         column = table.column("vector").combine_chunks().cast(pa.list_(pa.float32()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise PreflightFailed([f"query file {path}: the column 'vector' holds no lists of numbers: {error}"]) from error
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
-    wrong = [row for row, length in enumerate(lengths) if length != dimension]
+    wrong = [row for row, length in enumerate(lengths) if length != dimensions.get(names[row])]
     if wrong:
-        has = f"vectors of {lengths[wrong[0]]} dimensions, the source has {dimension}"
+        name = names[wrong[0]]
+        where = f" for {name!r}" if name else ""
+        has = f"vectors of {lengths[wrong[0]]} dimensions, the source has {dimensions.get(name)}{where}"
         raise PreflightFailed([f"query file {path}, {_rows(wrong)}: {has}; ask with the model that made its vectors"])
-    vectors: Vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension or 0)
-    if not np.isfinite(vectors).all():
-        row = int(np.argmin(np.isfinite(vectors).all(axis=1)))
+    finite = np.isfinite(column.flatten().to_numpy(zero_copy_only=False))
+    if not finite.all():
+        row = int(np.searchsorted(np.cumsum(lengths), int(np.argmin(finite)), side="right"))
         raise PreflightFailed([f"query file {path}, row {row}: the vector holds NaN or infinity"])
-    return vectors
+    return column
+
+
+def _matrix(column: pa.Array, rows: Sequence[int], dimension: int | None) -> Vectors:
+    """Some rows of one length, shape [n, d]."""
+    flat = column.take(pa.array(rows, pa.int64())).flatten()
+    found: Vectors = flat.to_numpy(zero_copy_only=False).reshape(len(rows), dimension or 0)
+    return found

@@ -17,7 +17,7 @@ from vectorferry.core.keys import order_hash
 from vectorferry.core.model import KeyRange, VectorKind
 from vectorferry.core.vector_columns import array_of, arrow_type, floats_of, kind_of_type, values_of
 from vectorferry.engine.checks.query_file import HELD_OUT, RECORDED, content_of, recorded_queries
-from vectorferry.engine.checks.searched_vectors import SearchedVector, searched_vectors, unnamed
+from vectorferry.engine.checks.searched_vectors import SearchedVector, dense_dimensions, searched_vectors, unnamed
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.transfer.listing import pages_of
 from vectorferry.engine.transfer.part_reader import Pages
@@ -79,7 +79,7 @@ class QueryNote:
 def prepare_queries(session: Session, plan: Plan) -> int:
     """Write the plan's queries to staging, once for the same settings and query file; returns how many there are.
 
-    Each vector that the target searches has its own; recorded ones ask by the dense vector without a name. Raises PreflightFailed naming
+    Each vector that the target searches has its own; recorded ones ask by dense vectors, see `query_file`. Raises PreflightFailed naming
     the query file where it is missing or damaged, or asks what the source cannot answer.
     """
     every = {vector.column: vector for vector in (unnamed(plan), *searched_vectors(session, plan))}
@@ -93,7 +93,7 @@ def _prepare(session: Session, plan: Plan, vector: SearchedVector) -> int:
     key = xxhash.xxh3_64_hexdigest(b"%d:%b" % (settings.sample, content))
     if is_prepared(staged) and (noted := query_note(staged)).key == key:
         return noted.queries
-    recorded = _recorded(session, plan, content) if vector.column == "vector" else ()
+    recorded = _recorded(session, plan, content, vector) if vector.spec.kind is VectorKind.DENSE else ()
     queries = _write(staged, vector, chain(recorded, _held_out(session, plan, vector)))
     staged.write_json(_NOTE, {"key": key, "queries": queries, "kinds": True})
     return queries
@@ -214,7 +214,7 @@ def in_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.concat_batches(waiting)
 
 
-def _recorded(session: Session, plan: Plan, content: bytes) -> Iterator[Queries]:
+def _recorded(session: Session, plan: Plan, content: bytes, vector: SearchedVector) -> Iterator[Queries]:
     path = session.spec.checks.recall.queries
     if path is None:
         return
@@ -222,8 +222,9 @@ def _recorded(session: Session, plan: Plan, content: bytes) -> Iterator[Queries]
         path,
         content,
         moved=frozenset(planned_namespaces(plan)),
-        dimension=plan.details["dimension"],
+        dimensions=dense_dimensions(plan),
         chosen=session.spec.namespaces,
+        by=vector.spec.name,
     )
     rows = len(found.namespaces)
     if rows:

@@ -63,9 +63,19 @@ def recall_by_namespace(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     vectors = searched_vectors(session, plan)
     each = [_by_namespace(session, plan, vector) for vector in vectors]
     verdicts = [together(list(zip(vectors, scope, strict=True)), _recall) for scope in zip(*each, strict=True)]
-    if left := not_searched(session, plan):
-        verdicts[-1] = replace(verdicts[-1], figures={**verdicts[-1].figures, "not_searched": left})
+    more: dict[str, Any] = {"not_searched": left} if (left := not_searched(session, plan)) else {}
+    if len(vectors) > 1:
+        overall = zip(vectors, (of_vector[-1] for of_vector in each), strict=True)
+        more["by_vector"] = {
+            vector.shown: _of_vector(verdict) for vector, verdict in overall if _recall(verdict) is not None
+        }
+    verdicts[-1] = replace(verdicts[-1], figures={**verdicts[-1].figures, **more})
     return tuple(verdicts)
+
+
+def _of_vector(verdict: Verdict) -> dict[str, Any]:
+    """What the verdict over all tells of each vector: queries, interval, and the same by kind."""
+    return {name: verdict.figures[name] for name in ("queries", "recall", "low", "high", "by_kind")}
 
 
 def _recall(verdict: Verdict) -> float | None:

@@ -13,6 +13,7 @@ from vectorferry.core.model import Difference, DifferenceKind, VectorKind, Verdi
 from vectorferry.engine.checks.judgements import Judged, judgements_of
 from vectorferry.engine.checks.ranking_quality import Values, bootstrap, ndcg, reciprocal_rank
 from vectorferry.engine.checks.search_past import search_past
+from vectorferry.engine.checks.searched_vectors import dense_dimensions
 from vectorferry.engine.diff.row_diff import MOST_KEPT
 from vectorferry.engine.session import Session, StepProgress
 from vectorferry.engine.sync.touched import Touched
@@ -40,7 +41,7 @@ def check_relevance(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     judged = judgements_of(
         session.spec.checks,
         moved=frozenset(planned_namespaces(plan)),
-        dimension=plan.details["dimension"],
+        dimensions=dense_dimensions(plan),
         chosen=session.spec.namespaces,
     )
     excused, touched = excused_ids(session), Touched(session, plan)
@@ -87,7 +88,8 @@ def _answers(
         where = None if asked.where is None else parse_filter(orjson.loads(asked.where))
         left = behind.get(namespace, set())
         width = min(rules.k + min(len(left), _MOST_BEHIND), store.capabilities.max_top_k)
-        past = search_past(store, touched, namespace, asked.vector[np.newaxis], width, where=where, effort=effort)
+        how: Mapping[str, Any] = {"where": where, "effort": effort, "vector": asked.by}
+        past = search_past(store, touched, namespace, asked.vector[np.newaxis], width, **how)
         found[each.name] = [id_ for id_ in past.found.ids[0] if id_ not in past.aside and id_ not in left][: rules.k]
         session.report(StepProgress("relevance", side, done + 1, len(judged), unit="questions"))
     return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vectorferry.core.model import Metric, VectorKind, VectorSpec, Verdict
 from vectorferry.core.records import short_hash
-from vectorferry.core.vector_columns import column_name
+from vectorferry.core.vector_columns import Named, column_name
 from vectorferry.engine.session import Session
 from vectorferry.engine.transfer.staged import SPARSE_ONLY, planned_vectors
 from vectorferry.journal import Plan
@@ -51,11 +51,26 @@ def _all(plan: Plan) -> Iterator[SearchedVector]:
     yield from map(SearchedVector, sorted(planned_vectors(plan).values(), key=column_name))
 
 
+def dense_of(dimension: int | None, named: Named) -> dict[str, int | None]:
+    """Dimensions of dense vectors by name, first the one without a name, which is None where records have none."""
+    return {"": dimension} | {spec.name: spec.dimension for spec in named.values() if spec.kind is VectorKind.DENSE}
+
+
+def dense_dimensions(plan: Plan) -> dict[str, int | None]:
+    """`dense_of` the vectors that the plan moves."""
+    return dense_of(plan.details["dimension"], planned_vectors(plan))
+
+
 def searched_vectors(session: Session, plan: Plan) -> tuple[SearchedVector, ...]:
     """Those that the target searches; where there is none the unnamed one, which then has no queries."""
     kinds = session.target.capabilities.searched_kinds
     found = tuple(each for each in _all(plan) if each.spec.kind in kinds)
     return found or (unnamed(plan),)
+
+
+def planned_names(plan: Plan) -> list[str]:
+    """All vectors of the plan, for figures and messages."""
+    return [each.shown for each in _all(plan)]
 
 
 def not_searched(session: Session, plan: Plan) -> list[str]:
@@ -73,7 +88,7 @@ def together(
     """One verdict of those on several vectors: passed where all are, with the figures of the worst.
 
     That is the one with the least measure, or the `largest`; failed ones are worse than passed ones. In the figures `vector` is the worst,
-    `vectors` has the measure of each. Of the unnamed vector alone the verdict stays as it is.
+    `vectors` has the measure of each, and `not_measured` names those without one. Of the unnamed vector alone the verdict stays as it is.
     """
     if len(found) == 1 and not found[0][0].spec.name:
         return found[0][1]
@@ -85,12 +100,15 @@ def together(
     vector, worst = min(found, key=rank)
     measured = {each.shown: value for each, verdict in found if (value := measure(verdict)) is not None}
     differences = tuple(each for _, verdict in found for each in verdict.differences)[:MOST_KEPT]
+    unmeasured = [each.shown for each, _ in found if each.shown not in measured]
+    figures = {**worst.figures, "vector": vector.shown, "vectors": measured}
+    figures |= {"not_measured": unmeasured} if unmeasured else {}
     failed = [f"{each.shown}: {verdict.reason}" for each, verdict in found if verdict.reason and not verdict.passed]
     return Verdict(
         worst.check,
         worst.scope,
         all(verdict.passed for _, verdict in found),
-        {**worst.figures, "vector": vector.shown, "vectors": measured},
+        figures,
         differences,
         sum(verdict.total_differences for _, verdict in found),
         "; ".join(failed) or worst.reason,

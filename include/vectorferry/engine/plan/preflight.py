@@ -17,6 +17,7 @@ from vectorferry.core.model import CollectionInfo, FieldType, Inventory
 from vectorferry.engine.checks.filter_support import unsupported_filters
 from vectorferry.engine.checks.judgements import judgements_of
 from vectorferry.engine.checks.query_file import content_of, recorded_queries
+from vectorferry.engine.checks.searched_vectors import dense_of
 from vectorferry.engine.plan.capacity_forecast import outlook
 from vectorferry.engine.plan.cautions import record_warnings, sample_warnings
 from vectorferry.engine.plan.collection_fit import (
@@ -226,11 +227,14 @@ class _Asked:
 def _asked(session: Session, source: CollectionInfo, namespaces: Mapping[str, int]) -> _Asked:
     path = session.spec.checks.recall.queries
     try:
-        judgements_of(session.spec.checks, moved=namespaces, dimension=source.dimension, chosen=session.spec.namespaces)
+        dimensions = dense_of(source.dimension, source.named)
+        judgements_of(session.spec.checks, moved=namespaces, dimensions=dimensions, chosen=session.spec.namespaces)
+        if (by := session.spec.checks.effort.vector) is not None and dimensions.get(by) is None:
+            raise PreflightFailed([f"{session.source.name} has no dense vector {by!r}; correct `checks.effort.vector`"])
         if path is None:
             return _Asked()
         found = recorded_queries(
-            path, content_of(path), moved=namespaces, dimension=source.dimension, chosen=session.spec.namespaces
+            path, content_of(path), moved=namespaces, dimensions=dimensions, chosen=session.spec.namespaces
         )
     except PreflightFailed as error:
         return _Asked(problems=error.problems)

@@ -58,11 +58,21 @@ function listed(failed) {
   return [first, failed.length > 5 ? ` and ${count(failed.length - 5)} more` : "", "."];
 }
 
-/** Recall of each kind of query, where the verdict tells it. */
+/** Recall of each kind of query by each vector, where the verdict tells it, and the vectors that were not measured. */
 export function byKind(figures) {
-  const kinds = Object.entries(figures?.by_kind ?? {});
+  const vectors = Object.entries(figures?.by_vector ?? {});
+  const parts = vectors.length ? vectors.map(([vector, each]) => ofKinds(each.by_kind, vector)) : [ofKinds(figures?.by_kind)];
+  return [...parts, notMeasured([...(figures?.not_measured ?? []), ...(figures?.not_searched ?? [])])];
+}
+
+function notMeasured(vectors) {
+  return vectors?.length ? facts(["Vectors not measured", vectors.join(", ")]) : null;
+}
+
+function ofKinds(found, vector) {
+  const kinds = Object.entries(found ?? {});
   if (!kinds.length) return null;
-  return [h("h3", null, "By kind of query"), table(
+  return [h("h3", null, "By kind of query", vector && [", ", h("bdi", null, vector)]), table(
     "Recall by kind of query", [["Kind"], ["Queries", "figure"], ["Recall", "figure"], ["Interval", "figure"]],
     kinds.map(([kind, each]) => ({
       key: kind, cells: [words(kind), count(each.queries), share(each.recall), `${share(each.low)} to ${share(each.high)}`],
@@ -73,12 +83,13 @@ export function byKind(figures) {
 /** Recall against search effort, with what each step costs. */
 export function effort(figures) {
   if (!figures) return null;
-  if (!figures.curve?.length) return [h("h3", null, "Against search effort"), nothing(figures.reason || "No effort was tried.")];
+  if (!figures.curve?.length) return [h("h3", null, "Against search effort"), nothing(figures.reason || "No effort was tried."), notMeasured(figures.not_measured)];
   return [
     h("h3", null, "Against search effort"),
     facts(
       ["Effort in use", figures.used ?? "the database's own default"],
       ["Cheapest that reaches the threshold", figures.proposed === null || figures.proposed === undefined ? "none that was tried" : plain(figures.proposed)],
+      figures.not_measured?.length ? ["Measured by", figures.vector] : null,
       figures.reason ? ["Why", figures.reason] : null,
     ),
     chart(effortCurve, figures, "Recall against search effort; the table below has the figures"),
