@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
+from vectorferry.core.datasets import DatasetName, dataset_at
 from vectorferry.core.errors import StagingCorrupt, StagingError, StagingFull, StagingRefused, VectorferryError
 
 ROW_GROUP = 5_000
@@ -59,6 +60,11 @@ class Staging:
     def locate(self, path: str) -> str:
         """The full URL or file name of a path, for people."""
         return f"{self.url.rstrip('/')}/{path}" if path else self.url
+
+    @property
+    def dataset(self) -> DatasetName:
+        """What OpenLineage calls this folder."""
+        return dataset_at(self._fs.unstrip_protocol(self._root))
 
     def exists(self, path: str) -> bool:
         """Whether a file was committed under this path."""

@@ -24,7 +24,7 @@ def main() -> int:
                 installed = beside_airflow(
                     ROOT / ".vectorferry" / "compat" / release.version, release, wheel, ("airflow", "postgres")
                 )
-                for line in tell(installed, Path(folder) / release.version):
+                for line in tell(release, installed, Path(folder) / release.version):
                     print(f"Airflow {release.version}: {line}", flush=True)
             except (VectorferryError, AssertionError) as error:
                 broken.append(release.version)

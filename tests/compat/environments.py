@@ -29,7 +29,7 @@ class Release:
 RELEASES = (
     Release("3.1.8", "2026-03-15"),
     Release("3.2.2", "2026-06-15"),
-    Release("3.3.2", "2026-10-01", ("postgres", "fab", "weaviate")),
+    Release("3.3.2", "2026-10-01", ("postgres", "fab", "openlineage", "weaviate")),
 )
 
 

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from compat.environments import Environment
+from compat.environments import Environment, Release
 from orchestration.conftest import DAG, SETTINGS, Stage, Story, some_docs, spec_of
+from orchestration.lineage_events import facets_of, require_valid
 from vectorferry.core.errors import VectorferryError
 from vectorferry.core.model import Phase
 from vectorferry.local.servers.airflow import airflow
@@ -17,7 +19,7 @@ from vectorferry.local.servers.airflow_api import AirflowError
 from vectorferry.local.servers.postgres import postgres
 from vectorferry.local.servers.supervisor import Service, Supervisor
 
-NAME = "moved"
+NAME, EVENTS = "moved", "events.jsonl"
 MODULE = "vectorferry.local.servers.airflow_scheduler"
 
 
@@ -25,7 +27,7 @@ class Broken(VectorferryError):
     """This version of Airflow does not keep what the package promises."""
 
 
-def tell(installed: Environment, folder: Path) -> Iterator[str]:
+def tell(release: Release, installed: Environment, folder: Path) -> Iterator[str]:
     """Plays the story; gives a line for each thing that held, and raises Broken, or what Airflow answered, at the first that did not."""
     held("nothing that was there is changed", installed.before <= installed.after)
     yield f"{len(installed.before)} packages were there, and are what they were; {len(installed.after - installed.before)} came"
@@ -44,6 +46,8 @@ def tell(installed: Environment, folder: Path) -> Iterator[str]:
         held("a task marked as successful opens nothing", begun.end() == "failed" and stage.phase_of() is Phase.TRACK_A)
         yield "a question marked as answered does not cut over: " + _last_line(begun.log("switch"))
         yield from _approve(stage)
+        if "openlineage" in release.providers:
+            yield _lineage(stage)
 
 
 def _page(stage: Stage) -> str:
@@ -101,6 +105,35 @@ class _Stage(Stage):
             return journal.control.get(NAME, "all").phase
 
 
+def _lineage(stage: _Stage) -> str:
+    """What OpenLineage's provider sent: each event as its schema says, the last of each task by what the task did."""
+    events = [json.loads(line) for line in (stage.folder / EVENTS).read_text().splitlines()]
+    told: dict[str, dict[str, Any]] = {}
+    for event in events:
+        require_valid(event)
+        if event["eventType"] == "COMPLETE" and (found := facets_of(event)):
+            told.setdefault(event["job"]["name"].removeprefix(f"{NAME}.migrate."), found)
+    server = stage.postgres
+    source = f"postgres://{server.host}:{server.port} vectors.public."
+    ways = {
+        task: [each.partition(" ")[0] for each in told[task] if source in each or "/parts" in each]
+        for task in ("partition.export", "partition.upsert", "partition.check_counts", "switch")
+    }
+    held("lineage leads from the source over staging to the target", set(map(len, ways.values())) == {2})
+    held("rows are told", told["partition.export"][f"input {source}source"] == {"inputStatistics": {"rowCount": 100}})
+    loaded = told["partition.upsert"][f"output {source}target_{NAME}"]
+    held("excused rows are told", loaded["vectorferry_moved"] == {"excused": 0})
+    counted = told["partition.check_counts"][f"input {source}target_{NAME}"]["dataQualityAssertions"]["assertions"]
+    held(
+        "verdicts are told", {(v["assertion"], v["success"]) for v in counted} == {("counts", True), ("content", True)}
+    )
+    held(
+        "the cut-over is told",
+        told["switch"][f"output {source}target_{NAME}"]["vectorferry_moved"]["phase"] == "TRACK_B",
+    )
+    return f"{len(events)} events of OpenLineage are as its schema says; lineage of {', '.join(sorted(told))}"
+
+
 @contextmanager
 def _stage(installed: Environment, folder: Path) -> Iterator[_Stage]:
     """An Airflow of the environment, and PostgreSQL of ours."""
@@ -114,9 +147,9 @@ def _stage(installed: Environment, folder: Path) -> Iterator[_Stage]:
         for database in ("vectors", "journal"):
             server.create_database(database)
         connections = {name: server.airflow_uri(name) for name in ("vectors", "journal")}
-        made = airflow(
-            folder / "airflow", checkout, server, connections=connections, variables=SETTINGS | {"PYTHONPATH": ""}
-        )
+        to_file = json.dumps({"type": "file", "log_file_path": str(checkout / EVENTS), "append": True})
+        variables = SETTINGS | {"PYTHONPATH": "", "AIRFLOW__OPENLINEAGE__TRANSPORT": to_file}
+        made = airflow(folder / "airflow", checkout, server, connections=connections, variables=variables)
         stage = _Stage(made, server, checkout, supervisor)
         stage.make("source", some_docs())
         stage.journal().close()

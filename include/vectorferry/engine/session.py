@@ -3,13 +3,14 @@
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from vectorferry.core.datasets import DatasetName
 from vectorferry.core.errors import DatabaseMissing, GateError, RetryableError, Unauthorized
-from vectorferry.core.model import SIDES, Side, Usage
+from vectorferry.core.model import SIDES, Side, Usage, Verdict
 from vectorferry.engine.task_metrics import measured_task
 from vectorferry.journal import ControlRow, Journal, JournalPacer, Plan, Spending, open_journal
 from vectorferry.spec.connections import Connections, connection_from_environment, storage_options
@@ -18,7 +19,7 @@ from vectorferry.spec.migration import MigrationSpec
 from vectorferry.staging import Staging
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.registry import open_store
+from vectorferry.stores.registry import dataset_name, open_store, source_options, target_options
 from vectorferry.stores.sides import open_side
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,16 @@ def silent(progress: StepProgress) -> None:
     del progress
 
 
+def tell_nobody(verdicts: Sequence[Verdict]) -> None:
+    """Leave verdicts to the journal."""
+    del verdicts
+
+
 @dataclass(frozen=True)
 class Session:
     """Open handles for one migration. `actor` is who asked for this run, `run_id` names the run in verdicts and reports.
 
+    `judged` is given each verdict that is kept, passed or not.
     `bundle` has name and version of what brought DAG and spec to Airflow; None elsewhere.
     """
 
@@ -86,6 +93,7 @@ class Session:
     connections: Connections = field(default=connection_from_environment)
     bundle: Mapping[str, str | None] | None = None
     spending: Spending | None = None
+    judged: Callable[[Sequence[Verdict]], None] = field(default=tell_nobody)
 
     @property
     def migration(self) -> str:
@@ -180,6 +188,7 @@ def open_session(
     upgrade: bool = False,
     bundle: Mapping[str, str | None] | None = None,
     task: str = "command",
+    judged: Callable[[Sequence[Verdict]], None] = tell_nobody,
 ) -> Iterator[Session]:
     """Open both stores, the journal and staging; closes them all, whatever happens. `upgrade` brings the journal's schema up to date.
 
@@ -208,6 +217,7 @@ def open_session(
             connections,
             bundle,
             spending,
+            judged,
         )
         try:
             with naming(places(spec, source, target)):
@@ -220,6 +230,13 @@ def open_staging(spec: MigrationSpec, connections: Connections) -> Staging:
     """The folder of a migration in staging."""
     options = storage_options(connections(spec.staging.connection)) if spec.staging.connection else {}
     return Staging(spec.staging.url, options).at(spec.migration)
+
+
+def dataset_of(session: Session, side: Side) -> DatasetName:
+    """What OpenLineage calls the collection of a side; asks no database."""
+    place = getattr(session.spec, side)
+    options = source_options(session.spec) if side == "source" else target_options(session.spec)
+    return dataset_name(session.connections(place.connection), place.collection, options)
 
 
 def places(spec: MigrationSpec, source: VectorStore, target: VectorStore) -> dict[str, tuple[str, str]]:

@@ -7,6 +7,8 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import task
 
 from vectorferry.orchestration.assets import backed_up, collection, tell
+from vectorferry.orchestration.lineage import backed_up as lineage_of_backup
+from vectorferry.orchestration.lineage import tell_lineage
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.task_session import run_session
 from vectorferry.spec.migration import MigrationSpec
@@ -50,6 +52,7 @@ class Drilling:
             if not pipeline.is_cut_over(session):
                 raise AirflowSkipException("the target has not the authority: there is nothing of it to keep yet")
             made = pipeline.backup(session)
+            tell_lineage(lambda: lineage_of_backup(session, made))
         tell(backed_up(self.spec), rows=made.manifest.rows, bytes=made.manifest.bytes, folder=made.files.url)
         log.info("%s rows, %s bytes in %s", made.manifest.rows, made.manifest.bytes, made.files.url)
 

@@ -16,6 +16,7 @@ from vectorferry.core.errors import RoomAwaited
 from vectorferry.core.model import CUTOVER
 from vectorferry.orchestration.approver_roles import require_known
 from vectorferry.orchestration.assets import cut_over, tell
+from vectorferry.orchestration.lineage import exported, loaded, switched, tell_lineage
 from vectorferry.orchestration.params import RunParams, run_params
 from vectorferry.orchestration.rescheduling import look_later, seconds_waited
 from vectorferry.orchestration.task_session import own_evidence, run_session
@@ -78,7 +79,9 @@ class Steps:
         from vectorferry.engine import pipeline
 
         with self._session() as session:
-            pipeline.export_partition(session, *_labelled(session, partition))
+            one = _labelled(session, partition)
+            pipeline.export_partition(session, *one)
+            tell_lineage(lambda: exported(session, *one))
 
     def upsert(self, partition: str) -> None:
         """Load the partition into the target; where there is no room, look again later. Once it is loaded, this writes nothing."""
@@ -86,11 +89,13 @@ class Steps:
 
         waited = seconds_waited(get_current_context())
         with self._session() as session:
+            one = _labelled(session, partition)
             try:
-                done = pipeline.load_partition(session, *_labelled(session, partition), waited)
+                done = pipeline.load_partition(session, *one, waited)
             except RoomAwaited as full:
                 log.info("%s", full)
                 raise look_later(waited) from full
+            tell_lineage(lambda: loaded(session, *one))
         log.info("loaded %s rows, %s excused", done["rows"], done["excused"])
 
     def check_counts(self, partition: str) -> None:
@@ -167,6 +172,7 @@ class Steps:
         with self._session() as session:
             signed = own_evidence(session, CUTOVER).hash
             done = pipeline.cut_over(session, session.plan(), signed, cohort)
+            tell_lineage(lambda: switched(session, signed, str(done.phase)))
         if cohort == self.spec.cohorts[-1].name:
             tell(cut_over(self.spec), evidence=signed, phase=str(done.phase))
         log.info("phase %s; approved by %s", done.phase, done.approved_by or "the approver of an earlier try")

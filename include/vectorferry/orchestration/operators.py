@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
 
+from vectorferry.orchestration.lineage import backed_up, tell_lineage
 from vectorferry.orchestration.retries import RETRYING
 from vectorferry.orchestration.task_session import run_session
 from vectorferry.spec.migration import MigrationSpec
@@ -47,6 +48,7 @@ class BackupOperator(MigrationOperator):
         from vectorferry.engine import pipeline
 
         made = pipeline.backup(session, self.side)
+        tell_lineage(lambda: backed_up(session, made))
         return {"url": made.files.url, "rows": made.manifest.rows, "bytes": made.manifest.bytes}
 
 

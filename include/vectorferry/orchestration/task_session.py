@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import get_current_context
 
 from vectorferry.core.errors import NotApproved
-from vectorferry.core.model import OPERATION
+from vectorferry.core.model import OPERATION, Verdict
 from vectorferry.orchestration.connections import airflow_connection
+from vectorferry.orchestration.lineage import judged, tell_lineage
 from vectorferry.orchestration.params import overridden, own_params
 from vectorferry.orchestration.progress import LogReport
 from vectorferry.spec.migration import MigrationSpec
@@ -27,11 +28,12 @@ for talkative in ("faiss.loader", "great_expectations"):
 
 @contextmanager
 def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Session"]:
-    """The session of the task that runs now. Its actor is the user who triggered the run."""
+    """The session of the task that runs now. Its actor is the user who triggered the run; OpenLineage is told its verdicts."""
     from vectorferry.engine.session import open_session
 
     context = get_current_context()
     run = context["dag_run"]
+    verdicts: list[Verdict] = []
     with open_session(
         overridden(spec, own_params(spec, context)),
         actor=run.triggering_user_name or NOBODY,
@@ -41,8 +43,13 @@ def run_session(spec: MigrationSpec, *, upgrade: bool = False) -> Iterator["Sess
         upgrade=upgrade,
         bundle=dag_bundle(context["ti"]),
         task=context["ti"].task_id,
+        judged=verdicts.extend,
     ) as session:
-        yield session
+        try:
+            yield session
+        finally:
+            if verdicts:
+                tell_lineage(lambda: judged(session, verdicts))
 
 
 def dag_bundle(task_instance: Any) -> dict[str, str | None] | None:

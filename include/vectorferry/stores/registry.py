@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
+from vectorferry.core.datasets import DatasetName
 from vectorferry.core.errors import ConnectionMissing
 from vectorferry.core.model import Side
 from vectorferry.spec.connections import Connection
+from vectorferry.spec.hosts import split_host
 from vectorferry.spec.migration import MigrationSpec
 from vectorferry.spec.sides import Source, Target
 from vectorferry.stores.base import StoreOptions, VectorStore
@@ -41,7 +44,8 @@ class StoreClass(Protocol):
     """What an entry point names: a class whose `open` gives the store of a collection, which need not exist yet.
 
     `open` sends nothing and creates nothing: specs are validated on machines that cannot reach the database. A class may also have
-    `collections(connection, deadline)`, which asks the database what it holds (see `list_collections`).
+    `collections(connection, deadline)`, which asks the database what it holds (see `list_collections`), and
+    `dataset(connection, collection, options)`, which asks nothing (see `dataset_name`).
     """
 
     def open(
@@ -76,6 +80,22 @@ def list_collections(connection: Connection) -> Mapping[str, str] | None:
         _store_class(connection), "collections", None
     )
     return None if tell is None else dict(sorted(tell(connection, LISTING_SECONDS).items()))
+
+
+def dataset_name(connection: Connection, collection: str, options: StoreOptions = _DEFAULTS) -> DatasetName:
+    """What OpenLineage calls a collection; asks no database.
+
+    It is what the store's class says, and else the type of the connection with host and port, and the collection. Raises
+    ConnectionMissing as `open_store` does.
+    """
+    tell: Callable[[Connection, str, StoreOptions], DatasetName] | None = getattr(
+        _store_class(connection), "dataset", None
+    )
+    if tell is not None:
+        return tell(connection, collection, options)
+    written = connection.host
+    host = split_host(urlsplit(written).netloc if "://" in written else written, f"connection {connection.name!r}", ())
+    return DatasetName(f"{connection.type}://{host.at(host.port or connection.port)}", collection)
 
 
 def source_options(spec: MigrationSpec) -> StoreOptions:

@@ -59,6 +59,7 @@ def record(session: Session, plan: Plan, verdicts: Iterable[Verdict]) -> tuple[V
     """Keep verdicts in the journal, passed or not."""
     kept = tuple(verdicts)
     session.journal.evidence.save_verdicts(plan.id, session.run_id, kept)
+    session.judged(kept)
     return kept
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from vectorferry.core.datasets import DatasetName, dataset_at
 from vectorferry.core.errors import AlreadyExists, DatabaseMissing, NotFound, Refused, Unsupported
 from vectorferry.core.filters import Filter
 from vectorferry.core.keys import key_of
@@ -40,7 +41,7 @@ from vectorferry.stores.base import Capabilities, StoreOptions, VectorStore
 from vectorferry.stores.batching import cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.lancedb.access import NAME, TableAccess
-from vectorferry.stores.lancedb.client import Database
+from vectorferry.stores.lancedb.client import Database, uri_of
 from vectorferry.stores.lancedb.conditions import within
 from vectorferry.stores.lancedb.indexing import (
     INDEXED_ROWS,
@@ -109,6 +110,12 @@ class LanceStore(VectorStore):
         database = Database(connection, deadline=deadline, store="lancedb")
         told = {name: _told(database, name) for name in database.names()}
         return {name: words for name, words in told.items() if words is not None}
+
+    @classmethod
+    def dataset(cls, connection: Connection, collection: str, options: StoreOptions) -> DatasetName:
+        """The folder of the table."""
+        del options
+        return dataset_at(f"{uri_of(connection).rstrip('/')}/{collection}.lance")
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ import orjson
 import pyarrow as pa
 from psycopg import sql
 
+from vectorferry.core.datasets import DatasetName
 from vectorferry.core.errors import AlreadyExists, NotFound, PartialWrite, Refused, Unsupported
 from vectorferry.core.filters import Filter
 from vectorferry.core.model import (
@@ -47,6 +48,7 @@ from vectorferry.core.vector_columns import Named, column_name, floats_of, prese
 from vectorferry.core.vector_columns import from_json as vectors_from_json
 from vectorferry.core.vector_columns import to_json as vectors_to_json
 from vectorferry.spec.connections import Connection
+from vectorferry.spec.hosts import Host, postgres_host
 from vectorferry.stores.base import Capabilities, StoreOptions
 from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
@@ -184,6 +186,16 @@ class PgvectorStore(Lacking):
         """Tables and views with a column of vectors, in any schema; those of another than the sessions' own have it in their name."""
         with closing(Sessions(connection, deadline=deadline, store=f"database {connection.schema}")) as sessions:
             return dict(sessions.run(lambda session: session.execute(TABLES).fetchall()))
+
+    @classmethod
+    def dataset(cls, connection: Connection, collection: str, options: StoreOptions) -> DatasetName:
+        """`database.schema.table` at host and port; a schema that neither spec nor name says is taken for `public`."""
+        host = postgres_host(connection)
+        schema = (options.table.schema_ if options.table else None) or "public"
+        # A folder of sockets is this machine; of several hosts the first one stands for all.
+        name = "localhost" if host.name.startswith(("/", "@")) or not host.name else host.name.partition(",")[0]
+        place = Host(name).at(host.port or 5432)
+        return DatasetName(f"postgres://{place}", f"{connection.schema}.{schema}.{collection}")
 
     @property
     def name(self) -> str:

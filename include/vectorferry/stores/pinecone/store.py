@@ -7,10 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 
+from vectorferry.core.datasets import DatasetName
 from vectorferry.core.errors import NotFound, Refused, TerminalError, Unsupported
 from vectorferry.core.filters import Filter, to_json
 from vectorferry.core.model import (
@@ -122,6 +124,12 @@ class PineconeStore:
     def collections(cls, connection: Connection, deadline: float) -> Mapping[str, str]:
         """The indexes of the project that the key is for."""
         return indexes(Endpoint.of(connection), deadline)
+
+    @classmethod
+    def dataset(cls, connection: Connection, collection: str, options: StoreOptions) -> DatasetName:
+        """The index at the control plane: what tells projects apart is the key, which is in no name."""
+        del options
+        return DatasetName(f"pinecone://{urlsplit(Endpoint.of(connection).host).netloc}", collection)
 
     @property
     def name(self) -> str:
