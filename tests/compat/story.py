@@ -107,7 +107,9 @@ class _Stage(Stage):
 
 def _lineage(stage: _Stage) -> str:
     """What OpenLineage's provider sent: each event as its schema says, the last of each task by what the task did."""
-    events = [json.loads(line) for line in (stage.folder / EVENTS).read_text().splitlines()]
+    # The scheduler may still be writing the last one, about the run as a whole.
+    *lines, _ = (stage.folder / EVENTS).read_text().split("\n")
+    events = [json.loads(line) for line in lines]
     told: dict[str, dict[str, Any]] = {}
     for event in events:
         require_valid(event)
