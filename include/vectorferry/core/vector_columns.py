@@ -246,6 +246,17 @@ def _first_odd(values: pa.Array) -> int | None:
     return int(pc.list_parent_indices(values)[int(odd[0])].as_py()) if len(odd) else None
 
 
+def misshapen(column: pa.Array) -> int | None:
+    """The first row with a sparse vector that has not one value, be it NaN, for each index, None where there is none."""
+    indices, values = (pc.struct_field(column, name) for name in ("indices", "values"))
+    alike = pc.equal(pc.list_value_length(indices), pc.list_value_length(values))
+    odd = column.is_valid().to_numpy(zero_copy_only=False) & ~pc.fill_null(alike, False).to_numpy(zero_copy_only=False)
+    if pc.list_flatten(indices).null_count:
+        odd |= np.array([None in (each or ()) for each in indices.to_pylist()], bool)
+    rows = odd.nonzero()[0]
+    return int(rows[0]) if len(rows) else None
+
+
 def payload(kind: VectorKind, column: pa.Array) -> "np.ndarray[Any, np.dtype[np.int64]]":
     """Bytes of each row's vector, shape [n]: 4 a float, 8 a sparse entry."""
     if pa.types.is_null(column.type):

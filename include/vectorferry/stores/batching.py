@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from vectorferry.core.errors import RecordError
 from vectorferry.core.model import VectorKind
 from vectorferry.core.records import vectors_of
-from vectorferry.core.vector_columns import not_finite, payload, vector_columns
+from vectorferry.core.vector_columns import misshapen, not_finite, payload, vector_columns
 
 T = TypeVar("T")
 
@@ -58,10 +58,15 @@ def by_namespace(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
 
 
 def refuse_invalid(batch: pa.RecordBatch) -> None:
-    """Raise RecordError for NaN or infinite components and for two rows with one key, naming the first id.
+    """Raise RecordError for NaN or infinite components, for sparse vectors that have not one value for each index, and for two rows
+    with one key, naming the first id.
 
-    Some databases take these without an error: NaN poisons every score, and of two rows with one key the last one wins.
+    Some databases take these without an error: NaN poisons every score, a value without an index is read by nobody, and of two rows
+    with one key the last one wins.
     """
+    for name, column in _sparse_columns(batch):
+        if (row := misshapen(column)) is not None:
+            raise RecordError(f"{_key(batch, row)}: the {name} has not one value for each index")
     if (row := not_finite(VectorKind.DENSE, batch.column("vector"))) is not None:
         raise RecordError(f"{_key(batch, row)}: the vector holds NaN or infinity")
     if (row := not_finite(VectorKind.SPARSE, batch.column("sparse"))) is not None:
@@ -74,6 +79,14 @@ def refuse_invalid(batch: pa.RecordBatch) -> None:
         if key in seen:
             raise RecordError(f"{_key(batch, row)}: the id occurs twice in one batch")
         seen.add(key)
+
+
+def _sparse_columns(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.Array]]:
+    """The columns of sparse vectors that some row has, each with its name in messages."""
+    named = [each for each in vector_columns(batch.schema) if each.kind is VectorKind.SPARSE]
+    columns = [("sparse vector", batch.column("sparse"))]
+    columns += [(f"sparse vector {each.name!r}", batch.column(each.column)) for each in named]
+    return ((name, column) for name, column in columns if column.null_count < len(column))
 
 
 def _key(batch: pa.RecordBatch, row: int) -> str:

@@ -13,6 +13,8 @@ from vectorferry.core.errors import RecordError, Refused
 from vectorferry.core.filters import parse_filter
 from vectorferry.core.model import KeyRange, Metric
 from vectorferry.core.records import canonical_json, make_batch, parse_json
+from vectorferry.core.vector_columns import SPARSE
+from vectorferry.stores.batching import refuse_invalid
 from vectorferry.testing.assertions import put_all
 from vectorferry.testing.samples import ids_of, random_vectors
 
@@ -156,6 +158,23 @@ def test_a_vector_of_doubles_that_32_bits_do_not_hold_is_refused_with_its_place(
     assert len(store.fetch("", ["a"])) == 1
     with pytest.raises(RecordError, match="id b: 32 bits do not hold the vector in vector"):
         list(store.scan(KeyRange("")))
+
+
+@pytest.mark.parametrize(
+    ("indices", "values"),
+    [([1], [0.5, 0.7]), ([1, 2], [0.5]), ([1, None], [0.5, 0.7]), (None, [0.5]), ([1], None), (None, None)],
+)
+def test_a_sparse_vector_without_one_value_for_each_index_is_refused_and_not_cut(
+    tmp_path: Path, indices: Any, values: Any
+) -> None:
+    sparse = pa.array([{"indices": [], "values": []}, None, {"indices": indices, "values": values}], SPARSE)
+    vectors = pa.array([[1.0] * DIMENSION] * 3, VECTOR)
+    vendor(tmp_path).create_table("docs", pa.table({"id": ["a", "b", "c"], "vector": vectors, "words": sparse}))
+    store = store_on(tmp_path, "docs")
+    refuse_invalid(store.fetch("", ["a", "b"]))
+    [batch] = store.scan(KeyRange(""))
+    with pytest.raises(RecordError, match="id 'c': the sparse vector has not one value for each index"):
+        refuse_invalid(batch)
 
 
 def test_the_edges_of_numbers_and_dates_are_read_as_they_are_or_refused_with_their_place(tmp_path: Path) -> None:
