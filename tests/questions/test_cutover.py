@@ -10,6 +10,7 @@ from vectorferry.questions.layout import NO_BREAK, Question, plain
 from vectorferry.spec.cutover_rules import Switch
 from vectorferry.spec.limits import Writers
 from vectorferry.spec.migration import MigrationSpec
+from vectorferry.spec.table import Table
 from vectorferry.stores.pinecone.store import PINECONE
 
 SPEC = MigrationSpec.model_validate(
@@ -215,6 +216,18 @@ def test_what_passed_and_is_doubtful_comes_first() -> None:
         "- **Filters:** 1 are beyond what the target supports",
         "- **Latency:** the target's p95 is 2.5 times the source's",
         "- **Filters:** no \\[such\\] index",
+    ]
+
+
+def test_what_of_the_source_is_neither_moved_nor_checked_is_told() -> None:
+    left = {"namespaces": 4, "rows": 1200, "first": ["", "a|b", "c"]}
+    table = SPEC.model_copy(
+        update={"source": SPEC.source.model_copy(update={"table": Table.model_validate({"where": "tenant = 1"})})}
+    )
+    told = doubts_of(verdict("extras", not_moved=left), spec=table, rows={"planned": 1, "excused": 0})
+    assert told == [
+        "- **Namespaces:** 4 of the source, with 1,200 records, stay there, as the spec says: `(default)`, `a\\|b`, `c`, …",
+        "- **Condition:** of the source's table only the rows that `source.table.where` names were moved and compared",
     ]
 
 

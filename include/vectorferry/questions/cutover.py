@@ -120,6 +120,7 @@ def _doubts(session: Session, evidence: Evidence) -> Iterator[str]:
         yield f"**No index:** {missing}"
     if excused := evidence.body["rows"]["excused"]:
         yield f"**Excused:** {excused:,} rows are left behind; the report lists them with their reasons"
+    yield from _not_moved(session, evidence)
     if unused := [key for key, rows in evidence.body.get("mapped", {}).items() if not rows]:
         named = ", ".join(code(shortened(key, LONGEST_NAME)) for key in unused[:NAMED]) + (
             ", …" if len(unused) > NAMED else ""
@@ -141,6 +142,18 @@ def _doubts(session: Session, evidence: Evidence) -> Iterator[str]:
     for check in CHECKS:
         reasons = dict.fromkeys(v["reason"] for v in verdicts_of(evidence, check) if v["passed"] and v.get("reason"))
         yield from (f"**{check.capitalize().replace('_', ' ')}:** {plain(reason)}" for reason in reasons)
+
+
+def _not_moved(session: Session, evidence: Evidence) -> Iterator[str]:
+    """What of the source the spec does not move at all: no check looks at it."""
+    left: Mapping[str, Any] = _overall(evidence, "extras").get("not_moved", {})
+    if left:
+        first = ", ".join(code(shortened(name or "(default)", LONGEST_NAME)) for name in left["first"])
+        more = ", …" if left["namespaces"] > len(left["first"]) else ""
+        count = f"{left['namespaces']:,} of the source, with {left['rows']:,} records"
+        yield f"**Namespaces:** {count}, stay there, as the spec says: {first}{more}"
+    if session.spec.source.table and session.spec.source.table.where:
+        yield "**Condition:** of the source's table only the rows that `source.table.where` names were moved and compared"
 
 
 def _doubts_of_recall(evidence: Evidence) -> Iterator[str]:

@@ -1,14 +1,14 @@
 """Extras check: lists every id of both sides afresh and looks each up among the staged ones."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vectorferry.core.keys import key_of
-from vectorferry.core.model import RESERVED_NAMESPACE, DifferenceKind, KeyRange, Verdict
+from vectorferry.core.model import RESERVED_NAMESPACE, CollectionInfo, DifferenceKind, KeyRange, Verdict
 from vectorferry.engine.checks.content import SINCE_EXPORT
 from vectorferry.engine.diff.key_set import KeySet, hashes
 from vectorferry.engine.diff.row_diff import Findings
@@ -24,11 +24,14 @@ from vectorferry.journal import Plan
 from vectorferry.stores.base import VectorStore
 
 _BATCH_ROWS = 5_000
+_NAMED = 3
 _Marks = npt.NDArray[np.bool_]
 
 
 def check_extras(session: Session, plan: Plan) -> tuple[Verdict, ...]:
     """The verdict 'extras': ids that only the target has, ids that it lacks, and ids that the source gained or lost since the plan.
+
+    Namespaces of the source that the spec leaves out are counted, for whoever approves.
 
     An excused id that is in the target is an extra too. Ids that routers touched since the plan are set aside. Memory is about 20
     bytes a row.
@@ -49,6 +52,12 @@ def _cover(spans: list[KeyRange]) -> bool:
     return starts == ends and None in starts
 
 
+def _left(namespaces: Mapping[str, int | None]) -> dict[str, Any]:
+    """What `namespaces` of the spec leaves in the source: how many, their records as far as the source counts them, and the first names."""
+    rows = sum(each or 0 for each in namespaces.values())
+    return {"namespaces": len(namespaces), "rows": rows, "first": sorted(namespaces)[:_NAMED]}
+
+
 class _Check:
     """The listing of both sides."""
 
@@ -60,6 +69,7 @@ class _Check:
         self._findings = Findings()
         self._touched = Touched(session, plan)
         self._counts: dict[str, Counter[str]] = {}
+        self._not_moved: dict[str, int | None] = {}
         self._keys = KeySet(hashes(namespaces, ids) for namespaces, ids in self._staged())
 
     def verdict(self) -> Verdict:
@@ -90,7 +100,7 @@ class _Check:
 
     def _target(self) -> _Marks:
         seen = self._keys.unseen()
-        for name in self._namespaces(self._session.target):
+        for name in self._namespaces(self._session.target.describe()):
             if name not in self._planned and self._session.spec.target.adopt:
                 # An adopted collection may hold namespaces of its own; they are counted, and nobody's business.
                 self._count(name, "adopted", sum(map(len, self._session.target.list_ids(KeyRange(name)))))
@@ -99,14 +109,18 @@ class _Check:
         return seen
 
     def _source(self) -> _Marks:
-        seen = self._keys.unseen()
-        for name in self._namespaces(self._session.source):
+        seen, info = self._keys.unseen(), self._session.source.describe()
+        for name in self._namespaces(info):
             if name in self._planned or self._session.spec.namespaces.chosen(name):
                 self._look(self._session.source, "source", name, seen)
+            else:
+                self._not_moved[name] = info.namespaces[name]
+        # Nobody wakes them to count them.
+        self._not_moved |= dict.fromkeys(info.asleep)
         return seen
 
-    def _namespaces(self, store: VectorStore) -> list[str]:
-        found = dict.fromkeys([*self._planned, *sorted(store.describe().namespaces)])
+    def _namespaces(self, info: CollectionInfo) -> list[str]:
+        found = dict.fromkeys([*self._planned, *sorted(info.namespaces)])
         elsewhere = set(self._plan.details["namespaces"]) - set(self._planned)
         return [name for name in found if name != RESERVED_NAMESPACE and name not in elsewhere]
 
@@ -159,6 +173,7 @@ class _Check:
         figures |= {"extra": totals["target_extra"], "missing": missing}
         figures |= {"source_new": totals["source_extra"], "source_gone": gone, "adopted": totals["adopted"]}
         figures |= {"set_aside": totals["set_aside"]} if totals["set_aside"] else {}
+        figures |= {"not_moved": _left(self._not_moved)} if self._not_moved else {}
         figures["namespaces"] = {name: dict(counts) for name, counts in self._counts.items()}
         told = {
             "extra": "ids only the target has",
