@@ -429,6 +429,14 @@ class Neighbours:
     ids: tuple[tuple[str, ...], ...]
     scores: tuple[tuple[float, ...], ...]
 
+    @classmethod
+    def of(cls, lines: Sequence[Sequence[tuple[str, float]]]) -> "Neighbours":
+        """From (id, score) of each neighbour, a line for each query."""
+        return cls(
+            tuple(tuple(id_ for id_, _ in line) for line in lines),
+            tuple(tuple(score for _, score in line) for line in lines),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

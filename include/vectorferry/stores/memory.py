@@ -270,10 +270,7 @@ class MemoryStore(VectorStore):
         self._refuse_filter(where)
         rows = self._having(namespace, where, spec)
         found = [_nearest(spec, query, rows, k) for query in queries]
-        return Neighbours(
-            tuple(tuple(id_ for id_, _ in line) for line in found),
-            tuple(tuple(score for _, score in line) for line in found),
-        )
+        return Neighbours.of(found)
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """Ids that pass the reference evaluation of the filter, the first in key order."""

@@ -84,10 +84,7 @@ class TableSearch:
         few = candidates <= INDEXED_ROWS
         indexed = not few and bool(self._access.do(lambda: indexed_columns(self._table)).get(vector.column))
         lines = [self._line(asked, query, few=few, indexed=indexed) for query in queries]
-        return Neighbours(
-            tuple(tuple(id_ for id_, _ in line) for line in lines),
-            tuple(tuple(score for _, score in line) for line in lines),
-        )
+        return Neighbours.of(lines)
 
     def _line(self, asked: _Asked, query: Vectors, *, few: bool, indexed: bool) -> list[tuple[str, float]]:
         """The nearest of one query, best first."""

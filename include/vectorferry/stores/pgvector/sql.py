@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vectorferry.core.model import KeyRange, Metric
@@ -19,6 +19,12 @@ OPERATORS: Mapping[Metric, tuple[str, str]] = {
     Metric.DOT: ("<#>", "ip_ops"),
     Metric.EUCLIDEAN: ("<->", "l2_ops"),
 }
+SCORES: Mapping[Metric, Callable[[float], float]] = {
+    Metric.COSINE: lambda distance: 1.0 - distance,
+    Metric.DOT: lambda distance: -distance,
+    Metric.EUCLIDEAN: lambda distance: -distance * distance,
+}
+"""What the operators' distances are as scores."""
 _SETTINGS: Mapping[str, tuple[int, int]] = {"m": (2, 100), "ef_construction": (4, 1000)}
 
 # Of earlier releases there are catalogs without the last column, and with a dimension in each row.
@@ -70,7 +76,7 @@ FROM (SELECT to_regclass(quote_ident(%s))::oid AS oid) AS held, (
 ) AS counted"""
 
 # A database whose disk is full is often made read-only by whoever runs it; a standby always is.
-SIZES = """SELECT pg_database_size(current_database()), pg_total_relation_size(to_regclass(quote_ident(%s))),
+SIZES = """SELECT pg_database_size(current_database()), pg_total_relation_size({table}),
     current_setting('transaction_read_only')::boolean"""
 _PAGE, _PAGE_DATA = 8192, 8160  # PostgreSQL's block size, and what a block has room for
 _ROW, _KEY, _ELEMENT, _LINK = (

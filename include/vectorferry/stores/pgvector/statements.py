@@ -9,17 +9,30 @@ from psycopg.pq import Format
 
 from vectorferry.core.model import Vectors
 from vectorferry.stores.pgvector.binary import vector_array
+from vectorferry.stores.pgvector.requirements import ITERATIVE_SCANS
 from vectorferry.stores.pgvector.sessions import Session
+from vectorferry.stores.server_versions import version_of
 
 MAX_EFFORT = 1000
+EXACT_ROWS = 10_000
+"""Up to so many candidate rows a search compares all of them: as fast as the index, and complete."""
 _DEFAULT_EFFORT = 40
 _NO_NAMESPACE = "-" * 600  # longer than any that is accepted
 
 
-def tune(session: Session, k: int, effort: int | None, *, iterates: bool) -> None:
-    """Set up an HNSW search for the rest of the transaction."""
-    for setting in tuning(k, effort, iterates=iterates):
-        session.execute(f"SET LOCAL {setting}")
+class Tuning:
+    """Sets up HNSW searches of one database; asks once whether the extension's searches can go on until they have enough."""
+
+    def __init__(self) -> None:
+        self._iterates: bool | None = None
+
+    def set_up(self, session: Session, k: int, effort: int | None) -> None:
+        """For the rest of the transaction."""
+        if self._iterates is None:
+            [(version,)] = rows_of(session, "SELECT extversion FROM pg_extension WHERE extname = 'vector'", [])
+            self._iterates = version_of(version) >= ITERATIVE_SCANS
+        for setting in tuning(k, effort, iterates=self._iterates):
+            session.execute(f"SET LOCAL {setting}")
 
 
 def tuning(k: int, effort: int | None, *, iterates: bool) -> Iterator[str]:

@@ -8,7 +8,7 @@ metric, dimension, declared fields, index and named vectors of each.
 # ruff: noqa: S608 (the SQL is put together from constants; every value is a parameter)
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -36,7 +36,6 @@ from vectorferry.core.model import (
     Neighbours,
     Queries,
     Rejection,
-    Usage,
     VectorKind,
     Vectors,
     VectorSpec,
@@ -56,7 +55,6 @@ from vectorferry.stores.markers import marker_in, with_marker
 from vectorferry.stores.obstacles import dense_queries, refuse_obstacles, refuse_vector, searched_vector, wrong_shape
 from vectorferry.stores.pgvector.binary import batch_of, copy_data, places_of
 from vectorferry.stores.pgvector.filters import compile_filter, field_key
-from vectorferry.stores.pgvector.lacking import Lacking
 from vectorferry.stores.pgvector.named_vectors import (
     KINDS,
     column_of,
@@ -69,12 +67,10 @@ from vectorferry.stores.pgvector.named_vectors import (
     with_settings,
     wrong_indexes,
 )
+from vectorferry.stores.pgvector.postgres_store import INDEXED_ROWS, LISTED_IDS, PostgresStore
 from vectorferry.stores.pgvector.requirements import (
-    ITERATIVE_SCANS,
     NAMESAKES,
-    SERVER,
     TABLES,
-    Server,
     absent,
     unmakeable,
     unusable,
@@ -94,9 +90,9 @@ from vectorferry.stores.pgvector.sql import (
     MAX_HNSW_DIMENSION,
     MAX_VECTOR_DIMENSION,
     ROW_VERSIONS,
+    SCORES,
     SET_METADATA,
     SET_VECTOR,
-    SIZES,
     WIDEN_CATALOG,
     bounds,
     index_settings,
@@ -106,14 +102,14 @@ from vectorferry.stores.pgvector.sql import (
     wrong_settings,
 )
 from vectorferry.stores.pgvector.statements import (
+    EXACT_ROWS,
     MAX_EFFORT,
-    VectorType,
+    Tuning,
     execute,
     lift_timeout,
     plain_text,
     rows_of,
     sendable,
-    tune,
 )
 from vectorferry.stores.pgvector.table_store import TableStore
 from vectorferry.stores.row_limits import (
@@ -125,17 +121,12 @@ from vectorferry.stores.row_limits import (
     without,
     wrong_dimension,
 )
-from vectorferry.stores.server_versions import version_of
 from vectorferry.stores.splitting import even_ranges
 
 T = TypeVar("T")
 Wanted: TypeAlias = tuple[int, Filter | None, int | None]
 """k, filter and effort of a search."""
 
-EXACT_ROWS = 10_000
-"""Up to so many candidate rows a search compares all of them: as fast as the index, and complete."""
-_LISTED_IDS = 10_000
-_INDEXED_ROWS = 200  # HNSW takes milliseconds a row; a statement must end well within the deadline
 _MAX_NAME_BYTES = 63
 _CAPABILITIES = Capabilities(
     product="pgvector",
@@ -149,27 +140,18 @@ _CAPABILITIES = Capabilities(
     named_vectors=KINDS,
     searched_kinds=frozenset({VectorKind.DENSE, VectorKind.MULTI}),
 )
-_SCORES: Mapping[Metric, Callable[[float], float]] = {
-    Metric.COSINE: lambda distance: 1.0 - distance,
-    Metric.DOT: lambda distance: -distance,
-    Metric.EUCLIDEAN: lambda distance: -distance * distance,
-}
 
 
-class PgvectorStore(Lacking):
+class PgvectorStore(PostgresStore):
     """A collection as a table; `open` connects lazily."""
 
     def __init__(
         self, sessions: Sessions, collection: str, options: StoreOptions, caller: Caller | None = None
     ) -> None:
-        self._sessions = sessions
-        self._collection = collection
-        self._options = options
-        self._call = caller or Caller()
+        super().__init__(sessions, collection, options, caller)
         self._lock = threading.Lock()
         self._known: CollectionDefinition | None = None
-        self._vectors = VectorType()
-        self._extension: tuple[int, ...] | None = None
+        self._tuning = Tuning()
 
     @classmethod
     def open(
@@ -207,11 +189,6 @@ class PgvectorStore(Lacking):
         """The same for every collection."""
         return _CAPABILITIES
 
-    @property
-    def usage(self) -> Usage:
-        """Transactions counted by the caller."""
-        return self._call.usage
-
     def describe(self) -> CollectionInfo:
         """The collection with exact row counts."""
         self._known = None
@@ -227,14 +204,6 @@ class PgvectorStore(Lacking):
             index=definition.index,
             named=definition.named,
         )
-
-    def empty_namespaces(self) -> Sequence[str]:
-        """None: a namespace is a value in its records."""
-        return ()
-
-    def make_namespaces(self, namespaces: Sequence[str]) -> Sequence[str]:
-        """None of them: a namespace is a value in its records."""
-        return namespaces
 
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """Counted by the server in one query, whatever `most` is; the column's type holds all vectors to one length."""
@@ -303,7 +272,7 @@ class PgvectorStore(Lacking):
 
     def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
         """Ids in key order, each page a statement of its own that begins after the last one's end."""
-        for rows in self._pages("id", span, _LISTED_IDS):
+        for rows in self._pages("id", span, LISTED_IDS):
             yield [row[0] for row in rows]
 
     def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
@@ -360,7 +329,7 @@ class PgvectorStore(Lacking):
         kept = without(batch, rejected)
         indexes = [definition.index, *(spec.index for spec in definition.named.values())]
         indexed = sum(index["type"] == "hnsw" for index in indexes)
-        rows = max(_INDEXED_ROWS // indexed, 1) if indexed else _CAPABILITIES.max_batch_rows
+        rows = max(INDEXED_ROWS // indexed, 1) if indexed else _CAPABILITIES.max_batch_rows
         for part in cut(kept, rows, _CAPABILITIES.max_batch_bytes):
             self._do(partial(self._put, part, definition))
         return WriteResult(len(kept), tuple(rejected))
@@ -377,7 +346,7 @@ class PgvectorStore(Lacking):
         """Delete by id, some thousand at a time."""
         self._definition()
         query = self._sql("DELETE FROM {table} WHERE namespace = %s AND id = ANY (%s)")
-        for part in chunks(ids, _LISTED_IDS):
+        for part in chunks(ids, LISTED_IDS):
             self._do(partial(execute, query, [plain_text(namespace), sendable(part)]))
 
     def search(
@@ -405,13 +374,10 @@ class PgvectorStore(Lacking):
                 found = self._do(partial(self._search_multi, spec, namespace, query, wanted))
                 line += [(id_, float(score)) for id_, score in found]
         else:
-            dense, score = dense_queries(queries, self.name), _SCORES[spec.metric]
+            dense, score = dense_queries(queries, self.name), SCORES[spec.metric]
             for place, id_, distance in self._do(partial(self._search, spec, namespace, dense, wanted)):
                 hits[place - 1].append((id_, score(distance)))
-        return Neighbours(
-            tuple(tuple(id_ for id_, _ in line) for line in hits),
-            tuple(tuple(value for _, value in line) for line in hits),
-        )
+        return Neighbours.of(hits)
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """Ids that pass the filter, the first in key order."""
@@ -419,19 +385,14 @@ class PgvectorStore(Lacking):
         query = f"SELECT id FROM {{table}} WHERE namespace = %s AND {clause} ORDER BY id LIMIT %s"
         return frozenset(row[0] for row in self._read_all(query, [namespace, *values, limit]))
 
-    def pending_index(self) -> int:
-        """Always 0: rows enter the index in the transaction that writes them."""
-        return 0
-
     def change_token(self, namespace: str) -> str | None:
         """See ROW_VERSIONS: the server reads the namespace's rows, and sends a line."""
         return str(self._read_all(ROW_VERSIONS, [self._collection, namespace], unbounded=True)[0][0])
 
     def capacity(self, *, count: bool = True) -> Capacity:
         """The size of the whole database on disk, without its logs; PostgreSQL tells no limit, and needs no index in memory."""
-        size, own, read_only = self._read_all(SIZES, [self._collection])[0]
-        rows = (0 if own is None else self.count()) if count else None
-        return Capacity(rows, disk=size, read_only=read_only, note=f"{own or 0:,} bytes of it are this collection")
+        table = "to_regclass(quote_ident(%s))"
+        return self._capacity(table, plain_text(self._collection), what="collection", count=count)
 
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """See `row_bytes`."""
@@ -456,14 +417,7 @@ class PgvectorStore(Lacking):
 
         self._do(keep)
 
-    def close(self) -> None:
-        """Close idle sessions."""
-        self._sessions.close()
-
     # Talking to the database
-
-    def _do(self, work: Callable[[Session], T], *, retry: bool = True) -> T:
-        return self._call(lambda: self._sessions.run(work), retry=retry)
 
     def _sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
         return sql.SQL(text).format(table=_identifier(self._collection), **parts)
@@ -628,18 +582,11 @@ class PgvectorStore(Lacking):
             )
 
         if spec.index["type"] == "hnsw" and self._are_many(session, spec, clause, values):
-            tune(session, k, effort, iterates=self._iterates(session))
+            self._tuning.set_up(session, k, effort)
             found = run(exact=False)
             if len(found) == k * len(queries):
                 return found
         return run(exact=True)
-
-    def _iterates(self, session: Session) -> bool:
-        """Whether the extension's searches can go on until they have enough; asked once."""
-        if self._extension is None:
-            [(version,)] = rows_of(session, "SELECT extversion FROM pg_extension WHERE extname = 'vector'", [])
-            self._extension = version_of(version)
-        return self._extension >= ITERATIVE_SCANS
 
     def _are_many(self, session: Session, spec: VectorSpec, clause: str, values: list[Any]) -> bool:
         query = f"SELECT count(*) > {EXACT_ROWS} FROM (SELECT 1 FROM {{table}} WHERE {clause} LIMIT {EXACT_ROWS + 1}) AS candidates"
@@ -655,10 +602,6 @@ class PgvectorStore(Lacking):
                 f"{self._collection!r} looks like a schema and a table: name the table only, and the schema as `schema` "
                 "in the connection's extra"
             )
-
-    def _server(self) -> Server:
-        """What the server says of itself now."""
-        return self._do(lambda session: Server(*rows_of(session, SERVER, [self._collection])[0]))
 
     def _exists(self) -> bool:
         return self._made() is not None

@@ -11,16 +11,11 @@ from vectorferry.stores.obstacles import dense_queries
 from vectorferry.stores.pgvector.catalog import SearchIndex
 from vectorferry.stores.pgvector.layout import Layout, Stored
 from vectorferry.stores.pgvector.quoting import quoted
-from vectorferry.stores.pgvector.requirements import ITERATIVE_SCANS
 from vectorferry.stores.pgvector.sessions import Session
-from vectorferry.stores.pgvector.statements import VectorType, rows_of, tune
+from vectorferry.stores.pgvector.statements import EXACT_ROWS, Tuning, VectorType, rows_of
 from vectorferry.stores.pgvector.table_keys import within
 from vectorferry.stores.pgvector.table_rows import sparse_text
 from vectorferry.stores.pgvector.table_sql import filtered, nearest
-from vectorferry.stores.server_versions import version_of
-
-EXACT_ROWS = 10_000
-"""Up to so many candidate rows a search compares all of them: as fast as the index, and complete."""
 
 
 class TableSearch:
@@ -29,7 +24,7 @@ class TableSearch:
     def __init__(self, name: str, vectors: VectorType) -> None:
         self._name = name
         self._vectors = vectors
-        self._iterates: bool | None = None
+        self._tuning = Tuning()
 
     def nearest(
         self,
@@ -60,11 +55,8 @@ class TableSearch:
         return "{" + ",".join(f'"{text}"' for text in texts) + "}"
 
     def _tune(self, session: Session, index: SearchIndex, k: int, effort: int | None) -> None:
-        if self._iterates is None:
-            [(version,)] = rows_of(session, "SELECT extversion FROM pg_extension WHERE extname = 'vector'", [])
-            self._iterates = version_of(version) >= ITERATIVE_SCANS
         if index.method == "hnsw":
-            tune(session, k, effort, iterates=self._iterates)
+            self._tuning.set_up(session, k, effort)
         elif effort is not None:
             session.execute(f"SET LOCAL ivfflat.probes = {max(int(effort), 1)}")
 

@@ -7,7 +7,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -31,7 +31,6 @@ from vectorferry.core.model import (
     Neighbours,
     Queries,
     Rejection,
-    Usage,
     Vectors,
     VectorSpec,
     WriteResult,
@@ -43,20 +42,19 @@ from vectorferry.stores.batching import chunks, cut, refuse_invalid
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.obstacles import refuse_obstacles, refuse_vector, searched_vector
 from vectorferry.stores.pgvector.catalog import Relation, SearchIndex, relation_of
-from vectorferry.stores.pgvector.lacking import Lacking
 from vectorferry.stores.pgvector.layout import Layout, Stored, layout_of
+from vectorferry.stores.pgvector.postgres_store import INDEXED_ROWS, LISTED_IDS, PostgresStore
 from vectorferry.stores.pgvector.quoting import quoted
 from vectorferry.stores.pgvector.requirements import (
-    SERVER,
-    Server,
     unusable,
 )
 from vectorferry.stores.pgvector.sessions import Session, Sessions
 from vectorferry.stores.pgvector.sql import (
+    SCORES,
     index_settings,
     row_bytes,
 )
-from vectorferry.stores.pgvector.statements import VectorType, execute, lift_timeout, rows_of, sendable
+from vectorferry.stores.pgvector.statements import execute, lift_timeout, rows_of, sendable
 from vectorferry.stores.pgvector.table_keys import (
     after,
     between,
@@ -95,15 +93,8 @@ from vectorferry.stores.splitting import even_ranges
 
 T = TypeVar("T")
 
-_LISTED_IDS = 10_000
 _SORTED_IDS = 500_000  # where no index has the order of ids, each page sorts all that are left
 _TELL_APART = "name columns that tell all rows apart with `table.key`"
-_INDEXED_ROWS = 200  # HNSW takes milliseconds a row; a statement must end well within the deadline
-_SCORES: Mapping[Metric, Callable[[float], float]] = {
-    Metric.COSINE: lambda distance: 1.0 - distance,
-    Metric.DOT: lambda distance: -distance,
-    Metric.EUCLIDEAN: lambda distance: -distance * distance,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,23 +129,19 @@ class _Known:
         return CollectionDefinition(self.dimension, self.layout.metric or Metric.COSINE, named=self.named)
 
 
-class TableStore(Lacking):
+class TableStore(PostgresStore):
     """A table as a collection; `open` connects lazily."""
 
     def __init__(
         self, sessions: Sessions, name: str, table: Table, options: StoreOptions, caller: Caller | None = None
     ) -> None:
-        self._sessions = sessions
-        self._name = name
+        super().__init__(sessions, name, options, caller)
         self._table = table
-        self._options = options
-        self._call = caller or Caller()
         self._lock = threading.Lock()
         self._found: _Known | None = None
-        vectors = VectorType()
         self._new = NewTable(name, table, options.index)
-        self._searches = TableSearch(self.name, vectors)
-        self._writes = TableWrites(self.name, vectors, self._do)
+        self._searches = TableSearch(self.name, self._vectors)
+        self._writes = TableWrites(self.name, self._vectors, self._do)
 
     @classmethod
     def open(
@@ -168,7 +155,7 @@ class TableStore(Lacking):
     @property
     def name(self) -> str:
         """Product and table for messages."""
-        return _named(self._name, self._table)
+        return _named(self._collection, self._table)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -181,11 +168,6 @@ class TableStore(Lacking):
             return CAPABILITIES  # `obstacles` and `describe` tell why
         return replace(CAPABILITIES, **capabilities_of(layout, CAPABILITIES))
 
-    @property
-    def usage(self) -> Usage:
-        """Transactions counted by the caller."""
-        return self._call.usage
-
     def describe(self) -> CollectionInfo:
         """The table with exact row counts. Raises Refused for what keeps it from being read, with the ways out."""
         self._found = None
@@ -193,7 +175,7 @@ class TableStore(Lacking):
         layout = known.layout
         self._refuse_ambiguous(layout)
         return CollectionInfo(
-            self._name,
+            self._collection,
             known.dimension,
             layout.metric or Metric.COSINE,
             {name: rows for name, rows, _ in self._counts(layout)},
@@ -203,14 +185,6 @@ class TableStore(Lacking):
             notes=layout.notes,
             named=known.named,
         )
-
-    def empty_namespaces(self) -> Sequence[str]:
-        """None: a namespace is a value in its records."""
-        return ()
-
-    def make_namespaces(self, namespaces: Sequence[str]) -> Sequence[str]:
-        """None of them: a namespace is a value in its records."""
-        return namespaces
 
     def inventory(self, namespaces: Sequence[str], *, most: int) -> Inventory:
         """Counted by the server in one query, whatever `most` is; of a view, keys that several rows have are told."""
@@ -257,9 +231,9 @@ class TableStore(Lacking):
     def list_ids(self, span: KeyRange) -> Iterator[Sequence[str]]:
         """Ids in key order, each page a statement of its own that begins after the last one's end."""
         layout = self._known().layout
-        size = _LISTED_IDS if layout.in_native_order else _SORTED_IDS
+        size = LISTED_IDS if layout.in_native_order else _SORTED_IDS
         for rows in self._pages(layout, key_texts(layout), span, size):
-            for page in chunks(rows, _LISTED_IDS):
+            for page in chunks(rows, LISTED_IDS):
                 yield [id_of(layout.key, row) for row in page]
 
     def split(self, namespace: str, rows: int) -> Sequence[KeyRange]:
@@ -315,7 +289,7 @@ class TableStore(Lacking):
         rejected = list(self.rejections(batch))
         kept = without(batch, rejected)
         refused: list[Rejection] = []
-        rows = _INDEXED_ROWS if layout.index else CAPABILITIES.max_batch_rows
+        rows = INDEXED_ROWS if layout.index else CAPABILITIES.max_batch_rows
         for part in cut(kept, rows, CAPABILITIES.max_batch_bytes):
             refused += self._writes.put(layout, part)
         if len(self._known().dimensions) < len(layout.dense):
@@ -337,7 +311,7 @@ class TableStore(Lacking):
     def delete(self, namespace: str, ids: Sequence[str]) -> None:
         """Delete by id, some thousand at a time."""
         layout = self._known().layout
-        for part in chunks(ids, _LISTED_IDS):
+        for part in chunks(ids, LISTED_IDS):
             clause, values = of_ids(layout, namespace, part)
             self._do(partial(execute, f"DELETE FROM {layout.table} WHERE {clause}", values))
 
@@ -364,14 +338,11 @@ class TableStore(Lacking):
                 session, known.layout, searched, namespace, (queries, k, where, effort)
             )
         )
-        score, keys = _SCORES[searched.metric], len(known.layout.key)
+        score, keys = SCORES[searched.metric], len(known.layout.key)
         hits: list[list[tuple[str, float]]] = [[] for _ in range(len(queries))]
         for row in found:
             hits[row[0] - 1].append((id_of(known.layout.key, row[1 : 1 + keys]), score(row[-1])))
-        return Neighbours(
-            tuple(tuple(id_ for id_, _ in line) for line in hits),
-            tuple(tuple(value for _, value in line) for line in hits),
-        )
+        return Neighbours.of(hits)
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """Ids that pass the filter, the first in key order."""
@@ -380,10 +351,6 @@ class TableStore(Lacking):
         more, operands = filtered(layout, where)
         query = f"SELECT {key_texts(layout)} FROM {layout.table} WHERE {clause} AND {more} ORDER BY {in_order(layout)} LIMIT %s"
         return frozenset(id_of(layout.key, row) for row in self._read(query, [*values, *operands, limit]))
-
-    def pending_index(self) -> int:
-        """Always 0: rows enter the index in the transaction that writes them."""
-        return 0
 
     def change_token(self, namespace: str) -> str | None:
         """By the versions of the namespace's rows; None for views, and where names lie in another table."""
@@ -397,11 +364,7 @@ class TableStore(Lacking):
     def capacity(self, *, count: bool = True) -> Capacity:
         """The size of the whole database on disk, without its logs; PostgreSQL tells no limit, and needs no index in memory."""
         relation = self._do(self._relation)
-        query = """SELECT pg_database_size(current_database()), pg_total_relation_size(%s::bigint::oid),
-            current_setting('transaction_read_only')::boolean"""
-        size, own, read_only = self._read(query, [relation.oid if relation else None])[0]
-        rows = (self.count() if relation else 0) if count else None
-        return Capacity(rows, disk=size, read_only=read_only, note=f"{own or 0:,} bytes of it are this table")
+        return self._capacity("%s::bigint::oid", relation.oid if relation else None, what="table", count=count)
 
     def footprint(self, definition: CollectionDefinition, payload: float) -> Footprint:
         """See `row_bytes`."""
@@ -419,14 +382,7 @@ class TableStore(Lacking):
         del name, text
         raise Unsupported("there are no markers in a table of others", store=self.name)
 
-    def close(self) -> None:
-        """Close idle sessions."""
-        self._sessions.close()
-
     # Talking to the database
-
-    def _do(self, work: Callable[[Session], T], *, retry: bool = True) -> T:
-        return self._call(lambda: self._sessions.run(work), retry=retry)
 
     def _read(self, query: str, values: Sequence[Any], *, unbounded: bool = False) -> list[Any]:
         def read(session: Session) -> list[Any]:
@@ -444,7 +400,7 @@ class TableStore(Lacking):
             return self._found
 
     def _relation(self, session: Session) -> Relation | None:
-        return relation_of(partial(rows_of, session), self._name, self._table.schema_)
+        return relation_of(partial(rows_of, session), self._collection, self._table.schema_)
 
     def _problems(self, session: Session) -> Sequence[str]:
         relation = self._relation(session)
@@ -463,9 +419,6 @@ class TableStore(Lacking):
         lift_timeout(session)
         found = {each.name: each.dimension or _usual_length(session, layout, each) for each in layout.dense}
         return _Known(layout, {name: dimension for name, dimension in found.items() if dimension})
-
-    def _server(self) -> Server:
-        return self._do(lambda session: Server(*rows_of(session, SERVER, [self._name])[0]))
 
     def _counts(self, layout: Layout) -> list[tuple[str, int, int]]:
         values = [] if layout.namespace else [layout.constant]

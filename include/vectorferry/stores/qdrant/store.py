@@ -369,10 +369,7 @@ class QdrantStore(VectorStore):
             for part in _parts(queries)
             for answer in reader.search(namespace, held, part, k, where, effort, declared)
         ]
-        return Neighbours(
-            tuple(tuple(id_ for id_, _ in line) for line in found),
-            tuple(tuple(score for _, score in line) for line in found),
-        )
+        return Neighbours.of(found)
 
     def matching(self, namespace: str, where: Filter, limit: int) -> frozenset[str]:
         """Ids of records that pass, the first in the order of their points."""
