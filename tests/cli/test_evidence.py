@@ -271,6 +271,14 @@ def test_a_go_that_the_verdicts_contradict_is_named(bundle: Path) -> None:
     assert any("says GO, and 1 verdicts are against it" in fault for fault in check_bundle(bundle).faults)
 
 
+def test_it_is_the_evidence_that_was_approved_or_fails(bundle: Path) -> None:
+    assert vectorferry("evidence", "verify", str(bundle), "--hash", _MADE["hash"][:12].upper()).code == 0
+    ran = vectorferry("evidence", "verify", str(bundle), "--hash", "0" * 12)
+    assert (ran.code, "and not of 000000000000" in ran.text) == (1, True)
+    ran = vectorferry("evidence", "verify", str(bundle), "--hash", _MADE["hash"][:4])
+    assert (ran.code, "give the hash as the approver was shown it" in ran.text) == (1, True)
+
+
 def test_the_outcome_is_one_document_for_machines(bundle: Path) -> None:
     ran = vectorferry("evidence", "verify", str(bundle), "--json")
     told = json.loads(ran.out)

@@ -103,3 +103,19 @@ def test_a_document_for_machines_needs_no_drawing(world: World) -> None:
     assert on(world, "plan", "--save").code == 0
     started = start(world.folder, "status", str(world.spec_file), "--json", environment=world.environment())
     started.require_light(RECORDS | SDKS | {"alembic", "rich"}, JOURNAL_READ)
+
+
+def test_without_its_libraries_it_says_what_to_install(tmp_path: Path) -> None:
+    # Without its site-packages Python has what a router's machine may have: the package, and no Typer.
+    ran = subprocess.run(
+        [sys.executable, "-S", "-m", "vectorferry.cli", "version"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT / "include")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        "the command line needs typer and rich, not installed here: pip install 'vectorferry[engine]'\n"
+    )

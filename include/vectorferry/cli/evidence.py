@@ -44,13 +44,16 @@ def export(
 @evidence_app.command("verify")
 def verify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A file that `vectorferry evidence export` wrote.")],
+    approved: Annotated[
+        str, typer.Option("--hash", metavar="HASH", help="What the approver was shown: it has to be this evidence.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Recompute hash, digests and fingerprints of a bundle, and hold its files against each other; exits 1 where anything does not fit.
 
     Needs nothing but the file: neither journal nor spec, neither Airflow nor network. It says what it cannot prove.
     """
-    found = pipeline.check_bundle(bundle)
+    found = pipeline.check_bundle(bundle, approved)
     Console(json=json).result(asdict(found), pipeline.bundle_in_words(found))
     if found.faults:
         raise typer.Exit(1)

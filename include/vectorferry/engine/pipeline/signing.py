@@ -62,11 +62,11 @@ def export_bundle(
     return found, bundle_of(journal, open_staging(spec, connections), spec, spec_file, found)
 
 
-def check_bundle(path: Path) -> "BundleCheck":
-    """What does not fit in a bundle; needs nothing but the file."""
+def check_bundle(path: Path, approved: str = "") -> "BundleCheck":
+    """What does not fit in a bundle, which is to be of the evidence whose hash was approved, if one is given; needs only the file."""
     from vectorferry.engine.signoff.bundle_check import check_bundle
 
-    return check_bundle(path)
+    return check_bundle(path, approved)
 
 
 def bundle_in_words(found: "BundleCheck") -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vectorferry import __version__
-from vectorferry.core.errors import VectorferryError
+from vectorferry.core.errors import GateError, VectorferryError
 from vectorferry.core.model import CUTOVER, Difference, DifferenceKind, KeyOrder, KeyRange, Partition, Verdict
 from vectorferry.engine.signoff.bundle import (
     APPROVALS,
@@ -40,10 +40,11 @@ from vectorferry.spec.loader import parse_spec
 from vectorferry.spec.migration import MigrationSpec
 
 NOT_PROVEN = (
-    "that the journal was honest: who may write to it can make other evidence that fits; compare the hash with the one that was approved",
+    "that the journal was honest: who may write to it can make other evidence that fits; give the hash that was approved (`--hash`)",
     "that the checks measured what they say: for that, run them again on the databases",
     "that the persons named are those who answered: Airflow, or the terminal's user, said so",
 )
+HASH_DIGITS = 12
 _SHOWN = 10
 _BROKEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, pa.ArrowException, VectorferryError)
 
@@ -59,13 +60,21 @@ class BundleCheck:
     go: bool | None = None
 
 
-def check_bundle(path: Path) -> BundleCheck:
-    """Check a bundle, without journal, spec, staging or Airflow."""
+def check_bundle(path: Path, approved: str = "") -> BundleCheck:
+    """Check a bundle, without journal, spec, staging or Airflow; `approved` is what its evidence's hash has to begin with.
+
+    Raises GateError where that is too short to tell one piece of evidence from another.
+    """
+    if approved and len(approved) < HASH_DIGITS:
+        raise GateError(f"{approved!r} has less than {HASH_DIGITS} digits: give the hash as the approver was shown it")
     files, wrong = unpacked(path, NAMES)
     wrong = wrong or [f"{name} is missing" for name in sorted(REQUIRED - files.keys())]
     if wrong:
         return BundleCheck(tuple(wrong))
-    return _Check(files).run()
+    found = _Check(files).run()
+    if found.hash.startswith(approved.lower()):
+        return found
+    return replace(found, faults=(f"it is of evidence {found.hash}, and not of {approved}", *found.faults))
 
 
 class _Check:
