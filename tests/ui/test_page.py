@@ -75,7 +75,7 @@ def test_the_overview_shows_where_each_migration_stands(visit: Visit) -> None:
     assert "target: 6.0 GiB of 8.0 GiB memory (75 %)" in catalogue
     assert "610 of 1,000 partitions" in events
     assert page.locator(".card").nth(0).locator("[aria-current=step]").inner_text() == "TRACK_A"
-    assert "the source serves; writes are tracked and the target is filled" in articles
+    assert "The source serves; writes are tracked and the target is filled" in articles
 
 
 def test_what_waits_for_a_person_stands_first_and_what_failed_next(make_visit: MakeVisit) -> None:

@@ -6,12 +6,12 @@ import { duration, moment, named } from "./format.js";
 
 export const PHASES = ["OFF", "TRACK_A", "HOLD_A", "HOLD_B", "TRACK_B", "DONE"];
 const MEANING = {
-  OFF: "not begun: the source alone is used",
-  TRACK_A: "the source serves; writes are tracked and the target is filled",
-  HOLD_A: "writes wait while the target catches up",
-  HOLD_B: "writes wait while reads already go to the target",
-  TRACK_B: "the target serves; rollback is possible",
-  DONE: "finished: the target alone is used",
+  OFF: "Not begun: the source alone is used",
+  TRACK_A: "The source serves; writes are tracked and the target is filled",
+  HOLD_A: "Writes wait while the target catches up",
+  HOLD_B: "Writes wait while reads already go to the target",
+  TRACK_B: "The target serves; rollback is possible",
+  DONE: "Finished: the target alone is used",
 };
 
 /** A link out of the page: to Airflow, or to a report. */
@@ -53,7 +53,7 @@ export function phaseChain(phase, label) {
 
 /** What a phase means, in a sentence. */
 export function meaning(phase) {
-  return MEANING[phase] ?? "not begun";
+  return MEANING[phase] ?? "Not begun";
 }
 
 /** Done of all, as a bar and in words. */
