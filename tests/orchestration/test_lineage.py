@@ -125,8 +125,9 @@ def test_a_cut_over_and_a_backup_are_told(world: World) -> None:
         Steps(world.spec).preflight()
         Steps(world.spec).begin()
     with task_of(world) as operator, world.session() as session:
-        made = BackupOperator(task_id="backup", spec=world.spec, side="source").work(session)
-        [read, kept] = facets_of(event_of(operator.get_openlineage_facets_on_complete(None))).items()
+        backing_up: Any = BackupOperator(task_id="backup", spec=world.spec, side="source")
+        made = backing_up.work(session)
+        [read, kept] = facets_of(event_of(backing_up.get_openlineage_facets_on_complete(None))).items()
         assert read[1] == {"inputStatistics": {"rowCount": 80}}
         assert kept[0] == f"output file {made['url']}"
         assert (kept[1]["outputStatistics"]["rowCount"], kept[1]["outputStatistics"]["size"]) == (80, made["bytes"])

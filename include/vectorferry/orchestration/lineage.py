@@ -52,8 +52,8 @@ class TaskLineage:
     outputs: tuple[Touched, ...] = ()
 
 
-def tell_lineage(look: Callable[[], TaskLineage]) -> None:
-    """Keep for OpenLineage what the task that runs now did; `look` is called only where OpenLineage is installed.
+def tell_lineage(look: Callable[[], TaskLineage], operator: Any = None) -> None:
+    """Keep for OpenLineage what a task did, by default the one that runs now; `look` is called only where OpenLineage is installed.
 
     Lineage is no part of a migration: where what it needs cannot be had by now, that is said in the log, and the task ends as it would.
     """
@@ -64,8 +64,8 @@ def tell_lineage(look: Callable[[], TaskLineage]) -> None:
     except VectorferryError as error:
         log.warning("OpenLineage is not told what this task did: %s", error)
         return
-    operator: Any = get_current_context()["task"]
-    operator.get_openlineage_facets_on_complete = partial(_facets, found)
+    told: Any = operator or get_current_context()["task"]
+    told.get_openlineage_facets_on_complete = partial(_facets, found)
 
 
 def exported(session: "Session", plan: "Plan", partition: Partition) -> TaskLineage:

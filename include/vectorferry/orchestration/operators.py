@@ -48,7 +48,7 @@ class BackupOperator(MigrationOperator):
         from vectorferry.engine import pipeline
 
         made = pipeline.backup(session, self.side)
-        tell_lineage(lambda: backed_up(session, made))
+        tell_lineage(lambda: backed_up(session, made), self)
         return {"url": made.files.url, "rows": made.manifest.rows, "bytes": made.manifest.bytes}
 
 
