@@ -124,7 +124,7 @@ def test_a_cut_over_and_a_backup_are_told(world: World) -> None:
     with task_of(world):
         Steps(world.spec).preflight()
         Steps(world.spec).begin()
-    with task_of(world) as operator, world.session() as session:
+    with world.session() as session:
         backing_up: Any = BackupOperator(task_id="backup", spec=world.spec, side="source")
         made = backing_up.work(session)
         [read, kept] = facets_of(event_of(backing_up.get_openlineage_facets_on_complete(None))).items()
