@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from vectorferry.core.metrics import CATALOGUE, Exporter
-from vectorferry.engine.signoff.causes import CHECKS, SYMPTOMS, Symptom
+from vectorferry.engine.signoff.causes import SYMPTOMS, Symptom
+from vectorferry.engine.signoff.check_names import CHECKS
 from vectorferry.questions.guide import guide
 from vectorferry.spec.fields import FieldForm, Fields
 from vectorferry.spec.migration import MigrationSpec

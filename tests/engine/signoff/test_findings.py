@@ -11,7 +11,8 @@ import pytest
 
 import vectorferry
 from vectorferry.core.model import Difference, DifferenceKind, Verdict
-from vectorferry.engine.signoff.causes import CHECKS, SYMPTOMS, symptom_of
+from vectorferry.engine.signoff.causes import SYMPTOMS, symptom_of
+from vectorferry.engine.signoff.check_names import CHECKS
 from vectorferry.engine.signoff.findings import worst_findings
 
 ROOT = Path(__file__).parents[3]

@@ -31,7 +31,7 @@ from vectorferry.engine.signoff.bundle import (
     VERDICTS,
 )
 from vectorferry.engine.signoff.bundle_file import canonical, unpacked
-from vectorferry.engine.signoff.causes import NOT_RUN
+from vectorferry.engine.signoff.check_names import NOT_RUN
 from vectorferry.engine.signoff.gate import failures, required
 from vectorferry.engine.signoff.report import report_of
 from vectorferry.journal import Approval, Evidence, Plan

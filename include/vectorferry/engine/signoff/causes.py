@@ -5,39 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from vectorferry.core.model import DifferenceKind
+from vectorferry.engine.signoff.check_names import RECORDS
 
 Found = Mapping[str, Any]
 """A verdict as the body of evidence has it."""
-
-NOT_RUN = ": not run"
-"""How the gate's line about a verdict that is missing ends."""
-MEASURES_A_SHARE = "recall"
-"""A neighbour that was not returned is within its threshold: no other check may pass with a difference."""
-
-CHECKS: Mapping[str, str] = {
-    "counts": "rows of a partition balance",
-    "content": "records of a partition are the same",
-    "extras": "no id too many and none too few in the target",
-    "held": "both databases' own counts",
-    "recall": "the target's index finds the true neighbours",
-    "effort": "recall against what the search setting costs",
-    "relevance": "judged answers of both sides",
-    "filters": "filters return the same ids",
-    "keyword": "keyword search finds records by their words",
-    "latency": "searches are as fast as the spec wants",
-    "load": "the target bears the declared peak",
-    "expectations": "expectations of the spec on staged records",
-    "touched": "what routers wrote is equal on both sides",
-    "shadow_reads": "enough of the applications' reads were repeated",
-    "way_back": "a rollback is possible",
-    "equal": "the comparison before the end",
-    "verify": "the look at the target around the cut-over",
-    "drift": "reconciliation",
-    "repaired": "repair of a drift",
-    "restored": "a restored backup",
-    "restore_drill": "the rehearsal of a restore",
-}
-"""Every check that gives a verdict, with what it is about in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +64,6 @@ def _limited_by_client(verdict: Found) -> bool:
 def _nothing(verdict: Found) -> bool:
     return not verdict.get("figures")
 
-
-RECORDS = ("counts", "content", "touched", "equal", "verify", "drift", "repaired", "restored", "restore_drill")
-"""The checks that compare single records; `patterns` looks at these together."""
 
 SYMPTOMS: Sequence[Symptom] = (
     Symptom(

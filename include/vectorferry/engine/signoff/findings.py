@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vectorferry.engine.signoff.causes import MEASURES_A_SHARE, NOT_RUN, SYMPTOMS, symptom_of
+from vectorferry.engine.signoff.causes import SYMPTOMS, symptom_of
+from vectorferry.engine.signoff.check_names import MEASURES_A_SHARE, NOT_RUN
 from vectorferry.engine.signoff.patterns import Patterns
 
 FOLLOWS = "follows"

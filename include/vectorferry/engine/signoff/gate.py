@@ -6,7 +6,7 @@ from dataclasses import replace
 from vectorferry.core.errors import CheckFailed
 from vectorferry.core.model import Verdict
 from vectorferry.engine.session import Session
-from vectorferry.engine.signoff.causes import MEASURES_A_SHARE, NOT_RUN
+from vectorferry.engine.signoff.check_names import MEASURES_A_SHARE, NOT_RUN
 from vectorferry.engine.sync.touched import watermark_of
 from vectorferry.engine.transfer.staged import planned_searchable
 from vectorferry.journal import Plan

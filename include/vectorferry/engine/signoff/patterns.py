@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vectorferry.core.model import DifferenceKind
-from vectorferry.engine.signoff.causes import RECORDS
+from vectorferry.engine.signoff.check_names import RECORDS
 
 Found = Mapping[str, Any]
 Key = tuple[str, str]

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vectorferry.engine.session import Session
-from vectorferry.engine.signoff.causes import CHECKS, SYMPTOMS, symptom_of
+from vectorferry.engine.signoff.causes import SYMPTOMS, symptom_of
+from vectorferry.engine.signoff.check_names import CHECKS
 from vectorferry.engine.signoff.findings import worst_findings
 from vectorferry.journal import Approval, Evidence, Plan
 from vectorferry.report.page import Context, Diagnosis, report_page
