@@ -285,6 +285,12 @@ def test_each_vector_is_measured_or_named_as_not_measured_wherever_a_person_look
         for name in ("vector:late", "sparse:words"):
             assert name in asks
             assert name in page
+    elsewhere = {"namespace": "left", "vector": [0.5] * 6, "vector_name": "image"}
+    pq.write_table(pa.Table.from_pylist([*asked, elsewhere], pq.read_schema(file)), file)
+    world.spec_dict["namespaces"] = {"exclude": ["left"]}
+    with world.session(run_id="later") as session:
+        told = pipeline.preflight(session).warnings
+        assert any("1 queries are not asked, for `namespaces` leaves out" in each for each in told), told
 
 
 def recalls(session: Session) -> Mapping[str, Verdict]:

@@ -127,7 +127,8 @@ def test_queries_are_kept_as_a_query_file_where_one_is_named(present: str, tmp_p
         with pytest.raises(ApiError):
             index.query(vector=[1.0, 0], top_k=5, namespace="n")
         index.close()
-    found = recorded_queries(str(queries), queries.read_bytes(), moved={"n"}, dimensions={"": 4}, chosen=Namespaces())
+    asked = recorded_queries(str(queries), queries.read_bytes(), moved={"n"}, dimensions={"": 4}, chosen=Namespaces())
+    found = asked[""]
     assert found.namespaces == ["n"] * 4, "neither those by an id nor the one that was refused"
     assert found.vectors.tolist() == [[1, 0, 0, 0]] * 4
     assert found.kinds == ["recorded"] * 4

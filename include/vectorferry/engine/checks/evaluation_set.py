@@ -78,8 +78,11 @@ def make_evaluation_set(
     written = list(_recorded(spec, found, names))
     for place, (namespace, wanted) in enumerate(chosen.items()):
         report(StepProgress("evalset", namespace, place, len(chosen), unit="namespaces"))
+        # Listed once: those with the lowest hashes begin with those that a smaller sample has.
+        most = {vector.column: _most(vector, len(chosen)) for vector in vectors}
+        ids = _draw(source, namespace, seed, max(most.values()))
         for vector in vectors:
-            sample = _sample(source, spec, vector, namespace, seed, len(chosen))
+            sample = _sample(source, spec, vector, namespace, ids[: most[vector.column]], seed)
             written += (
                 _Asked(namespace, vector.spec.name, made, [None] * len(made.own_ids), [None] * len(made.own_ids))
                 for made in (sample.queries(wanted) if sample.ids else ())
@@ -125,13 +128,17 @@ def _spread(names: Sequence[str], found: CollectionInfo, queries: int, seed: int
     return wanted
 
 
-def _sample(
-    source: VectorStore, spec: MigrationSpec, vector: SearchedVector, namespace: str, seed: int, namespaces: int
-) -> Sample:
-    """Records of a namespace that have this vector, other than zero, drawn by the hashes of their keys."""
-    dimension, column = vector.spec.dimension or 1, vector.column
+def _most(vector: SearchedVector, namespaces: int) -> int:
+    """How many records are looked at of each of so many namespaces."""
     share = max(_LEAST_ROWS, _ALL_ROWS // namespaces)
-    ids = _draw(source, namespace, seed, min(share, _MOST_ROWS, max(_LEAST_ROWS, _MOST_BYTES // (4 * dimension))))
+    return min(share, _MOST_ROWS, max(_LEAST_ROWS, _MOST_BYTES // (4 * (vector.spec.dimension or 1))))
+
+
+def _sample(
+    source: VectorStore, spec: MigrationSpec, vector: SearchedVector, namespace: str, ids: Sequence[str], seed: int
+) -> Sample:
+    """Those of these records of a namespace that have this vector, other than zero."""
+    dimension, column = vector.spec.dimension or 1, vector.column
     kept, vectors = list[str](), list[Vectors]()
     for some in chunks(ids, source.capabilities.max_fetch_ids):
         batch = source.fetch(namespace, some)
@@ -160,15 +167,15 @@ def _recorded(spec: MigrationSpec, found: CollectionInfo, names: Sequence[str]) 
     path = spec.checks.recall.queries
     if path is None:
         return
-    content, dimensions = content_of(path), dense_of(found.dimension, found.named)
-    for by in dimensions:
-        file = recorded_queries(
-            path, content, moved=frozenset(names), dimensions=dimensions, chosen=spec.namespaces, by=by
-        )
-        for row, kind in enumerate(file.kinds):
+    dimensions = dense_of(found.dimension, found.named)
+    recorded = recorded_queries(
+        path, content_of(path), moved=frozenset(names), dimensions=dimensions, chosen=spec.namespaces
+    )
+    for by, asked in recorded.items():
+        for row, kind in enumerate(asked.kinds):
             if kind not in MADE:
-                made = Made(kind, file.vectors[row : row + 1], [file.own_ids[row]])
-                yield _Asked(file.namespaces[row], by, made, [file.names[row]], [file.filters[row]])
+                made = Made(kind, asked.vectors[row : row + 1], [asked.own_ids[row]])
+                yield _Asked(asked.namespaces[row], by, made, [asked.names[row]], [asked.filters[row]])
 
 
 def _not_asked(found: CollectionInfo) -> Iterator[str]:

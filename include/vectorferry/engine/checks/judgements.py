@@ -142,15 +142,11 @@ def _named(
     path = checks.recall.queries
     if path is None:
         return {}
-    content = content_of(path)
-    files = {
-        by: recorded_queries(path, content, moved=moved, dimensions=dimensions, chosen=chosen, by=by)
-        for by in dimensions
-    }
-    count = Counter(name for file in files.values() for name in file.names)
+    recorded = recorded_queries(path, content_of(path), moved=moved, dimensions=dimensions, chosen=chosen)
+    count = Counter(name for asked in recorded.values() for name in asked.names)
     return {
-        name: Question(file.namespaces[row], file.vectors[row], file.filters[row], by)
-        for by, file in files.items()
-        for row, name in enumerate(file.names)
+        name: Question(asked.namespaces[row], asked.vectors[row], asked.filters[row], by)
+        for by, asked in recorded.items()
+        for row, name in enumerate(asked.names)
         if name is not None and count[name] == 1
     }

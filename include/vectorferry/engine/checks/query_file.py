@@ -32,10 +32,10 @@ _PINECONES_DEFAULT = "__default__"
 
 @dataclass(frozen=True)
 class Recorded:
-    """The queries of a file that are asked, in its order: `namespaces` as records carry them, `filters` canonical JSON or None, `vectors`
-    of shape [n, d]. `own_ids` are the records that queries were made of, which do not count among their neighbours, `names` what a
-    file calls its queries; both None where it does not say. `kinds` label them. `left_out` counts, by namespace, those that ask where
-    nothing is moved because the spec says so."""
+    """The queries of a file that are asked by one vector, in its order: `namespaces` as records carry them, `filters` canonical JSON or
+    None, `vectors` of shape [n, d]. `own_ids` are the records that queries were made of, which do not count among their neighbours,
+    `names` what a file calls its queries; both None where it does not say. `kinds` label them. `left_out` counts, by namespace, those
+    that ask where nothing is moved because the spec says so."""
 
     namespaces: Sequence[str]
     filters: Sequence[str | None]
@@ -61,11 +61,10 @@ def recorded_queries(
     moved: Collection[str],
     dimensions: Mapping[str, int | None],
     chosen: Namespaces,
-    by: str = "",
-) -> Recorded:
-    """What a query file asks of the namespaces that are moved by one dense vector, `by` its name.
+) -> dict[str, Recorded]:
+    """What a query file asks of the namespaces that are moved, by the name of each dense vector of `dimensions`.
 
-    Raises PreflightFailed, which names the file, its rows (from 0) and why; each row is looked at, whichever vector it asks by.
+    Raises PreflightFailed, which names the file, its rows (from 0) and why.
     Null and Pinecone's `__default__` are the default namespace, unless one is called that. A query of a namespace that is not there is
     refused; one that asks what `chosen` leaves out is counted. `dimensions` are those of the dense vectors that are moved, by name; ""
     is the one without a name, None where nobody knows it.
@@ -77,19 +76,22 @@ def recorded_queries(
         raise PreflightFailed([_not_there(path, unknown, names, moved)])
     filters, asked_by = _filters(path, table), vector_names("query file", path, table, dimensions)
     vectors = _vectors(path, table, asked_by, dimensions)
-    mine = [row for row, name in enumerate(asked_by) if name == by]
-    rows = [row for row in mine if names[row] in moved]
-    left_out = Counter(names[row] for row in mine if names[row] not in moved)
     own_ids, kinds, called = _texts(path, table, "own_id"), _kinds(path, table), _texts(path, table, "id")
-    return Recorded(
-        _of(names, rows),
-        _of(filters, rows),
-        _matrix(vectors, rows, dimensions.get(by)),
-        _of(own_ids, rows),
-        _of(kinds, rows),
-        _of(called, rows),
-        left_out,
-    )
+
+    def asked(by: str, dimension: int | None) -> Recorded:
+        mine = [row for row, name in enumerate(asked_by) if name == by]
+        rows = [row for row in mine if names[row] in moved]
+        return Recorded(
+            _of(names, rows),
+            _of(filters, rows),
+            _matrix(vectors, rows, dimension),
+            _of(own_ids, rows),
+            _of(kinds, rows),
+            _of(called, rows),
+            Counter(names[row] for row in mine if names[row] not in moved),
+        )
+
+    return {by: asked(by, dimension) for by, dimension in dimensions.items()}
 
 
 def _of(column: Sequence[T], rows: Sequence[int]) -> list[T]:

@@ -218,14 +218,14 @@ def _recorded(session: Session, plan: Plan, content: bytes, vector: SearchedVect
     path = session.spec.checks.recall.queries
     if path is None:
         return
-    found = recorded_queries(
+    recorded = recorded_queries(
         path,
         content,
         moved=frozenset(planned_namespaces(plan)),
         dimensions=dense_dimensions(plan),
         chosen=session.spec.namespaces,
-        by=vector.spec.name,
     )
+    found = recorded[vector.spec.name]
     rows = len(found.namespaces)
     if rows:
         yield Queries(found.namespaces, found.vectors, found.own_ids, found.filters, [True] * rows, found.kinds)

@@ -1,5 +1,6 @@
 """Preflight: looks at both sides before anything is moved, tries in small what is needed, and names everything that stands in the way."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -233,15 +234,18 @@ def _asked(session: Session, source: CollectionInfo, namespaces: Mapping[str, in
             raise PreflightFailed([f"{session.source.name} has no dense vector {by!r}; correct `checks.effort.vector`"])
         if path is None:
             return _Asked()
-        found = recorded_queries(
+        recorded = recorded_queries(
             path, content_of(path), moved=namespaces, dimensions=dimensions, chosen=session.spec.namespaces
         )
     except PreflightFailed as error:
         return _Asked(problems=error.problems)
-    if not found.left_out:
+    left_out = Counter[str]()
+    for found in recorded.values():
+        left_out.update(found.left_out)
+    if not left_out:
         return _Asked()
-    names = ", ".join(map(repr, list(found.left_out)[:3])) + (", …" if len(found.left_out) > 3 else "")
-    left = sum(found.left_out.values())
+    names = ", ".join(map(repr, list(left_out)[:3])) + (", …" if len(left_out) > 3 else "")
+    left = left_out.total()
     return _Asked(
         warnings=[
             f"query file {path}: {left} queries are not asked, for `namespaces` leaves out where they ask ({names})"
