@@ -248,6 +248,8 @@ def _first_odd(values: pa.Array) -> int | None:
 
 def misshapen(column: pa.Array) -> int | None:
     """The first row with a sparse vector that has not one value, be it NaN, for each index, None where there is none."""
+    if column.null_count == len(column):
+        return None
     indices, values = (pc.struct_field(column, name) for name in ("indices", "values"))
     alike = pc.equal(pc.list_value_length(indices), pc.list_value_length(values))
     odd = column.is_valid().to_numpy(zero_copy_only=False) & ~pc.fill_null(alike, False).to_numpy(zero_copy_only=False)

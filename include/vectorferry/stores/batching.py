@@ -64,16 +64,11 @@ def refuse_invalid(batch: pa.RecordBatch) -> None:
     Some databases take these without an error: NaN poisons every score, a value without an index is read by nobody, and of two rows
     with one key the last one wins.
     """
-    for name, column in _sparse_columns(batch):
-        if (row := misshapen(column)) is not None:
+    for name, kind, column in _vectors(batch):
+        if kind is VectorKind.SPARSE and (row := misshapen(column)) is not None:
             raise RecordError(f"{_key(batch, row)}: the {name} has not one value for each index")
-    if (row := not_finite(VectorKind.DENSE, batch.column("vector"))) is not None:
-        raise RecordError(f"{_key(batch, row)}: the vector holds NaN or infinity")
-    if (row := not_finite(VectorKind.SPARSE, batch.column("sparse"))) is not None:
-        raise RecordError(f"{_key(batch, row)}: the sparse vector holds NaN or infinity")
-    for each in vector_columns(batch.schema):
-        if (row := not_finite(each.kind, batch.column(each.column))) is not None:
-            raise RecordError(f"{_key(batch, row)}: the vector {each.name!r} holds NaN or infinity")
+        if (row := not_finite(kind, column)) is not None:
+            raise RecordError(f"{_key(batch, row)}: the {name} holds NaN or infinity")
     seen: set[tuple[str, str]] = set()
     for row, key in enumerate(zip(batch.column("namespace").to_pylist(), batch.column("id").to_pylist(), strict=True)):
         if key in seen:
@@ -81,12 +76,12 @@ def refuse_invalid(batch: pa.RecordBatch) -> None:
         seen.add(key)
 
 
-def _sparse_columns(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.Array]]:
-    """The columns of sparse vectors that some row has, each with its name in messages."""
-    named = [each for each in vector_columns(batch.schema) if each.kind is VectorKind.SPARSE]
-    columns = [("sparse vector", batch.column("sparse"))]
-    columns += [(f"sparse vector {each.name!r}", batch.column(each.column)) for each in named]
-    return ((name, column) for name, column in columns if column.null_count < len(column))
+def _vectors(batch: pa.RecordBatch) -> Iterator[tuple[str, VectorKind, pa.Array]]:
+    """Every vector of a batch: what it is in messages, its kind and its column."""
+    yield "vector", VectorKind.DENSE, batch.column("vector")
+    yield "sparse vector", VectorKind.SPARSE, batch.column("sparse")
+    for each in vector_columns(batch.schema):
+        yield f"vector {each.name!r}", each.kind, batch.column(each.column)
 
 
 def _key(batch: pa.RecordBatch, row: int) -> str:
