@@ -19,7 +19,7 @@ from vectorferry.spec.migration import MigrationSpec
 from vectorferry.staging import Staging
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller
-from vectorferry.stores.registry import dataset_name, open_store, source_options, target_options
+from vectorferry.stores.registry import dataset_name, open_store, side_options
 from vectorferry.stores.sides import open_side
 
 log = logging.getLogger(__name__)
@@ -235,8 +235,7 @@ def open_staging(spec: MigrationSpec, connections: Connections) -> Staging:
 def dataset_of(session: Session, side: Side) -> DatasetName:
     """What OpenLineage calls the collection of a side; asks no database."""
     place = getattr(session.spec, side)
-    options = source_options(session.spec) if side == "source" else target_options(session.spec)
-    return dataset_name(session.connections(place.connection), place.collection, options)
+    return dataset_name(session.connections(place.connection), place.collection, side_options(session.spec, side))
 
 
 def places(spec: MigrationSpec, source: VectorStore, target: VectorStore) -> dict[str, tuple[str, str]]:

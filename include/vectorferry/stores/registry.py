@@ -98,6 +98,11 @@ def dataset_name(connection: Connection, collection: str, options: StoreOptions 
     return DatasetName(f"{connection.type}://{host.at(host.port or connection.port)}", collection)
 
 
+def side_options(spec: MigrationSpec, side: Side) -> StoreOptions:
+    """How a side is laid out and reached, in its own terms."""
+    return source_options(spec) if side == "source" else target_options(spec)
+
+
 def source_options(spec: MigrationSpec) -> StoreOptions:
     """How the source is laid out and reached."""
     return _options(spec, "source", spec.source, dict(spec.source.settings))

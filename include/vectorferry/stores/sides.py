@@ -8,7 +8,7 @@ from vectorferry.stores.base import VectorStore
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.mapped import MappedStore, mapping_of
 from vectorferry.stores.merged import MergedStore
-from vectorferry.stores.registry import open_store, source_options, target_options
+from vectorferry.stores.registry import open_store, side_options
 
 
 def open_side(
@@ -19,8 +19,7 @@ def open_side(
     The collection need not exist yet. Raises ConnectionMissing as `open_store` does.
     """
     place = spec.source if side == "source" else spec.target
-    options = source_options(spec) if side == "source" else target_options(spec)
-    store = open_store(connections(place.connection), place.collection, options, caller=caller)
+    store = open_store(connections(place.connection), place.collection, side_options(spec, side), caller=caller)
     return as_moved(spec, store) if side == "source" else as_mapped(spec, store)
 
 
