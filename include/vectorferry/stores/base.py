@@ -371,19 +371,25 @@ class VectorStore(Protocol):
         ...
 
     def alias_target(self, alias: str) -> str | None:
-        """Collection that an alias points to, None where there is no such alias. Raises Unsupported without aliases."""
-        ...
+        """Collection that an alias points to, None where there is no such alias.
+
+        This and the two below raise Unsupported without `capabilities.aliases`, as these defaults do for stores that inherit them.
+        """
+        del alias
+        raise Unsupported("there are no aliases", store=self.name)
 
     def refuse_alias(self, alias: str) -> None:
         """Raise Refused where an alias of that name can never point to this collection, as where a collection has the name. Sets nothing.
 
-        Neither the collection nor the alias need be there yet. Raises Unsupported without aliases.
+        Neither the collection nor the alias need be there yet.
         """
-        ...
+        del alias
+        raise Unsupported("there are no aliases", store=self.name)
 
     def point_alias(self, alias: str) -> None:
-        """Make an alias point to this collection, atomically; creates it where it is missing. Raises Unsupported."""
-        ...
+        """Make an alias point to this collection, atomically; creates it where it is missing."""
+        del alias
+        raise Unsupported("there are no aliases", store=self.name)
 
     def marker(self, name: str) -> str | None:
         """The text that `keep_marker` kept under a name; None where there is none, or no collection. Raises Unsupported without markers."""

@@ -332,21 +332,6 @@ class LanceStore(VectorStore):
         none = {**self._options.index, **definition.index}.get("type") == NONE
         return Footprint(None, 2 * payload + (0.0 if none else dimension + _EACH_INDEX_ENTRY))
 
-    def alias_target(self, alias: str) -> str | None:
-        """Not supported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
-
-    def refuse_alias(self, alias: str) -> None:
-        """Not supported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
-
-    def point_alias(self, alias: str) -> None:
-        """Not supported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
-
     def marker(self, name: str) -> str | None:
         """Not supported."""
         del name

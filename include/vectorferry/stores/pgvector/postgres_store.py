@@ -1,10 +1,9 @@
-"""Postgres store: what a store of PostgreSQL is and lacks, whatever its tables look like: sessions, server, size on disk."""
+"""Postgres store: what a store of PostgreSQL is, whatever its tables look like: sessions, server, size on disk."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from vectorferry.core.errors import Unsupported
-from vectorferry.core.model import Capacity, Usage, Vectors
+from vectorferry.core.model import Capacity, Usage
 from vectorferry.stores.base import StoreOptions, VectorStore
 from vectorferry.stores.caller import Caller
 from vectorferry.stores.pgvector.requirements import SERVER, Server
@@ -42,28 +41,6 @@ class PostgresStore(VectorStore):
     def pending_index(self) -> int:
         """Always 0: rows enter the index in the transaction that writes them."""
         return 0
-
-    def keyword(
-        self, namespace: str, field: str, words: str, k: int, *, near: Vectors | None = None, vector: str = ""
-    ) -> tuple[str, ...]:
-        """Raises Unsupported: there is no index over words."""
-        del namespace, field, words, k, near, vector
-        raise Unsupported("has no keyword search", store=self.name)
-
-    def alias_target(self, alias: str) -> str | None:
-        """Not supported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
-
-    def refuse_alias(self, alias: str) -> None:
-        """Raises Unsupported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
-
-    def point_alias(self, alias: str) -> None:
-        """Not supported."""
-        del alias
-        raise Unsupported("there are no aliases", store=self.name)
 
     def close(self) -> None:
         """Close idle sessions."""
