@@ -334,6 +334,8 @@ def _figure(name: str, value: Any) -> str:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, list):
+        return " and ".join(map(str, value)) or "none"
     return "(default)" if name == "worst_namespace" and not value else str(value)
 
 
